@@ -1,0 +1,1 @@
+"""A workbench for differentially private synthetic data and exact machine unlearning."""

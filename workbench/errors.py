@@ -1,0 +1,63 @@
+"""The faults the workbench reports: what was asked, what was found, what to do; each with its exit code.
+
+No message holds an identifier, a row or a value from a table: they go to terminals, logs and job rows.
+"""
+
+
+class WorkbenchError(Exception):
+    """A fault with a message for people, a hint what to do, a stable `code` for scripts and a process exit code."""
+
+    exit_code = 1
+    code = "failed"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class CheckFailedError(WorkbenchError):
+    """A verification ran to its end and found something wrong."""
+
+    code = "check_failed"
+
+
+class InputError(WorkbenchError):
+    """Bad input or usage: a file, schema, config or option that cannot be accepted as given."""
+
+    exit_code = 2
+    code = "bad_input"
+
+
+class BudgetError(WorkbenchError):
+    """The privacy ledger refused a charge; nothing was read."""
+
+    exit_code = 3
+    code = "budget"
+
+
+class NotFoundError(WorkbenchError):
+    """The named data set, artifact, request or subject is not here."""
+
+    exit_code = 4
+    code = "not_found"
+
+
+class BusyError(WorkbenchError):
+    """Another process holds what is needed, or work was interrupted and can be resumed."""
+
+    exit_code = 5
+    code = "busy"
+
+
+class QuarantinedError(WorkbenchError):
+    """Every model that could answer saw a subject with an open erasure request."""
+
+    exit_code = 6
+    code = "quarantined"
+
+
+class ApprovalRequiredError(WorkbenchError):
+    """The request waits for a person to approve it."""
+
+    exit_code = 7
+    code = "awaiting_approval"

@@ -1,0 +1,131 @@
+"""One column of a schema: what kind of value it holds, what it is for, and its public domain."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Kind = Literal["categorical", "ordinal", "integer", "continuous", "boolean", "datetime", "text", "identifier"]
+Role = Literal["feature", "target", "sensitive", "quasi_identifier", "subject_id", "drop"]
+
+CATEGORICAL_KINDS = frozenset({"categorical", "ordinal"})
+NUMERIC_KINDS = frozenset({"integer", "continuous", "datetime"})
+UNENCODED_KINDS = frozenset({"text", "identifier"})
+EXACT_INTEGER = 2**53  # encoded values are float64; integers and microseconds beyond this would be rounded
+
+
+class Column(BaseModel):
+    """A column's kind, role and public domain. Every field is public information and enters releases and digests.
+
+    `categories` lists the values of a categorical or ordinal column (ordinal: in order); `other`, one of them, takes every
+    undeclared value. `bounds` are inclusive. `bins` cuts a numeric domain into public cells: a number of equal-width bins,
+    or the inner cut points (a value equal to a cut lies right of it). `missing` allows nulls, as a cell of their own.
+    `out_of_domain` says what happens to a row that breaks the domain; `clip` moves a number to the nearest bound.
+    `reviewed` is false where a domain was guessed from data and no person has confirmed it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Kind
+    role: Role = "feature"
+    categories: tuple[str, ...] | None = None
+    other: str | None = None
+    bounds: tuple[float, float] | tuple[dt.datetime, dt.datetime] | None = None
+    bins: int | tuple[float, ...] | tuple[dt.datetime, ...] = Field(default=32)
+    missing: bool = False
+    out_of_domain: Literal["reject", "drop", "clip"] = "reject"
+    reviewed: bool = True
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.kind in UNENCODED_KINDS and self.role not in ("drop", "subject_id"):
+            raise ValueError(f"a {self.kind} column can only have role drop or subject_id, found role {self.role}")
+        if self.role in ("drop", "subject_id"):
+            return self
+        if self.kind in CATEGORICAL_KINDS:
+            self._check_categories()
+        elif self.kind in NUMERIC_KINDS:
+            self._check_bounds()
+        if self.out_of_domain == "clip" and self.kind not in NUMERIC_KINDS:
+            raise ValueError(f"out_of_domain: clip is for numbers and dates, found kind {self.kind}; use drop or other")
+        return self
+
+    def _check_categories(self) -> None:
+        if not self.categories:
+            raise ValueError(f"a {self.kind} column needs its public categories")
+        if len(set(self.categories)) != len(self.categories):
+            raise ValueError("categories repeat a value; list each once")
+        if self.other is not None and self.other not in self.categories:
+            raise ValueError("other must be one of the categories")
+
+    def _check_bounds(self) -> None:
+        if self.bounds is None:
+            raise ValueError(f"a {self.kind} column needs public bounds [low, high]")
+        low, high = self.bounds
+        if (self.kind == "datetime") != isinstance(low, dt.datetime):
+            raise ValueError(f"bounds of a {self.kind} column have the wrong type")
+        if isinstance(low, dt.datetime) and (low.tzinfo or (isinstance(high, dt.datetime) and high.tzinfo)):
+            raise ValueError("datetime bounds carry no time zone: declare them in UTC without one")
+        if self.kind != "datetime" and not (math.isfinite(self.low) and math.isfinite(self.high)):
+            raise ValueError(f"bounds must be finite, found [{low}, {high}]")
+        if not low <= high:  # type: ignore[operator]
+            raise ValueError(f"bounds are inverted: [{low}, {high}]; write [low, high]")
+        if self.kind == "integer" and (self.low % 1 or self.high % 1):
+            raise ValueError(f"an integer column needs integer bounds, found [{low}, {high}]")
+        if self.kind != "continuous" and max(abs(self.low), abs(self.high)) > EXACT_INTEGER:
+            raise ValueError("bounds exceed what is represented exactly (2**53; for dates, 285 years)")
+        if isinstance(self.bins, int):
+            if self.bins < 1:
+                raise ValueError(f"bins must be positive, found {self.bins}")
+        else:
+            cuts = [self._number(cut) for cut in self.bins]
+            if any(b <= a for a, b in zip(cuts, cuts[1:], strict=False)) or any(
+                not self.low < cut <= self.high for cut in cuts
+            ):
+                raise ValueError("cut points must rise strictly and lie inside the bounds")
+
+    def _number(self, value: float | dt.datetime) -> float:
+        """The encoded form of a bound or cut: itself, or microseconds since the lower bound of a datetime column."""
+        if isinstance(value, dt.datetime):
+            assert self.bounds is not None
+            return float((value - self.bounds[0]) // dt.timedelta(microseconds=1))  # type: ignore[operator]
+        return float(value)
+
+    @property
+    def low(self) -> float:
+        """The encoded lower bound of a numeric column."""
+        assert self.bounds is not None
+        return self._number(self.bounds[0])
+
+    @property
+    def high(self) -> float:
+        """The encoded upper bound of a numeric column."""
+        assert self.bounds is not None
+        return self._number(self.bounds[1])
+
+    @property
+    def cuts(self) -> tuple[float, ...]:
+        """Inner cut points of a numeric column's public bins, rising; an integer column never has an empty bin."""
+        if not isinstance(self.bins, int):
+            return tuple(self._number(cut) for cut in self.bins)
+        if self.kind in ("integer", "datetime"):
+            values = self.high - self.low + 1
+            bins = int(min(self.bins, values))
+            return tuple(self.low + math.ceil(i * values / bins) for i in range(1, bins))
+        if self.low == self.high:
+            return ()
+        step = (self.high - self.low) / self.bins
+        return tuple(self.low + i * step for i in range(1, self.bins))
+
+    @property
+    def encoded(self) -> bool:
+        """Whether the column is stored and modelled at all."""
+        return self.role not in ("drop", "subject_id")
+
+    @property
+    def is_categorical(self) -> bool:
+        """Whether encoded values are codes of an unordered set (a learner must not read them as magnitudes)."""
+        return self.kind in ("categorical", "boolean")

@@ -1,0 +1,140 @@
+"""The schema of a table about people: whose table it is, what identifies a person, and each column's public domain."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from workbench.errors import InputError
+from workbench.schema.column import Column
+
+ROW_SUBJECT = "row"
+
+
+class Holdout(BaseModel):
+    """Subjects that no generator or learner reads: a `share` of them by keyed hash, or the rows of a `file`.
+
+    A relative `file` is looked up beside the schema, then among the bundled data.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    share: float | None = Field(default=None, gt=0, lt=1)
+    file: str | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.share is None) == (self.file is None):
+            raise ValueError("a holdout is either a share of the subjects or a file")
+        return self
+
+
+class Schema(BaseModel):
+    """Everything public about a table; frozen, and never silently read from the data.
+
+    `population` names whose people these are: it owns the privacy budget. `identity_type` is what a request's key is (for
+    example a student number); `subject` is the column that holds it, or `row` where each row is its own person.
+    `max_rows_per_subject` bounds a person's contribution, and so the sensitivity of every count. `row_key` columns identify
+    a record within its subject. `null_values` are the texts that mean "missing" in a CSV file.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    population: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    identity_type: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    subject: str
+    max_rows_per_subject: int = Field(default=1, ge=1)
+    over_limit: Literal["reject", "drop"] = "reject"
+    row_key: tuple[str, ...] = ()
+    duplicates: Literal["reject", "drop"] = "reject"
+    holdout: Holdout = Holdout(share=0.2)
+    null_values: tuple[str, ...] = ("",)
+    columns: dict[str, Column] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        reserved = [name for name in self.columns if name.startswith("__") or not name.strip()]
+        if reserved:
+            raise ValueError(f"column names are blank or start with '__', which is reserved: {reserved}")
+        subjects = [name for name, column in self.columns.items() if column.role == "subject_id"]
+        expected = [] if self.subject == ROW_SUBJECT else [self.subject]
+        if subjects != expected:
+            raise ValueError(
+                f"subject is {self.subject!r}, but the columns with role subject_id are {subjects}; they must agree"
+            )
+        if self.subject == ROW_SUBJECT and (self.max_rows_per_subject != 1 or self.row_key):
+            raise ValueError("with subject: row a person has one row: max_rows_per_subject is 1 and there is no row_key")
+        targets = [name for name, column in self.columns.items() if column.role == "target"]
+        if len(targets) > 1:
+            raise ValueError(f"at most one column can be the target, found {targets}")
+        if targets and self.columns[targets[0]].missing:
+            raise ValueError(f"target {targets[0]!r} cannot allow missing values")
+        unknown = [name for name in self.row_key if name not in self.encoded]
+        if unknown:
+            raise ValueError(f"row_key names columns that are not stored: {unknown}")
+        if not self.encoded:
+            raise ValueError("no column is stored: every role is drop or subject_id")
+        return self
+
+    @property
+    def encoded(self) -> dict[str, Column]:
+        """The columns that are stored and modelled, in order."""
+        return {name: column for name, column in self.columns.items() if column.encoded}
+
+    @property
+    def target(self) -> str | None:
+        """The name of the target column, if one is declared."""
+        return next((name for name, column in self.columns.items() if column.role == "target"), None)
+
+    @property
+    def unreviewed(self) -> tuple[str, ...]:
+        """Columns whose domain was guessed from data and never confirmed by a person."""
+        return tuple(name for name, column in self.encoded.items() if not column.reviewed)
+
+    def to_yaml(self) -> str:
+        """The schema as a YAML document that `read_schema` accepts."""
+        document = self.model_dump(mode="json", exclude_defaults=True)
+        return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+
+    def digest(self) -> str:
+        """SHA-256 of the schema's canonical form, hexadecimal."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def parse_schema(document: Any, *, source: str) -> Schema:
+    """A schema from a parsed YAML document; raises InputError listing every fault by its place in the document."""
+    if not isinstance(document, dict):
+        raise InputError(f"{source} is not a schema: expected a mapping of fields, found {type(document).__name__}")
+    try:
+        return Schema.model_validate(document)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'schema'}: {e['msg']}" for e in error.errors())
+        raise InputError(f"{source} is not a valid schema: {faults}", hint="see configs/datasets/ for examples") from None
+
+
+def read_schema(path: Path) -> Schema:
+    """Reads a schema file; raises InputError where it is missing, not YAML, repeats a key or breaks a rule."""
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
+    except FileNotFoundError:
+        raise InputError(f"no schema file at {path}", hint="workbench schema infer FILE -o schema.yaml proposes one") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        raise InputError(f"{path} is not valid YAML{where}: {getattr(error, 'problem', None) or 'not UTF-8 text'}") from None
+    return parse_schema(document, source=str(path))
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML's safe loader, but a repeated key is an error instead of silently winning."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        repeated = {str(key) for key in keys if keys.count(key) > 1}
+        if repeated:
+            raise yaml.constructor.ConstructorError(None, None, f"keys repeat: {sorted(repeated)}", node.start_mark)
+        return super().construct_mapping(node, deep)
