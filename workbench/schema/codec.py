@@ -3,11 +3,14 @@
 Three forms of a table of n rows and d stored columns:
   frame   pandas, original types: text categories, integers, floats, booleans, timestamps
   values  float64 [n, d]: category codes, numbers, microseconds since the lower bound; NaN is missing. Lossless.
-  bins    int64 [n, d]: cell numbers of the public domain, for marginals; the last cell of a column is "missing" if allowed
+  bins    int64 [n, d]: cells of the public domain, for marginals; a column's last cell is "missing" if that is allowed
 """
 
 from __future__ import annotations
 
+import datetime as dt
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from workbench.errors import InputError
 from workbench.schema.column import CATEGORICAL_KINDS, Column
 from workbench.schema.schema import Schema
 
@@ -22,7 +26,8 @@ Values = npt.NDArray[np.float64]
 Bins = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-_BOOLEAN_TEXTS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "yes": 1.0, "no": 0.0, "t": 1.0, "f": 0.0}
+_TRUE, _FALSE = ("true", "t", "yes", "1", "1.0"), ("false", "f", "no", "0", "0.0")
+_BOOLEAN_TEXTS = dict.fromkeys(_TRUE, 1.0) | dict.fromkeys(_FALSE, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +67,10 @@ class Codec:
         return tuple(column.is_categorical for column in self.schema.encoded.values())
 
     def encode(self, frame: pd.DataFrame) -> tuple[Values, Mask, list[Violation]]:
-        """Values [n, d], the rows to leave out by a column's own policy, and the violations that policy `reject` reports."""
+        """Values [n, d], the rows a column's policy leaves out, and the violations of columns with policy `reject`."""
+        unmatched = [name for name in self.names if list(frame.columns).count(name) != 1]
+        if unmatched:
+            raise InputError(f"the table must have each column of the schema once; missing or repeated: {unmatched}")
         values = np.empty((len(frame), len(self.names)))
         dropped = np.zeros(len(frame), dtype=bool)
         violations: list[Violation] = []
@@ -93,7 +101,7 @@ class Codec:
         return bins
 
     def unbin(self, bins: Bins, *, rng: np.random.Generator) -> Values:
-        """Encoded values drawn uniformly inside each cell: integers among the cell's integers, numbers in its interval."""
+        """Encoded values drawn uniformly in each cell: integers among the cell's integers, numbers in its interval."""
         values = np.empty(bins.shape)
         for position, column in enumerate(self.schema.encoded.values()):
             cells = bins[:, position]
@@ -114,84 +122,137 @@ def _cells(column: Column) -> int:
     return len(column.categories or ()) if column.kind in CATEGORICAL_KINDS else len(column.cuts) + 1
 
 
-def _draw_inside(column: Column, cells: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.float64]:
+def _draw_inside(column: Column, cells: npt.NDArray[np.int64], rng: np.random.Generator) -> Values:
     lows = np.array([column.low, *column.cuts])
     if column.kind == "continuous":
         highs = np.array([*column.cuts, column.high])
         drawn = lows[cells] + rng.random(len(cells)) * (highs - lows)[cells]
-        # rounding may land on the next cell's left edge; the last cell includes the upper bound
-        return np.where(cells < len(lows) - 1, np.minimum(drawn, np.nextafter(highs[cells], -np.inf)), drawn)
-    first = np.ceil(lows)
-    last = np.append(np.ceil(lows[1:]) - 1, column.high)
-    return rng.integers(first[cells].astype(np.int64), last[cells].astype(np.int64), endpoint=True).astype(np.float64)
+        # rounding may land on the next cell's left edge, which is not this cell's; the upper bound is the last cell's
+        rightmost = np.append(np.nextafter(highs[:-1], -np.inf), column.high)
+        inside: Values = np.minimum(drawn, rightmost[cells])
+        return inside
+    firsts, lasts = lows.astype(np.int64), np.append(lows[1:] - 1, column.high).astype(np.int64)
+    return rng.integers(firsts[cells], lasts[cells], endpoint=True).astype(np.float64)
 
 
 def _encode_column(series: pd.Series, column: Column, nulls: tuple[str, ...]) -> tuple[Values, dict[str, Mask]]:
     """Encoded values and, per broken rule, the mask of rows that break it."""
-    texts = _texts(series)
-    absent = series.isna().to_numpy() | (texts.isin(nulls).to_numpy() if texts is not None else False)
-    if column.kind in CATEGORICAL_KINDS:
-        encoded, broken = _encode_categories(series if texts is None else texts, absent, column)
-    elif column.kind == "boolean":
-        encoded, broken = _encode_booleans(series if texts is None else texts, absent)
-    elif column.kind == "datetime":
-        encoded, broken = _encode_datetimes(series if texts is None else texts, absent, column)
-    else:
-        encoded, broken = _encode_numbers(series if texts is None else texts, absent, column)
-    if not column.missing:
-        broken["missing values are not allowed"] = absent
-    return np.where(absent, np.nan, encoded), broken
+    if _is_native(series, column):
+        return _encode_native(series, column)
+    places, distinct = distinct_texts(series)
+    texts: list[str | None] = [*distinct, None]  # place -1, a null, reads the None at the end
+    if pd.api.types.is_object_dtype(series.dtype) or isinstance(series.dtype, pd.StringDtype | pd.CategoricalDtype):
+        texts = [None if text in nulls else text for text in texts]
+    encoded, broken = _encode_texts(texts, column)
+    return encoded[places], {rule: mask[places] for rule, mask in broken.items()}
 
 
-def _texts(series: pd.Series) -> pd.Series | None:
-    """The series as stripped texts where it holds text, else None."""
+def _is_native(series: pd.Series, column: Column) -> bool:
+    """Whether the series already holds the column's numbers or moments; everything else is read as text."""
+    if column.kind == "datetime":
+        return pd.api.types.is_datetime64_any_dtype(series.dtype)
+    is_number = pd.api.types.is_numeric_dtype(series.dtype) and not pd.api.types.is_bool_dtype(series.dtype)
+    return column.kind in ("integer", "continuous") and is_number
+
+
+def _encode_native(series: pd.Series, column: Column) -> tuple[Values, dict[str, Mask]]:
+    absent = series.isna().to_numpy()
+    if column.kind != "datetime":
+        numbers: Values = series.to_numpy(dtype=float, na_value=np.nan)
+        return _check_numbers(numbers, absent, column)
+    moments = pd.to_datetime(series, utc=True).dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+    # integer arithmetic: a quotient of floats would be off by a microsecond in one of forty moments
+    since = (moments - np.datetime64(_first_moment(column), "us")).astype(np.int64)
+    return _check_domain(np.where(absent, np.nan, since), absent, {}, column)
+
+
+def distinct_texts(series: pd.Series) -> tuple[npt.NDArray[np.intp], list[str]]:
+    """Each row's place among the distinct values (-1: null), and these as stripped texts: long tables repeat values."""
     if isinstance(series.dtype, pd.CategoricalDtype):
-        series = series.astype(series.cat.categories.dtype)
-    if series.dtype != object and not isinstance(series.dtype, pd.StringDtype):
-        return None
-    return series.astype("string").str.strip().astype(object)
+        series = series.astype(object)
+    if series.dtype == object and pd.api.types.infer_dtype(series, skipna=True) != "string":
+        series = series.map(_text, na_action="ignore")  # True and 1 are equal, but not the same text
+    places, distinct = pd.factorize(series)
+    return places, [_text(value) for value in distinct.tolist()]
 
 
-def _encode_categories(series: pd.Series, absent: Mask, column: Column) -> tuple[Values, dict[str, Mask]]:
+def _text(value: object) -> str:
+    """A value as a CSV file would show it; whole floats lose the point that a null neighbour gave them."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+
+
+def _encode_texts(texts: Sequence[str | None], column: Column) -> tuple[Values, dict[str, Mask]]:
+    absent = np.array([text is None for text in texts])
+    if column.kind in CATEGORICAL_KINDS:
+        return _check_coded(
+            _category_codes(texts, column), absent, "value is not among the declared categories", column
+        )
+    if column.kind == "boolean":
+        codes = np.array([_BOOLEAN_TEXTS.get((text or "").lower(), np.nan) for text in texts])
+        return _check_coded(codes, absent, "value is not true or false", column)
+    if column.kind == "datetime":
+        since = np.array([parse_microseconds(text, _first_moment(column)) for text in texts])
+        unreadable = np.isnan(since) & ~absent
+        return _check_domain(since, absent, {"value is not an ISO 8601 date or time": unreadable}, column)
+    return _check_numbers(np.array([parse_number(text) for text in texts]), absent, column)
+
+
+def _category_codes(texts: Sequence[str | None], column: Column) -> Values:
     assert column.categories is not None
-    if pd.api.types.is_float_dtype(series.dtype):  # whole numbers read as floats because a neighbour was null
-        series = series.map(lambda x: str(int(x)) if x == x and float(x).is_integer() else str(x))
-    codes = pd.Index(column.categories).get_indexer(series.astype(object).where(~absent, "").astype(str))
-    if column.other is not None:
-        codes = np.where(codes < 0, column.categories.index(column.other), codes)
-    return codes.astype(float), {"value is not among the declared categories": (codes < 0) & ~absent}
+    codes = {category: float(code) for code, category in enumerate(column.categories)}
+    unknown = np.nan if column.other is None else codes[column.other]
+    return np.array([np.nan if text is None else codes.get(text, unknown) for text in texts])
 
 
-def _encode_booleans(series: pd.Series, absent: Mask) -> tuple[Values, dict[str, Mask]]:
-    texts = series.astype(object).where(~absent, "").astype(str).str.lower().str.removesuffix(".0")
-    encoded = texts.map(_BOOLEAN_TEXTS).to_numpy(dtype=float, na_value=np.nan)
-    return encoded, {"value is not true or false": np.isnan(encoded) & ~absent}
+def parse_number(text: str | None) -> float:
+    """The number a text spells in ASCII decimals, else NaN."""
+    # float() rounds correctly, pandas' parser only nearly; but it takes 1_000 and digits of every script
+    try:
+        return float(text) if text is not None and text.isascii() and "_" not in text else math.nan
+    except ValueError:
+        return math.nan
 
 
-def _encode_datetimes(series: pd.Series, absent: Mask, column: Column) -> tuple[Values, dict[str, Mask]]:
+def _first_moment(column: Column) -> dt.datetime:
     assert column.bounds is not None
-    parsed = pd.to_datetime(series.where(~absent, None), errors="coerce", utc=True, format="ISO8601")
-    unreadable = parsed.isna().to_numpy() & ~absent
-    delta = parsed.dt.tz_localize(None) - pd.Timestamp(column.bounds[0])
-    encoded = (delta / pd.Timedelta(microseconds=1)).to_numpy(dtype=float)
-    return _within_bounds(np.floor(encoded), {"value is not an ISO 8601 date or time": unreadable}, column)
+    assert isinstance(column.bounds[0], dt.datetime)
+    return column.bounds[0]
 
 
-def _encode_numbers(series: pd.Series, absent: Mask, column: Column) -> tuple[Values, dict[str, Mask]]:
-    numbers = pd.to_numeric(series.where(~absent, None), errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-    unreadable = ~np.isfinite(numbers) & ~absent
-    broken = {"value is not a finite number": unreadable}
+def parse_microseconds(text: str | None, origin: dt.datetime) -> float:
+    """Whole microseconds in UTC from `origin` to the ISO 8601 date or time a text spells, else NaN."""
+    # datetime's own parser: pandas' would read "now" as the time of day and know no date after 2262
+    try:
+        moment = dt.datetime.fromisoformat(text or "")
+        naive = moment.astimezone(dt.UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    except (ValueError, OverflowError):
+        return math.nan
+    return float((naive - origin) // dt.timedelta(microseconds=1))
+
+
+def _check_coded(codes: Values, absent: Mask, rule: str, column: Column) -> tuple[Values, dict[str, Mask]]:
+    return codes, {rule: np.isnan(codes) & ~absent} | _missing_rule(absent, column)
+
+
+def _check_numbers(numbers: Values, absent: Mask, column: Column) -> tuple[Values, dict[str, Mask]]:
+    finite = np.isfinite(numbers)
+    broken = {"value is not a finite number": ~finite & ~absent}
     if column.kind == "integer":
-        broken["value is not an integer"] = np.isfinite(numbers) & (numbers % 1 != 0)
-    return _within_bounds(numbers, broken, column)
+        broken["value is not an integer"] = finite & (np.floor(numbers) != numbers)
+    return _check_domain(np.where(finite, numbers, np.nan), absent, broken, column)
 
 
-def _within_bounds(encoded: Values, broken: dict[str, Mask], column: Column) -> tuple[Values, dict[str, Mask]]:
+def _check_domain(
+    encoded: Values, absent: Mask, broken: dict[str, Mask], column: Column
+) -> tuple[Values, dict[str, Mask]]:
+    broken = broken | _missing_rule(absent, column)
     if column.out_of_domain == "clip":
         return np.clip(encoded, column.low, column.high), broken
-    with np.errstate(invalid="ignore"):
-        broken["value is outside the declared bounds"] = (encoded < column.low) | (encoded > column.high)
-    return encoded, broken
+    return encoded, broken | {"value is outside the declared bounds": (encoded < column.low) | (encoded > column.high)}
+
+
+def _missing_rule(absent: Mask, column: Column) -> dict[str, Mask]:
+    return {} if column.missing else {"missing values are not allowed": absent}
 
 
 def _decode_column(encoded: Values, column: Column) -> pd.Series:
@@ -200,12 +261,12 @@ def _decode_column(encoded: Values, column: Column) -> pd.Series:
         return pd.Series(encoded)
     whole = np.where(absent, 0, encoded).astype(np.int64)
     if column.kind in CATEGORICAL_KINDS:
-        texts = np.asarray(column.categories, dtype=object)[whole]
-        return pd.Series(np.where(absent, None, texts), dtype=object)
+        texts = np.array([*(column.categories or ()), None], dtype=object)
+        return pd.Series(texts[np.where(absent, -1, whole)], dtype=object)
     if column.kind == "boolean":
-        return pd.Series(whole.astype(bool)) if not column.missing else pd.Series(whole.astype(bool)).astype("boolean").mask(absent)
+        truths = pd.Series(whole.astype(bool))
+        return truths.astype("boolean").mask(absent) if column.missing else truths
     if column.kind == "datetime":
-        assert column.bounds is not None
-        moments = pd.Timestamp(column.bounds[0]).as_unit("us").to_datetime64() + whole.astype("timedelta64[us]")
+        moments = np.datetime64(_first_moment(column), "us") + whole.astype("timedelta64[us]")
         return pd.Series(moments).mask(absent)
     return pd.Series(whole) if not column.missing else pd.Series(whole).astype("Int64").mask(absent)

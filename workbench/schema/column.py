@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from itertools import pairwise
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -14,17 +15,18 @@ Role = Literal["feature", "target", "sensitive", "quasi_identifier", "subject_id
 CATEGORICAL_KINDS = frozenset({"categorical", "ordinal"})
 NUMERIC_KINDS = frozenset({"integer", "continuous", "datetime"})
 UNENCODED_KINDS = frozenset({"text", "identifier"})
-EXACT_INTEGER = 2**53  # encoded values are float64; integers and microseconds beyond this would be rounded
+EXACT_INTEGER = 2**53 - 1  # encoded values are float64: beyond it a neighbour could be rounded into the bounds
+MAX_BINS = 65_536  # what a marginal can hold; more is a slip of the pen that would fill the memory
 
 
 class Column(BaseModel):
     """A column's kind, role and public domain. Every field is public information and enters releases and digests.
 
-    `categories` lists the values of a categorical or ordinal column (ordinal: in order); `other`, one of them, takes every
-    undeclared value. `bounds` are inclusive. `bins` cuts a numeric domain into public cells: a number of equal-width bins,
-    or the inner cut points (a value equal to a cut lies right of it). `missing` allows nulls, as a cell of their own.
-    `out_of_domain` says what happens to a row that breaks the domain; `clip` moves a number to the nearest bound.
-    `reviewed` is false where a domain was guessed from data and no person has confirmed it.
+    `categories` lists the values of a categorical or ordinal column (ordinal: in order); `other`, one of them, takes
+    every undeclared value. `bounds` are inclusive. `bins` cuts a numeric domain into public cells: a number of
+    equal-width bins, or the inner cut points (a value equal to a cut lies right of it). `missing` allows nulls, as a
+    cell of their own. `out_of_domain` says what happens to a row that breaks the domain; `clip` moves a number to the
+    nearest bound. `reviewed` is false where a domain was guessed from data and no person has confirmed it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,8 +49,13 @@ class Column(BaseModel):
             return self
         if self.kind in CATEGORICAL_KINDS:
             self._check_categories()
-        elif self.kind in NUMERIC_KINDS:
+        elif self.categories is not None or self.other is not None:
+            raise ValueError(f"categories and other are for categorical and ordinal columns, found kind {self.kind}")
+        if self.kind in NUMERIC_KINDS:
             self._check_bounds()
+            self._check_bins()
+        elif self.bounds is not None:
+            raise ValueError(f"bounds are for numbers and dates, found kind {self.kind}")
         if self.out_of_domain == "clip" and self.kind not in NUMERIC_KINDS:
             raise ValueError(f"out_of_domain: clip is for numbers and dates, found kind {self.kind}; use drop or other")
         return self
@@ -58,6 +65,10 @@ class Column(BaseModel):
             raise ValueError(f"a {self.kind} column needs its public categories")
         if len(set(self.categories)) != len(self.categories):
             raise ValueError("categories repeat a value; list each once")
+        if any(category != category.strip() for category in self.categories):
+            raise ValueError(
+                "a category begins or ends with white space, which is stripped from the data: no row could match"
+            )
         if self.other is not None and self.other not in self.categories:
             raise ValueError("other must be one of the categories")
 
@@ -77,15 +88,24 @@ class Column(BaseModel):
             raise ValueError(f"an integer column needs integer bounds, found [{low}, {high}]")
         if self.kind != "continuous" and max(abs(self.low), abs(self.high)) > EXACT_INTEGER:
             raise ValueError("bounds exceed what is represented exactly (2**53; for dates, 285 years)")
+        if not math.isfinite(self.high - self.low):
+            raise ValueError("bounds lie too far apart to be cut into bins")
+
+    def _check_bins(self) -> None:
         if isinstance(self.bins, int):
-            if self.bins < 1:
-                raise ValueError(f"bins must be positive, found {self.bins}")
-        else:
-            cuts = [self._number(cut) for cut in self.bins]
-            if any(b <= a for a, b in zip(cuts, cuts[1:], strict=False)) or any(
-                not self.low < cut <= self.high for cut in cuts
-            ):
-                raise ValueError("cut points must rise strictly and lie inside the bounds")
+            if not 1 <= self.bins <= MAX_BINS:
+                raise ValueError(f"bins must lie between 1 and {MAX_BINS}, found {self.bins}")
+            return
+        moments = [cut for cut in self.bins if isinstance(cut, dt.datetime)]
+        if len(moments) != (len(self.bins) if self.kind == "datetime" else 0):
+            raise ValueError(f"cut points of a {self.kind} column have the wrong type")
+        if any(moment.tzinfo for moment in moments):
+            raise ValueError("datetime cut points carry no time zone: declare them in UTC without one")
+        cuts = [self._number(cut) for cut in self.bins]
+        if not all(self.low < cut <= self.high for cut in cuts) or any(b <= a for a, b in pairwise(cuts)):
+            raise ValueError("cut points must rise strictly and lie inside the bounds")
+        if self.kind == "integer" and any(cut % 1 for cut in cuts):
+            raise ValueError("cut points of an integer column must be integers, or a bin could hold none")
 
     def _number(self, value: float | dt.datetime) -> float:
         """The encoded form of a bound or cut: itself, or microseconds since the lower bound of a datetime column."""
@@ -115,10 +135,11 @@ class Column(BaseModel):
             values = self.high - self.low + 1
             bins = int(min(self.bins, values))
             return tuple(self.low + math.ceil(i * values / bins) for i in range(1, bins))
-        if self.low == self.high:
-            return ()
         step = (self.high - self.low) / self.bins
-        return tuple(self.low + i * step for i in range(1, self.bins))
+        cuts = {
+            self.low + i * step for i in range(1, self.bins)
+        }  # a set: in a narrow range neighbours may round together
+        return tuple(sorted(cut for cut in cuts if self.low < cut <= self.high))
 
     @property
     def encoded(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -36,10 +37,10 @@ class Holdout(BaseModel):
 class Schema(BaseModel):
     """Everything public about a table; frozen, and never silently read from the data.
 
-    `population` names whose people these are: it owns the privacy budget. `identity_type` is what a request's key is (for
-    example a student number); `subject` is the column that holds it, or `row` where each row is its own person.
-    `max_rows_per_subject` bounds a person's contribution, and so the sensitivity of every count. `row_key` columns identify
-    a record within its subject. `null_values` are the texts that mean "missing" in a CSV file.
+    `population` names whose people these are: it owns the privacy budget. `identity_type` is what a request's key is
+    (for example a student number); `subject` is the column that holds it, or `row` where each row is its own person.
+    `max_rows_per_subject` bounds a person's contribution, and so the sensitivity of every count. `row_key` columns
+    identify a record within its subject. `null_values` are the texts that mean "missing" in a CSV file.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -67,7 +68,9 @@ class Schema(BaseModel):
                 f"subject is {self.subject!r}, but the columns with role subject_id are {subjects}; they must agree"
             )
         if self.subject == ROW_SUBJECT and (self.max_rows_per_subject != 1 or self.row_key):
-            raise ValueError("with subject: row a person has one row: max_rows_per_subject is 1 and there is no row_key")
+            raise ValueError(
+                "with subject: row a person has one row: max_rows_per_subject is 1 and there is no row_key"
+            )
         targets = [name for name, column in self.columns.items() if column.role == "target"]
         if len(targets) > 1:
             raise ValueError(f"at most one column can be the target, found {targets}")
@@ -76,6 +79,11 @@ class Schema(BaseModel):
         unknown = [name for name in self.row_key if name not in self.encoded]
         if unknown:
             raise ValueError(f"row_key names columns that are not stored: {unknown}")
+        shadowed = [
+            name for name, column in self.encoded.items() if set(column.categories or ()) & set(self.null_values)
+        ]
+        if shadowed:
+            raise ValueError(f"categories of {shadowed} are also null_values: a text is either a category or missing")
         if not self.encoded:
             raise ValueError("no column is stored: every role is drop or subject_id")
         return self
@@ -113,7 +121,9 @@ def parse_schema(document: Any, *, source: str) -> Schema:
         return Schema.model_validate(document)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'schema'}: {e['msg']}" for e in error.errors())
-        raise InputError(f"{source} is not a valid schema: {faults}", hint="see configs/datasets/ for examples") from None
+        raise InputError(
+            f"{source} is not a valid schema: {faults}", hint="see configs/datasets/ for examples"
+        ) from None
 
 
 def read_schema(path: Path) -> Schema:
@@ -121,11 +131,16 @@ def read_schema(path: Path) -> Schema:
     try:
         document = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
     except FileNotFoundError:
-        raise InputError(f"no schema file at {path}", hint="workbench schema infer FILE -o schema.yaml proposes one") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"no schema file at {path}", hint="workbench schema infer FILE -o schema.yaml proposes one"
+        ) from None
+    except OSError as error:
+        raise InputError(f"the schema file {path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or a date such as 2020-13-01
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
-        raise InputError(f"{path} is not valid YAML{where}: {getattr(error, 'problem', None) or 'not UTF-8 text'}") from None
+        found = getattr(error, "problem", None) or "not UTF-8 text, or a date or number that does not exist"
+        raise InputError(f"{path} is not valid YAML{where}: {found}") from None
     return parse_schema(document, source=str(path))
 
 
@@ -133,8 +148,10 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     """YAML's safe loader, but a repeated key is an error instead of silently winning."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
-        repeated = {str(key) for key in keys if keys.count(key) > 1}
+        merges = "tag:yaml.org,2002:merge"  # the key <<, which stands for other keys and may be overridden by them
+        written = [key for key, _ in node.value if key.tag != merges]
+        keys = [str(self.construct_object(key, deep=True)) for key in written]
+        repeated = {key for key, times in Counter(keys).items() if times > 1}
         if repeated:
             raise yaml.constructor.ConstructorError(None, None, f"keys repeat: {sorted(repeated)}", node.start_mark)
         return super().construct_mapping(node, deep)

@@ -1,0 +1,38 @@
+"""The only room that knows MLflow: a mirror of runs, lineage and versions where people look, and its real deletion.
+
+The workspace database holds the truth. Importing this room doesn't import MLflow (1.5 s and more); its functions do.
+"""
+
+import os
+
+# Read by MLflow when it is imported, so they are set here, before any function of this room can import it.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+# A pooled connection outlives its file: it would go on writing into a workspace that was deleted and made anew.
+os.environ["MLFLOW_SQLALCHEMYSTORE_POOLCLASS"] = "NullPool"
+
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # it announces each engine and warns of each unset option
+
+from workbench.tracking.lineage import link_constituents, log_constituent
+from workbench.tracking.log import RunRecord, end_run, estimate_metrics, find_runs, log_run, start_run
+from workbench.tracking.purge import PurgeReport, purge_runs
+from workbench.tracking.registry import CHAMPION, register_version
+from workbench.tracking.scan import remnants
+from workbench.tracking.store import Tracking
+
+__all__ = [
+    "CHAMPION",
+    "PurgeReport",
+    "RunRecord",
+    "Tracking",
+    "end_run",
+    "estimate_metrics",
+    "find_runs",
+    "link_constituents",
+    "log_constituent",
+    "log_run",
+    "purge_runs",
+    "register_version",
+    "remnants",
+    "start_run",
+]

@@ -1,0 +1,329 @@
+"""The command line: reads input, calls one workflow, shows its result.
+
+Heavy libraries are imported inside the commands that need them, so that `workbench --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from workbench.errors import CheckFailedError, InputError, WorkbenchError
+
+if TYPE_CHECKING:
+    from workbench.progress import Progress
+    from workbench.workspace import Workspace
+
+app = typer.Typer(
+    help="Differentially private synthetic data and exact machine unlearning for tables about people.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+schema_app = typer.Typer(help="Schemas: the public description of a table.", no_args_is_help=True)
+ledger_app = typer.Typer(help="Privacy budgets and what was spent.", no_args_is_help=True)
+requests_app = typer.Typer(help="Erasure requests.", no_args_is_help=True)
+app.add_typer(schema_app, name="schema")
+app.add_typer(ledger_app, name="ledger")
+app.add_typer(requests_app, name="requests")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a field of the config.")]
+DEFAULT_WORKSPACE = Path("artifacts")
+_INTERRUPTED = 130  # what the parser makes of Ctrl-C
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    workspace: Annotated[
+        Path, typer.Option(envvar="WORKBENCH_HOME", help="The folder of the workspace.", show_default=True)
+    ] = DEFAULT_WORKSPACE,
+) -> None:
+    """Options of every command."""
+    context.obj = workspace
+
+
+@app.command()
+def init(context: typer.Context, as_json: Json = False) -> None:
+    """Make a workspace: folders, keys, database and tracking store."""
+    from workbench.workflows.initialise import initialise
+
+    workspace = initialise(context.obj)
+    key = workspace.root / "keys" / "signing.pub.pem"
+    show({"workspace": str(workspace.root), "public_key": str(key)}, as_json)
+
+
+@schema_app.command("infer")
+def schema_infer(
+    file: Path,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Where to write the proposal.")],
+    target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
+    subject: Annotated[
+        str | None, typer.Option(help="The column that identifies a person; default: each row is one.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Propose a schema for a table, for a person to review. It reads the data."""
+    from workbench.workflows.propose import propose_schema
+
+    with _progress("reading") as progress:
+        result = propose_schema(file, out, target=target, subject=subject, progress=progress)
+    show(result, as_json)
+
+
+@app.command()
+def ingest(
+    context: typer.Context,
+    name: str,
+    schema: Annotated[Path | None, typer.Option(help="The schema file; not for bundled data sets.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The table: .csv, .csv.gz or .parquet.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Take in a table: adult, oulad or german from the box, or one of your own."""
+    from workbench.workflows.ingest import ingest as run
+
+    with _progress("ingesting") as progress:
+        result = run(_workspace(context), name, schema=schema, data=data, progress=progress)
+    show(result, as_json)
+
+
+@ledger_app.command("budget")
+def ledger_budget(
+    context: typer.Context,
+    dataset: str,
+    epsilon: Annotated[float, typer.Option(help="The most that may ever be spent.")],
+    delta: Annotated[float, typer.Option(help="Well under one over the number of subjects.")],
+    as_json: Json = False,
+) -> None:
+    """Set the privacy budget of a data set's population."""
+    from workbench.workflows.ledger import set_budget
+
+    show(set_budget(_workspace(context), dataset, epsilon=epsilon, delta=delta), as_json)
+
+
+@ledger_app.command("show")
+def ledger_show(context: typer.Context, dataset: str, as_json: Json = False) -> None:
+    """Show the budget of a data set's population and every charge."""
+    from workbench.workflows.ledger import show_ledger
+
+    show(show_ledger(_workspace(context), dataset), as_json)
+
+
+@app.command()
+def synthesize(context: typer.Context, config: Path, overrides: Set = None, as_json: Json = False) -> None:
+    """Fit a differentially private generator and release a synthetic table."""
+    from workbench.config import SynthesizeConfig, read_config
+    from workbench.workflows.synthesize import synthesize as run
+
+    settings = read_config(config, SynthesizeConfig, overrides or ())
+    with _progress("synthesizing") as progress:
+        result = run(_workspace(context), settings, progress=progress)
+    show(result, as_json)
+
+
+@app.command()
+def sample(
+    context: typer.Context,
+    generator: str,
+    n: Annotated[int, typer.Option("-n", help="How many rows.")],
+    out: Annotated[Path, typer.Option(help="A .parquet or .csv file.")],
+    seed: Annotated[int | None, typer.Option(help="Equal seeds give equal rows.", min=0)] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw rows from a fitted generator; this costs no budget."""
+    from workbench.workflows.sample import sample as run
+
+    with _progress("sampling") as progress:
+        result = run(_workspace(context), generator, n, out, seed=seed, progress=progress)
+    show(result, as_json)
+
+
+@app.command()
+def train(context: typer.Context, config: Path, overrides: Set = None, as_json: Json = False) -> None:
+    """Train a SISA ensemble."""
+    from workbench.config import TrainConfig, read_config
+    from workbench.workflows.train import train as run
+
+    settings = read_config(config, TrainConfig, overrides or ())
+    with _progress("training") as progress:
+        result = run(_workspace(context), settings, progress=progress)
+    show(result, as_json)
+
+
+@app.command()
+def predict(
+    context: typer.Context,
+    ensemble: str,
+    data: Annotated[Path, typer.Option(help="A table with the feature columns.")],
+    out: Annotated[Path, typer.Option(help="A .parquet file.")],
+    as_json: Json = False,
+) -> None:
+    """Predict with an ensemble's current version; shards under quarantine don't answer."""
+    from workbench.workflows.predict import predict as run
+
+    show(run(_workspace(context), ensemble, data, out), as_json)
+
+
+@app.command()
+def erase(
+    context: typer.Context,
+    keys: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY]...", help="Who: identifiers, or row numbers.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
+    file: Annotated[str | None, typer.Option(help="A file with one key per line; - for standard input.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Erase people: retrain what they touched, purge, verify, certify. Keys in a file stay out of the process list."""
+    from workbench.workflows.erase import erase as run
+
+    everyone = [*(keys or ()), *(_read_keys(file) if file else ())]
+    with _progress("erasing") as progress:
+        result = run(_workspace(context), everyone, dataset=dataset, dry_run=dry_run, progress=progress)
+    worst = max((request.pop("exit", 0) for request in result["requests"]), default=0)
+    show(result, as_json)
+    raise typer.Exit(worst)
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    certificate: Path,
+    replay: Annotated[bool, typer.Option("--replay", help="Train the affected shards again and compare.")] = False,
+    key: Annotated[Path | None, typer.Option(help="The signer's PUBLIC.pem; default: the workspace's own.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Verify a certificate; with --key and no workspace, by its signature alone."""
+    from workbench.workflows.verify import verify as run
+
+    alone = key is not None and not replay and not (context.obj / "state.db").exists()
+    with _progress("verifying") as progress:
+        result = run(None if alone else _workspace(context), certificate, key=key, replay=replay, progress=progress)
+    show(result, as_json)
+    raise typer.Exit(0 if result["valid"] else CheckFailedError.exit_code)
+
+
+@app.command()
+def lineage(
+    context: typer.Context, artifact: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False
+) -> None:
+    """Show what an artifact was derived from, and what from it; a data set's name shows all of its artifacts."""
+    from workbench.workflows.lineage import show_lineage
+
+    show(show_lineage(_workspace(context), artifact), as_json)
+
+
+@requests_app.command("list")
+def requests_list(context: typer.Context, as_json: Json = False) -> None:
+    """List erasure requests by id and status."""
+    from workbench.workflows.requests import list_requests
+
+    show(list_requests(_workspace(context)), as_json)
+
+
+@app.command()
+def doctor(context: typer.Context, as_json: Json = False) -> None:
+    """Check that a workspace is sound."""
+    from workbench.workflows.doctor import doctor as run
+
+    result = run(_workspace(context))
+    show(result, as_json)
+    raise typer.Exit(0 if result["healthy"] else CheckFailedError.exit_code)
+
+
+@app.command()
+def demo(
+    context: typer.Context,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the workspace to look around in.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the whole main job on the bundled Adult table."""
+    from workbench.workflows.demo import demo as run
+
+    with _progress("demo") as progress:
+        result = run(context.obj, keep=keep, progress=progress)
+    if as_json:
+        show(result, as_json)
+    else:
+        _show_demo(result)
+    raise typer.Exit(0 if result["passed"] else CheckFailedError.exit_code)
+
+
+def main() -> None:
+    """Runs the command line; every fault becomes one message and a documented exit code."""
+    as_json = "--json" in sys.argv
+    try:
+        code = app(standalone_mode=False) or 0
+        if code == _INTERRUPTED:
+            code = _report(5, "interrupted", "interrupted", "give the same command again to go on", as_json)
+        sys.exit(code)
+    except WorkbenchError as fault:
+        sys.exit(_report(fault.exit_code, fault.code, str(fault), fault.hint, as_json))
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as fault:
+        if hasattr(fault, "format_message"):  # the parser's own faults: an unknown option, a missing argument
+            sys.exit(_report(2, "usage", fault.format_message(), "workbench COMMAND --help", as_json))
+        if os.environ.get("WORKBENCH_DEBUG"):
+            raise
+        # its message could quote a row, so it is not shown
+        hint = "WORKBENCH_DEBUG=1 shows where, and may show values of the table"
+        sys.exit(_report(1, "internal", f"unexpected {type(fault).__name__}", hint, as_json))
+
+
+def show(result: dict[str, Any], as_json: bool) -> None:
+    """Prints a result: as one JSON object, or for people."""
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False, allow_nan=False))
+        return
+    from workbench.show import show_result
+
+    show_result(result)
+
+
+def _report(exit_code: int, code: str, message: str, hint: str, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"error": {"code": code, "message": message, "hint": hint}}, ensure_ascii=False))
+    print(f"workbench: {message}", file=sys.stderr)
+    if hint:
+        print(f"  hint: {hint}", file=sys.stderr)
+    return exit_code
+
+
+def _workspace(context: typer.Context) -> Workspace:
+    from workbench.workspace import Workspace
+
+    return Workspace.open(context.obj)
+
+
+def _progress(title: str) -> AbstractContextManager[Progress]:
+    from workbench.progress import progress_bar
+
+    return progress_bar(title)
+
+
+def _read_keys(file: str) -> list[str]:
+    if file == "-":
+        lines = sys.stdin.read().splitlines()
+    elif not Path(file).is_file():
+        raise InputError(
+            "the file of keys is not there", hint="--file FILE, with one key per line; - reads standard input"
+        )
+    else:
+        lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _show_demo(result: dict[str, Any]) -> None:
+    from workbench.show import show_demo
+
+    show_demo(result)

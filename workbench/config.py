@@ -1,0 +1,93 @@
+"""What a user runs: generator and model configs, read from YAML with `--set key=value` on top."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from workbench.errors import InputError
+
+_PACKAGE = Path(__file__).parent
+CONFIGS = _PACKAGE / "_configs" if (_PACKAGE / "_configs").is_dir() else _PACKAGE.parent / "configs"
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class SynthesizeConfig(BaseModel):
+    """A DP generator's run. `rows` is the size of the release: by default the generator's own noisy count."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    generator: Literal["mst"]
+    dataset: str
+    epsilon: Annotated[FiniteFloat, Field(gt=0)]
+    delta: Annotated[float, Field(gt=0, lt=1)]
+    rows: Annotated[int, Field(ge=1)] | None = None
+
+
+class TrainConfig(BaseModel):
+    """A SISA ensemble's training. `rounds` boosting rounds are spread over the slices of a shard.
+
+    Every field is public and independent of the data, so that erasures never change what a shard's training depends on.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    learner: Literal["gradient_boosting"]
+    dataset: str
+    shards: Annotated[int, Field(ge=1, le=65536)]
+    slices: Annotated[int, Field(ge=1, le=4096)]
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    rounds: Annotated[int, Field(ge=1)] = 60
+    learning_rate: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.1
+    leaves: Annotated[int, Field(ge=2, le=4096)] = 31
+    min_rows_per_leaf: Annotated[int, Field(ge=1)] = 20
+
+
+def find_config(path: Path) -> Path:
+    """`path`, or the config of that name that ships with the workbench; raises InputError where there is neither."""
+    if path.is_file():
+        return path
+    parts = path.parts[1:] if path.parts[:1] == ("configs",) else path.parts
+    bundled = CONFIGS.joinpath(*parts)
+    if not path.is_absolute() and ".." not in parts and bundled.is_file():
+        return bundled
+    shipped = sorted(f"configs/{p.relative_to(CONFIGS)}" for p in CONFIGS.rglob("*.yaml"))
+    raise InputError(f"no config at {path}", hint=f"shipped with the workbench: {', '.join(shipped)}")
+
+
+def read_config(path: Path, model: type[Model], overrides: Sequence[str] = ()) -> Model:
+    """A config of type `model` from a YAML file and `key=value` overrides; raises InputError naming each fault."""
+    path = find_config(path)
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise InputError(f"{path} is not valid YAML", hint="see the configs that ship with the workbench") from None
+    if not isinstance(document, dict):
+        raise InputError(f"{path} is not a config: expected a mapping, found {type(document).__name__}")
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise InputError(f"--set {override!r} has no value", hint="write --set key=value")
+        document[key.strip()] = _scalar(value)
+    return parse_config(document, model, source=str(path))
+
+
+def parse_config(document: dict[str, Any], model: type[Model], *, source: str) -> Model:
+    """A config of type `model` from a mapping; raises InputError naming each fault by its field."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}, found {e['input']!r}" for e in error.errors())
+        raise InputError(f"{source} is not a valid config: {faults}") from None
+
+
+def _scalar(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text

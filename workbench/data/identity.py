@@ -1,0 +1,49 @@
+"""From a person's identifier to keyed hashes: the identifier itself is never stored.
+
+A token (token key) names a subject in the store; a placement (placement key, never rotated) puts it on the hash line.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+TOKEN_BYTES = 16
+Points = npt.NDArray[np.uint64]
+
+
+def canonical(identifier: object) -> str:
+    """One spelling per identifier: text without surrounding space, whole numbers in decimal."""
+    if isinstance(identifier, float) and identifier.is_integer():
+        identifier = int(identifier)
+    return str(identifier).strip()
+
+
+def row_identifier(ingest: str, row: int) -> str:
+    """The identifier of a row that is its own subject: bound to the ingest that numbered it."""
+    return f"{ingest}:{row}"
+
+
+@dataclass(frozen=True)
+class Identities:
+    """Keyed hashes of n subjects: tokens (bytes of 16), and points on [0, 2**64) for shard, slice and holdout."""
+
+    tokens: Sequence[bytes]
+    points: Points
+    slice_points: Points
+    holdout_points: Points
+
+
+def identify(identifiers: Sequence[str], *, identity_type: str, token_key: bytes, placement_key: bytes) -> Identities:
+    """HMAC-SHA256 of each canonical identifier under both keys; the identity type separates kinds of numbers."""
+    prefix = identity_type.encode() + b"\x00"
+    messages = [prefix + identifier.encode() for identifier in identifiers]
+    digest = hmac.digest
+    tokens = [digest(token_key, message, "sha256")[:TOKEN_BYTES] for message in messages]
+    places = b"".join(digest(placement_key, message, "sha256")[:24] for message in messages)
+    points = np.frombuffer(places, dtype=">u8").reshape(-1, 3).astype(np.uint64)
+    return Identities(tokens, points[:, 0].copy(), points[:, 1].copy(), points[:, 2].copy())

@@ -1,0 +1,261 @@
+"""From a raw table to bucket files: validated, encoded, tokenised, and either wholly accepted or wholly refused.
+
+Chunks are staged per bucket first; rules that span chunks (duplicates, rows per subject) are checked bucket by bucket,
+since all records of a subject share one. Memory is bounded by a chunk and a bucket, not by the table.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from workbench.data.dataset import canonical_order
+from workbench.data.identity import Identities, canonical, identify, row_identifier
+from workbench.data.store import (
+    BUCKETS,
+    SPLITS,
+    Split,
+    bucket_of,
+    bucket_path,
+    encode_bucket,
+    records_table,
+    token_array,
+)
+from workbench.errors import InputError
+from workbench.files import sha256, write_atomic
+from workbench.schema import Codec, Schema, Violation
+from workbench.schema.column import EXACT_INTEGER
+from workbench.schema.schema import ROW_SUBJECT
+
+_ROW = "__row"
+_SHOWN_ROWS = 5
+
+
+class KeyRing(NamedTuple):
+    """What turns identifiers into tokens and places."""
+
+    token: bytes
+    placement: bytes
+    identity_type: str
+    ingest: str
+
+
+@dataclass
+class _Refusals:
+    """Broken rules met so far: how often, and the first few row numbers."""
+
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    rows: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+
+    def add(self, violations: Iterable[Violation], first_row: int) -> None:
+        for violation in violations:
+            self.add_rows(violation.column, violation.rule, violation.rows + first_row)
+
+    def add_rows(self, column: str, rule: str, rows: npt.NDArray[np.intp]) -> None:
+        if len(rows):
+            self.counts[column, rule] += len(rows)
+            shown = self.rows.setdefault((column, rule), [])
+            shown.extend(int(row) for row in np.sort(rows)[: _SHOWN_ROWS - len(shown)])
+
+    def check(self, name: str) -> None:
+        if not self.counts:
+            return
+        faults = "; ".join(
+            f"column {column!r}: {rule} (rows {', '.join(map(str, self.rows[column, rule]))}"
+            f"{', …' if count > _SHOWN_ROWS else ''}; {count} in all)"
+            for (column, rule), count in self.counts.items()
+        )
+        raise InputError(
+            f"data set {name} breaks its schema: {faults}; nothing was stored",
+            hint="mend the rows or the schema; out_of_domain, duplicates and over_limit can be set to drop (or clip)",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ingested:
+    """What an ingest stored: rows and subjects per split, rows left out per rule, and the digest of each bucket file."""
+
+    rows: dict[str, int]
+    subjects: dict[str, int]
+    left_out: dict[str, int]
+    digests: dict[tuple[str, int], str]
+
+
+def ingest_table(
+    name: str,
+    schema: Schema,
+    sources: Iterable[tuple[Iterable[pd.DataFrame], Split | None]],
+    ring: KeyRing,
+    *,
+    staging: Path,
+    target: Path,
+) -> Ingested:
+    """Writes the bucket files of a data set below `target`; raises InputError, with nothing there, where a rule is broken.
+
+    A source's split is `train`, `holdout`, or None where the schema's keyed-hash share decides.
+    """
+    refusals, left_out = _Refusals(), Counter[str]()
+    _stage(schema, sources, ring, staging, refusals, left_out)
+    refusals.check(name)
+    # Two passes: no bucket file is written before every bucket is known to be good.
+    for bucket in range(BUCKETS):
+        _check_bucket(schema, staging, bucket, refusals)
+    refusals.check(name)
+    rows, subjects = Counter[str](), Counter[str]()
+    digests: dict[tuple[str, int], str] = {}
+    for split in SPLITS:
+        for bucket in range(BUCKETS):
+            table = _finished(schema, staging, split, bucket, left_out)
+            if table is None or not table.num_rows:
+                continue
+            content = encode_bucket(table)
+            write_atomic(bucket_path(target, split, bucket), content, mode=0o600)
+            digests[split, bucket] = sha256(content)
+            rows[split] += table.num_rows
+            subjects[split] += len(np.unique(table["__point"].to_numpy()))
+    if not rows["train"]:
+        raise InputError(
+            f"data set {name} keeps no row to train on", hint="look at what was left out, and at the holdout"
+        )
+    return Ingested(rows=dict(rows), subjects=dict(subjects), left_out=dict(left_out), digests=digests)
+
+
+def _stage(
+    schema: Schema,
+    sources: Iterable[tuple[Iterable[pd.DataFrame], Split | None]],
+    ring: KeyRing,
+    staging: Path,
+    refusals: _Refusals,
+    left_out: Counter[str],
+) -> None:
+    """Encodes every chunk and appends its records to the staged file of their split and bucket."""
+    codec = Codec(schema)
+    row = 0
+    with ExitStack() as stack:
+        writers: dict[tuple[str, int], pa.ipc.RecordBatchFileWriter] = {}
+        for chunks, split in sources:
+            for frame in chunks:
+                values, dropped, violations = codec.encode(frame)
+                numbers = np.arange(row, row + len(frame))
+                refusals.add(violations, row)
+                identities, unnamed = _identities(schema, frame, row, ring)
+                refusals.add_rows(schema.subject, "the subject's identifier is missing", numbers[unnamed])
+                row += len(frame)
+                left_out["out_of_domain"] += int(dropped.sum())
+                if refusals.counts:
+                    continue  # keep counting, store nothing
+                kept = np.flatnonzero(~dropped)
+                for part, place in _places(schema, identities, split, kept):
+                    table = records_table(
+                        token_array([identities.tokens[i] for i in part]),
+                        identities.points[part],
+                        identities.slice_points[part],
+                        values[part],
+                        codec.names,
+                    ).append_column(_ROW, pa.array(numbers[part]))
+                    if place not in writers:
+                        path = staging / f"{place[0]}-{place[1]}.arrow"
+                        writers[place] = stack.enter_context(pa.ipc.new_file(path, table.schema))
+                    writers[place].write_table(table)
+    left_out += Counter()  # drop zero counts
+
+
+def _identities(
+    schema: Schema, frame: pd.DataFrame, first_row: int, ring: KeyRing
+) -> tuple[Identities, npt.NDArray[np.bool_]]:
+    """Keyed hashes of every row's subject, and the mask of rows that name none."""
+    if schema.subject == ROW_SUBJECT:
+        identifiers = [row_identifier(ring.ingest, first_row + i) for i in range(len(frame))]
+        unnamed = np.zeros(len(frame), dtype=bool)
+    else:
+        column = frame[schema.subject]
+        if pd.api.types.is_float_dtype(column.dtype) and (column.abs() > EXACT_INTEGER).any():
+            raise InputError(
+                f"column {schema.subject!r} holds identifiers as rounded floating-point numbers",
+                hint="store them as text",
+            )
+        identifiers = ["" if value is None or value != value else canonical(value) for value in column.tolist()]
+        unnamed = np.array([not identifier for identifier in identifiers], dtype=bool)
+    identities = identify(
+        identifiers, identity_type=ring.identity_type, token_key=ring.token, placement_key=ring.placement
+    )
+    return identities, unnamed
+
+
+def _places(
+    schema: Schema, identities: Identities, split: Split | None, kept: npt.NDArray[np.intp]
+) -> Iterator[tuple[npt.NDArray[np.intp], tuple[str, int]]]:
+    """Groups of row positions with the split and bucket they belong to."""
+    if split is None:
+        assert schema.holdout.share is not None
+        held = identities.holdout_points[kept] < np.uint64(int(schema.holdout.share * 2**64))
+    else:
+        held = np.full(len(kept), split == "holdout")
+    codes = bucket_of(identities.points[kept]) + BUCKETS * held
+    order = np.argsort(codes, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1) if len(order) else []
+    for group in groups:
+        code = int(codes[group[0]])
+        yield kept[group], (SPLITS[code // BUCKETS], code % BUCKETS)
+
+
+def _staged(schema: Schema, staging: Path, split: str, bucket: int) -> pd.DataFrame | None:
+    """The staged records of a bucket in canonical order, with columns `duplicate` and `over` marking broken rules."""
+    path = staging / f"{split}-{bucket}.arrow"
+    if not path.exists():
+        return None
+    with pa.OSFile(str(path)) as file:
+        frame: pd.DataFrame = pa.ipc.open_file(file).read_all().to_pandas()
+    values = frame[list(schema.encoded)].to_numpy()
+    order = canonical_order(values, frame["__point"].to_numpy(), frame["__slice"].to_numpy())
+    frame = frame.iloc[order].reset_index(drop=True)
+    marks = frame[["__token"]].assign(__duplicate=False)
+    if schema.row_key:
+        marks["__duplicate"] = frame.duplicated(["__token", *schema.row_key])
+    unique = marks[~marks["__duplicate"]]
+    rank = unique.groupby("__token").cumcount().reindex(frame.index, fill_value=0)
+    return frame.assign(__duplicate=marks["__duplicate"], __over=rank >= schema.max_rows_per_subject)
+
+
+def _check_bucket(schema: Schema, staging: Path, bucket: int, refusals: _Refusals) -> None:
+    frames = [_staged(schema, staging, split, bucket) for split in SPLITS]
+    for frame in frames:
+        if frame is None:
+            continue
+        if schema.duplicates == "reject":
+            rows = frame.loc[frame["__duplicate"], _ROW].to_numpy()
+            refusals.add_rows(", ".join(schema.row_key), "the row key repeats within its subject", rows)
+        if schema.over_limit == "reject":
+            rows = frame.loc[frame["__over"], _ROW].to_numpy()
+            rule = f"the subject has more than max_rows_per_subject = {schema.max_rows_per_subject} rows"
+            refusals.add_rows(schema.subject, rule, rows)
+    train, holdout = frames
+    if train is not None and holdout is not None:
+        both = holdout.loc[holdout["__token"].isin(set(train["__token"])), _ROW].to_numpy()
+        refusals.add_rows(schema.subject, "the subject is both in the table and in the holdout file", both)
+
+
+def _finished(schema: Schema, staging: Path, split: str, bucket: int, left_out: Counter[str]) -> pa.Table | None:
+    frame = _staged(schema, staging, split, bucket)
+    if frame is None:
+        return None
+    for mark, rule in (("__duplicate", "duplicates"), ("__over", "over_limit")):
+        if frame[mark].any():
+            left_out[rule] += int(frame[mark].sum())
+    frame = frame[~(frame["__duplicate"] | frame["__over"])]
+    return records_table(
+        token_array(frame["__token"].tolist()),
+        frame["__point"].to_numpy(),
+        frame["__slice"].to_numpy(),
+        frame[list(schema.encoded)].to_numpy(),
+        list(schema.encoded),
+    )

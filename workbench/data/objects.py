@@ -1,0 +1,45 @@
+"""Content-addressed files: a checkpoint is stored once, under its SHA-256, and checked whenever it is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.errors import InputError
+from workbench.files import remove, sha256, write_atomic
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The object files below one folder."""
+
+    folder: Path
+
+    def path(self, digest: str) -> Path:
+        """Where the object of that digest lies; raises InputError for what is no SHA-256."""
+        if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+            raise InputError("an object is named by 64 hexadecimal digits")
+        return self.folder / digest[:2] / digest
+
+    def put(self, content: bytes) -> str:
+        """Stores content and returns its digest; storing the same twice keeps one file."""
+        digest = sha256(content)
+        if not self.path(digest).exists():
+            write_atomic(self.path(digest), content, mode=0o600)
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        """The content of that digest; raises InputError where it is missing or does not hash to it."""
+        path = self.path(digest)
+        content = path.read_bytes() if path.is_file() else b""
+        if sha256(content) != digest:
+            raise InputError(
+                f"checkpoint {digest[:12]}… is damaged or missing",
+                hint="train the ensemble again, or restore the workspace from a backup",
+            )
+        return content
+
+    def delete(self, digest: str) -> None:
+        """Removes an object; one that is gone already is fine."""
+        if self.path(digest).exists():
+            remove(self.path(digest))

@@ -1,0 +1,135 @@
+"""Reads tables of any size from CSV (also gzipped) and Parquet in chunks, or says what is wrong with them."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from workbench.errors import InputError
+
+CHUNK_ROWS = 65_536
+_SUFFIXES = (".csv", ".csv.gz", ".parquet")
+
+
+def read_chunks(path: Path, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+    """Frames of at most CHUNK_ROWS rows; CSV cells come as text. `columns` are required and the only ones read.
+
+    Raises InputError where the file is missing, of another format, empty, ragged, repeats a column or lacks one.
+    """
+    _require_table(path)
+    try:
+        batches = _parquet(path, columns) if path.name.lower().endswith(".parquet") else _csv(path, columns)
+        for batch in batches:
+            for start in range(0, batch.num_rows, CHUNK_ROWS):
+                yield batch.slice(start, CHUNK_ROWS).to_pandas()
+    except pa.ArrowInvalid as error:
+        # Arrow's own message may quote cells of the table
+        empty = "Empty CSV" in str(error)
+        raise InputError(
+            f"{path} is empty" if empty else f"{path} is not a readable table: damaged, or not UTF-8 text"
+        ) from None
+
+
+def column_names(path: Path) -> list[str]:
+    """The column names of a table file; raises as `read_chunks` does."""
+    for chunk in read_chunks(path):
+        return list(chunk.columns)
+    return []
+
+
+def _parquet(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    with pq.ParquetFile(path) as file:
+        _check_columns(path, file.schema_arrow.names, columns)
+        if file.metadata.num_rows == 0:
+            raise InputError(f"{path} has no rows")
+        yield from file.iter_batches(batch_size=CHUNK_ROWS, columns=list(columns) if columns is not None else None)
+
+
+def _csv(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    ragged: list[int] = []
+
+    def refuse(row: pacsv.InvalidRow) -> str:
+        ragged.append(row.number or 0)
+        return "error"
+
+    parsing = pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=refuse)
+    try:
+        with pa.input_stream(str(path), compression="detect") as stream:
+            header = stream.read(1 << 20)
+        names = _header(header, path)
+        _check_columns(path, names, columns)
+        converting = pacsv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()),
+            strings_can_be_null=False,
+            include_columns=list(columns) if columns is not None else [],
+        )
+        reading = pacsv.ReadOptions(block_size=1 << 22, use_threads=False)
+        rows = 0
+        with (
+            pa.input_stream(str(path), compression="detect") as stream,
+            pacsv.open_csv(stream, read_options=reading, parse_options=parsing, convert_options=converting) as batches,
+        ):
+            for batch in batches:
+                rows += batch.num_rows
+                yield batch
+    except pa.ArrowInvalid:
+        if ragged:
+            where = f" (data row {ragged[0] - 2})" if ragged[0] > 1 else ""
+            raise InputError(f"{path} is ragged: a row{where} has more or fewer cells than the header") from None
+        raise
+    except OSError:
+        raise InputError(f"{path} cannot be decompressed: damaged or not gzip") from None
+    if not rows:
+        raise InputError(f"{path} has a header but no rows")
+
+
+def _header(start: bytes, path: Path) -> list[str]:
+    """Column names from the first bytes of a CSV file, without a byte-order mark."""
+    import csv
+
+    try:
+        text = start.decode("utf-8-sig", errors="ignore" if len(start) == 1 << 20 else "strict")
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text", hint="convert it, for example with iconv") from None
+    rows = csv.reader(text.splitlines(keepends=True))
+    header = next(rows, None)
+    if not header:
+        raise InputError(f"{path} is empty")
+    return header
+
+
+def _check_columns(path: Path, names: Sequence[str], columns: Sequence[str] | None) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(f"{path} has several columns of one name: {repeated}", hint="rename them")
+    absent = [name for name in columns or () if name not in names]
+    if absent:
+        raise InputError(f"{path} lacks the columns {absent} of the schema; it has {list(names)}")
+
+
+def estimate_rows(path: Path) -> int:
+    """About how many rows a table file has, for progress: exact for Parquet, from the first megabyte of a CSV."""
+    _require_table(path)
+    try:
+        if path.name.lower().endswith(".parquet"):
+            with pq.ParquetFile(path) as file:
+                return int(file.metadata.num_rows)
+        with path.open("rb") as raw:
+            plain = gzip.GzipFile(fileobj=raw) if path.name.lower().endswith(".gz") else raw
+            lines = plain.read(1 << 20).count(b"\n")
+            return lines * path.stat().st_size // max(raw.tell(), 1)
+    except (pa.ArrowInvalid, OSError, EOFError):
+        raise InputError(f"{path} is not a readable table: damaged, or of another format than its name says") from None
+
+
+def _require_table(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"no file at {path}")
+    if not path.name.lower().endswith(_SUFFIXES):
+        raise InputError(f"{path} is not a table the workbench reads", hint=f"endings: {', '.join(_SUFFIXES)}")

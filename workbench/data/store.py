@@ -1,0 +1,149 @@
+"""Records on disk: one Parquet file per hash range, a keyed token instead of each subject's identifier.
+
+The store knows no partition: bucket b holds the records whose shard point has b as its top bits, so any number of shards
+and slices trains from it without a new ingest, and erasing a person rewrites one small file.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet as pq
+
+from workbench.data.dataset import Dataset
+from workbench.data.identity import TOKEN_BYTES, Points
+from workbench.errors import InputError
+from workbench.files import remove, sha256, write_atomic
+from workbench.schema import Schema
+from workbench.schema.codec import Values
+
+BUCKET_BITS = 6
+BUCKETS = 1 << BUCKET_BITS
+Split = Literal["train", "holdout"]
+SPLITS: tuple[Split, ...] = ("train", "holdout")
+Digests = Mapping[tuple[str, int], str]
+
+_TOKEN, _POINT, _SLICE = "__token", "__point", "__slice"
+
+
+def bucket_of(points: Points) -> npt.NDArray[np.int64]:
+    """Bucket numbers of shard points."""
+    return (points >> np.uint64(64 - BUCKET_BITS)).astype(np.int64)
+
+
+def bucket_path(folder: Path, split: str, bucket: int) -> Path:
+    """The file of one bucket."""
+    return folder / split / f"bucket={bucket:02d}" / "records.parquet"
+
+
+def records_table(
+    tokens: pa.Array, points: Points, slice_points: Points, values: Values, names: Collection[str]
+) -> pa.Table:
+    """Records as the table a bucket file holds."""
+    columns = {_TOKEN: tokens, _POINT: pa.array(points), _SLICE: pa.array(slice_points)}
+    return pa.table(columns | {name: pa.array(values[:, i]) for i, name in enumerate(names)})
+
+
+def encode_bucket(table: pa.Table) -> bytes:
+    """The bytes of a bucket file."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", write_statistics=False)
+    return sink.getvalue()
+
+
+@dataclass(frozen=True)
+class Store:
+    """The records of one data set; `digests` are the SHA-256 of the bucket files that must be there."""
+
+    name: str
+    folder: Path
+    schema: Schema
+    digests: Digests
+
+    def read(self, split: Split = "train", interval: tuple[int, int] | None = None) -> Dataset:
+        """The records of a split in canonical order, or those whose shard points lie in [low, high)."""
+        low, high = interval or (0, 1 << 64)
+        shift = 64 - BUCKET_BITS
+        tables = [
+            self._bucket(split, b)
+            for s, b in sorted(self.digests)
+            if s == split and low >> shift <= b <= (high - 1) >> shift
+        ]
+        names = list(self.schema.encoded)
+        if not tables:
+            empty = np.empty(0, dtype=np.uint64)
+            return Dataset(
+                name=self.name, schema=self.schema, values=np.empty((0, len(names))), points=empty, slice_points=empty
+            )
+        table = pa.concat_tables(tables)
+        points = table[_POINT].to_numpy()
+        dataset = Dataset(
+            name=self.name,
+            schema=self.schema,
+            values=np.column_stack([table[name].to_numpy() for name in names]),
+            points=points,
+            slice_points=table[_SLICE].to_numpy(),
+        )
+        if interval is None:
+            return dataset
+        return dataset.rows((points >= np.uint64(low)) & (points <= np.uint64(high - 1)))
+
+    def count_subjects(self, split: Split) -> int:
+        """How many different subjects have records in a split."""
+        buckets = [bucket for s, bucket in self.digests if s == split]
+        return sum(len(pa.compute.unique(self._bucket(split, bucket)[_TOKEN])) for bucket in buckets)
+
+    def splits_of(self, token: bytes, point: int) -> tuple[Split, ...]:
+        """The splits that hold records of a subject: one of them, or none."""
+        bucket = point >> (64 - BUCKET_BITS)
+        present = (split for split in SPLITS if (split, bucket) in self.digests)
+        return tuple(split for split in present if token in set(self._bucket(split, bucket)[_TOKEN].to_pylist()))
+
+    def drop(self, split: Split, bucket: int, tokens: Collection[bytes]) -> str | None:
+        """Rewrites one bucket file without the subjects' records; returns its new digest, None where none are left.
+
+        Dropping who is already gone changes nothing. The caller records the digest.
+        """
+        path = bucket_path(self.folder, split, bucket)
+        table = _parse(path.read_bytes(), path) if path.exists() else None
+        if table is None:
+            return None
+        kept = table.filter(
+            pa.compute.invert(pa.compute.is_in(table[_TOKEN], pa.array(list(tokens), table[_TOKEN].type)))
+        )
+        if not kept.num_rows:
+            remove(path)
+            return None
+        content = encode_bucket(kept.combine_chunks())
+        write_atomic(path, content, mode=0o600)
+        return sha256(content)
+
+    def _bucket(self, split: str, bucket: int) -> pa.Table:
+        path = bucket_path(self.folder, split, bucket)
+        content = path.read_bytes() if path.is_file() else b""
+        if sha256(content) != self.digests[split, bucket]:
+            raise InputError(
+                f"bucket {bucket} ({split}) of data set {self.name} is damaged or missing",
+                hint="restore it from a backup",
+            )
+        return _parse(content, path)
+
+
+def _parse(content: bytes, path: Path) -> pa.Table:
+    try:
+        return pq.read_table(pa.BufferReader(content))
+    except pa.ArrowInvalid:
+        raise InputError(f"{path} is not a bucket file of this workbench") from None
+
+
+def token_array(tokens: Iterator[bytes] | list[bytes]) -> pa.Array:
+    """Tokens as an Arrow array of fixed-size binary."""
+    return pa.array(list(tokens), type=pa.binary(TOKEN_BYTES))

@@ -1,0 +1,119 @@
+"""What an erasure will do to one data set: pure, so that a dry run and the real one cannot differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from workbench.data.store import BUCKET_BITS
+from workbench.erasure.request import Subject
+from workbench.lineage import Artifact
+from workbench.sisa.ensemble import Constituent, Manifest, constituent_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsemblePlan:
+    """What happens to one ensemble: per affected shard, the first slice (from 0) to train again."""
+
+    manifest: Manifest
+    retrain: Mapping[int, int]
+    predicted_seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as JSON for operators."""
+        return {
+            "ensemble": self.manifest.ensemble,
+            "version": self.manifest.version,
+            "next_version": self.manifest.version + 1,
+            "retrain": [
+                {"shard": shard, "from_slice": first, "of_slices": self.manifest.partition.n_slices}
+                for shard, first in sorted(self.retrain.items())
+            ],
+            "reused": len(self.manifest.constituents) - len(self.retrain),
+            "predicted_seconds": round(self.predicted_seconds, 3),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErasurePlan:
+    """What happens to one data set: rows to drop by bucket file, ensembles to retrain, artifacts to purge or to keep."""
+
+    dataset: str
+    requests: tuple[str, ...]
+    drops: Mapping[tuple[str, int], tuple[bytes, ...]]
+    ensembles: tuple[EnsemblePlan, ...]
+    purge: tuple[Artifact, ...]
+    keep: tuple[Artifact, ...]
+
+    @property
+    def shards(self) -> tuple[int, ...]:
+        """The shards that are trained again, over all ensembles."""
+        return tuple(sorted({shard for ensemble in self.ensembles for shard in ensemble.retrain}))
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as JSON for operators; it names no subject."""
+        return {
+            "dataset": self.dataset,
+            "rewrite_buckets": len(self.drops),
+            "ensembles": [ensemble.to_json() for ensemble in self.ensembles],
+            "purge": [{"id": a.id, "kind": a.kind} for a in self.purge],
+            "keep_private": [
+                {"id": a.id, "kind": a.kind, "epsilon": a.body["epsilon"], "delta": a.body["delta"]} for a in self.keep
+            ],
+            "predicted_seconds": round(sum(e.predicted_seconds for e in self.ensembles), 3),
+        }
+
+
+def plan(
+    dataset: str, subjects: Sequence[Subject], manifests: Sequence[Manifest], artifacts: Sequence[Artifact]
+) -> ErasurePlan:
+    """The plan for all waiting subjects of a data set at once: one retraining per shard, however many they are.
+
+    `manifests` are the current version of every ensemble of the data set, `artifacts` its live lineage. Superseded models
+    and every evaluation (they read the subject's rows) are purged; differentially private generators and releases stay.
+    """
+    drops: dict[tuple[str, int], tuple[bytes, ...]] = {}
+    for subject in subjects:
+        place = (subject.split, subject.point >> (64 - BUCKET_BITS))
+        drops[place] = (*drops.get(place, ()), subject.token)
+    by_id = {artifact.id: artifact for artifact in artifacts}
+    ensembles = tuple(_plan_ensemble(manifest, subjects, by_id) for manifest in manifests)
+    superseded = {e.manifest.id for e in ensembles} | {
+        constituent_id(e.manifest.ensemble, c)
+        for e in ensembles
+        for c in e.manifest.constituents
+        if c.shard in e.retrain
+    }
+    return ErasurePlan(
+        dataset=dataset,
+        requests=tuple(sorted({subject.request for subject in subjects})),
+        drops=drops,
+        ensembles=ensembles,
+        purge=tuple(a for a in artifacts if a.id in superseded or a.kind == "evaluation"),
+        keep=tuple(a for a in artifacts if a.kind in ("generator", "release") and a.body["private"]),
+    )
+
+
+def _plan_ensemble(manifest: Manifest, subjects: Sequence[Subject], artifacts: Mapping[str, Artifact]) -> EnsemblePlan:
+    trained = [subject for subject in subjects if subject.split == "train"]
+    partition = manifest.partition
+    shards = partition.shard_of(np.array([s.point for s in trained], dtype=np.uint64))
+    slices = partition.slice_of(np.array([s.slice_point for s in trained], dtype=np.uint64))
+    retrain: dict[int, int] = {}
+    for shard, first in zip(shards.tolist(), slices.tolist(), strict=True):
+        retrain[shard] = min(first, retrain.get(shard, first))
+    seconds = sum(
+        _seconds(artifacts.get(constituent_id(manifest.ensemble, constituent)), constituent, retrain)
+        for constituent in manifest.constituents
+    )
+    return EnsemblePlan(manifest=manifest, retrain=retrain, predicted_seconds=seconds)
+
+
+def _seconds(artifact: Artifact | None, constituent: Constituent, retrain: Mapping[int, int]) -> float:
+    """What the slices to train again took when they were last trained."""
+    if artifact is None or constituent.shard not in retrain:
+        return 0.0
+    return float(sum(artifact.body["seconds"][retrain[constituent.shard] :]))

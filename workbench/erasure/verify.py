@@ -1,0 +1,76 @@
+"""Checks that trust nothing the execution said: the store, the checkpoints and every byte are read again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from workbench.data.objects import Objects
+from workbench.data.store import Store
+from workbench.erasure.request import Subject
+from workbench.errors import WorkbenchError
+from workbench.scan import scan_folder
+from workbench.sisa.ensemble import Manifest
+from workbench.tracking import Tracking, remnants
+from workbench.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that was looked at, and what was found."""
+
+    name: str
+    ok: bool
+    detail: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The check as JSON."""
+        return dict(self.__dict__)
+
+
+def check_rows(store: Store, subjects: Sequence[Subject]) -> Check:
+    """No record of the subjects is in the store."""
+    left = sum(bool(store.splits_of(s.token, s.point)) for s in subjects)
+    return Check(
+        name="rows gone", ok=not left, detail=f"{left} of {len(subjects)} subjects still have rows in {store.name}"
+    )
+
+
+def check_isolation(before: Manifest, after: Manifest, retrained: Collection[int]) -> Check:
+    """Constituents of untouched shards are the very same (promise P3)."""
+    old = {c.shard: c for c in before.constituents}
+    changed = [c.shard for c in after.constituents if c != old.get(c.shard) and c.shard not in retrained]
+    kept = len(after.constituents) - len(retrained)
+    return Check(name="untouched shards", ok=not changed, detail=f"{len(changed)} of {kept} reused constituents differ")
+
+
+def check_objects(objects: Objects, digests: Iterable[str]) -> Check:
+    """Every checkpoint is there and hashes to its name."""
+    digests = sorted(digests)
+    bad = [digest for digest in digests if not _readable(objects, digest)]
+    return Check(name="checkpoints", ok=not bad, detail=f"{len(bad)} of {len(digests)} are missing or damaged")
+
+
+def check_removed(objects: Objects, digests: Iterable[str]) -> Check:
+    """Superseded checkpoints are gone."""
+    digests = sorted(digests)
+    left = [digest for digest in digests if objects.path(digest).exists()]
+    return Check(
+        name="superseded checkpoints gone", ok=not left, detail=f"{len(left)} of {len(digests)} are still there"
+    )
+
+
+def check_bytes(workspace: Workspace, needles: Collection[bytes]) -> Check:
+    """No file of the workspace, database and log pages included, holds the identifier or its token."""
+    scan = scan_folder(workspace.root, needles)
+    hits = sorted({*scan.hits, *remnants(Tracking(workspace.root), needles)})
+    return Check(name="byte scan", ok=not hits, detail=f"{len(hits)} hits in {scan.files} files")
+
+
+def _readable(objects: Objects, digest: str) -> bool:
+    try:
+        objects.get(digest)
+    except WorkbenchError:
+        return False
+    return True

@@ -1,0 +1,216 @@
+"""Variable elimination on a junction tree: log partition function, conditionals and marginals, exactly.
+
+Potentials and messages are in log space. The upward pass turns each table into the probabilities of its own columns
+given those it shares with its parent, with one exponential per cell; the downward pass only multiplies probabilities.
+The method is Lauritzen & Spiegelhalter 1988; docs/adr/0004 says why numpy and not torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from workbench.errors import InputError
+from workbench.generators.marginals.domain import Clique, Domain
+
+Table = npt.NDArray[np.float64]
+
+# A float64 table of 2^27 cells takes 1 GiB, and inference holds several.
+_MOST_CELLS = 2**27
+
+
+@dataclass(frozen=True)
+class Bag:
+    """A table of a junction tree: the columns it shares with its parent bag, then those that no ancestor has."""
+
+    shared: Clique
+    own: Clique
+    parent: int | None
+
+    @property
+    def columns(self) -> Clique:
+        """All columns of the table, one axis each, in this order."""
+        return self.shared + self.own
+
+
+@dataclass(frozen=True)
+class JunctionTree:
+    """Bags such that every clique fits in one and every column's bags are connected.
+
+    Guarantees:
+      - a bag comes after its parent, so the reverse order is an elimination order
+      - each column is in `own` of exactly one bag
+      - `home[i]` is a bag that contains clique i
+    """
+
+    domain: Domain
+    cliques: tuple[Clique, ...]
+    bags: tuple[Bag, ...]
+    home: tuple[int, ...]
+
+    @cached_property
+    def _terms(self) -> list[list[tuple[int, _Axes]]]:
+        """Per bag: the cliques it is home to, and where their axes are in it."""
+        terms: list[list[tuple[int, _Axes]]] = [[] for _ in self.bags]
+        for number, (clique, home) in enumerate(zip(self.cliques, self.home, strict=True)):
+            terms[home].append((number, _axes(self.domain, clique, self.bags[home])))
+        return terms
+
+    @cached_property
+    def _separators(self) -> list[_Axes | None]:
+        """Per bag with a parent: where the axes of its shared columns are in the parent."""
+        return [
+            None if bag.parent is None else _axes(self.domain, bag.shared, self.bags[bag.parent]) for bag in self.bags
+        ]
+
+    def conditionals(self, potentials: Sequence[Table]) -> tuple[float, list[Table]]:
+        """log Z, and per bag the probabilities of its own columns given its shared ones (sum over the own axes: 1)."""
+        tables: list[Table] = []
+        for bag, terms in zip(self.bags, self._terms, strict=True):
+            table = np.zeros(self.domain.shape(bag.columns))
+            for number, axes in terms:
+                table += axes.broadcast(potentials[number])
+            tables.append(table)
+        log_z = 0.0
+        for number in reversed(range(len(self.bags))):
+            bag, separator, table = self.bags[number], self._separators[number], tables[number]
+            own = tuple(range(len(bag.shared), table.ndim))
+            peak = table.max(axis=own, keepdims=True)
+            table -= peak
+            np.exp(table, out=table)
+            mass = table.sum(axis=own, keepdims=True)
+            table /= mass
+            message = (np.log(mass) + peak).reshape(table.shape[: len(bag.shared)])
+            if separator is None or bag.parent is None:
+                log_z += float(message)
+            else:
+                tables[bag.parent] += separator.broadcast(message)
+        return log_z, tables
+
+    def beliefs(self, conditionals: Sequence[Table]) -> list[Table]:
+        """The probability table of each bag, from the conditionals."""
+        tables: list[Table] = []
+        for bag, separator, conditional in zip(self.bags, self._separators, conditionals, strict=True):
+            if separator is None or bag.parent is None:
+                tables.append(conditional)
+                continue
+            shared = separator.project(tables[bag.parent])
+            tables.append(conditional * shared.reshape(shared.shape + (1,) * len(bag.own)))
+        return tables
+
+    def marginals(self, potentials: Sequence[Table]) -> tuple[float, list[Table]]:
+        """log Z, and its gradient: the probability table of each clique, in the shape of its potential."""
+        log_z, conditionals = self.conditionals(potentials)
+        beliefs = self.beliefs(conditionals)
+        tables: list[Table] = [np.empty(0)] * len(self.cliques)
+        for belief, terms in zip(beliefs, self._terms, strict=True):
+            for number, axes in terms:
+                tables[number] = axes.project(belief)
+        return log_z, tables
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """Where the axes of a clique's table lie in a bag's table."""
+
+    order: tuple[int, ...]  # the clique's axes, in the bag's order
+    back: tuple[int, ...]  # the inverse of `order`
+    shape: tuple[int, ...]  # the clique's sizes in the bag's order, 1 for columns it lacks
+    lacking: tuple[int, ...]  # the bag's axes that the clique lacks
+
+    def broadcast(self, table: Table) -> Table:
+        return table.transpose(self.order).reshape(self.shape)
+
+    def project(self, table: Table) -> Table:
+        summed: Table = table.sum(axis=self.lacking) if self.lacking else table
+        return summed.transpose(self.back)
+
+
+def _axes(domain: Domain, clique: Clique, bag: Bag) -> _Axes:
+    order = tuple(clique.index(name) for name in bag.columns if name in clique)
+    sizes = zip(bag.columns, domain.shape(bag.columns), strict=True)
+    return _Axes(
+        order=order,
+        back=tuple(order.index(i) for i in range(len(order))),
+        shape=tuple(size if name in clique else 1 for name, size in sizes),
+        lacking=tuple(i for i, name in enumerate(bag.columns) if name not in clique),
+    )
+
+
+def junction_tree(domain: Domain, cliques: Sequence[Clique]) -> JunctionTree:
+    """A junction tree for `cliques` (cyclic, overlapping, repeated, empty or none), by greedy least-cells elimination.
+
+    Raises InputError where even so a table would exceed 2^27 cells (1 GiB).
+    """
+    cliques = tuple(tuple(clique) for clique in cliques)
+    for clique in cliques:
+        domain.shape(clique)
+    eliminated = _eliminate(domain, cliques)
+    largest = max((domain.cells(bag) for bag in eliminated), default=1)
+    if largest > _MOST_CELLS:
+        raise InputError(
+            f"a model of these cliques needs a table of {largest} cells, the most is {_MOST_CELLS}",
+            hint="measure fewer or smaller marginals, or declare coarser bins",
+        )
+    bags = _connect(_maximal(eliminated))
+    sets = [frozenset(bag.columns) for bag in bags]
+    home = tuple(next(i for i, columns in enumerate(sets) if columns.issuperset(clique)) for clique in cliques)
+    return JunctionTree(domain, cliques, bags, home)
+
+
+def _eliminate(domain: Domain, cliques: tuple[Clique, ...]) -> list[tuple[str, ...]]:
+    """The table that each step of the elimination sums over, its eliminated column first."""
+    neighbours: dict[str, set[str]] = {name: set() for name in domain.names}
+    for clique in cliques:
+        for name in clique:
+            neighbours[name].update(other for other in clique if other != name)
+    log_size = {name: math.log(size) for name, size in zip(domain.names, domain.sizes, strict=True)}
+    cost = {name: log_size[name] + sum(log_size[other] for other in neighbours[name]) for name in domain.names}
+    steps = []
+    while neighbours:
+        name = min(cost, key=lambda column: (cost[column], domain.position[column]))
+        adjacent = neighbours.pop(name)
+        del cost[name]
+        steps.append((name, *sorted(adjacent, key=domain.position.__getitem__)))
+        for other in adjacent:
+            neighbours[other] |= adjacent
+            neighbours[other] -= {name, other}
+            cost[other] = log_size[other] + sum(log_size[column] for column in neighbours[other])
+    return steps
+
+
+def _maximal(steps: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Elimination tables in reverse, less those whose columns a kept one already holds."""
+    kept: list[tuple[str, ...]] = []
+    for step in reversed(steps):
+        # A later-eliminated table inside this one came earlier in this loop; it is the one that adds nothing.
+        kept = [other for other in kept if not set(other) <= set(step)]
+        kept.append(step)
+    return kept
+
+
+def _connect(tables: list[tuple[str, ...]]) -> tuple[Bag, ...]:
+    """Joins a chordal graph's maximal cliques, roots first, by a maximum-weight spanning forest (Jensen & Jensen 1994)."""
+    waiting = dict(enumerate(map(frozenset, tables)))
+    # best[i]: the size of the largest overlap of table i with a placed bag, and that bag's number
+    best: dict[int, tuple[int, int | None]] = dict.fromkeys(waiting, (0, None))
+    placed: list[tuple[int, int | None]] = []
+    while waiting:
+        chosen = max(waiting, key=lambda i: best[i][0])
+        placed.append((chosen, best[chosen][1]))
+        columns = waiting.pop(chosen)
+        for i, other in waiting.items():
+            overlap = len(columns & other)
+            if overlap > best[i][0]:
+                best[i] = (overlap, len(placed) - 1)
+    bags = []
+    for i, parent in placed:
+        above = frozenset() if parent is None else frozenset(tables[placed[parent][0]])
+        shared = tuple(name for name in tables[i] if name in above)
+        bags.append(Bag(shared, tuple(name for name in tables[i] if name not in above), parent))
+    return tuple(bags)

@@ -1,0 +1,67 @@
+"""An append-only, hash-chained log of what was done to the workspace and by whom.
+
+Each entry's digest covers its content and the digest before it, so an edit anywhere breaks every later link.
+An entry names a person only by a request id.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import getpass
+import json
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from workbench.files import sha256
+from workbench.state.tables import journal
+
+GENESIS = "0" * 64
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+
+
+def actor() -> str:
+    """Who acts: the operating system's user, as `local:NAME`."""
+    try:
+        return f"local:{getpass.getuser()}"
+    except (KeyError, OSError):  # a user id without a name, as in bare containers
+        return "local:unknown"
+
+
+def _link(sequence: int, at: str, who: str, kind: str, body: Any, previous: str) -> str:
+    return sha256(json.dumps([sequence, at, who, kind, body, previous], sort_keys=True).encode())
+
+
+def append(connection: Connection, kind: str, **body: Any) -> str:
+    """Adds an entry inside the caller's write transaction; returns its digest, the new head of the chain."""
+    last = connection.execute(select(journal).order_by(journal.c.sequence.desc()).limit(1)).one_or_none()
+    sequence, previous = (last.sequence + 1, last.digest) if last else (1, GENESIS)
+    at, who = now(), actor()
+    digest = _link(sequence, at, who, kind, body, previous)
+    connection.execute(
+        journal.insert().values(
+            sequence=sequence, at=at, actor=who, kind=kind, body=body, previous=previous, digest=digest
+        )
+    )
+    return digest
+
+
+def head(connection: Connection) -> str:
+    """The digest of the last entry."""
+    digest = connection.execute(select(journal.c.digest).order_by(journal.c.sequence.desc()).limit(1)).scalar()
+    return digest or GENESIS
+
+
+def broken_at(connection: Connection) -> int | None:
+    """The sequence number of the first entry whose link does not hold, or None where the whole chain holds."""
+    previous, expected = GENESIS, 1
+    for entry in connection.execute(select(journal).order_by(journal.c.sequence)):
+        link = _link(entry.sequence, entry.at, entry.actor, entry.kind, entry.body, previous)
+        if entry.sequence != expected or entry.previous != previous or entry.digest != link:
+            return int(entry.sequence)
+        previous, expected = entry.digest, expected + 1
+    return None

@@ -1,0 +1,198 @@
+"""The privacy ledger: one budget per population, charged before anything private is read, never refunded.
+
+A charge covers a scope of the hash line (the subjects whose points lie there); what is spent is the maximum over points
+of the composition of all charges that cover the point (parallel composition across disjoint scopes). Refusal is a
+Rényi filter at one order fixed by the budget alone, sound for adaptively chosen mechanisms (Feldman & Zrnic 2021, Thm 4.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dp_accounting as dpa
+from dp_accounting import pld, rdp
+from sqlalchemy import Connection, Engine, select
+
+from workbench import journal
+from workbench.errors import BudgetError, InputError
+from workbench.privacy.calibration import ORDERS, epsilon_of, zcdp_rho
+from workbench.privacy.events import Event, event_from_json, event_to_json
+from workbench.state import writing
+from workbench.state.tables import budgets, charges
+
+LINE = 2**64
+Scope = Sequence[tuple[int, int]]
+EVERYONE = ((0, LINE),)
+ADJACENCY = "add or remove one subject"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """The most a population may spend: (epsilon, delta)-DP over its whole life."""
+
+    population: str
+    epsilon: float
+    delta: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerEntry:
+    """One charge: what was (or may have been) learnt about whom, and why."""
+
+    population: str
+    dataset: str
+    purpose: str
+    event: Event
+    scope: Scope
+    actor: str
+    created: str
+    adjacency: str = ADJACENCY
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The charges of all populations of one workspace database.
+
+    Guarantees:
+      - a charge is one write transaction: however many writers race, the sum never exceeds the budget.
+      - a refused charge changes nothing; an accepted one stays, whatever happens next.
+    """
+
+    engine: Engine
+
+    def set_budget(self, population: str, *, epsilon: float, delta: float) -> Budget:
+        """Declares or replaces a population's budget; lowering it below what is spent only refuses further charges."""
+        zcdp_rho(epsilon, delta)  # validates both
+        with writing(self.engine) as connection:
+            values = {"epsilon": epsilon, "delta": delta}
+            updated = connection.execute(budgets.update().where(budgets.c.population == population).values(values))
+            if not updated.rowcount:
+                connection.execute(budgets.insert().values(population=population, **values))
+            journal.append(connection, "BUDGET", population=population, **values)
+        return Budget(population=population, epsilon=epsilon, delta=delta)
+
+    def budget(self, population: str) -> Budget | None:
+        """The declared budget, or None where there is none (then every charge is refused)."""
+        with self.engine.connect() as connection:
+            return _budget(connection, population)
+
+    def entries(self, population: str) -> list[LedgerEntry]:
+        """All charges of a population, oldest first."""
+        with self.engine.connect() as connection:
+            return _entries(connection, population)
+
+    def charge(self, population: str, event: Event, *, dataset: str, purpose: str, scope: Scope = EVERYONE) -> None:
+        """Records a charge, or raises BudgetError where no budget is set or it would be exceeded."""
+        document = event_to_json(event)
+        _check_scope(scope)
+        with writing(self.engine) as connection:
+            budget = _budget(connection, population)
+            if budget is None:
+                raise BudgetError(
+                    f"population {population} has no privacy budget, so nothing private may be read",
+                    hint=f"workbench ledger budget {dataset} --epsilon E --delta D",
+                )
+            entry = LedgerEntry(
+                population=population,
+                dataset=dataset,
+                purpose=purpose,
+                event=event,
+                scope=scope,
+                actor=journal.actor(),
+                created=journal.now(),
+            )
+            entries = _entries(connection, population)
+            if not _admits(budget, [*entries, entry]):
+                raise BudgetError(
+                    f"charging epsilon {epsilon_of(event, budget.delta):.4g} for {purpose} would exceed the budget of "
+                    f"population {population}: {spent(entries, budget.delta):.4g} of {budget.epsilon:.4g} is spent at "
+                    f"delta {budget.delta:g}; nothing was read",
+                    hint="ask for less, or have the budget raised",
+                )
+            connection.execute(
+                charges.insert().values(
+                    population=population,
+                    dataset=dataset,
+                    purpose=purpose,
+                    event=document,
+                    scope=[[str(low), str(high)] for low, high in scope],
+                    adjacency=ADJACENCY,
+                    actor=entry.actor,
+                    created=entry.created,
+                )
+            )
+            journal.append(connection, "CHARGE", population=population, purpose=purpose, event=document)
+
+
+def spent(entries: Iterable[LedgerEntry], delta: float) -> float:
+    """The epsilon that the charges cost at `delta` by Rényi accounting: the maximum over points of the hash line."""
+    return max((epsilon_of(dpa.ComposedDpEvent(events), delta) for events in _by_point(entries)), default=0.0)
+
+
+def spent_pld(entries: Iterable[LedgerEntry], delta: float) -> float | None:
+    """The same by privacy-loss distributions, tighter, for information; None where an event has no such distribution."""
+    epsilons = [0.0]
+    for events in _by_point(entries):
+        accountant = pld.PLDAccountant(dpa.NeighboringRelation.ADD_OR_REMOVE_ONE)
+        composed = dpa.ComposedDpEvent(events)
+        if not accountant.supports(composed):
+            return None
+        epsilons.append(float(accountant.compose(composed).get_epsilon(delta)))
+    return max(epsilons)
+
+
+def _admits(budget: Budget, entries: Sequence[LedgerEntry]) -> bool:
+    """Whether every point of the line stays within budget at the one order that fits a fully spent zCDP budget.
+
+    The order depends on the budget alone, never on what was charged: that makes the filter sound for adaptive choices.
+    """
+    relation = dpa.NeighboringRelation.ADD_OR_REMOVE_ONE
+    whole = rdp.RdpAccountant(ORDERS, relation).compose(dpa.ZCDpEvent(zcdp_rho(budget.epsilon, budget.delta)))
+    _, order = whole.get_epsilon_and_optimal_order(budget.delta)
+    limit = budget.epsilon * (1 + 1e-9)  # a charge of exactly the budget must not fail on rounding
+    for events in _by_point(entries):
+        accountant = rdp.RdpAccountant([order], relation).compose(dpa.ComposedDpEvent(events))
+        if not accountant.get_epsilon(budget.delta) <= limit:
+            return False
+    return True
+
+
+def _by_point(entries: Iterable[LedgerEntry]) -> list[list[Event]]:
+    """For each stretch of the line between scope edges, the events that cover it."""
+    entries = list(entries)
+    edges = sorted({edge for entry in entries for interval in entry.scope for edge in interval})
+    stretches = [
+        [entry.event for entry in entries if any(low <= left < high for low, high in entry.scope)]
+        for left in edges[:-1]
+    ]
+    return [events for events in stretches if events]
+
+
+def _check_scope(scope: Scope) -> None:
+    if not scope or any(not 0 <= low < high <= LINE for low, high in scope):
+        raise InputError("a scope is one or more intervals low < high of the hash line [0, 2**64)")
+
+
+def _budget(connection: Connection, population: str) -> Budget | None:
+    row = connection.execute(select(budgets).where(budgets.c.population == population)).one_or_none()
+    return Budget(population=row.population, epsilon=row.epsilon, delta=row.delta) if row else None
+
+
+def _entries(connection: Connection, population: str) -> list[LedgerEntry]:
+    rows = connection.execute(select(charges).where(charges.c.population == population).order_by(charges.c.id))
+    return [_entry(row) for row in rows]
+
+
+def _entry(row: Any) -> LedgerEntry:
+    return LedgerEntry(
+        population=row.population,
+        dataset=row.dataset,
+        purpose=row.purpose,
+        event=event_from_json(row.event),
+        scope=tuple((int(low), int(high)) for low, high in row.scope),
+        actor=row.actor,
+        created=row.created,
+        adjacency=row.adjacency,
+    )

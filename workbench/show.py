@@ -1,0 +1,83 @@
+"""Results for people, as tables on standard output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+Row = dict[str, Any]
+
+
+def show_result(result: Row) -> None:
+    """Prints plain fields first, then each list of records as a table."""
+    console = Console()
+    fields = Table(box=None, show_header=False, pad_edge=False)
+    for key, value in result.items():
+        if not _is_records(value):
+            fields.add_row(key, _text(value))
+    console.print(fields)
+    for key, value in result.items():
+        if _is_records(value):
+            console.print(_records(key, value))
+
+
+def show_demo(result: Row) -> None:
+    """Prints what happened in the demo and where to look."""
+    console = Console()
+    table = Table(title=f"Adult, {result['rows']:,} people: release, train, erase one, verify", title_justify="left")
+    table.add_column("what")
+    table.add_column("result", justify="right")
+    epsilon, auc, retraining = result["epsilon"], result["auc"], result["retraining"]
+    rows = {
+        "epsilon of the release": f"{epsilon['release']:g}  (δ {epsilon['delta']:g})",
+        "epsilon spent of the budget": f"{epsilon['spent']:g} of {epsilon['budget']:g}",
+        "AUC of the ensemble before / after": f"{auc['before']:.4f} / {auc['after']:.4f}",
+        "AUC of a model trained on synthetic rows": f"{auc['on_synthetic']:.4f}",
+        "shards touched by the erasure": f"{result['shards']['touched']}/{result['shards']['of']}",
+        "training all shards": f"{retraining['all_shards_seconds']:.2f} s",
+        "retraining for the erasure": f"{retraining['erasure_seconds']:.2f} s  ({retraining['speedup']}x faster)",
+        "whole erasure, with purge, scan and certificate": f"{result['seconds_by_step']['erase']:.2f} s",
+        f"certificate, verified by {result['verify']['level']}": "valid" if result["verify"]["valid"] else "NOT VALID",
+        "the same with one bit flipped": "VALID" if result["tampered"]["valid"] else "refused",
+        "erasing the same person again": result["erased_again"],
+        "seconds in all": f"{result['seconds']:.0f}",
+    }
+    for what, value in rows.items():
+        table.add_row(what, value)
+    console.print(table)
+    if result["workspace"]:
+        console.print(f"release      {result['release']}", soft_wrap=True)
+        console.print(f"certificate  {result['certificate']}", soft_wrap=True)
+        console.print(
+            f"tracking     mlflow ui --backend-store-uri sqlite:///{result['workspace']}/mlflow.db", soft_wrap=True
+        )
+    else:
+        console.print("The workspace was removed; workbench demo --keep leaves it to look around in.")
+
+
+def _is_records(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+
+
+def _records(title: str, records: list[Row]) -> Table:
+    columns = list(dict.fromkeys(key for record in records for key in record))
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for record in records:
+        table.add_row(*(_text(record.get(column, "")) for column in columns))
+    return table
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        if set(value) == {"value", "low", "high", "n"}:
+            return f"{value['value']:.4f} [{value['low']:.4f}, {value['high']:.4f}] n={value['n']}"
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_text, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,114 @@
+"""An ensemble as a manifest: which constituents, by digest, under which partition and aggregation rule."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from workbench.data.partition import Partition
+from workbench.errors import InputError
+from workbench.files import sha256
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constituent:
+    """One shard's model: the digest of its checkpoint after each slice (None while the shard had no record yet).
+
+    `generation` counts how often the shard was trained.
+    """
+
+    shard: int
+    generation: int
+    checkpoints: tuple[str | None, ...]
+
+    @property
+    def digest(self) -> str | None:
+        """The digest of the whole shard's model; None where the shard is empty and abstains."""
+        return self.checkpoints[-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """One version of an ensemble. `config` and `schema` (its digest) are what each constituent was trained under."""
+
+    ensemble: str
+    version: int
+    dataset: str
+    config: Mapping[str, Any]
+    schema: str
+    constituents: tuple[Constituent, ...]
+    aggregation: str = "mean of probabilities"
+
+    @property
+    def id(self) -> str:
+        """The version's name in the lineage."""
+        return version_id(self.ensemble, self.version)
+
+    @property
+    def partition(self) -> Partition:
+        """The partition the constituents were trained on."""
+        return Partition(n_shards=int(self.config["shards"]), n_slices=int(self.config["slices"]))
+
+    def successor(self, retrained: Mapping[int, Constituent]) -> Manifest:
+        """The next version: `retrained` constituents in place of those of their shards, all others as they are."""
+        constituents = tuple(retrained.get(c.shard, c) for c in self.constituents)
+        return replace(self, version=self.version + 1, constituents=constituents)
+
+    def objects(self) -> frozenset[str]:
+        """Digests of every checkpoint the version refers to."""
+        return frozenset(d for c in self.constituents for d in c.checkpoints if d is not None)
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON; its SHA-256 is the version's digest."""
+        document = self.__dict__ | {"constituents": [c.__dict__ for c in self.constituents]}
+        return json.dumps(document, sort_keys=True, separators=(",", ":"), default=dict).encode()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical form."""
+        return sha256(self.to_bytes())
+
+
+def version_id(ensemble: str, version: int) -> str:
+    """The lineage name of an ensemble's version."""
+    return f"{ensemble}@{version}"
+
+
+def constituent_id(ensemble: str, constituent: Constituent) -> str:
+    """The lineage name of a constituent: shard and generation."""
+    return f"{ensemble}/shard-{constituent.shard}.{constituent.generation}"
+
+
+def parse_manifest(content: bytes) -> Manifest:
+    """The manifest that `to_bytes` wrote; raises InputError for anything else."""
+    try:
+        document = json.loads(content)
+        constituents = tuple(
+            Constituent(
+                shard=int(c["shard"]),
+                generation=int(c["generation"]),
+                checkpoints=tuple(None if d is None else str(d) for d in c["checkpoints"]),
+            )
+            for c in document.pop("constituents")
+        )
+        return Manifest(**document, constituents=constituents)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError("an ensemble's manifest is damaged", hint="restore the workspace from a backup") from None
+
+
+def soft_vote(votes: Sequence[Floats]) -> Floats:
+    """The mean of the constituents' probabilities [n, K] (or values [n, 1]); each constituent has one vote."""
+    mean: Floats = np.mean(votes, axis=0)
+    return mean
+
+
+def usable(manifest: Manifest, quarantined: Collection[int]) -> tuple[Constituent, ...]:
+    """The constituents that may answer: not empty, and of no quarantined shard."""
+    return tuple(c for c in manifest.constituents if c.digest is not None and c.shard not in quarantined)

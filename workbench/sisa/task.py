@@ -1,0 +1,48 @@
+"""What is to be predicted, from the public schema alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from workbench.errors import InputError
+from workbench.schema import Schema
+from workbench.schema.column import CATEGORICAL_KINDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """The kind of prediction, the fixed label space (also where a shard lacks a class), and which features are codes."""
+
+    kind: Literal["binary", "multiclass", "regression"]
+    labels: tuple[str, ...]
+    features: tuple[str, ...]
+    categorical: tuple[bool, ...]
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes; 1 for regression."""
+        return len(self.labels) or 1
+
+
+def task_of(schema: Schema) -> Task:
+    """The prediction task that a schema declares; raises InputError where it has no target, label or feature."""
+    if schema.target is None:
+        raise InputError("the schema declares no target column", hint="give one column role: target")
+    columns = schema.encoded
+    features = tuple(name for name in columns if name != schema.target)
+    if not features:
+        raise InputError("the schema leaves no feature to predict from")
+    target = columns[schema.target]
+    if target.kind in CATEGORICAL_KINDS:
+        labels = target.categories or ()
+    else:
+        labels = ("false", "true") if target.kind == "boolean" else ()
+    if len(labels) == 1:
+        raise InputError(f"target {schema.target!r} has one category only: there is nothing to predict")
+    return Task(
+        kind="regression" if not labels else "binary" if len(labels) == 2 else "multiclass",
+        labels=labels,
+        features=features,
+        categorical=tuple(columns[name].is_categorical for name in features),
+    )

@@ -1,0 +1,82 @@
+"""Opening and creating the workspace database: SQLite with a write-ahead log, full sync and secure delete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.pool import NullPool
+
+from workbench.errors import BusyError, InputError, NotFoundError
+
+HEAD = "0001"
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "foreign_keys=ON", "busy_timeout=30000")
+
+
+def _engine(path: Path) -> Engine:
+    # hide_parameters: a failing statement must not print tokens into a log
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, hide_parameters=True)
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # transactions are begun explicitly, see `writing`
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
+def create_database(path: Path) -> None:
+    """Creates the database at the newest revision; an existing one is brought up to it."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    engine = _engine(path)
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    engine.dispose()
+
+
+def open_database(path: Path) -> Engine:
+    """The engine of an existing database; raises where it is missing, unreadable or of another revision."""
+    if not path.is_file():
+        raise NotFoundError(f"{path.parent} is not a workspace", hint="workbench init makes one")
+    engine = _engine(path)
+    try:
+        with engine.connect() as connection:
+            revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    except DatabaseError:
+        raise InputError(
+            f"the database of workspace {path.parent} cannot be read: damaged, or not the workbench's",
+            hint="restore it from a backup",
+        ) from None
+    if revision != HEAD:
+        newer = str(revision) > HEAD
+        raise InputError(
+            f"workspace {path.parent} has revision {revision}, this workbench knows {HEAD}",
+            hint="install the newer workbench that wrote it" if newer else "run workbench init on it to upgrade",
+        )
+    return engine
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One write transaction: the write lock is taken at its start, so what is read inside stays true until commit."""
+    with engine.connect() as connection:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except OperationalError:
+            raise BusyError("the workspace database is locked by another process", hint="try again shortly") from None
+        try:
+            yield connection
+            connection.exec_driver_sql("COMMIT")
+        except BaseException:
+            connection.exec_driver_sql("ROLLBACK")
+            raise

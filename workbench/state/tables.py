@@ -1,0 +1,100 @@
+"""The tables of the workspace database."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, Column, Float, Integer, LargeBinary, MetaData, String, Table
+
+metadata = MetaData()
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("population", String, nullable=False),
+    Column("identity_type", String, nullable=False),
+    Column("schema", JSON, nullable=False),
+    Column("ingest", String, nullable=False),  # random; binds row keys to this ingest
+    Column("mlflow_run", String, nullable=False),
+    Column("created", String, nullable=False),
+)
+
+buckets = Table(
+    "buckets",
+    metadata,
+    Column("dataset", String, primary_key=True),
+    Column("split", String, primary_key=True),
+    Column("bucket", Integer, primary_key=True),
+    Column("digest", String, nullable=False),
+)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("population", String, primary_key=True),
+    Column("epsilon", Float, nullable=False),
+    Column("delta", Float, nullable=False),
+)
+
+charges = Table(
+    "charges",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("population", String, nullable=False, index=True),
+    Column("dataset", String, nullable=False),
+    Column("purpose", String, nullable=False),
+    Column("event", JSON, nullable=False),
+    Column("scope", JSON, nullable=False),
+    Column("adjacency", String, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("created", String, nullable=False),
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("at", String, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("previous", String, nullable=False),
+    Column("digest", String, nullable=False),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("dataset", String, nullable=False, index=True),
+    Column("status", String, nullable=False),  # live | superseded | purged
+    Column("digest", String),
+    Column("path", String),  # relative to the workspace
+    Column("derived_from", JSON, nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("created", String, nullable=False),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("status", String, nullable=False),
+    Column("identity_type", String, nullable=False),
+    Column("commitment", String, nullable=False),
+    Column("received", String, nullable=False),
+    Column("completed", String),
+    Column("certificate", String),  # path relative to the workspace
+)
+
+# Whom an open request concerns; emptied when the request completes.
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("request", String, primary_key=True),
+    Column("dataset", String, primary_key=True),
+    Column("token", LargeBinary, nullable=False),
+    Column("point", String, nullable=False),
+    Column("slice_point", String, nullable=False),
+    Column("split", String, nullable=False),
+)

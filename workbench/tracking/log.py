@@ -1,0 +1,150 @@
+"""Runs: what was done, with which settings and which results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+from uuid import uuid4
+
+from workbench.tracking.purge import purge_runs
+from workbench.tracking.store import Tracking
+
+Kind = Literal["ingest", "synthesize", "train", "shard", "version", "evaluation", "erase"]
+
+PARENT = "mlflow.parentRunId"
+KIND = "workbench.kind"
+AUDIENCE = "workbench.audience"
+
+
+class Interval(Protocol):
+    """What `estimate_metrics` needs of an Estimate."""
+
+    @property
+    def value(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+    @property
+    def n(self) -> int: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """A run of the experiment (the data set's name). `parent` is the run it is shown under.
+
+    Nothing here may be a raw row, an identifier or a token of a person: what is logged is there to be read.
+    """
+
+    experiment: str
+    name: str
+    kind: Kind
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    parent: str | None = None
+
+
+def log_run(tracking: Tracking, record: RunRecord) -> str:
+    """Logs a run that is over; returns its id.
+
+    - It is FINISHED, carries its kind as a tag and is nested below its parent.
+    - Metrics count as computed from personal rows (`workbench.audience=internal`) unless the tags say otherwise.
+    - Where MLflow refuses a part, nothing of the run remains.
+    """
+    run_id = start_run(tracking, record)
+    end_run(tracking, run_id, status="FINISHED")
+    return run_id
+
+
+def start_run(tracking: Tracking, record: RunRecord) -> str:
+    """Opens a run of long work, with what is known at its start; `end_run` ends it. Same guarantees as `log_run`."""
+    with tracking.session() as client:
+        tags = {KIND: record.kind, **_audience(record.metrics), **record.tags}
+        if record.parent is not None:
+            tags[PARENT] = record.parent
+        experiment = experiment_id(tracking, client, record.experiment)
+        run_id = str(client.create_run(experiment, tags=tags, run_name=record.name).info.run_id)
+        try:
+            _log_batch(client, run_id, params=record.params, metrics=record.metrics, tags={})
+        except BaseException:
+            purge_runs(tracking, run_ids=[run_id])  # the caller never learns this id, so nobody could purge it later
+            raise
+    return run_id
+
+
+def end_run(
+    tracking: Tracking,
+    run_id: str,
+    *,
+    status: Literal["FINISHED", "FAILED"],
+    metrics: Mapping[str, float] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Ends an open run with its results, under the same rule for the audience of metrics as `log_run`."""
+    metrics, tags = metrics or {}, tags or {}
+    with tracking.session() as client:
+        if metrics or tags:
+            _log_batch(client, run_id, params={}, metrics=metrics, tags={**_audience(metrics), **tags})
+        client.set_terminated(run_id, status)
+
+
+def find_runs(tracking: Tracking, *, tag: str, value: str) -> tuple[str, ...]:
+    """Ids of the runs with this tag, deleted ones included: how a restart finds runs whose id a kill kept from it."""
+    with tracking.connection(timeout=10) as connection:
+        rows = connection.execute(
+            "SELECT run_uuid FROM tags WHERE key = ? AND value = ? ORDER BY run_uuid", (tag, value)
+        )
+        return tuple(run_id for (run_id,) in rows)
+
+
+def estimate_metrics(name: str, estimate: Interval) -> dict[str, float]:
+    """An estimate as metrics: `name`, and beside it `name_low`, `name_high` and `name_n`."""
+    return {
+        name: estimate.value,
+        f"{name}_low": estimate.low,
+        f"{name}_high": estimate.high,
+        f"{name}_n": float(estimate.n),
+    }
+
+
+def experiment_id(tracking: Tracking, client: Any, name: str) -> str:
+    """The id of the experiment, created when it is new and taken out of MLflow's bin if it lies there."""
+    from mlflow.exceptions import MlflowException
+
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        location = (tracking.artifacts / uuid4().hex).as_uri()
+        try:
+            tags = {"mlflow.experimentKind": "custom_model_development"}
+            return str(client.create_experiment(name, artifact_location=location, tags=tags))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            experiment = client.get_experiment_by_name(name)  # another process was faster
+    if not experiment.artifact_location.startswith(f"{tracking.artifacts.as_uri()}/"):
+        tracking.relocate(experiment.artifact_location)
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)
+
+
+def _audience(metrics: Mapping[str, float]) -> dict[str, str]:
+    return {AUDIENCE: "internal"} if metrics else {}
+
+
+def _log_batch(
+    client: Any, run_id: str, *, params: Mapping[str, str], metrics: Mapping[str, float], tags: Mapping[str, str]
+) -> None:
+    from mlflow.entities import Metric, Param, RunTag
+
+    now = int(time.time() * 1000)
+    client.log_batch(
+        run_id,
+        metrics=[Metric(key, value, now, 0) for key, value in metrics.items()],
+        params=[Param(key, value) for key, value in params.items()],
+        tags=[RunTag(key, value) for key, value in tags.items()],
+        synchronous=True,
+    )

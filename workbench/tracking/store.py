@@ -1,0 +1,158 @@
+"""Where a workspace keeps its MLflow store, how it is created once, and how its connections are opened."""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import BusyError, InputError, NotFoundError
+
+# Where MLflow records absolute paths of artifacts.
+_LOCATIONS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """The MLflow store of the workspace in `folder`.
+
+    - No file outside the workspace is written, and MLflow's process-wide tracking URI is neither read nor set.
+    - The database exists whole or not at all: a kill while it is created leaves no half-migrated one.
+    - Deleted rows are overwritten at once on every connection opened here (`secure_delete`).
+    """
+
+    folder: Path
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.folder.absolute() / "mlflow.db"
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder of everything that runs and models keep as files."""
+        return self.folder.absolute() / "mlartifacts"
+
+    @property
+    def uri(self) -> str:
+        """The store's URI, as `mlflow ui --backend-store-uri` takes it."""
+        if "?" in str(self.database) or "%" in str(self.database):  # SQLAlchemy reads them as URL syntax
+            raise InputError(f"MLflow can't open {self.database}", hint="name a workspace without ? and % in its path")
+        return f"sqlite:///{self.database}"
+
+    def initialise(self) -> None:
+        """Creates the database; harmless where it exists already, and when several processes do it at once."""
+        if self.database.exists():
+            return
+        uri = f"{self.uri}.new"
+        with _locked(self.database.with_name("mlflow.lock")):
+            if not self.database.exists():
+                _create(self, uri)
+
+    @contextmanager
+    def session(self) -> Iterator[Any]:
+        """An MlflowClient of this store; MLflow's faults become ours, without the values its messages quote."""
+        self.require()
+        client = _client(self.uri)
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield client
+        except MlflowException as error:
+            raise _fault(error.error_code) from None
+
+    @contextmanager
+    def connection(self, *, timeout: float) -> Iterator[sqlite3.Connection]:
+        """A connection of our own, without importing MLflow; waits at most `timeout` seconds for each lock."""
+        self.require()
+        with closing(sqlite3.connect(self.database, timeout=timeout, isolation_level=None)) as connection:
+            connection.execute("PRAGMA secure_delete = ON")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(
+                "PRAGMA temp_store = MEMORY"
+            )  # VACUUM's copy must not reach a disk outside the workspace
+            yield connection
+
+    def relocate(self, found: str) -> None:
+        """Points recorded artifact paths here, in a workspace that was moved or copied from where `found` lies.
+
+        Without it a copy would write its models into the original, where no purge of the copy finds them.
+        """
+        old = found.rpartition("/")[0]
+        if not old.endswith(f"/{self.artifacts.name}"):
+            raise InputError(
+                "an experiment with this data set's name keeps its files outside the workspace",
+                hint="rename that experiment in MLflow",
+            )
+        with self.connection(timeout=30) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            for table, column in _LOCATIONS:
+                moved = f"{column} = ?1 || substr({column}, length(?2) + 1)"
+                connection.execute(
+                    f"UPDATE {table} SET {moved} WHERE instr({column}, ?2 || '/') = 1", (self.artifacts.as_uri(), old)
+                )
+            connection.execute("COMMIT")
+
+    def require(self) -> None:
+        """Raises NotFoundError where the store was never initialised: MLflow would silently create another."""
+        if not self.database.is_file():
+            raise NotFoundError(f"there is no tracking store at {self.database}", hint="workbench init creates it")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _create(tracking: Tracking, uri: str) -> None:
+    """Migrates a fresh database under another name and renames it when it is whole."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    draft = tracking.database.with_name("mlflow.db.new")
+    for leftover in tracking.database.parent.glob(f"{draft.name}*"):
+        leftover.unlink()
+    SqlAlchemyStore(uri, tracking.artifacts.as_uri())  # type: ignore[no-untyped-call]
+    SqlAlchemyStore._engine_map.pop(uri).dispose()
+    with closing(sqlite3.connect(draft)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    draft.rename(tracking.database)
+
+
+@lru_cache
+def _client(uri: str) -> Any:
+    from mlflow.tracking import MlflowClient
+    from sqlalchemy import event
+
+    client: Any = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    for store in (client._tracking_client.store, client._get_registry_client().store):
+        store.engine.hide_parameters = True  # a failing statement must not print names and tags into a log
+        event.listen(store.engine, "connect", _overwrite_deleted)
+    return client
+
+
+def _overwrite_deleted(connection: sqlite3.Connection, _: Any) -> None:
+    connection.execute("PRAGMA secure_delete = ON")
+
+
+def _fault(code: str) -> Exception:
+    if code == "RESOURCE_DOES_NOT_EXIST":
+        return NotFoundError("the tracking store has no such run, model or version", hint="was it purged meanwhile?")
+    if code == "TEMPORARILY_UNAVAILABLE":
+        return BusyError("the tracking store is locked by another process", hint="try again shortly")
+    return InputError(
+        f"MLflow refused the record ({code})",
+        hint="names and keys take letters, digits, _ - . and spaces; values have a length limit",
+    )

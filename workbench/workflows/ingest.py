@@ -1,0 +1,160 @@
+"""Taking a table in: validated, tokenised, stored by hash range."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from workbench import journal, lineage
+from workbench.config import CONFIGS
+from workbench.data import catalog
+from workbench.data.bundled import BUNDLED, bundled_path
+from workbench.data.ingest import Ingested, KeyRing, ingest_table
+from workbench.data.reader import estimate_rows, read_chunks
+from workbench.data.store import Split
+from workbench.errors import InputError, NotFoundError
+from workbench.lineage import Artifact
+from workbench.progress import Progress, silent
+from workbench.schema import Schema, read_schema
+from workbench.schema.schema import ROW_SUBJECT
+from workbench.state import writing
+from workbench.state.tables import datasets
+from workbench.tracking import RunRecord, Tracking, log_run, purge_runs
+from workbench.workspace import Workspace, check_name
+
+Sources = list[tuple[Iterable[pd.DataFrame], Split | None]]
+
+
+def ingest(
+    workspace: Workspace,
+    name: str,
+    *,
+    schema: Path | None = None,
+    data: Path | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Stores a bundled data set, or the table `data` under the schema file `schema`, as data set `name`.
+
+    Raises InputError, with nothing stored, where the name is taken or a row breaks the schema.
+    """
+    check_name(name, "data set")
+    schema_path, data_path = _paths(name, schema, data)
+    declared = read_schema(schema_path)
+    started = time.perf_counter()
+    with workspace.lock(name), workspace.staging() as staging:
+        _refuse_taken(workspace, name, declared)
+        target = workspace.data_folder(name)
+        shutil.rmtree(target, ignore_errors=True)  # left by an ingest that was killed before it was recorded
+        ingest_id = secrets.token_hex(8)
+        ring = KeyRing(workspace.key("token"), workspace.key("placement"), declared.identity_type, ingest_id)
+        sources = _sources(declared, data_path, schema_path.parent, progress)
+        (staging / "raw").mkdir()
+        stored = ingest_table(name, declared, sources, ring, staging=staging / "raw", target=staging / "out")
+        run = _log(workspace, name, declared, stored)
+        try:
+            (staging / "out").rename(target)
+            _record(workspace, name, declared, stored, ingest_id, run)
+        except BaseException:
+            shutil.rmtree(target, ignore_errors=True)
+            purge_runs(Tracking(workspace.root), run_ids=[run])
+            raise
+    return {
+        "dataset": name,
+        "rows": stored.rows,
+        "subjects": stored.subjects,
+        "left_out": stored.left_out,
+        "unreviewed": list(declared.unreviewed),
+        "mlflow_run": run,
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+
+
+def _paths(name: str, schema: Path | None, data: Path | None) -> tuple[Path, Path]:
+    if schema is None and data is None:
+        if name not in BUNDLED:
+            raise NotFoundError(
+                f"{name!r} is not among the bundled data sets {sorted(BUNDLED)}",
+                hint="for a table of your own: workbench ingest NAME --schema S.yaml --data FILE",
+            )
+        return CONFIGS / "datasets" / f"{name}.yaml", bundled_path(f"{name}.parquet")
+    if schema is None or data is None:
+        raise InputError(
+            "a table of your own needs both --schema and --data", hint="workbench schema infer proposes a schema"
+        )
+    return schema, data
+
+
+def _refuse_taken(workspace: Workspace, name: str, schema: Schema) -> None:
+    with workspace.engine.connect() as connection:
+        if name in catalog.names(connection):
+            raise InputError(f"there already is a data set {name!r}", hint="choose another name")
+        for other in catalog.names(connection):
+            shares_rows = catalog.entry(connection, other).schema.identity_type == schema.identity_type
+            if shares_rows and schema.subject == ROW_SUBJECT:
+                raise InputError(
+                    f"data set {other} already uses identity type {schema.identity_type!r}, and row numbers mean other "
+                    "people in every table",
+                    hint="give each table with subject: row an identity type of its own",
+                )
+
+
+def _sources(schema: Schema, data: Path, beside: Path, progress: Progress) -> Sources:
+    columns = [name for name, column in schema.columns.items() if column.role != "drop"]
+    if schema.holdout.file is None:
+        return [(_watched(read_chunks(data, columns), estimate_rows(data), progress), None)]
+    local = beside / schema.holdout.file
+    holdout = local if local.is_file() else bundled_path(schema.holdout.file)
+    total = estimate_rows(data)
+    return [
+        (_watched(read_chunks(data, columns), total, progress), "train"),
+        (read_chunks(holdout, columns), "holdout"),
+    ]
+
+
+def _watched(chunks: Iterable[pd.DataFrame], total: int, progress: Progress) -> Iterator[pd.DataFrame]:
+    rows = 0
+    for chunk in chunks:
+        yield chunk
+        rows += len(chunk)
+        progress(min(0.99, rows / max(total, 1)), f"{rows:,} rows")
+
+
+def _log(workspace: Workspace, name: str, schema: Schema, stored: Ingested) -> str:
+    counts = {f"rows/{split}": float(rows) for split, rows in stored.rows.items()}
+    counts |= {f"subjects/{split}": float(subjects) for split, subjects in stored.subjects.items()}
+    counts |= {f"left_out/{rule}": float(rows) for rule, rows in stored.left_out.items()}
+    record = RunRecord(
+        experiment=name,
+        name=f"ingest {name}",
+        kind="ingest",
+        params={"schema": schema.digest(), "population": schema.population, "unreviewed": str(len(schema.unreviewed))},
+        metrics=counts,
+        tags={},
+    )
+    return log_run(Tracking(workspace.root), record)
+
+
+def _record(workspace: Workspace, name: str, schema: Schema, stored: Ingested, ingest_id: str, run: str) -> None:
+    with writing(workspace.engine) as connection:
+        connection.execute(
+            datasets.insert().values(
+                name=name,
+                population=schema.population,
+                identity_type=schema.identity_type,
+                schema=schema.model_dump(mode="json"),
+                ingest=ingest_id,
+                mlflow_run=run,
+                created=journal.now(),
+            )
+        )
+        for (split, bucket), digest in stored.digests.items():
+            catalog.record_bucket(connection, name, split, bucket, digest)
+        artifact = Artifact(id=name, kind="dataset", dataset=name, derived_from=[], body={"mlflow_run": run})
+        lineage.record(connection, artifact)
+        journal.append(connection, "INGESTED", dataset=name, schema=schema.digest())

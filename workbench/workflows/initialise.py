@@ -1,0 +1,17 @@
+"""Making a workspace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from workbench.erasure.certificate import create_signing_key
+from workbench.tracking import Tracking
+from workbench.workspace import Workspace
+
+
+def initialise(root: Path) -> Workspace:
+    """Makes a workspace at `root`: folders, keys, database and tracking store; what is there already stays."""
+    workspace = Workspace.create(root)
+    create_signing_key(workspace.root / "keys")
+    Tracking(workspace.root).initialise()
+    return workspace

@@ -1,0 +1,127 @@
+"""Predicting with an ensemble's current version, leaving out every constituent under quarantine."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from workbench.config import TrainConfig
+from workbench.data import catalog
+from workbench.data.reader import read_chunks
+from workbench.erasure.request import quarantined_shards
+from workbench.errors import InputError, NotFoundError, QuarantinedError
+from workbench.schema import Codec, Schema
+from workbench.schema.codec import Values
+from workbench.sisa.ensemble import Manifest, soft_vote, usable
+from workbench.sisa.task import Task, task_of
+from workbench.sisa.training import learner_of
+from workbench.workflows.publish import current_versions, objects_of, read_manifest
+from workbench.workspace import Workspace
+
+
+def predict(workspace: Workspace, ensemble: str, data: Path, out: Path) -> dict[str, Any]:
+    """Writes one row of predictions per row of the table `data` to a Parquet file."""
+    if out.suffix.lower() != ".parquet":
+        raise InputError(f"{out} is not a .parquet file, which is what predictions are written to")
+    if not out.parent.is_dir():
+        raise InputError(f"there is no folder {out.parent} to write to")
+    started = time.perf_counter()
+    _, schema, _ = _current(workspace, ensemble)
+    chunks = read_chunks(data, list(features_schema(schema).encoded))
+    predictions = pd.concat([_predict(workspace, ensemble, chunk) for chunk in chunks], ignore_index=True)
+    part = out.with_name(f".part-{out.name}")
+    pq.write_table(pa.Table.from_pandas(predictions, preserve_index=False), part)
+    part.replace(out)
+    return {
+        "ensemble": ensemble,
+        "path": str(out),
+        "rows": len(predictions),
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+
+
+def predict_frame(root: Path, ensemble: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """Predictions for a frame of feature columns: `prediction`, and `probability_LABEL` per class.
+
+    Raises QuarantinedError where every constituent saw a subject with an open request, InputError for rows outside the
+    schema's domain.
+    """
+    return _predict(Workspace.open(root), ensemble, frame)
+
+
+def features_schema(schema: Schema) -> Schema:
+    """The schema without its target: what a table to predict for must have."""
+    columns = {name: column for name, column in schema.columns.items() if column.role not in ("target", "subject_id")}
+    return schema.model_copy(update={"columns": columns})
+
+
+def _predict(workspace: Workspace, ensemble: str, frame: pd.DataFrame) -> pd.DataFrame:
+    while True:
+        manifest, schema, quarantined = _current(workspace, ensemble)
+        vote = _vote(workspace, manifest, schema, quarantined, _encode(schema, frame))
+        # A request accepted meanwhile, or a version published, makes this answer one that may not be returned
+        if _current(workspace, ensemble)[0::2] == (manifest, quarantined):
+            return _labelled(task_of(schema), vote)
+
+
+def _current(workspace: Workspace, ensemble: str) -> tuple[Manifest, Schema, frozenset[int]]:
+    """The current version, its schema and the shards under quarantine, read in one transaction."""
+    with workspace.engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN")
+        artifact = current_versions(connection).get(ensemble)
+        if artifact is None:
+            raise NotFoundError(
+                f"no ensemble {ensemble!r} in this workspace", hint="workbench lineage DATASET lists them"
+            )
+        manifest = read_manifest(workspace, artifact)
+        schema = catalog.entry(connection, manifest.dataset).schema
+        quarantined = quarantined_shards(connection, manifest.dataset, manifest.partition)
+        connection.exec_driver_sql("COMMIT")
+    return manifest, schema, quarantined
+
+
+def _encode(schema: Schema, frame: pd.DataFrame) -> Values:
+    features = features_schema(schema)
+    absent = [name for name in features.encoded if name not in frame]
+    if absent:
+        raise InputError(f"the table lacks the feature columns {absent}")
+    values, dropped, violations = Codec(features).encode(frame)
+    if violations or dropped.any():
+        where = "; ".join(f"column {v.column!r}: {v.rule} (rows {', '.join(map(str, v.rows[:5]))})" for v in violations)
+        raise InputError(
+            f"the table breaks the schema: {where or 'rows are outside the domain'}",
+            hint="mend or leave out those rows",
+        )
+    return values
+
+
+def _vote(
+    workspace: Workspace, manifest: Manifest, schema: Schema, quarantined: frozenset[int], features: Values
+) -> Values:
+    constituents = usable(manifest, quarantined)
+    if not constituents:
+        raise QuarantinedError(
+            f"no constituent of {manifest.ensemble} may answer: "
+            + ("all are under quarantine" if quarantined else "all shards are empty"),
+            hint="finish the open erasure requests" if quarantined else "train on a data set with records",
+        )
+    task, learner, objects = (
+        task_of(schema),
+        learner_of(TrainConfig.model_validate(manifest.config)),
+        objects_of(workspace),
+    )
+    return soft_vote([learner.predict(objects.get(str(c.digest)), features, task=task) for c in constituents])
+
+
+def _labelled(task: Task, vote: Values) -> pd.DataFrame:
+    if task.kind == "regression":
+        return pd.DataFrame({"prediction": vote[:, 0]})
+    labels = np.asarray(task.labels, dtype=object)
+    probabilities = {f"probability_{label}": vote[:, k] for k, label in enumerate(task.labels)}
+    return pd.DataFrame({"prediction": labels[vote.argmax(axis=1)], **probabilities})

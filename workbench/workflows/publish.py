@@ -1,0 +1,259 @@
+"""Training shards and publishing an ensemble's version: what a first training and an erasure have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from workbench import journal, lineage
+from workbench.config import TrainConfig
+from workbench.data.objects import Objects
+from workbench.data.store import Store
+from workbench.errors import InputError
+from workbench.files import write_atomic
+from workbench.lineage import Artifact
+from workbench.metrics.estimate import Estimate
+from workbench.metrics.utility import classification, regression
+from workbench.progress import Progress, silent
+from workbench.sisa.ensemble import Constituent, Manifest, constituent_id, parse_manifest, soft_vote, usable
+from workbench.sisa.task import task_of
+from workbench.sisa.training import learner_of, partition_of, train_shard
+from workbench.tracking import (
+    RunRecord,
+    Tracking,
+    estimate_metrics,
+    link_constituents,
+    log_constituent,
+    log_run,
+    register_version,
+)
+from workbench.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A constituent that was just trained, with the seconds each of its slices took (0 for slices that were kept)."""
+
+    constituent: Constituent
+    first_slice: int
+    seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """An ensemble's version, written and logged but not yet in the database."""
+
+    manifest: Manifest
+    metrics: Mapping[str, Estimate]
+    artifacts: tuple[Artifact, ...]
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """MLflow runs that belong to what is new in this version."""
+        return tuple(artifact.body["mlflow_run"] for artifact in self.artifacts)
+
+
+def objects_of(workspace: Workspace) -> Objects:
+    """The checkpoints of a workspace."""
+    return Objects(workspace.root / "objects")
+
+
+def manifest_path(ensemble: str, version: int) -> Path:
+    """Where a version's manifest lies, relative to the workspace."""
+    return Path("ensembles") / ensemble / f"v{version:06d}.json"
+
+
+def read_manifest(workspace: Workspace, artifact: Artifact) -> Manifest:
+    """The manifest of an ensemble's version; raises InputError where it is missing or not what was published."""
+    path = workspace.root / (artifact.path or "")
+    manifest = parse_manifest(path.read_bytes() if path.is_file() else b"")
+    if manifest.digest != artifact.digest:
+        raise InputError(f"the manifest of {artifact.id} is not the published one", hint="restore it from a backup")
+    return manifest
+
+
+def train_shards(
+    workspace: Workspace,
+    store: Store,
+    config: TrainConfig,
+    firsts: Mapping[int, int],
+    previous: Manifest | None = None,
+    *,
+    progress: Progress = silent,
+) -> dict[int, Trained]:
+    """Trains each shard from its first slice to redo, going on from the checkpoint before it; stores the checkpoints."""
+    objects, partition = objects_of(workspace), partition_of(config)
+    before = {c.shard: c for c in previous.constituents} if previous else {}
+    trained = {}
+    for done, (shard, first) in enumerate(sorted(firsts.items())):
+        progress(done / len(firsts), f"shard {shard}")
+        old = before.get(shard)
+        checkpoints: list[str | None] = list(old.checkpoints[:first]) if old else []
+        resume = checkpoints[-1] if checkpoints else None
+        records = store.read("train", partition.interval(shard))
+        seconds, started = [0.0] * first, time.perf_counter()
+        start = objects.get(resume) if resume else None
+        for model in train_shard(records, config, shard=shard, first_slice=first, checkpoint=start):
+            checkpoints.append(objects.put(model) if model is not None else None)
+            seconds.append(time.perf_counter() - started)
+            started = time.perf_counter()
+        constituent = Constituent(
+            shard=shard, generation=old.generation + 1 if old else 1, checkpoints=tuple(checkpoints)
+        )
+        trained[shard] = Trained(constituent=constituent, first_slice=first, seconds=tuple(seconds))
+    return trained
+
+
+def evaluate(workspace: Workspace, store: Store, manifest: Manifest) -> dict[str, Estimate]:
+    """The ensemble's metrics on the holdout; none where the holdout is empty or every shard abstains."""
+    holdout = store.read("holdout")
+    constituents = usable(manifest, ())
+    if not len(holdout) or not constituents:
+        return {}
+    task, learner = task_of(store.schema), learner_of(TrainConfig.model_validate(manifest.config))
+    objects = objects_of(workspace)
+    votes = [learner.predict(objects.get(str(c.digest)), holdout.features, task=task) for c in constituents]
+    vote = soft_vote(votes)
+    if task.kind == "regression":
+        return regression(holdout.target, vote[:, 0], holdout.points)
+    return classification(holdout.target, vote, holdout.points)
+
+
+def write_version(
+    workspace: Workspace,
+    tracking: Tracking,
+    manifest: Manifest,
+    trained: Mapping[int, Trained],
+    metrics: Mapping[str, Estimate],
+    *,
+    train_run: str,
+    reused: Iterable[Artifact] = (),
+) -> Version:
+    """Writes the manifest and logs the version with its new constituents; the caller records it in the database."""
+    made = [_log_shard(tracking, manifest, shard, train_run) for _, shard in sorted(trained.items())]
+    models = [artifact.body["mlflow_model"] for artifact in (*reused, *made) if artifact.body["mlflow_model"]]
+    run = log_run(
+        tracking,
+        RunRecord(
+            experiment=manifest.dataset,
+            name=f"{manifest.ensemble} version {manifest.version}",
+            kind="version",
+            params={"ensemble": manifest.ensemble, "version": str(manifest.version), "digest": manifest.digest},
+            metrics={k: v for name, e in metrics.items() for k, v in estimate_metrics(f"utility/{name}", e).items()},
+            tags={
+                "workbench.ensemble": manifest.ensemble,
+                "workbench.parent_version": str(manifest.version - 1) if manifest.version > 1 else "none",
+                "workbench.retrained_shards": ",".join(map(str, sorted(trained))) or "none",
+                "workbench.reused_shards": str(len(manifest.constituents) - len(trained)),
+            },
+            parent=train_run,
+        ),
+    )
+    link_constituents(tracking, run_id=run, model_ids=models)
+    registered = register_version(
+        tracking,
+        experiment=manifest.dataset,
+        run_id=run,
+        name=manifest.ensemble,
+        workspace=workspace.root,
+        ensemble=manifest.ensemble,
+        version=manifest.version,
+        tags={"workbench.digest": manifest.digest},
+    )
+    path = manifest_path(manifest.ensemble, manifest.version)
+    write_atomic(workspace.root / path, manifest.to_bytes())
+    version = Artifact(
+        id=manifest.id,
+        kind="ensemble",
+        dataset=manifest.dataset,
+        derived_from=[constituent_id(manifest.ensemble, c) for c in manifest.constituents],
+        digest=manifest.digest,
+        path=str(path),
+        body={
+            "ensemble": manifest.ensemble,
+            "version": manifest.version,
+            "metrics": {name: estimate.to_json() for name, estimate in metrics.items()},
+            "mlflow_run": run,
+            "train_run": train_run,
+            "registered": [manifest.ensemble, registered],
+        },
+    )
+    return Version(manifest=manifest, metrics=metrics, artifacts=(*made, version))
+
+
+def record_version(
+    connection: Connection, version: Version, *, retrained: Iterable[int], requests: Iterable[str]
+) -> None:
+    """Makes a version the current one, inside the caller's write transaction."""
+    for artifact in version.artifacts:
+        lineage.record(connection, artifact)
+    journal.append(
+        connection,
+        "PUBLISHED",
+        ensemble=version.manifest.ensemble,
+        version=version.manifest.version,
+        digest=version.manifest.digest,
+        retrained=sorted(retrained),
+        requests=sorted(requests),
+    )
+
+
+def current_versions(connection: Connection, dataset: str | None = None) -> dict[str, Artifact]:
+    """The current version of each ensemble, by the ensemble's name."""
+    versions = lineage.find(connection, dataset=dataset, kind="ensemble")
+    return {a.body["ensemble"]: a for a in sorted(versions, key=lambda a: int(a.body["version"]))}
+
+
+def _log_shard(tracking: Tracking, manifest: Manifest, trained: Trained, train_run: str) -> Artifact:
+    """Logs one trained shard as a nested run with its model, and describes it as an artifact."""
+    constituent = trained.constituent
+    tags = {
+        "workbench.ensemble": manifest.ensemble,
+        "workbench.shard": str(constituent.shard),
+        "workbench.slices": f"{trained.first_slice}..{len(constituent.checkpoints) - 1}",
+        "workbench.generation": str(constituent.generation),
+        "workbench.ensemble_version": str(manifest.version),
+    }
+    run = log_run(
+        tracking,
+        RunRecord(
+            experiment=manifest.dataset,
+            name=f"shard {constituent.shard}, generation {constituent.generation}",
+            kind="shard",
+            params={"digest": constituent.digest or "empty"},
+            metrics={"seconds": sum(trained.seconds)},
+            tags=tags,
+            parent=train_run,
+        ),
+    )
+    model = (
+        log_constituent(
+            tracking,
+            experiment=manifest.dataset,
+            run_id=run,
+            name=f"{manifest.ensemble}-shard-{constituent.shard}",
+            digest=constituent.digest,
+            tags=tags,
+        )
+        if constituent.digest
+        else ""
+    )
+    return Artifact(
+        id=constituent_id(manifest.ensemble, constituent),
+        kind="constituent",
+        dataset=manifest.dataset,
+        derived_from=[manifest.dataset],
+        digest=constituent.digest,
+        body={
+            "ensemble": manifest.ensemble,
+            "shard": constituent.shard,
+            "checkpoints": list(constituent.checkpoints),
+            "seconds": list(trained.seconds),
+            "mlflow_run": run,
+            "mlflow_model": model,
+        },
+    )

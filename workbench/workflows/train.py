@@ -1,0 +1,134 @@
+"""Training a SISA ensemble and publishing its first version."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any
+
+from sqlalchemy import Connection
+
+from workbench.config import TrainConfig
+from workbench.data import catalog
+from workbench.data.store import Store
+from workbench.erasure.request import has_open_request
+from workbench.errors import BusyError, InputError
+from workbench.progress import Progress, silent
+from workbench.sisa.ensemble import Manifest
+from workbench.sisa.task import task_of
+from workbench.state import writing
+from workbench.tracking import RunRecord, Tracking, end_run, purge_runs, start_run
+from workbench.workflows.publish import (
+    Trained,
+    Version,
+    current_versions,
+    evaluate,
+    manifest_path,
+    objects_of,
+    read_manifest,
+    record_version,
+    train_shards,
+    write_version,
+)
+from workbench.workspace import Workspace
+
+
+def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = silent) -> dict[str, Any]:
+    """Trains every shard slice by slice, publishes version 1 and evaluates it on the holdout.
+
+    Raises InputError where there are more shards than subjects, BusyError where a subject asked to be erased meanwhile;
+    then nothing of the training is left.
+    """
+    started = time.perf_counter()
+    with workspace.engine.connect() as connection:
+        schema = catalog.entry(connection, config.dataset).schema
+    task_of(schema)
+    ensemble = f"{config.dataset}-{config.learner.replace('_', '-')}-{secrets.token_hex(3)}"
+    with workspace.lock(config.dataset):
+        with workspace.engine.connect() as connection:
+            store = catalog.store(connection, workspace, config.dataset)
+            _refuse_open_requests(connection, config.dataset)
+        _refuse_too_many_shards(store, config)
+        trained: dict[int, Trained] = {}
+        runs: list[str] = []
+        try:
+            trained |= train_shards(workspace, store, config, dict.fromkeys(range(config.shards), 0), progress=progress)
+            manifest = Manifest(
+                ensemble=ensemble,
+                version=1,
+                dataset=config.dataset,
+                config=config.model_dump(mode="json"),
+                schema=schema.digest(),
+                constituents=tuple(trained[shard].constituent for shard in range(config.shards)),
+            )
+            version = _publish(workspace, store, manifest, trained, runs, progress)
+        except BaseException:
+            _withdraw(workspace, ensemble, trained, runs)
+            raise
+    seconds = round(time.perf_counter() - started, 3)
+    return {
+        "ensemble": ensemble,
+        "version": 1,
+        "constituents": [{"shard": c.shard, "digest": c.digest} for c in manifest.constituents],
+        "metrics": {name: estimate.to_json() for name, estimate in version.metrics.items()},
+        "mlflow_run": runs[0],
+        "training_seconds": round(sum(sum(t.seconds) for t in trained.values()), 3),
+        "seconds": seconds,
+    }
+
+
+def _publish(
+    workspace: Workspace,
+    store: Store,
+    manifest: Manifest,
+    trained: dict[int, Trained],
+    runs: list[str],
+    progress: Progress,
+) -> Version:
+    """Evaluates, logs and records the version; every MLflow run it makes is added to `runs` as soon as it exists."""
+    tracking = Tracking(workspace.root)
+    progress(0.95, "evaluating")
+    metrics = evaluate(workspace, store, manifest)
+    record = RunRecord(
+        experiment=manifest.dataset,
+        name=f"train {manifest.ensemble}",
+        kind="train",
+        params={key: str(value) for key, value in manifest.config.items()},
+        metrics={},
+        tags={"workbench.ensemble": manifest.ensemble},
+    )
+    runs.append(start_run(tracking, record))
+    version = write_version(workspace, tracking, manifest, trained, metrics, train_run=runs[0])
+    runs.extend(version.runs)
+    end_run(tracking, runs[0], status="FINISHED")
+    with writing(workspace.engine) as connection:
+        _refuse_open_requests(connection, manifest.dataset)
+        record_version(connection, version, retrained=trained, requests=())
+    return version
+
+
+def _refuse_open_requests(connection: Connection, dataset: str) -> None:
+    if has_open_request(connection, dataset):
+        raise BusyError(
+            f"a subject of data set {dataset} has an open erasure request; nothing that read its rows may be published",
+            hint="finish the erasure, then train",
+        )
+
+
+def _refuse_too_many_shards(store: Store, config: TrainConfig) -> None:
+    subjects = store.count_subjects("train")
+    if config.shards > subjects:
+        raise InputError(
+            f"asked for {config.shards} shards, but data set {config.dataset} has fewer subjects to train on",
+            hint="lower shards",
+        )
+
+
+def _withdraw(workspace: Workspace, ensemble: str, trained: dict[int, Trained], runs: list[str]) -> None:
+    """Removes what a training that was not published has written, but for checkpoints that others use too."""
+    with workspace.engine.connect() as connection:
+        live = {d for a in current_versions(connection).values() for d in read_manifest(workspace, a).objects()}
+    for digest in {d for t in trained.values() for d in t.constituent.checkpoints if d} - live:
+        objects_of(workspace).delete(digest)
+    (workspace.root / manifest_path(ensemble, 1)).unlink(missing_ok=True)
+    purge_runs(Tracking(workspace.root), run_ids=runs)

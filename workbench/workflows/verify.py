@@ -1,0 +1,156 @@
+"""Verifying a certificate: offline by its signature, or against the workspace, or by training again and comparing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from workbench import journal
+from workbench.config import TrainConfig
+from workbench.data import catalog
+from workbench.erasure.certificate import open_certificate, public_key_path, read_public_key
+from workbench.erasure.environment import environment
+from workbench.erasure.verify import Check, check_objects, check_removed
+from workbench.errors import CheckFailedError, InputError, NotFoundError, WorkbenchError
+from workbench.files import sha256
+from workbench.progress import Progress, silent
+from workbench.sisa.ensemble import Manifest, version_id
+from workbench.sisa.training import train_shard
+from workbench.state.tables import journal as entries
+from workbench.workflows.publish import current_versions, objects_of, read_manifest
+from workbench.workspace import Workspace
+
+JOURNAL = "journal"
+
+
+def verify(
+    workspace: Workspace | None,
+    certificate: Path,
+    *,
+    key: Path | None = None,
+    replay: bool = False,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """What holds of a certificate, and at which level it was checked: `signature`, `workspace` or `replay`.
+
+    The key is `key`, or the workspace's own; never one the certificate brings. Without a workspace only the signature is
+    checked. `superseded_by` is the newest version of its ensembles where that is newer than the certificate's.
+    """
+    if not certificate.is_file():
+        raise NotFoundError(f"no certificate at {certificate}")
+    if key is None and workspace is None:
+        raise InputError("there is neither a key nor a workspace to check against", hint="--key PUBLIC.pem")
+    trusted = read_public_key(key or public_key_path(workspace.root / "keys" if workspace else Path()))
+    checks: list[Check] = []
+    level, superseded = "signature", None
+    try:
+        statement = open_certificate(certificate.read_bytes(), [trusted])
+        checks.append(Check(name="signature", ok=True, detail="signed by the trusted key"))
+    except CheckFailedError as fault:
+        return _report([Check(name="signature", ok=False, detail=str(fault))], level, None)
+    if workspace is not None:
+        level = "workspace"
+        found, superseded, current = _against_workspace(workspace, statement)
+        checks += found
+        if replay:
+            level = "replay"
+            checks += _replay(workspace, statement, current, progress)
+    return _report(checks, level, superseded)
+
+
+def _report(checks: list[Check], level: str, superseded: int | None) -> dict[str, Any]:
+    return {
+        "valid": all(check.ok for check in checks),
+        "level": level,
+        "superseded_by": superseded,
+        "checks": [check.to_json() for check in checks],
+    }
+
+
+def _against_workspace(
+    workspace: Workspace, statement: dict[str, Any]
+) -> tuple[list[Check], int | None, dict[str, Manifest]]:
+    """Checks of the statement against journal, manifests and checkpoints; the superseding version; current manifests."""
+    request = statement["predicate"]["request"]
+    checks: list[Check] = []
+    with workspace.engine.connect() as connection:
+        broken = journal.broken_at(connection)
+        rows = connection.execute(select(entries).where(entries.c.kind.in_(("PUBLISHED", "CERTIFIED")))).all()
+        versions = current_versions(connection)
+    detail = "every link holds" if broken is None else f"the chain breaks at entry {broken}"
+    checks.append(Check(name="journal", ok=broken is None, detail=detail))
+    certified = any(row.kind == "CERTIFIED" and row.body["request"] == request for row in rows)
+    detail = (
+        "the journal holds its certification" if certified else "the journal knows no certification of this request"
+    )
+    checks.append(Check(name="request", ok=certified, detail=detail))
+    published = {
+        version_id(row.body["ensemble"], row.body["version"]): row.body["digest"]
+        for row in rows
+        if row.kind == "PUBLISHED"
+    }
+    current: dict[str, Manifest] = {}
+    superseded: int | None = None
+    for subject in statement["subject"]:
+        if subject["name"] == JOURNAL:
+            continue
+        known = published.get(subject["name"]) == subject["digest"]["sha256"]
+        detail = "published with this digest" if known else "the journal knows no such version"
+        checks.append(Check(name=f"ensemble {subject['name']}", ok=known, detail=detail))
+        ensemble, _, number = subject["name"].rpartition("@")
+        if ensemble not in versions:
+            checks.append(Check(name=f"ensemble {ensemble}", ok=False, detail="it is not in this workspace any more"))
+            continue
+        try:
+            current[ensemble] = read_manifest(workspace, versions[ensemble])
+        except WorkbenchError as fault:
+            checks.append(Check(name=f"manifest {ensemble}", ok=False, detail=str(fault)))
+            continue
+        newest = current[ensemble].version
+        if newest > int(number):
+            superseded = max(superseded or 0, newest)
+    live = {digest for manifest in current.values() for digest in manifest.objects()}
+    checks.append(check_objects(objects_of(workspace), live))
+    checks.append(check_removed(objects_of(workspace), set(statement["predicate"]["removed_checkpoints"]) - live))
+    return checks, superseded, current
+
+
+def _replay(
+    workspace: Workspace, statement: dict[str, Any], current: dict[str, Manifest], progress: Progress
+) -> list[Check]:
+    """Trains the shards that the request touched again from nothing, on what the store holds now, and compares digests."""
+    request, signed = statement["predicate"]["request"], statement["predicate"]["environment"]
+    with workspace.engine.connect() as connection:
+        rows = connection.execute(select(entries.c.body).where(entries.c.kind == "PUBLISHED")).scalars().all()
+    changed = sorted(name for name, value in environment().items() if signed.get(name) != value)
+    detail = "the same" if not changed else f"other than when it was signed: {', '.join(changed)}"
+    # Told, not judged: the digests decide
+    checks = [Check(name="environment", ok=True, detail=detail)]
+    for ensemble, manifest in current.items():
+        shards = {
+            s
+            for body in rows
+            if body["ensemble"] == ensemble and request in body["requests"]
+            for s in body["retrained"]
+        }
+        differing = [s for s in sorted(shards) if not _same(workspace, manifest, s, progress)]
+        detail = (
+            f"{len(differing)} of {len(shards)} constituents of version {manifest.version} differ from a fresh training"
+        )
+        checks.append(Check(name=f"replay {ensemble}", ok=not differing, detail=detail))
+    return checks
+
+
+def _same(workspace: Workspace, manifest: Manifest, shard: int, progress: Progress) -> bool:
+    """Whether training a shard from nothing gives the checkpoints that the manifest names."""
+    with workspace.engine.connect() as connection:
+        store = catalog.store(connection, workspace, manifest.dataset)
+    records = store.read("train", manifest.partition.interval(shard))
+    digests = []
+    for model in train_shard(records, TrainConfig.model_validate(manifest.config), shard=shard):
+        digests.append(None if model is None else sha256(model))
+        progress(len(digests) / manifest.partition.n_slices, f"shard {shard}")
+    constituent = next(c for c in manifest.constituents if c.shard == shard)
+    return tuple(digests) == constituent.checkpoints

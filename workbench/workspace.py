@@ -1,0 +1,115 @@
+"""A workspace: the folder that holds the data, keys, models, releases, certificates and state of one installation."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from workbench.errors import BusyError, InputError
+from workbench.files import write_atomic
+from workbench.state import create_database, open_database
+
+SECRET_KEYS = ("placement", "token", "commitment")
+FOLDERS = ("data", "objects", "ensembles", "generators", "releases", "certificates", "keys", "locks", "staging")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def check_name(name: str, what: str) -> str:
+    """`name`, where it is safe as a file name; raises InputError otherwise."""
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise InputError(
+            f"{what} {name!r} is not a usable name",
+            hint="letters, digits, dot, dash and underscore; at most 64; starting with a letter or digit",
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with its database and keys. Opening one checks that this workbench can read it."""
+
+    root: Path
+
+    @classmethod
+    def create(cls, root: Path) -> Workspace:
+        """Makes the folders, secret keys (mode 0600) and database that are not there yet; keeps what is."""
+        root = root.resolve()
+        if root.exists() and not (root / "state.db").exists():
+            if not root.is_dir():
+                raise InputError(f"{root} is a file, not a folder")
+            foreign = sorted(p.name for p in root.iterdir() if p.name not in {"README.md", ".gitignore", *FOLDERS})
+            if foreign:
+                raise InputError(
+                    f"{root} holds files that are not a workspace's: {foreign[:5]}", hint="name a new or empty folder"
+                )
+        for folder in FOLDERS:
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        (root / "keys").chmod(0o700)
+        for name in SECRET_KEYS:
+            if not (root / "keys" / f"{name}.key").exists():
+                write_atomic(root / "keys" / f"{name}.key", secrets.token_bytes(32), mode=0o600)
+        create_database(root / "state.db")
+        return cls.open(root)
+
+    @classmethod
+    def open(cls, root: Path) -> Workspace:
+        """The workspace at `root`; raises NotFoundError where there is none, InputError where it can't be read."""
+        workspace = cls(root.resolve())
+        open_database(workspace.root / "state.db").dispose()
+        return workspace
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine of the workspace database."""
+        return open_database(self.root / "state.db")
+
+    def key(self, name: str) -> bytes:
+        """A secret key; raises InputError where it is missing or damaged."""
+        path = self.root / "keys" / f"{name}.key"
+        content = path.read_bytes() if path.is_file() else b""
+        if len(content) != 32:
+            raise InputError(
+                f"the {name} key of workspace {self.root} is missing or damaged", hint="restore keys/ from a backup"
+            )
+        return content
+
+    def data_folder(self, dataset: str) -> Path:
+        """Where the records of a data set lie."""
+        return self.root / "data" / check_name(dataset, "data set")
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """A fresh folder on the same disk, removed with all its content at the end."""
+        import shutil
+
+        folder = self.root / "staging" / secrets.token_hex(8)
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def lock(self, dataset: str) -> Iterator[None]:
+        """Serialises writers of one data set; raises BusyError at once where another process is at it."""
+        path = self.root / "locks" / f"{check_name(dataset, 'data set')}.lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BusyError(
+                    f"another process is writing data set {dataset}", hint="wait for it to end, then try again"
+                ) from None
+            yield
+        finally:
+            os.close(descriptor)
