@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from typing import TypeVar
 
+Chunk = TypeVar("Chunk", bound=Sized)
 Progress = Callable[[float, str], None]
 
 
 def silent(fraction: float, text: str) -> None:
     """Reports to nobody."""
+
+
+def watched(chunks: Iterable[Chunk], total: int, progress: Progress) -> Iterator[Chunk]:
+    """The chunks of a table of about `total` rows, reporting each once its reader asks for the next."""
+    rows = 0
+    for chunk in chunks:
+        yield chunk
+        rows += len(chunk)
+        progress(min(0.99, rows / max(total, 1)), f"{rows:,} rows")
 
 
 @contextmanager

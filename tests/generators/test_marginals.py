@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.errors import InputError
-from workbench.generators.marginals import Domain, GraphicalModel, Measurement, estimate, estimate_total
+from workbench.generators.marginals.domain import Domain
 from workbench.generators.marginals.elimination import junction_tree
-from workbench.generators.marginals.model import draw_in_groups
+from workbench.generators.marginals.estimate import Measurement, estimate, estimate_total
+from workbench.generators.marginals.minimise import minimise
+from workbench.generators.marginals.model import GraphicalModel, draw_in_groups
 
 DOMAIN = Domain(("a", "b", "c", "d", "e"), (2, 3, 4, 1, 3))
 CLIQUES = {
@@ -200,6 +202,27 @@ def test_impossible_measurements_are_refused(bad):
         estimate(DOMAIN, [bad], total=10.0)
 
 
+def test_minimise_solves_a_quadratic_in_about_one_evaluation_per_descent():
+    rng = np.random.default_rng(13)
+    rotation = np.linalg.qr(rng.normal(size=(40, 40)))[0]
+    hessian = rotation @ np.diag(np.geomspace(1, 1e3, 40)) @ rotation.T
+    linear, calls = rng.normal(size=40), []
+
+    def quadratic(x):
+        calls.append(x)
+        return float(x @ hessian @ x / 2 - linear @ x), hessian @ x - linear
+
+    found = minimise(quadratic, np.zeros(40), iterations=150)
+    np.testing.assert_allclose(found, np.linalg.solve(hessian, linear), atol=1e-6)
+    assert len(calls) < 200
+
+
+def test_minimise_never_ends_above_its_start():
+    """A function whose gradient lies: no descent exists along it."""
+    start = np.array([1.0, 2.0])
+    np.testing.assert_array_equal(minimise(lambda x: (float(x @ x), -x), start, iterations=5), start)
+
+
 # --- sampling -------------------------------------------------------------------------------------------------------
 
 
@@ -290,7 +313,7 @@ def test_impossible_domains_are_refused(names, sizes):
     ids=["columns", "type", "negative", "beyond the size"],
 )
 def test_records_outside_the_domain_are_refused(records):
-    with pytest.raises(InputError, match="records must be int64|outside the domain"):
+    with pytest.raises(InputError, match=r"records must be int64|outside the domain"):
         DOMAIN.check(records)
 
 

@@ -12,7 +12,9 @@ from safetensors.numpy import load_file, save_file
 
 import workbench.generators.mst as mst_module
 from workbench.errors import InputError
-from workbench.generators.marginals import Domain, GraphicalModel, Measurement
+from workbench.generators.marginals.domain import Domain
+from workbench.generators.marginals.estimate import Measurement
+from workbench.generators.marginals.model import GraphicalModel
 from workbench.generators.mst import Mst, load_mst, measure, pair_scores, select_tree
 from workbench.privacy.calibration import epsilon_of
 
@@ -222,7 +224,7 @@ def test_progress_rises_from_zero_to_one():
     assert fractions == sorted(fractions)
 
 
-# --- files --------------------------------------------------------------------------------------------------------------
+# --- files ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_saved_model_samples_the_same_rows(fitted, tmp_path):

@@ -1,6 +1,7 @@
 """Calibration against an independent computation of the zCDP conversion in high precision."""
 
 import math
+from itertools import pairwise
 
 import pytest
 from dp_accounting import ComposedDpEvent, GaussianDpEvent, NonPrivateDpEvent, NoOpDpEvent, ZCDpEvent
@@ -66,7 +67,7 @@ def test_nothing_costs_nothing_and_a_leak_costs_everything():
 
 def test_orders_rise_strictly_from_above_one():
     assert ORDERS[0] > 1
-    assert all(a < b for a, b in zip(ORDERS, ORDERS[1:], strict=False))
+    assert all(a < b for a, b in pairwise(ORDERS))
 
 
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, math.inf, math.nan])

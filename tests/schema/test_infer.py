@@ -168,7 +168,7 @@ def test_a_column_of_ten_thousand_categories_is_cut_to_the_common_ones() -> None
 def test_values_are_not_counted_without_end() -> None:
     def chunks() -> Iterator[pd.DataFrame]:
         for start in range(0, 3 * MAX_DISTINCT, MAX_DISTINCT):
-            names = [f"v{i}" for i in range(start, start + MAX_DISTINCT)]
+            names = ["common"] * 100 + [f"v{i}" for i in range(start + 100, start + MAX_DISTINCT)]
             yield pd.DataFrame({"x": names, "y": ["a", "b"] * (MAX_DISTINCT // 2)})
 
     schema = infer_schema(chunks(), name="t", target=None, subject=None)

@@ -443,6 +443,16 @@ def plant_trace(tracking, run_id):
         connection.commit()
 
 
+def test_a_purge_takes_what_another_program_left_in_free_pages(tracking, layout):
+    with closing(sqlite3.connect(tracking.database)) as connection:
+        connection.execute("PRAGMA secure_delete = OFF")
+        connection.execute("INSERT INTO tags VALUES ('long', ?, ?)", (MARK * 2000, layout.shards[0]))
+        connection.execute("DELETE FROM tags WHERE key = 'long'")
+        connection.commit()
+    purge_marked(tracking, layout)
+    assert remnants(tracking, [MARK.encode()]) == []
+
+
 def test_a_purge_waits_for_a_reader_only_so_long_and_can_be_resumed(tracking, layout):
     with closing(sqlite3.connect(tracking.database, isolation_level=None)) as reader:
         reader.execute("BEGIN")
@@ -516,7 +526,7 @@ def refers(connection, table):
 
 
 def test_a_needle_across_two_chunks_is_found(tracking, monkeypatch):
-    monkeypatch.setattr("workbench.tracking.scan._CHUNK", 64)
+    monkeypatch.setattr("workbench.scan._CHUNK", 64)
     needle = b"needle-in-hay"
     tracking.artifacts.mkdir()
     for offset in range(40, 70):

@@ -266,7 +266,7 @@ class FittedMst:
 
 
 def load_mst(folder: Path) -> FittedMst:
-    """The fitted MST that `save` wrote into `folder`; raises InputError where a file is missing, corrupt or unfitting."""
+    """The fitted MST that `save` wrote into `folder`; raises InputError where a file is missing or corrupt."""
     try:
         description = json.loads((folder / "mst.json").read_text(encoding="utf-8"))
         arrays = load_file(folder / "mst.safetensors")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
@@ -19,7 +19,7 @@ _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "foreign
 
 def _engine(path: Path) -> Engine:
     # hide_parameters: a failing statement must not print tokens into a log
-    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, hide_parameters=True)
+    engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _: Any) -> None:

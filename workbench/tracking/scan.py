@@ -7,9 +7,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from workbench.errors import InputError
+from workbench.scan import holds
 from workbench.tracking.store import Tracking
-
-_CHUNK = 1 << 20
 
 
 def remnants(tracking: Tracking, needles: Collection[bytes]) -> list[str]:
@@ -29,25 +28,13 @@ def remnants(tracking: Tracking, needles: Collection[bytes]) -> list[str]:
 
 def _files(tracking: Tracking) -> Iterator[Path]:
     yield from tracking.database.parent.glob("mlflow.*")
-    yield from (path for path in tracking.artifacts.rglob("*"))
+    yield from tracking.artifacts.rglob("*")
 
 
 def _holds(path: Path, needles: Collection[bytes]) -> bool:
-    if any(needle in path.name.encode() for needle in needles):
-        return True
-    return path.is_file() and _content_holds(path, needles)
-
-
-def _content_holds(path: Path, needles: Collection[bytes]) -> bool:
-    overlap = max(map(len, needles), default=1) - 1
-    tail = b""
-    with path.open("rb") as handle:
-        while chunk := handle.read(_CHUNK):
-            window = tail + chunk
-            if any(needle in window for needle in needles):
-                return True
-            tail = window[len(window) - overlap :]
-    return False
+    if path.is_dir():
+        return any(needle in path.name.encode() for needle in needles)
+    return holds(path, needles)
 
 
 def _tables_holding(tracking: Tracking, needles: Collection[bytes]) -> Iterator[str]:

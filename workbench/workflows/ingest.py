@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from workbench.data.reader import estimate_rows, read_chunks
 from workbench.data.store import Split
 from workbench.errors import InputError, NotFoundError
 from workbench.lineage import Artifact
-from workbench.progress import Progress, silent
+from workbench.progress import Progress, silent, watched
 from workbench.schema import Schema, read_schema
 from workbench.schema.schema import ROW_SUBJECT
 from workbench.state import writing
@@ -107,22 +107,14 @@ def _refuse_taken(workspace: Workspace, name: str, schema: Schema) -> None:
 def _sources(schema: Schema, data: Path, beside: Path, progress: Progress) -> Sources:
     columns = [name for name, column in schema.columns.items() if column.role != "drop"]
     if schema.holdout.file is None:
-        return [(_watched(read_chunks(data, columns), estimate_rows(data), progress), None)]
+        return [(watched(read_chunks(data, columns), estimate_rows(data), progress), None)]
     local = beside / schema.holdout.file
     holdout = local if local.is_file() else bundled_path(schema.holdout.file)
     total = estimate_rows(data)
     return [
-        (_watched(read_chunks(data, columns), total, progress), "train"),
+        (watched(read_chunks(data, columns), total, progress), "train"),
         (read_chunks(holdout, columns), "holdout"),
     ]
-
-
-def _watched(chunks: Iterable[pd.DataFrame], total: int, progress: Progress) -> Iterator[pd.DataFrame]:
-    rows = 0
-    for chunk in chunks:
-        yield chunk
-        rows += len(chunk)
-        progress(min(0.99, rows / max(total, 1)), f"{rows:,} rows")
 
 
 def _log(workspace: Workspace, name: str, schema: Schema, stored: Ingested) -> str:

@@ -195,7 +195,7 @@ def _maximal(steps: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
 
 
 def _connect(tables: list[tuple[str, ...]]) -> tuple[Bag, ...]:
-    """Joins a chordal graph's maximal cliques, roots first, by a maximum-weight spanning forest (Jensen & Jensen 1994)."""
+    """Joins a chordal graph's maximal cliques, roots first, by a maximum-weight spanning forest (Jensen 1994)."""
     waiting = dict(enumerate(map(frozenset, tables)))
     # best[i]: the size of the largest overlap of table i with a placed bag, and that bag's number
     best: dict[int, tuple[int, int | None]] = dict.fromkeys(waiting, (0, None))

@@ -20,11 +20,11 @@ from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 
 from workbench.errors import InputError
 from workbench.generators.marginals.domain import Clique, Domain
 from workbench.generators.marginals.elimination import JunctionTree, junction_tree
+from workbench.generators.marginals.minimise import minimise
 from workbench.generators.marginals.model import GraphicalModel
 
 Progress = Callable[[float, str], None]
@@ -34,8 +34,7 @@ Vector = npt.NDArray[np.float64]
 # a smaller one makes each step ill-conditioned and a larger one makes more steps necessary.
 _RIDGE = 1e-3
 _MOST_STEPS = 12
-_MOST_ITERATIONS = 40
-_MEMORY = 20
+_MOST_ITERATIONS = 50
 # A step that improves the misfit by less than this share is the last.
 _ENOUGH = 0.01
 
@@ -181,9 +180,7 @@ def _proximal_step(tree: JunctionTree, target: Vector, ridge: Vector, anchor: Ve
         value = log_z - float(theta @ target) + 0.5 * float((ridge * move) @ move)
         return value, (mu - target + ridge * move) * scale
 
-    options = {"maxcor": _MEMORY, "maxiter": _MOST_ITERATIONS, "ftol": 1e-13, "gtol": 1e-10}
-    result = minimize(dual, anchor / scale, jac=True, method="L-BFGS-B", options=options)
-    theta: Vector = result.x * scale
+    theta = scale * minimise(dual, anchor / scale, iterations=_MOST_ITERATIONS)
     return theta, _infer(tree, theta)[1]
 
 

@@ -1,0 +1,100 @@
+"""Workspaces for tests: made once per process, copied for each test that needs one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.config import SynthesizeConfig, TrainConfig
+from workbench.privacy.ledger import Ledger
+from workbench.workflows.ingest import ingest
+from workbench.workflows.initialise import initialise
+from workbench.workflows.synthesize import synthesize
+from workbench.workflows.train import train
+from workbench.workspace import Workspace
+
+PUPILS_SCHEMA = """
+population: pupils
+identity_type: pupil-number
+subject: pupil
+max_rows_per_subject: 3
+row_key: [term]
+holdout: {share: 0.25}
+columns:
+  pupil: {kind: identifier, role: subject_id}
+  term: {kind: integer, bounds: [1, 9], bins: 9}
+  town: {kind: categorical, role: quasi_identifier, categories: [Öland, Åland, 東京 🗼], missing: true}
+  hours: {kind: continuous, bounds: [0, 50], bins: 10}
+  passed: {kind: boolean, role: target}
+"""
+
+
+def pupils(n: int = 400, *, first: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """An artificial table of `n` pupils with one to three rows each."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for pupil in range(first, first + n):
+        for term in rng.choice(np.arange(1, 10), size=rng.integers(1, 4), replace=False):
+            hours = float(rng.uniform(0, 50))
+            town = rng.choice(np.array(["Öland", "Åland", "東京 🗼", None], dtype=object))
+            rows.append((f"pupil-{pupil}", int(term), town, hours, bool(hours + rng.normal(0, 8) > 25)))
+    return pd.DataFrame(rows, columns=["pupil", "term", "town", "hours", "passed"])
+
+
+@pytest.fixture(scope="session")
+def empty_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An initialised workspace; copy it before writing."""
+    return initialise(tmp_path_factory.mktemp("empty") / "workspace").root
+
+
+@pytest.fixture(scope="session")
+def pupils_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The schema file and the CSV file of the pupils table."""
+    folder = tmp_path_factory.mktemp("pupils")
+    (folder / "schema.yaml").write_text(PUPILS_SCHEMA, encoding="utf-8")
+    pupils().to_csv(folder / "pupils.csv", index=False)
+    return folder / "schema.yaml", folder / "pupils.csv"
+
+
+@pytest.fixture(scope="session")
+def full_workspace(
+    tmp_path_factory: pytest.TempPathFactory, empty_workspace: Path, pupils_files: tuple[Path, Path]
+) -> Path:
+    """A workspace with the pupils, a budget, a release and an ensemble of 4 shards by 3 slices; copy it before writing."""
+    root = tmp_path_factory.mktemp("full") / "workspace"
+    shutil.copytree(empty_workspace, root)
+    workspace = Workspace.open(root)
+    ingest(workspace, "pupils", schema=pupils_files[0], data=pupils_files[1])
+    Ledger(workspace.engine).set_budget("pupils", epsilon=4, delta=1e-5)
+    synthesize(workspace, SynthesizeConfig(generator="mst", dataset="pupils", epsilon=1, delta=1e-5))
+    train(
+        workspace,
+        TrainConfig(
+            learner="gradient_boosting",
+            dataset="pupils",
+            shards=4,
+            slices=3,
+            rounds=9,
+            leaves=7,
+            min_rows_per_leaf=5,
+        ),
+    )
+    return root
+
+
+@pytest.fixture
+def workspace(empty_workspace: Path, tmp_path: Path) -> Workspace:
+    """A fresh, empty workspace."""
+    shutil.copytree(empty_workspace, tmp_path / "workspace")
+    return Workspace.open(tmp_path / "workspace")
+
+
+@pytest.fixture
+def trained(full_workspace: Path, tmp_path: Path) -> Workspace:
+    """A fresh copy of the full workspace."""
+    shutil.copytree(full_workspace, tmp_path / "workspace")
+    return Workspace.open(tmp_path / "workspace")
