@@ -213,7 +213,7 @@ def test_minimise_solves_a_quadratic_in_about_one_evaluation_per_descent():
         return float(x @ hessian @ x / 2 - linear @ x), hessian @ x - linear
 
     found = minimise(quadratic, np.zeros(40), iterations=150)
-    np.testing.assert_allclose(found, np.linalg.solve(hessian, linear), atol=1e-6)
+    np.testing.assert_allclose(found, np.linalg.solve(hessian, linear), atol=1e-4)
     assert len(calls) < 200
 
 

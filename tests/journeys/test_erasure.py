@@ -9,16 +9,18 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from conftest import pupils
 from sqlalchemy import text
 
-from conftest import pupils
 from workbench import lineage
 from workbench.config import TrainConfig
 from workbench.data import catalog
 from workbench.data.identity import identify
+from workbench.data.store import Store
 from workbench.erasure.request import quarantined_shards, submit
 from workbench.errors import BusyError, InputError, NotFoundError, QuarantinedError
 from workbench.scan import scan_folder
+from workbench.sisa.ensemble import Manifest
 from workbench.state import writing
 from workbench.tracking import Tracking
 from workbench.workflows.doctor import doctor
@@ -36,12 +38,12 @@ def ensemble_of(workspace: Workspace) -> str:
         return next(iter(current_versions(connection)))
 
 
-def manifest_of(workspace: Workspace):  # noqa: ANN201
+def manifest_of(workspace: Workspace) -> Manifest:
     with workspace.engine.connect() as connection:
         return read_manifest(workspace, current_versions(connection)[ensemble_of(workspace)])
 
 
-def store_of(workspace: Workspace):  # noqa: ANN201
+def store_of(workspace: Workspace) -> Store:
     with workspace.engine.connect() as connection:
         return catalog.store(connection, workspace, "pupils")
 
@@ -86,14 +88,16 @@ def test_one_person_is_gone_and_the_certificate_says_so(trained: Workspace) -> N
 def test_no_byte_of_the_person_or_of_what_they_trained_is_left(trained: Workspace) -> None:
     key = placed(trained, "train")[3]
     old = manifest_of(trained)
-    runs_before = {run for run in _mlflow_ids(trained)}
+    runs_before = set(_mlflow_ids(trained))
     result = erase(trained, [key])["requests"][0]
     superseded = old.objects() - manifest_of(trained).objects()
     assert superseded
     assert not scan_folder(trained.root, [key.encode()]).hits
     for digest in superseded:
         assert not list(trained.root.rglob(digest))
-        outside = [hit for hit in scan_folder(trained.root, [digest.encode()]).hits if not hit.startswith("certificates/")]
+        outside = [
+            hit for hit in scan_folder(trained.root, [digest.encode()]).hits if not hit.startswith("certificates/")
+        ]
         assert outside == [], "a purged digest is named somewhere"
     assert not (trained.root / f"ensembles/{old.ensemble}/v000001.json").exists()
     assert key not in Path(result["certificate"]).read_text()
@@ -229,9 +233,7 @@ def test_an_unreviewed_schema_is_told_on_the_certificate(workspace: Workspace, t
     assert verify(workspace, Path(result["certificate"]))["valid"], "also where no model was trained"
 
 
-def test_a_key_covers_every_data_set_of_its_identity_type(
-    trained: Workspace, pupils_files: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_a_key_covers_every_data_set_of_its_identity_type(trained: Workspace, pupils_files: tuple[Path, Path]) -> None:
     from workbench.workflows.ingest import ingest
 
     ingest(trained, "more", schema=pupils_files[0], data=pupils_files[1])

@@ -226,7 +226,14 @@ def _successor(
     reused = [live[i] for i in live[before.id].derived_from if int(live[i].body["shard"]) not in trained]
     train_run = live[before.id].body["train_run"]
     return write_version(
-        workspace, Tracking(workspace.root), manifest, trained, metrics, train_run=train_run, reused=reused
+        workspace,
+        Tracking(workspace.root),
+        manifest,
+        trained,
+        metrics,
+        schema=store.schema,
+        train_run=train_run,
+        reused=reused,
     )
 
 

@@ -19,6 +19,7 @@ from workbench.lineage import Artifact
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.utility import classification, regression
 from workbench.progress import Progress, silent
+from workbench.schema import Schema
 from workbench.sisa.ensemble import Constituent, Manifest, constituent_id, parse_manifest, soft_vote, usable
 from workbench.sisa.task import task_of
 from workbench.sisa.training import learner_of, partition_of, train_shard
@@ -130,6 +131,7 @@ def write_version(
     trained: Mapping[int, Trained],
     metrics: Mapping[str, Estimate],
     *,
+    schema: Schema,
     train_run: str,
     reused: Iterable[Artifact] = (),
 ) -> Version:
@@ -163,6 +165,7 @@ def write_version(
         ensemble=manifest.ensemble,
         version=manifest.version,
         tags={"workbench.digest": manifest.digest},
+        schema=schema,
     )
     path = manifest_path(manifest.ensemble, manifest.version)
     write_atomic(workspace.root / path, manifest.to_bytes())

@@ -98,7 +98,7 @@ def _publish(
         tags={"workbench.ensemble": manifest.ensemble},
     )
     runs.append(start_run(tracking, record))
-    version = write_version(workspace, tracking, manifest, trained, metrics, train_run=runs[0])
+    version = write_version(workspace, tracking, manifest, trained, metrics, schema=store.schema, train_run=runs[0])
     runs.extend(version.runs)
     end_run(tracking, runs[0], status="FINISHED")
     with writing(workspace.engine) as connection:
