@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from workbench.errors import InputError
 
@@ -47,6 +47,12 @@ class TrainConfig(BaseModel):
     leaves: Annotated[int, Field(ge=2, le=4096)] = 31
     min_rows_per_leaf: Annotated[int, Field(ge=1)] = 20
 
+    @model_validator(mode="after")
+    def _every_slice_is_learnt(self) -> Self:
+        if self.rounds < self.slices:
+            raise ValueError(f"{self.slices} slices need at least as many rounds, or some would never be learnt from")
+        return self
+
 
 def find_config(path: Path) -> Path:
     """`path`, or the config of that name that ships with the workbench; raises InputError where there is neither."""
@@ -65,7 +71,7 @@ def read_config(path: Path, model: type[Model], overrides: Sequence[str] = ()) -
     path = find_config(path)
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: not UTF-8, or a date such as 2020-13-01
         raise InputError(f"{path} is not valid YAML", hint="see the configs that ship with the workbench") from None
     if not isinstance(document, dict):
         raise InputError(f"{path} is not a config: expected a mapping, found {type(document).__name__}")
@@ -89,5 +95,5 @@ def parse_config(document: dict[str, Any], model: type[Model], *, source: str) -
 def _scalar(text: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         return text

@@ -11,7 +11,7 @@ import getpass
 import json
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, String, cast, select
 
 from workbench.files import sha256
 from workbench.state.tables import journal
@@ -59,8 +59,13 @@ def head(connection: Connection) -> str:
 def broken_at(connection: Connection) -> int | None:
     """The sequence number of the first entry whose link does not hold, or None where the whole chain holds."""
     previous, expected = GENESIS, 1
-    for entry in connection.execute(select(journal).order_by(journal.c.sequence)):
-        link = _link(entry.sequence, entry.at, entry.actor, entry.kind, entry.body, previous)
+    body = cast(journal.c.body, String).label("body")  # as text: a tampered one may not even be JSON
+    columns = [body if column is journal.c.body else column for column in journal.c]
+    for entry in connection.execute(select(*columns).order_by(journal.c.sequence)):
+        try:
+            link = _link(entry.sequence, entry.at, entry.actor, entry.kind, json.loads(entry.body), previous)
+        except (ValueError, TypeError, RecursionError):
+            return int(entry.sequence)
         if entry.sequence != expected or entry.previous != previous or entry.digest != link:
             return int(entry.sequence)
         previous, expected = entry.digest, expected + 1

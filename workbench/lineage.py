@@ -23,7 +23,6 @@ class Artifact:
     derived_from: Sequence[str]
     digest: str | None = None
     path: str | None = None
-    status: str = "live"
     body: Mapping[str, Any] = field(default_factory=dict)
     created: str = field(default_factory=now)
 

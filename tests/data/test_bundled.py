@@ -23,7 +23,7 @@ def test_a_bundled_table_encodes_without_violations_and_comes_back_unchanged(tab
     frame = pd.read_parquet(bundled_path(f"{table}.parquet"))
     schema = _schema(TABLES[table])
     codec = Codec(schema)
-    values, dropped, violations = codec.encode(frame)
+    values, dropped, violations, _ = codec.encode(frame)
     assert len(frame) == ROWS[table]
     assert list(frame.columns) == list(schema.columns)
     assert violations == []

@@ -102,7 +102,7 @@ def _codec(**fields: Any) -> Codec:
 
 def _encode(codec: Codec, cells: Any) -> tuple[list[float], list[bool], dict[str, list[int]]]:
     frame = pd.DataFrame({"x": cells if isinstance(cells, pd.Series) else pd.Series(cells, dtype=object)})
-    values, dropped, violations = codec.encode(frame)
+    values, dropped, violations, _ = codec.encode(frame)
     return values[:, 0].tolist(), dropped.tolist(), {v.rule: v.rows.tolist() for v in violations}
 
 
@@ -110,7 +110,7 @@ def _encode(codec: Codec, cells: Any) -> tuple[list[float], list[bool], dict[str
 @given(tables())
 def test_decode_inverts_encode_inside_the_domain(table: tuple[Codec, pd.DataFrame]) -> None:
     codec, frame = table
-    values, dropped, violations = codec.encode(frame)
+    values, dropped, violations, _ = codec.encode(frame)
     assert violations == []
     assert not dropped.any()
     pd.testing.assert_frame_equal(codec.decode(values), frame, check_exact=True)
@@ -121,7 +121,7 @@ def test_decode_inverts_encode_inside_the_domain(table: tuple[Codec, pd.DataFram
 def test_text_encodes_like_typed_cells(table: tuple[Codec, pd.DataFrame]) -> None:
     codec, frame = table
     texts = pd.DataFrame({name: ["" if pd.isna(x) else f" {x} " for x in frame[name]] for name in frame}, dtype=object)
-    values, dropped, violations = codec.encode(texts)
+    values, dropped, violations, _ = codec.encode(texts)
     assert violations == []
     assert not dropped.any()
     np.testing.assert_array_equal(values, codec.encode(frame)[0])
@@ -330,7 +330,7 @@ def test_a_table_without_each_column_once_is_refused(names: list[str]) -> None:
 
 def test_an_empty_table_encodes_to_an_empty_table() -> None:
     codec = _codec(**MOOD)
-    values, dropped, violations = codec.encode(pd.DataFrame({"x": pd.Series([], dtype=object)}))
+    values, dropped, violations, _ = codec.encode(pd.DataFrame({"x": pd.Series([], dtype=object)}))
     assert values.shape == (0, 1)
     assert (len(dropped), violations) == (0, [])
     assert codec.bin(values).shape == (0, 1)

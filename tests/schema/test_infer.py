@@ -42,7 +42,7 @@ def test_the_guess_encodes_its_own_table(name: str, target: str, subject: str | 
     frame = pd.read_parquet(bundled_path(f"{name}.parquet"))
     frame = frame.astype(str) if as_text else frame
     schema = _infer(frame, target=target, subject=subject)
-    _, dropped, violations = Codec(schema).encode(frame)
+    _, dropped, violations, _ = Codec(schema).encode(frame)
     assert violations == []
     assert not dropped.any()
     assert list(schema.columns) == list(frame.columns)
@@ -186,7 +186,7 @@ def test_a_target_of_few_values_is_a_class_and_of_many_a_number() -> None:
 def test_a_target_with_gaps_leaves_out_these_rows() -> None:
     frame = pd.DataFrame({"x": ["a", "b"] * 199 + [None, "a"], "n": _numbers()})
     schema = _infer(frame, target="x")
-    _, dropped, violations = Codec(schema).encode(frame)
+    _, dropped, violations, _ = Codec(schema).encode(frame)
     assert violations == []
     assert np.flatnonzero(dropped).tolist() == [398]
 

@@ -6,6 +6,7 @@ A token (token key) names a subject in the store; a placement (placement key, ne
 from __future__ import annotations
 
 import hmac
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,10 +18,10 @@ Points = npt.NDArray[np.uint64]
 
 
 def canonical(identifier: object) -> str:
-    """One spelling per identifier: text without surrounding space, whole numbers in decimal."""
+    """One spelling per identifier: text in Unicode's composed form without surrounding space, whole numbers in decimal."""
     if isinstance(identifier, float) and identifier.is_integer():
         identifier = int(identifier)
-    return str(identifier).strip()
+    return unicodedata.normalize("NFC", str(identifier)).strip()
 
 
 def row_identifier(ingest: str, row: int) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,7 @@ from workbench.schema.column import EXACT_INTEGER
 from workbench.schema.schema import ROW_SUBJECT
 
 _ROW = "__row"
+_CLIPPED = "clipped"
 _SHOWN_ROWS = 5
 
 
@@ -55,6 +56,7 @@ class _Refusals:
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     rows: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    holdout_from: int | None = None  # rows of a holdout file are numbered after those of the table
 
     def add(self, violations: Iterable[Violation], first_row: int) -> None:
         for violation in violations:
@@ -70,7 +72,7 @@ class _Refusals:
         if not self.counts:
             return
         faults = "; ".join(
-            f"column {column!r}: {rule} (rows {', '.join(map(str, self.rows[column, rule]))}"
+            f"column {column!r}: {rule} (rows {', '.join(map(self._place, self.rows[column, rule]))}"
             f"{', …' if count > _SHOWN_ROWS else ''}; {count} in all)"
             for (column, rule), count in self.counts.items()
         )
@@ -79,14 +81,21 @@ class _Refusals:
             hint="mend the rows or the schema; out_of_domain, duplicates and over_limit can be set to drop (or clip)",
         )
 
+    def _place(self, row: int) -> str:
+        """A row as a person counts it, from 0 in its own file."""
+        if self.holdout_from is None or row < self.holdout_from:
+            return str(row)
+        return f"{row - self.holdout_from} of the holdout file"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ingested:
-    """What an ingest stored: rows and subjects per split, rows left out per rule, and the digest of each bucket file."""
+    """What an ingest stored: rows and subjects per split, rows left out per rule or clipped, digests of bucket files."""
 
     rows: dict[str, int]
     subjects: dict[str, int]
     left_out: dict[str, int]
+    clipped: int
     digests: dict[tuple[str, int], str]
 
 
@@ -126,7 +135,8 @@ def ingest_table(
         raise InputError(
             f"data set {name} keeps no row to train on", hint="look at what was left out, and at the holdout"
         )
-    return Ingested(rows=dict(rows), subjects=dict(subjects), left_out=dict(left_out), digests=digests)
+    clipped = left_out.pop(_CLIPPED, 0)
+    return Ingested(rows=dict(rows), subjects=dict(subjects), left_out=dict(left_out), clipped=clipped, digests=digests)
 
 
 def _stage(
@@ -142,15 +152,17 @@ def _stage(
     row = 0
     with ExitStack() as stack:
         writers: dict[tuple[str, int], pa.ipc.RecordBatchFileWriter] = {}
-        for chunks, split in sources:
+        for number, (chunks, split) in enumerate(sources):
+            refusals.holdout_from = row if number else None
             for frame in chunks:
-                values, dropped, violations = codec.encode(frame)
+                values, dropped, violations, clipped = codec.encode(frame)
                 numbers = np.arange(row, row + len(frame))
                 refusals.add(violations, row)
                 identities, unnamed = _identities(schema, frame, row, ring)
                 refusals.add_rows(schema.subject, "the subject's identifier is missing", numbers[unnamed])
                 row += len(frame)
                 left_out["out_of_domain"] += int(dropped.sum())
+                left_out[_CLIPPED] += int(clipped.sum())
                 if refusals.counts:
                     continue  # keep counting, store nothing
                 kept = np.flatnonzero(~dropped)
@@ -178,17 +190,24 @@ def _identities(
         unnamed = np.zeros(len(frame), dtype=bool)
     else:
         column = frame[schema.subject]
-        if pd.api.types.is_float_dtype(column.dtype) and (column.abs() > EXACT_INTEGER).any():
+        if pd.api.types.is_float_dtype(column.dtype) and (column.abs() > _exact(column.dtype)).any():
             raise InputError(
                 f"column {schema.subject!r} holds identifiers as rounded floating-point numbers",
                 hint="store them as text",
             )
-        identifiers = ["" if value is None or value != value else canonical(value) for value in column.tolist()]
-        unnamed = np.array([not identifier for identifier in identifiers], dtype=bool)
+        nothing = {"", *schema.null_values}
+        identifiers = ["" if null else canonical(value) for null, value in zip(column.isna(), column, strict=True)]
+        unnamed = np.array([identifier in nothing for identifier in identifiers], dtype=bool)
     identities = identify(
         identifiers, identity_type=ring.identity_type, token_key=ring.token, placement_key=ring.placement
     )
     return identities, unnamed
+
+
+def _exact(dtype: Any) -> int:
+    """The largest whole number below which a floating-point type holds each one."""
+    bits = int(np.finfo(getattr(dtype, "numpy_dtype", dtype)).nmant) + 1
+    return int(min(EXACT_INTEGER, 2**bits - 1))
 
 
 def _places(

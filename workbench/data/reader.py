@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -27,8 +28,9 @@ def read_chunks(path: Path, columns: Sequence[str] | None = None) -> Iterator[pd
         batches = _parquet(path, columns) if path.name.lower().endswith(".parquet") else _csv(path, columns)
         for batch in batches:
             for start in range(0, batch.num_rows, CHUNK_ROWS):
-                yield batch.slice(start, CHUNK_ROWS).to_pandas()
-    except pa.ArrowInvalid as error:
+                # pandas' own metadata would make an index of a column
+                yield batch.slice(start, CHUNK_ROWS).to_pandas(ignore_metadata=True)
+    except (pa.ArrowException, OSError, ValueError) as error:  # what the damaged parts of a Parquet file raise
         # Arrow's own message may quote cells of the table
         empty = "Empty CSV" in str(error)
         raise InputError(
@@ -105,12 +107,20 @@ def _header(start: bytes, path: Path) -> list[str]:
 
 
 def _check_columns(path: Path, names: Sequence[str], columns: Sequence[str] | None) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    # A CSV file without a header has a person's cells where names should be: the message shows none of them
+    repeated = [place for place, name in enumerate(names, start=1) if names.count(name) > 1]
     if repeated:
-        raise InputError(f"{path} has several columns of one name: {repeated}", hint="rename them")
+        raise InputError(f"{path} has several columns of one name, at places {repeated}", hint="rename them")
     absent = [name for name in columns or () if name not in names]
     if absent:
-        raise InputError(f"{path} lacks the columns {absent} of the schema; it has {list(names)}")
+        known = {name.strip().casefold() for name in names}
+        similar = [name for name in absent if name.strip().casefold() in known]
+        raise InputError(
+            f"{path} lacks the columns {absent} of the schema; it has {len(names)} columns",
+            hint=f"{similar} differ in case or spaces only"
+            if similar
+            else "the first line of a CSV file names the columns; give columns that are not there no place in the schema",
+        )
 
 
 def estimate_rows(path: Path) -> int:
@@ -124,7 +134,7 @@ def estimate_rows(path: Path) -> int:
             plain = gzip.GzipFile(fileobj=raw) if path.name.lower().endswith(".gz") else raw
             lines = plain.read(1 << 20).count(b"\n")
             return lines * path.stat().st_size // max(raw.tell(), 1)
-    except (pa.ArrowInvalid, OSError, EOFError):
+    except (pa.ArrowException, OSError, ValueError, EOFError, zlib.error):
         raise InputError(f"{path} is not a readable table: damaged, or of another format than its name says") from None
 
 

@@ -140,7 +140,7 @@ class Store:
 def _parse(content: bytes, path: Path) -> pa.Table:
     try:
         return pq.read_table(pa.BufferReader(content))
-    except pa.ArrowInvalid:
+    except (pa.ArrowException, OSError):
         raise InputError(f"{path} is not a bucket file of this workbench") from None
 
 

@@ -69,11 +69,10 @@ def sign(folder: Path, subject: Mapping[str, str], predicate: Mapping[str, Any])
     }
     try:
         private = serialization.load_pem_private_key((folder / _PRIVATE).read_bytes(), password=None)
-    except (OSError, ValueError):
-        raise InputError(
-            "the signing key of the workspace is missing or damaged", hint="restore keys/ from a backup"
-        ) from None
-    assert isinstance(private, Ed25519PrivateKey)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: encrypted
+        private = None
+    if not isinstance(private, Ed25519PrivateKey):
+        raise InputError("the signing key of the workspace is missing or damaged", hint="restore keys/ from a backup")
     envelope = Envelope(rfc8785.dumps(statement), PAYLOAD_TYPE, {})
     envelope.sign(CryptoSigner(private))
     return _written(envelope)
@@ -91,7 +90,7 @@ def open_certificate(content: bytes, keys: Sequence[SSlibKey]) -> dict[str, Any]
     try:
         envelope = Envelope.from_dict(json.loads(content))
         unaltered = _written(envelope) == content  # also where JSON or base64 would tolerate a change
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         unaltered = False
     if not unaltered:
         raise CheckFailedError("the file is not a DSSE envelope: damaged, or not a certificate")

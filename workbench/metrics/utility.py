@@ -29,7 +29,10 @@ def classification(truth: Floats, probabilities: Floats, subjects: npt.NDArray[n
 
 
 def regression(truth: Floats, predictions: Floats, subjects: npt.NDArray[np.uint64]) -> dict[str, Estimate]:
-    """R² and root mean squared error of `predictions` [n] against `truth` [n]. R²: at most 1, higher is better."""
+    """R² and root mean squared error of `predictions` [n] against `truth` [n]. R²: at most 1, higher is better.
+
+    R² is left out where the holdout's target is constant.
+    """
     squared = (truth - predictions) ** 2
 
     def r2(weights: Floats) -> float:
@@ -37,10 +40,8 @@ def regression(truth: Floats, predictions: Floats, subjects: npt.NDArray[np.uint
         variance = np.average((truth - mean) ** 2, weights=weights)
         return float(1 - np.average(squared, weights=weights) / variance) if variance else float("nan")
 
-    return {
-        "r2": _bootstrap(r2, subjects),
-        "rmse": _bootstrap(lambda w: float(np.sqrt(np.average(squared, weights=w))), subjects),
-    }
+    estimates = {"rmse": _bootstrap(lambda w: float(np.sqrt(np.average(squared, weights=w))), subjects)}
+    return ({"r2": _bootstrap(r2, subjects)} if np.ptp(truth) else {}) | estimates
 
 
 class _Ranked:

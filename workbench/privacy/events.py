@@ -24,8 +24,25 @@ def _positive(value: Any, what: str) -> float:
     return float(value)
 
 
+def _whole(count: Any) -> int:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise InputError(f"count must be a whole number of at least 1, found {count!r}")
+    return count
+
+
+def _is_gaussian(event: Event) -> bool:
+    """Whether the Rényi accountant can amplify the event by sampling: Gaussians, composed at will."""
+    if isinstance(event, dpa.SelfComposedDpEvent):
+        return _is_gaussian(event.event)
+    if isinstance(event, dpa.ComposedDpEvent):
+        return all(_is_gaussian(inner) for inner in event.events)
+    return isinstance(event, dpa.GaussianDpEvent)
+
+
 def event_to_json(event: Event) -> dict[str, Any]:
     """A JSON form of an event; raises InputError for kinds the ledger cannot price and for senseless parameters."""
+    if isinstance(event, dpa.ZCDpEvent) and event.xi != 0:
+        raise InputError("the ledger prices zCDP events with xi = 0 only")
     for kind, (cls, field) in _NUMBERS.items():
         if isinstance(event, cls):
             return {"kind": kind, field: _positive(getattr(event, field), f"{kind} {field}")}
@@ -33,9 +50,11 @@ def event_to_json(event: Event) -> dict[str, Any]:
         rate = _positive(event.sampling_probability, "sampling probability")
         if rate > 1:
             raise InputError(f"sampling probability must be at most 1, found {rate}")
+        if not _is_gaussian(event.event):
+            raise InputError("the ledger cannot price the sampling of anything but Gaussian events")
         return {"kind": "poisson", "rate": rate, "event": event_to_json(event.event)}
     if isinstance(event, dpa.SelfComposedDpEvent):
-        return {"kind": "repeat", "count": int(_positive(event.count, "count")), "event": event_to_json(event.event)}
+        return {"kind": "repeat", "count": _whole(event.count), "event": event_to_json(event.event)}
     if isinstance(event, dpa.ComposedDpEvent):
         return {"kind": "compose", "events": [event_to_json(inner) for inner in event.events]}
     raise InputError(
@@ -45,14 +64,23 @@ def event_to_json(event: Event) -> dict[str, Any]:
 
 def event_from_json(document: dict[str, Any]) -> Event:
     """The event that `event_to_json` wrote; raises InputError for anything else."""
+    try:
+        event = _read(document)
+    except (KeyError, TypeError, AttributeError):
+        raise InputError("the ledger holds a damaged event", hint="restore the workspace from a backup") from None
+    event_to_json(event)  # checks every parameter
+    return event
+
+
+def _read(document: dict[str, Any]) -> Event:
     kind = document.get("kind")
     if kind in _NUMBERS:
         cls, field = _NUMBERS[kind]
-        return cls(_positive(document.get(field), f"{kind} {field}"))
+        return cls(document[field])
     if kind == "poisson":
-        return dpa.PoissonSampledDpEvent(document["rate"], event_from_json(document["event"]))
+        return dpa.PoissonSampledDpEvent(document["rate"], _read(document["event"]))
     if kind == "repeat":
-        return dpa.SelfComposedDpEvent(event_from_json(document["event"]), document["count"])
+        return dpa.SelfComposedDpEvent(_read(document["event"]), document["count"])
     if kind == "compose":
-        return dpa.ComposedDpEvent([event_from_json(inner) for inner in document["events"]])
+        return dpa.ComposedDpEvent([_read(inner) for inner in document["events"]])
     raise InputError(f"unknown event kind {kind!r} in the ledger")

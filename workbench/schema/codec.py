@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ Values = npt.NDArray[np.float64]
 Bins = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
+_OUTSIDE = "value is outside the declared bounds"
 _TRUE, _FALSE = ("true", "t", "yes", "1", "1.0"), ("false", "f", "no", "0", "0.0")
 _BOOLEAN_TEXTS = dict.fromkeys(_TRUE, 1.0) | dict.fromkeys(_FALSE, 0.0)
 
@@ -37,6 +39,18 @@ class Violation:
     column: str
     rule: str
     rows: npt.NDArray[np.intp]
+
+
+class Encoded(NamedTuple):
+    """What encoding n rows gave: values [n, d] and masks [n] of the rows that a column's policy leaves out or changed.
+
+    `violations` are those of columns whose policy is `reject`.
+    """
+
+    values: Values
+    dropped: Mask
+    violations: list[Violation]
+    clipped: Mask
 
 
 @dataclass(frozen=True)
@@ -66,13 +80,13 @@ class Codec:
         """Which stored columns hold unordered codes."""
         return tuple(column.is_categorical for column in self.schema.encoded.values())
 
-    def encode(self, frame: pd.DataFrame) -> tuple[Values, Mask, list[Violation]]:
-        """Values [n, d], the rows a column's policy leaves out, and the violations of columns with policy `reject`."""
+    def encode(self, frame: pd.DataFrame) -> Encoded:
+        """Encodes a frame by the columns' policies; raises InputError where a column is missing or repeated."""
         unmatched = [name for name in self.names if list(frame.columns).count(name) != 1]
         if unmatched:
             raise InputError(f"the table must have each column of the schema once; missing or repeated: {unmatched}")
         values = np.empty((len(frame), len(self.names)))
-        dropped = np.zeros(len(frame), dtype=bool)
+        dropped, clipped = np.zeros(len(frame), dtype=bool), np.zeros(len(frame), dtype=bool)
         violations: list[Violation] = []
         for position, (name, column) in enumerate(self.schema.encoded.items()):
             encoded, broken = _encode_column(frame[name], column, self.schema.null_values)
@@ -82,9 +96,12 @@ class Codec:
                     continue
                 if column.out_of_domain == "reject":
                     violations.append(Violation(column=name, rule=rule, rows=np.flatnonzero(mask)))
+                elif column.out_of_domain == "clip" and rule == _OUTSIDE:
+                    values[:, position] = np.clip(encoded, column.low, column.high)
+                    clipped |= mask
                 else:
                     dropped |= mask
-        return values, dropped, violations
+        return Encoded(values, dropped, violations, clipped & ~dropped)
 
     def decode(self, values: Values) -> pd.DataFrame:
         """The frame of encoded values [n, d], in the original types."""
@@ -245,10 +262,8 @@ def _check_numbers(numbers: Values, absent: Mask, column: Column) -> tuple[Value
 def _check_domain(
     encoded: Values, absent: Mask, broken: dict[str, Mask], column: Column
 ) -> tuple[Values, dict[str, Mask]]:
-    broken = broken | _missing_rule(absent, column)
-    if column.out_of_domain == "clip":
-        return np.clip(encoded, column.low, column.high), broken
-    return encoded, broken | {"value is outside the declared bounds": (encoded < column.low) | (encoded > column.high)}
+    outside = (encoded < column.low) | (encoded > column.high)
+    return encoded, broken | _missing_rule(absent, column) | {_OUTSIDE: outside}
 
 
 def _missing_rule(absent: Mask, column: Column) -> dict[str, Mask]:

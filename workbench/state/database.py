@@ -14,6 +14,7 @@ from sqlalchemy.pool import NullPool
 from workbench.errors import BusyError, InputError, NotFoundError
 
 HEAD = "0001"
+_NEWER = "install the newer workbench that wrote it"
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "foreign_keys=ON", "busy_timeout=30000")
 
 
@@ -34,13 +35,21 @@ def create_database(path: Path) -> None:
     """Creates the database at the newest revision; an existing one is brought up to it."""
     from alembic import command
     from alembic.config import Config
+    from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     engine = _engine(path)
-    with engine.connect() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    try:
+        with engine.connect() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except DatabaseError:
+        raise _unreadable(path) from None
+    except CommandError:  # the database names a revision that is not among ours
+        raise InputError(
+            f"workspace {path.parent} has a revision that this workbench does not know", hint=_NEWER
+        ) from None
     engine.dispose()
 
 
@@ -53,17 +62,20 @@ def open_database(path: Path) -> Engine:
         with engine.connect() as connection:
             revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     except DatabaseError:
-        raise InputError(
-            f"the database of workspace {path.parent} cannot be read: damaged, or not the workbench's",
-            hint="restore it from a backup",
-        ) from None
+        raise _unreadable(path) from None
     if revision != HEAD:
-        newer = str(revision) > HEAD
         raise InputError(
             f"workspace {path.parent} has revision {revision}, this workbench knows {HEAD}",
-            hint="install the newer workbench that wrote it" if newer else "run workbench init on it to upgrade",
+            hint=_NEWER if str(revision) > HEAD else "run workbench init on it to upgrade",
         )
     return engine
+
+
+def _unreadable(path: Path) -> InputError:
+    return InputError(
+        f"the database of workspace {path.parent} cannot be read: damaged, or not the workbench's",
+        hint="restore it from a backup",
+    )
 
 
 @contextmanager

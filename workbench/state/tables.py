@@ -67,7 +67,6 @@ artifacts = Table(
     Column("id", String, primary_key=True),
     Column("kind", String, nullable=False),
     Column("dataset", String, nullable=False, index=True),
-    Column("status", String, nullable=False),  # live | superseded | purged
     Column("digest", String),
     Column("path", String),  # relative to the workspace
     Column("derived_from", JSON, nullable=False),

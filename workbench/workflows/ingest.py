@@ -14,7 +14,7 @@ import pandas as pd
 from workbench import journal, lineage
 from workbench.config import CONFIGS
 from workbench.data import catalog
-from workbench.data.bundled import BUNDLED, bundled_path
+from workbench.data.bundled import BUNDLED, BUNDLED_FILES, bundled_path
 from workbench.data.ingest import Ingested, KeyRing, ingest_table
 from workbench.data.reader import estimate_rows, read_chunks
 from workbench.data.store import Split
@@ -69,6 +69,7 @@ def ingest(
         "rows": stored.rows,
         "subjects": stored.subjects,
         "left_out": stored.left_out,
+        "clipped": stored.clipped,
         "unreviewed": list(declared.unreviewed),
         "mlflow_run": run,
         "seconds": round(time.perf_counter() - started, 3),
@@ -109,6 +110,8 @@ def _sources(schema: Schema, data: Path, beside: Path, progress: Progress) -> So
     if schema.holdout.file is None:
         return [(watched(read_chunks(data, columns), estimate_rows(data), progress), None)]
     local = beside / schema.holdout.file
+    if not local.is_file() and schema.holdout.file not in BUNDLED_FILES:
+        raise InputError(f"no holdout file at {local}", hint="holdout.file is looked up beside the schema")
     holdout = local if local.is_file() else bundled_path(schema.holdout.file)
     total = estimate_rows(data)
     return [
@@ -121,6 +124,7 @@ def _log(workspace: Workspace, name: str, schema: Schema, stored: Ingested) -> s
     counts = {f"rows/{split}": float(rows) for split, rows in stored.rows.items()}
     counts |= {f"subjects/{split}": float(subjects) for split, subjects in stored.subjects.items()}
     counts |= {f"left_out/{rule}": float(rows) for rule, rows in stored.left_out.items()}
+    counts["clipped"] = float(stored.clipped)
     record = RunRecord(
         experiment=name,
         name=f"ingest {name}",

@@ -11,6 +11,7 @@ from workbench.workspace import Workspace
 
 def initialise(root: Path) -> Workspace:
     """Makes a workspace at `root`: folders, keys, database and tracking store; what is there already stays."""
+    _ = Tracking(root.resolve()).uri  # a path that MLflow can't open is refused before anything is made there
     workspace = Workspace.create(root)
     create_signing_key(workspace.root / "keys")
     Tracking(workspace.root).initialise()

@@ -91,7 +91,7 @@ def _encode(schema: Schema, frame: pd.DataFrame) -> Values:
     absent = [name for name in features.encoded if name not in frame]
     if absent:
         raise InputError(f"the table lacks the feature columns {absent}")
-    values, dropped, violations = Codec(features).encode(frame)
+    values, dropped, violations, _ = Codec(features).encode(frame)
     if violations or dropped.any():
         where = "; ".join(f"column {v.column!r}: {v.rule} (rows {', '.join(map(str, v.rows[:5]))})" for v in violations)
         raise InputError(

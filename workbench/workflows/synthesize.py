@@ -102,7 +102,7 @@ def _evaluate(store: Store, release: Path) -> dict[str, float | Estimate]:
     real, holdout = store.read("train"), store.read("holdout")
     codec = real.codec
     table: pa.Table = pq.read_table(release)
-    values, _, _ = codec.encode(table.to_pandas())
+    values = codec.encode(table.to_pandas()).values
     bins, synthetic = codec.bin(real.values), codec.bin(values)
     metrics: dict[str, float | Estimate] = {
         f"fidelity/tvd{way}": mean_tvd(bins, synthetic, codec.sizes, way=way) for way in (1, 2)

@@ -13,6 +13,7 @@ from workbench.errors import InputError
 from workbench.sisa.task import Task
 
 Floats = npt.NDArray[np.float64]
+_END = b"\nend of parameters\n\npandas_categorical:null\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +48,11 @@ class GradientBoosting:
     ) -> bytes:
         """Adds `rounds` boosting rounds on `features` [n, d] and `target` [n] to the model `resume`; returns its text."""
         settings = self._settings(task, seed)
-        features, target = _with_absent_classes(features, target, task)
+        features, target, weights = _with_absent_classes(features, target, task)
         train = lgb.Dataset(
             features,
             label=target,
+            weight=weights,
             categorical_feature=[i for i, coded in enumerate(task.categorical) if coded],
             params=settings,
             free_raw_data=True,
@@ -80,26 +82,39 @@ class GradientBoosting:
             "num_threads": 1,
             "verbosity": -1,
         }
+        if task.kind != "regression":
+            # A class that was absent so far starts at probability 1 / (n + 1), where LightGBM's Newton steps (gradient over
+            # p (1 - p)) overshoot and diverge. Steps of 10 log-odds are met nowhere else: Adult's model stays the same.
+            settings["max_delta_step"] = 10.0
         if task.kind == "multiclass":
             settings["num_class"] = task.n_classes
         return settings
 
 
-def _with_absent_classes(features: Floats, target: Floats, task: Task) -> tuple[Floats, Floats]:
-    """Adds one all-missing record of each class that the rows lack.
+def _with_absent_classes(
+    features: Floats, target: Floats, task: Task
+) -> tuple[Floats, Floats, npt.NDArray[np.float64] | None]:
+    """Adds copies of the rows, of weight 1 in all, for each class that the rows lack; returns the weights too.
 
-    LightGBM would otherwise give such a class a log-odds of -34 that later slices cannot undo; with it the class has the
-    smoothed probability 1 / (n + 1). Which classes are absent depends on the rows given alone, so erasures stay exact.
+    LightGBM would otherwise give such a class a log-odds of -34 that later slices cannot undo; with them the class has the
+    smoothed probability 1 / (n + 1) everywhere. Several such classes share out the rows, so that these at most double.
+    What is added depends on the rows given alone, so erasures stay exact.
     """
     absent = [k for k in range(len(task.labels)) if not (target == k).any()]
     if not absent:
-        return features, target
-    blank = np.full((len(absent), features.shape[1]), np.nan)
-    return np.vstack([features, blank]), np.append(target, np.array(absent, dtype=float))
+        return features, target, None
+    n = len(target)
+    copied = [np.arange(place % n, n, len(absent)) for place in range(len(absent))]
+    rows = np.concatenate([np.arange(n), *copied])
+    labels = [target, *(np.full(len(own), k, dtype=float) for own, k in zip(copied, absent, strict=True))]
+    weights = [np.ones(n), *(np.full(len(own), 1 / len(own)) for own in copied)]
+    return features[rows], np.concatenate(labels), np.concatenate(weights)
 
 
 def _load(model: bytes) -> lgb.Booster:
     try:
+        if not model.endswith(_END):  # LightGBM ends the whole process on a text that was cut short
+            raise lgb.basic.LightGBMError("cut short")
         return lgb.Booster(model_str=model.decode())
     except (lgb.basic.LightGBMError, UnicodeDecodeError):
         raise InputError("a checkpoint is not a LightGBM model in text form", hint="train the ensemble again") from None
