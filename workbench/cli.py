@@ -230,6 +230,59 @@ def requests_list(context: typer.Context, as_json: Json = False) -> None:
     show(list_requests(_workspace(context)), as_json)
 
 
+@requests_app.command("approve")
+def requests_approve(context: typer.Context, request: str, as_json: Json = False) -> None:
+    """Let a request that waits for approval be carried out."""
+    from workbench.workflows.requests import approve_request
+
+    show(approve_request(_workspace(context), request), as_json)
+
+
+@requests_app.command("deny")
+def requests_deny(
+    context: typer.Context,
+    request: str,
+    reason: Annotated[str, typer.Option(help="Why, for the requester; it must name nobody.")],
+    as_json: Json = False,
+) -> None:
+    """Refuse a request that was not begun; its quarantine is lifted."""
+    from workbench.workflows.requests import deny_request
+
+    show(deny_request(_workspace(context), request, reason), as_json)
+
+
+@requests_app.command("cancel")
+def requests_cancel(context: typer.Context, request: str, as_json: Json = False) -> None:
+    """Take a request back that was not begun; its quarantine is lifted."""
+    from workbench.workflows.requests import cancel_request
+
+    show(cancel_request(_workspace(context), request), as_json)
+
+
+@app.command()
+def policy(
+    context: typer.Context,
+    dataset: str,
+    config: Annotated[Path, typer.Argument()] = Path("configs/policies/default.yaml"),
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Declare how a data set's erasure requests are handled: approval, due date, suppression."""
+    from workbench.workflows.requests import set_policy
+
+    show(set_policy(_workspace(context), dataset, config, overrides or []), as_json)
+
+
+@app.command()
+def resume(context: typer.Context, as_json: Json = False) -> None:
+    """Finish interrupted erasures and carry out every request that waits."""
+    from workbench.workflows.execute import carry_out_waiting
+
+    with _progress("resuming") as progress:
+        done = carry_out_waiting(_workspace(context), progress)
+    show({"requests": [{"request": request, **result} for request, result in done.items()]}, as_json)
+
+
 @app.command()
 def doctor(context: typer.Context, as_json: Json = False) -> None:
     """Check that a workspace is sound."""

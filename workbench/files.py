@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shutil
 from pathlib import Path
 
 _PART = ".part-"
@@ -37,8 +38,13 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Removes a file durably; one that is already gone is fine."""
-    path.unlink(missing_ok=True)
+    """Removes a file, or a folder with all it holds, durably; what is already gone is fine."""
+    if not path.parent.is_dir():
+        return
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 

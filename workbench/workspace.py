@@ -18,7 +18,7 @@ from workbench.errors import BusyError, InputError
 from workbench.files import write_atomic
 from workbench.state import create_database, open_database
 
-SECRET_KEYS = ("placement", "token", "commitment")
+SECRET_KEYS = ("placement", "token", "suppression")
 FOLDERS = ("data", "objects", "ensembles", "generators", "releases", "certificates", "keys", "locks", "staging")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

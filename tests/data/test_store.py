@@ -24,7 +24,9 @@ def written(tmp_path_factory, pupils_files):
     folder = tmp_path_factory.mktemp("store")
     (folder / "raw").mkdir()
     schema = read_schema(pupils_files[0])
-    stored = ingest_table("pupils", schema, [([pupils(200)], None)], RING, staging=folder / "raw", target=folder / "data")
+    stored = ingest_table(
+        "pupils", schema, [([pupils(200)], None)], RING, staging=folder / "raw", target=folder / "data"
+    )
     return Store("pupils", folder / "data", schema, stored.digests)
 
 

@@ -80,7 +80,9 @@ def ingested(workspace, tmp_path, frame, **changes):
 def left_behind(workspace):
     with workspace.engine.connect() as connection:
         artifacts = [a.id for a in lineage.find(connection) if a.kind != "dataset"]
-    return artifacts + [p for name in ("objects", "ensembles") for p in (workspace.root / name).rglob("*") if p.is_file()]
+    return artifacts + [
+        p for name in ("objects", "ensembles") for p in (workspace.root / name).rglob("*") if p.is_file()
+    ]
 
 
 def test_more_shards_than_subjects_are_refused(workspace, tmp_path):
@@ -101,7 +103,9 @@ def test_empty_and_one_sided_shards_are_trained_around(workspace, tmp_path):
     shards = set(manifest.partition.shard_of(occupied.points).tolist())
     assert {c.shard for c in manifest.constituents if c.digest} == shards
     assert 0 < len(shards) < people, "some shard is empty"
-    predicted = predict_frame(workspace.root, result["ensemble"], pupils(5, first=9000).drop(columns=["pupil", "passed"]))
+    predicted = predict_frame(
+        workspace.root, result["ensemble"], pupils(5, first=9000).drop(columns=["pupil", "passed"])
+    )
     assert predicted["probability_true"].between(0, 1).all()
     assert {"accuracy", "auc"} <= set(result["metrics"])
 
@@ -110,7 +114,9 @@ def test_a_class_that_no_shard_has_is_still_a_class(workspace, tmp_path):
     ingested(workspace, tmp_path, pupils(30).assign(passed=True))
     result = train(workspace, config(2, 2))
     assert set(result["metrics"]) == {"accuracy"}, "no AUC where the holdout has one class"
-    predicted = predict_frame(workspace.root, result["ensemble"], pupils(5, first=9000).drop(columns=["pupil", "passed"]))
+    predicted = predict_frame(
+        workspace.root, result["ensemble"], pupils(5, first=9000).drop(columns=["pupil", "passed"])
+    )
     assert (predicted["probability_true"] > 0.5).all()
     assert (predicted["probability_true"] < 1).all()
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 
-from workbench.data.store import Store
+from workbench.data.store import Store, bucket_path
 from workbench.errors import NotFoundError
+from workbench.files import file_sha256
 from workbench.schema import Schema
 from workbench.state.tables import buckets, datasets
 from workbench.workspace import Workspace
@@ -21,6 +25,7 @@ class Entry:
     schema: Schema
     ingest: str
     mlflow_run: str
+    policy: Mapping[str, Any]
 
 
 def names(connection: Connection) -> list[str]:
@@ -36,19 +41,46 @@ def entry(connection: Connection, name: str) -> Entry:
             f"no data set {name!r} in this workspace; it has {names(connection) or 'none'}",
             hint="workbench ingest NAME",
         )
-    return Entry(name=row.name, schema=Schema.model_validate(row.schema), ingest=row.ingest, mlflow_run=row.mlflow_run)
+    return Entry(
+        name=row.name,
+        schema=Schema.model_validate(row.schema),
+        ingest=row.ingest,
+        mlflow_run=row.mlflow_run,
+        policy=row.policy,
+    )
 
 
 def store(connection: Connection, workspace: Workspace, name: str) -> Store:
-    """The store of a data set as the database knows it now."""
-    rows = connection.execute(select(buckets).where(buckets.c.dataset == name))
-    digests = {(row.split, row.bucket): row.digest for row in rows}
-    return Store(name, workspace.data_folder(name), entry(connection, name).schema, digests)
+    """The store of a data set as the database knows it now.
+
+    Where a bucket file's replacement was interrupted, either content is right: the file says which one it is.
+    """
+    folder = workspace.data_folder(name)
+    digests: dict[tuple[str, int], str] = {}
+    for row in connection.execute(select(buckets).where(buckets.c.dataset == name)):
+        digest = row.digest if row.next_digest is None else _settled(row, bucket_path(folder, row.split, row.bucket))
+        if digest:
+            digests[row.split, row.bucket] = digest
+    return Store(name, folder, entry(connection, name).schema, digests)
+
+
+def announce_bucket(connection: Connection, dataset: str, split: str, bucket: int, digest: str | None) -> None:
+    """Says what a bucket file is about to become (None: it goes), in the caller's write transaction."""
+    connection.execute(buckets.update().where(_place(dataset, split, bucket)).values(next_digest=digest or ""))
 
 
 def record_bucket(connection: Connection, dataset: str, split: str, bucket: int, digest: str | None) -> None:
     """Sets what a bucket file must hash to (None: there is no such file), in the caller's write transaction."""
-    here = (buckets.c.dataset == dataset) & (buckets.c.split == split) & (buckets.c.bucket == bucket)
-    connection.execute(buckets.delete().where(here))
+    connection.execute(buckets.delete().where(_place(dataset, split, bucket)))
     if digest is not None:
         connection.execute(buckets.insert().values(dataset=dataset, split=split, bucket=bucket, digest=digest))
+
+
+def _place(dataset: str, split: str, bucket: int) -> ColumnElement[bool]:
+    return (buckets.c.dataset == dataset) & (buckets.c.split == split) & (buckets.c.bucket == bucket)
+
+
+def _settled(row: Any, path: Path) -> str:
+    if not path.exists():
+        return str(row.next_digest)
+    return str(row.next_digest if file_sha256(path) == row.next_digest else row.digest)

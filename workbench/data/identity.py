@@ -48,3 +48,8 @@ def identify(identifiers: Sequence[str], *, identity_type: str, token_key: bytes
     places = b"".join(digest(placement_key, message, "sha256")[:24] for message in messages)
     points = np.frombuffer(places, dtype=">u8").reshape(-1, 3).astype(np.uint64)
     return Identities(tokens, points[:, 0].copy(), points[:, 1].copy(), points[:, 2].copy())
+
+
+def suppression_token(key: bytes, identity_type: str, identifier: str) -> bytes:
+    """What stays of an erased person where the policy asks for it: HMAC-SHA256 under a key of its own."""
+    return hmac.digest(key, identity_type.encode() + b"\x00" + identifier.encode(), "sha256")[:TOKEN_BYTES]

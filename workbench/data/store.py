@@ -107,24 +107,22 @@ class Store:
         present = (split for split in SPLITS if (split, bucket) in self.digests)
         return tuple(split for split in present if token in set(self._bucket(split, bucket)[_TOKEN].to_pylist()))
 
-    def drop(self, split: Split, bucket: int, tokens: Collection[bytes]) -> str | None:
-        """Rewrites one bucket file without the subjects' records; returns its new digest, None where none are left.
+    def without(self, split: Split, bucket: int, tokens: Collection[bytes]) -> bytes | None:
+        """What a bucket file becomes without the subjects' records; None where nothing is left of it."""
+        if (split, bucket) not in self.digests:
+            return None
+        table = self._bucket(split, bucket)
+        gone = pa.compute.is_in(table[_TOKEN], pa.array(list(tokens), table[_TOKEN].type))
+        kept = table.filter(pa.compute.invert(gone))
+        return encode_bucket(kept.combine_chunks()) if kept.num_rows else None
 
-        Dropping who is already gone changes nothing. The caller records the digest.
-        """
+    def replace(self, split: Split, bucket: int, content: bytes | None) -> None:
+        """Puts a bucket file's new content in place, durably; None removes it."""
         path = bucket_path(self.folder, split, bucket)
-        table = _parse(path.read_bytes(), path) if path.exists() else None
-        if table is None:
-            return None
-        kept = table.filter(
-            pa.compute.invert(pa.compute.is_in(table[_TOKEN], pa.array(list(tokens), table[_TOKEN].type)))
-        )
-        if not kept.num_rows:
+        if content is not None:
+            write_atomic(path, content, mode=0o600)
+        else:
             remove(path)
-            return None
-        content = encode_bucket(kept.combine_chunks())
-        write_atomic(path, content, mode=0o600)
-        return sha256(content)
 
     def _bucket(self, split: str, bucket: int) -> pa.Table:
         path = bucket_path(self.folder, split, bucket)

@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 
 from workbench.data.store import BUCKET_BITS
+from workbench.erasure.policy import ErasurePolicy
 from workbench.erasure.request import Subject
 from workbench.lineage import Artifact
 from workbench.sisa.ensemble import Constituent, Manifest, constituent_id
+
+DEFAULT_POLICY = ErasurePolicy()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +71,17 @@ class ErasurePlan:
 
 
 def plan(
-    dataset: str, subjects: Sequence[Subject], manifests: Sequence[Manifest], artifacts: Sequence[Artifact]
+    dataset: str,
+    subjects: Sequence[Subject],
+    manifests: Sequence[Manifest],
+    artifacts: Sequence[Artifact],
+    policy: ErasurePolicy = DEFAULT_POLICY,
 ) -> ErasurePlan:
     """The plan for all waiting subjects of a data set at once: one retraining per shard, however many they are.
 
     `manifests` are the current version of every ensemble of the data set, `artifacts` its live lineage. Superseded models
-    and every evaluation (they read the subject's rows) are purged; differentially private generators and releases stay.
+    and every evaluation (they read the subject's rows) are purged; differentially private generators and releases stay,
+    unless the policy retires them.
     """
     drops: dict[tuple[str, int], tuple[bytes, ...]] = {}
     for subject in subjects:
@@ -87,13 +95,16 @@ def plan(
         for c in e.manifest.constituents
         if c.shard in e.retrain
     }
+    private = tuple(a for a in artifacts if a.kind in ("generator", "release") and a.body["private"])
+    keep = private if policy.private == "keep_private" else ()
+    gone = superseded | {a.id for a in private if a not in keep}
     return ErasurePlan(
         dataset=dataset,
         requests=tuple(sorted({subject.request for subject in subjects})),
         drops=drops,
         ensembles=ensembles,
-        purge=tuple(a for a in artifacts if a.id in superseded or a.kind == "evaluation"),
-        keep=tuple(a for a in artifacts if a.kind in ("generator", "release") and a.body["private"]),
+        purge=tuple(a for a in artifacts if a.id in gone or a.kind == "evaluation"),
+        keep=keep,
     )
 
 

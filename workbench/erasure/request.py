@@ -1,28 +1,38 @@
-"""Erasure requests: who is to be forgotten where, accepted and quarantined in one durable write."""
+"""Erasure requests: who is to be forgotten where, accepted and quarantined in one durable write.
+
+received -> quarantined -> planned -> executing -> verifying -> completed; or rejected, denied, cancelled, failed (resumable).
+"""
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, select
 
 from workbench import journal
 from workbench.data import catalog
-from workbench.data.identity import canonical, identify, row_identifier
+from workbench.data.identity import canonical, identify, row_identifier, suppression_token
 from workbench.data.partition import Partition
 from workbench.data.store import SPLITS, Split
+from workbench.erasure import vault
+from workbench.erasure.policy import ErasurePolicy
 from workbench.errors import InputError, NotFoundError
 from workbench.schema.schema import ROW_SUBJECT
 from workbench.state import writing
 from workbench.state.tables import quarantine, requests
-from workbench.workspace import Workspace
+from workbench.workspace import Workspace, check_name
 
 # What the byte scan looks for must be long enough not to occur by chance
 _SCANNABLE = 8
+# What may still be stopped, and what is waiting to be carried out
+_WAITING = "quarantined"
+OPEN = ("quarantined", "planned", "executing", "verifying", "failed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,83 +48,121 @@ class Subject:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ErasureRequest:
-    """An accepted request. `nonce` opens the commitment and goes to the requester alone; it is stored nowhere."""
+class Receipt:
+    """What the requester is told: `nonce` opens the commitment; it is handed out once and stored nowhere."""
 
     id: str
+    status: str
     commitment: str
-    nonce: str
+    due: str
+    nonce: str | None = None
+    reason: str | None = None
+    duplicate_of: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Located:
     subjects: tuple[Subject, ...]
-    needles: tuple[bytes, ...]
+    needles: frozenset[bytes]
+    suppress: tuple[tuple[str, bytes], ...]
 
 
-def locate(workspace: Workspace, datasets: Sequence[str], key: str) -> tuple[list[Subject], tuple[bytes, ...]]:
-    """Where the person of that key is in those data sets (request still unnamed), and the bytes a scan must not find."""
-    subjects, needles = [], {canonical(key).encode()} if len(canonical(key)) >= _SCANNABLE else set()
-    with workspace.engine.connect() as connection:
-        for name in datasets:
-            entry = catalog.entry(connection, name)
-            identifier = canonical(key)
-            if entry.schema.subject == ROW_SUBJECT:
-                if not identifier.isdecimal():
-                    raise InputError(
-                        f"a key of data set {name} is a row number, counted from 0", hint="give a decimal number"
-                    )
-                identifier = row_identifier(entry.ingest, int(identifier))
-            identities = identify(
-                [identifier],
-                identity_type=entry.schema.identity_type,
-                token_key=workspace.key("token"),
-                placement_key=workspace.key("placement"),
-            )
-            token, point = identities.tokens[0], int(identities.points[0])
-            slice_point = int(identities.slice_points[0])
-            needles |= {token, token.hex().encode()}
-            # a person whose rows an interrupted erasure has dropped already is still quarantined
-            splits = catalog.store(connection, workspace, name).splits_of(token, point) or _quarantined(
-                connection, name, token
-            )
-            subjects += [
-                Subject(request="", dataset=name, token=token, point=point, slice_point=slice_point, split=split)
-                for split in splits
-            ]
-    return subjects, tuple(needles)
+def locate(workspace: Workspace, datasets: Sequence[str], key: str) -> tuple[Subject, ...]:
+    """Where the person of that key is in those data sets; empty for an unknown one. The request is still unnamed."""
+    return _locate(workspace, datasets, key).subjects
 
 
-def submit(workspace: Workspace, datasets: Sequence[str], key: str) -> ErasureRequest:
-    """Accepts a request and quarantines the subject in the same transaction; raises NotFoundError for an unknown subject.
+def submit(workspace: Workspace, datasets: Sequence[str], key: str, *, request_id: str | None = None) -> Receipt:
+    """Accepts a request and quarantines its subject in the same transaction, or rejects it and says why.
 
-    A subject whose earlier request was interrupted keeps that request's id: asking again resumes it.
+    - Idempotent: a request id that is known already changes nothing and gets the answer of today.
+    - An unknown subject is `rejected`, never "erased"; so is one who has an open request.
     """
-    found, needles = locate(workspace, datasets, key)
-    if not found:
-        raise NotFoundError(
-            f"nothing found of this subject in {', '.join(datasets)}: unknown, or erased before",
-            hint="check the key and its data set",
-        )
+    found = _locate(workspace, datasets, key)
     nonce = secrets.token_bytes(16)
     commitment = hashlib.sha256(nonce + canonical(key).encode()).hexdigest()
+    request = check_name(request_id or f"er-{secrets.token_hex(6)}", "request id")
     with writing(workspace.engine) as connection:
-        request = _open_request(connection, found) or f"er-{secrets.token_hex(6)}"
-        subjects = tuple(Subject(**subject.__dict__ | {"request": request}) for subject in found)
-        identity_type = catalog.entry(connection, subjects[0].dataset).schema.identity_type
-        connection.execute(requests.delete().where(requests.c.id == request))
-        connection.execute(
-            requests.insert().values(
-                id=request,
-                status="quarantined",
-                identity_type=identity_type,
-                commitment=commitment,
-                received=journal.now(),
-            )
-        )
-        connection.execute(quarantine.delete().where(quarantine.c.request == request))
-        for subject in subjects:
-            places = {"point": str(subject.point), "slice_point": str(subject.slice_point)}
-            connection.execute(quarantine.insert().values(**subject.__dict__ | places))
+        known = connection.execute(select(requests).where(requests.c.id == request)).one_or_none()
+        if known is not None:
+            return _receipt(known)
+        policies = [ErasurePolicy.model_validate(catalog.entry(connection, name).policy) for name in datasets]
+        same = _open_request(connection, found)
+        reason = f"duplicate of the open request {same}" if same else None
+        if not found.subjects:
+            reason = f"nothing found of this subject in {', '.join(datasets)}: unknown, or erased before"
+        row = {
+            "id": request,
+            "status": "rejected" if reason else _WAITING,
+            "identity_type": catalog.entry(connection, datasets[0]).schema.identity_type,
+            "commitment": commitment,
+            "received": journal.now(),
+            "datasets": sorted({subject.dataset for subject in found.subjects}),
+            "due": _due(min(policy.due_days for policy in policies)),
+            "actor": journal.actor(),
+            "approval": "waiting" if any(p.approval == "required" for p in policies) and not reason else "none",
+            "reason": reason,
+        }
+        connection.execute(requests.insert().values(**row))
         journal.append(connection, "RECEIVED", request=request, commitment=commitment)
-        journal.append(connection, "QUARANTINED", request=request, datasets=sorted({s.dataset for s in subjects}))
-    return ErasureRequest(id=request, commitment=commitment, nonce=nonce.hex(), subjects=subjects, needles=needles)
+        if reason:
+            journal.append(connection, "REJECTED", request=request)
+        else:
+            _quarantine(connection, request, found, suppress=all(policy.suppression for policy in policies))
+        stored = connection.execute(select(requests).where(requests.c.id == request)).one()
+    return replace(_receipt(stored), nonce=None if reason else nonce.hex(), duplicate_of=same)
+
+
+def approve(workspace: Workspace, request: str) -> None:
+    """Lets a request that waits for approval be carried out."""
+    with writing(workspace.engine) as connection:
+        row = _get(connection, request)
+        if row.status != _WAITING or row.approval != "waiting":
+            raise InputError(f"request {request} does not wait for approval: it is {row.status}")
+        connection.execute(requests.update().where(requests.c.id == request).values(approval="given"))
+        journal.append(connection, "APPROVED", request=request)
+
+
+def withdraw(workspace: Workspace, request: str, *, status: str, reason: str) -> None:
+    """Denies or cancels a request that was not begun: its quarantine is lifted and what it knew is destroyed."""
+    with writing(workspace.engine) as connection:
+        row = _get(connection, request)
+        if row.status != _WAITING:
+            raise InputError(f"request {request} can't be {status} any more: it is {row.status}")
+        connection.execute(quarantine.delete().where(quarantine.c.request == request))
+        vault.destroy(connection, [request])
+        values = {"status": status, "reason": reason, "completed": journal.now()}
+        connection.execute(requests.update().where(requests.c.id == request).values(**values))
+        journal.append(connection, status.upper(), request=request)
+
+
+def waiting(connection: Connection) -> list[str]:
+    """Requests that may be carried out now, oldest first."""
+    ready = (requests.c.status == _WAITING) & (requests.c.approval != "waiting")
+    return list(connection.execute(select(requests.c.id).where(ready).order_by(requests.c.received)).scalars())
+
+
+def subjects_of(connection: Connection, request_ids: Collection[str]) -> list[Subject]:
+    """The quarantined subjects of requests."""
+    rows = connection.execute(select(quarantine).where(quarantine.c.request.in_(request_ids)))
+    return [
+        Subject(
+            request=row.request,
+            dataset=row.dataset,
+            token=row.token,
+            point=int(row.point),
+            slice_point=int(row.slice_point),
+            split="train" if row.split == "train" else "holdout",
+        )
+        for row in rows
+    ]
+
+
+def advance(connection: Connection, request_ids: Collection[str], status: str, reason: str | None = None) -> None:
+    """Sets the status of requests, in the caller's write transaction."""
+    connection.execute(requests.update().where(requests.c.id.in_(request_ids)).values(status=status, reason=reason))
+    for request in sorted(request_ids):
+        journal.append(connection, status.upper(), request=request)
 
 
 def quarantined_shards(connection: Connection, dataset: str, partition: Partition) -> frozenset[int]:
@@ -128,10 +176,8 @@ def quarantined_shards(connection: Connection, dataset: str, partition: Partitio
 
 def has_open_request(connection: Connection, dataset: str) -> bool:
     """Whether any subject of the data set waits for its erasure to finish."""
-    return (
-        connection.execute(select(quarantine.c.request).where(quarantine.c.dataset == dataset).limit(1)).first()
-        is not None
-    )
+    chosen = select(quarantine.c.request).where(quarantine.c.dataset == dataset).limit(1)
+    return connection.execute(chosen).first() is not None
 
 
 def lift(connection: Connection, dataset: str, request_ids: Collection[str]) -> None:
@@ -140,15 +186,84 @@ def lift(connection: Connection, dataset: str, request_ids: Collection[str]) -> 
     connection.execute(quarantine.delete().where(chosen))
 
 
-def _quarantined(connection: Connection, dataset: str, token: bytes) -> tuple[Split, ...]:
+def _locate(workspace: Workspace, datasets: Sequence[str], key: str) -> _Located:
+    identifier = canonical(key)
+    subjects: list[Subject] = []
+    needles = {identifier.encode()} if len(identifier) >= _SCANNABLE else set()
+    suppress: dict[str, bytes] = {}
+    with workspace.engine.connect() as connection:
+        for name in datasets:
+            entry = catalog.entry(connection, name)
+            kind, person = entry.schema.identity_type, identifier
+            if entry.schema.subject == ROW_SUBJECT:
+                if not (identifier.isascii() and identifier.isdecimal()):
+                    raise InputError(
+                        f"a key of data set {name} is a row number, counted from 0", hint="give a decimal number"
+                    )
+                person = row_identifier(entry.ingest, int(identifier))
+            ids = identify(
+                [person],
+                identity_type=kind,
+                token_key=workspace.key("token"),
+                placement_key=workspace.key("placement"),
+            )
+            token, point = ids.tokens[0], int(ids.points[0])
+            needles |= {token, token.hex().encode()}
+            suppress[kind] = suppression_token(workspace.key("suppression"), kind, person)
+            splits = catalog.store(connection, workspace, name).splits_of(token, point)
+            splits = splits or _quarantined_splits(connection, name, token)
+            subjects += [
+                Subject(
+                    request="",
+                    dataset=name,
+                    token=token,
+                    point=point,
+                    slice_point=int(ids.slice_points[0]),
+                    split=split,
+                )
+                for split in splits
+            ]
+    return _Located(subjects=tuple(subjects), needles=frozenset(needles), suppress=tuple(suppress.items()))
+
+
+def _open_request(connection: Connection, found: _Located) -> str | None:
+    """An open request of the same person, if there is one."""
+    for subject in found.subjects:
+        same = (quarantine.c.dataset == subject.dataset) & (quarantine.c.token == subject.token)
+        request = connection.execute(select(quarantine.c.request).where(same)).scalar()
+        if request is not None:
+            return str(request)
+    return None
+
+
+def _quarantine(connection: Connection, request: str, found: _Located, *, suppress: bool) -> None:
+    for subject in found.subjects:
+        places = {"request": request, "point": str(subject.point), "slice_point": str(subject.slice_point)}
+        connection.execute(quarantine.insert().values(**subject.__dict__ | places))
+    content: dict[str, Any] = {
+        "needles": sorted(needle.hex() for needle in found.needles),
+        "subjects": [[s.dataset, s.token.hex(), str(s.point)] for s in found.subjects],
+        "suppress": [[kind, token.hex()] for kind, token in found.suppress] if suppress else [],
+    }
+    vault.seal(connection, request, content)
+    journal.append(connection, "QUARANTINED", request=request, datasets=sorted({s.dataset for s in found.subjects}))
+
+
+def _quarantined_splits(connection: Connection, dataset: str, token: bytes) -> tuple[Split, ...]:
     chosen = (quarantine.c.dataset == dataset) & (quarantine.c.token == token)
     return tuple(connection.execute(select(quarantine.c.split).where(chosen)).scalars())
 
 
-def _open_request(connection: Connection, subjects: Sequence[Subject]) -> str | None:
-    for subject in subjects:
-        chosen = (quarantine.c.dataset == subject.dataset) & (quarantine.c.token == subject.token)
-        request = connection.execute(select(quarantine.c.request).where(chosen)).scalar()
-        if request is not None:
-            return str(request)
-    return None
+def _get(connection: Connection, request: str) -> Any:
+    row = connection.execute(select(requests).where(requests.c.id == request)).one_or_none()
+    if row is None:
+        raise NotFoundError(f"no request {request!r} here", hint="workbench requests list")
+    return row
+
+
+def _receipt(row: Any, nonce: str | None = None) -> Receipt:
+    return Receipt(id=row.id, status=row.status, commitment=row.commitment, due=row.due, nonce=nonce, reason=row.reason)
+
+
+def _due(days: int) -> str:
+    return (dt.datetime.now(dt.UTC) + dt.timedelta(days=days)).isoformat(timespec="seconds")

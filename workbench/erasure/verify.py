@@ -8,7 +8,6 @@ from typing import Any
 
 from workbench.data.objects import Objects
 from workbench.data.store import Store
-from workbench.erasure.request import Subject
 from workbench.errors import WorkbenchError
 from workbench.scan import scan_folder
 from workbench.sisa.ensemble import Manifest
@@ -29,11 +28,11 @@ class Check:
         return dict(self.__dict__)
 
 
-def check_rows(store: Store, subjects: Sequence[Subject]) -> Check:
-    """No record of the subjects is in the store."""
-    left = sum(bool(store.splits_of(s.token, s.point)) for s in subjects)
+def check_rows(store: Store, people: Sequence[tuple[bytes, int]]) -> Check:
+    """No record of the subjects, given by token and shard point, is in the store."""
+    left = sum(bool(store.splits_of(token, point)) for token, point in people)
     return Check(
-        name="rows gone", ok=not left, detail=f"{left} of {len(subjects)} subjects still have rows in {store.name}"
+        name="rows gone", ok=not left, detail=f"{left} of {len(people)} subjects still have rows in {store.name}"
     )
 
 

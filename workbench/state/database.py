@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from workbench.errors import BusyError, InputError, NotFoundError
 
-HEAD = "0001"
+HEAD = "0002"
 _NEWER = "install the newer workbench that wrote it"
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "foreign_keys=ON", "busy_timeout=30000")
 

@@ -16,6 +16,7 @@ datasets = Table(
     Column("ingest", String, nullable=False),  # random; binds row keys to this ingest
     Column("mlflow_run", String, nullable=False),
     Column("created", String, nullable=False),
+    Column("policy", JSON, nullable=False, server_default="{}"),
 )
 
 buckets = Table(
@@ -25,6 +26,7 @@ buckets = Table(
     Column("split", String, primary_key=True),
     Column("bucket", Integer, primary_key=True),
     Column("digest", String, nullable=False),
+    Column("next_digest", String),  # while the file is being replaced; empty: while it is being removed
 )
 
 budgets = Table(
@@ -84,6 +86,40 @@ requests = Table(
     Column("received", String, nullable=False),
     Column("completed", String),
     Column("certificate", String),  # path relative to the workspace
+    Column("datasets", JSON, nullable=False, server_default="[]"),
+    Column("due", String, nullable=False, server_default=""),
+    Column("actor", String, nullable=False, server_default="local:unknown"),
+    Column("approval", String, nullable=False, server_default="none"),  # none | waiting | given
+    Column("reason", String),
+)
+
+# What an open request knows of its person, sealed under a key of its own; destroyed before the request completes.
+vault = Table(
+    "vault",
+    metadata,
+    Column("request", String, primary_key=True),
+    Column("key", LargeBinary, nullable=False),
+    Column("box", LargeBinary, nullable=False),
+)
+
+# Erasures under way: the last step done and what the next ones need; a row goes when its certificates are out.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("step", String, nullable=False),
+    Column("state", JSON, nullable=False),
+    Column("created", String, nullable=False),
+    Column("updated", String, nullable=False),
+)
+
+# The one thing about a person that stays, on purpose: it refuses them at re-ingest and restore.
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("token", LargeBinary, primary_key=True),
+    Column("identity_type", String, nullable=False),
+    Column("request", String, nullable=False),
 )
 
 # Whom an open request concerns; emptied when the request completes.

@@ -10,6 +10,7 @@ from sqlalchemy import select, text
 from workbench import journal
 from workbench.data import catalog
 from workbench.data.store import SPLITS
+from workbench.erasure.request import OPEN
 from workbench.erasure.verify import Check, check_objects
 from workbench.errors import WorkbenchError
 from workbench.state.tables import requests
@@ -85,8 +86,8 @@ def _ensembles(workspace: Workspace) -> list[Check]:
 
 def _requests(workspace: Workspace) -> Check:
     with workspace.engine.connect() as connection:
-        unfinished = connection.execute(select(requests.c.id).where(requests.c.status != "completed")).scalars().all()
-    detail = "none open" if not unfinished else f"open: {', '.join(unfinished)}; erase the same subject again to finish"
+        unfinished = connection.execute(select(requests.c.id).where(requests.c.status.in_(OPEN))).scalars().all()
+    detail = "none open" if not unfinished else f"open: {', '.join(unfinished)}; workbench resume finishes them"
     return Check(name="requests", ok=not unfinished, detail=detail)
 
 

@@ -26,6 +26,7 @@ from workbench.schema.schema import ROW_SUBJECT
 from workbench.state import writing
 from workbench.state.tables import datasets
 from workbench.tracking import RunRecord, Tracking, log_run, purge_runs
+from workbench.workflows.execute import resume
 from workbench.workspace import Workspace, check_name
 
 Sources = list[tuple[Iterable[pd.DataFrame], Split | None]]
@@ -44,6 +45,7 @@ def ingest(
     Raises InputError, with nothing stored, where the name is taken or a row breaks the schema.
     """
     check_name(name, "data set")
+    resume(workspace)
     schema_path, data_path = _paths(name, schema, data)
     declared = read_schema(schema_path)
     started = time.perf_counter()
@@ -147,6 +149,7 @@ def _record(workspace: Workspace, name: str, schema: Schema, stored: Ingested, i
                 ingest=ingest_id,
                 mlflow_run=run,
                 created=journal.now(),
+                policy={},
             )
         )
         for (split, bucket), digest in stored.digests.items():

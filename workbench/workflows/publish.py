@@ -134,9 +134,14 @@ def write_version(
     schema: Schema,
     train_run: str,
     reused: Iterable[Artifact] = (),
+    tags: Mapping[str, str] | None = None,
 ) -> Version:
-    """Writes the manifest and logs the version with its new constituents; the caller records it in the database."""
-    made = [_log_shard(tracking, manifest, shard, train_run) for _, shard in sorted(trained.items())]
+    """Writes the manifest and logs the version with its new constituents; the caller records it in the database.
+
+    `tags` go on every MLflow run it makes, so that a try that was cut off can be found.
+    """
+    tags = tags or {}
+    made = [_log_shard(tracking, manifest, shard, train_run, tags) for _, shard in sorted(trained.items())]
     models = [artifact.body["mlflow_model"] for artifact in (*reused, *made) if artifact.body["mlflow_model"]]
     run = log_run(
         tracking,
@@ -151,6 +156,7 @@ def write_version(
                 "workbench.parent_version": str(manifest.version - 1) if manifest.version > 1 else "none",
                 "workbench.retrained_shards": ",".join(map(str, sorted(trained))) or "none",
                 "workbench.reused_shards": str(len(manifest.constituents) - len(trained)),
+                **tags,
             },
             parent=train_run,
         ),
@@ -189,17 +195,22 @@ def write_version(
 
 
 def record_version(
-    connection: Connection, version: Version, *, retrained: Iterable[int], requests: Iterable[str]
+    connection: Connection,
+    manifest: Manifest,
+    artifacts: Iterable[Artifact],
+    *,
+    retrained: Iterable[int],
+    requests: Iterable[str],
 ) -> None:
     """Makes a version the current one, inside the caller's write transaction."""
-    for artifact in version.artifacts:
+    for artifact in artifacts:
         lineage.record(connection, artifact)
     journal.append(
         connection,
         "PUBLISHED",
-        ensemble=version.manifest.ensemble,
-        version=version.manifest.version,
-        digest=version.manifest.digest,
+        ensemble=manifest.ensemble,
+        version=manifest.version,
+        digest=manifest.digest,
         retrained=sorted(retrained),
         requests=sorted(requests),
     )
@@ -211,10 +222,13 @@ def current_versions(connection: Connection, dataset: str | None = None) -> dict
     return {a.body["ensemble"]: a for a in sorted(versions, key=lambda a: int(a.body["version"]))}
 
 
-def _log_shard(tracking: Tracking, manifest: Manifest, trained: Trained, train_run: str) -> Artifact:
+def _log_shard(
+    tracking: Tracking, manifest: Manifest, trained: Trained, train_run: str, tags: Mapping[str, str]
+) -> Artifact:
     """Logs one trained shard as a nested run with its model, and describes it as an artifact."""
     constituent = trained.constituent
     tags = {
+        **tags,
         "workbench.ensemble": manifest.ensemble,
         "workbench.shard": str(constituent.shard),
         "workbench.slices": f"{trained.first_slice}..{len(constituent.checkpoints) - 1}",

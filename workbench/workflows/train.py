@@ -18,6 +18,7 @@ from workbench.sisa.ensemble import Manifest
 from workbench.sisa.task import task_of
 from workbench.state import writing
 from workbench.tracking import RunRecord, Tracking, end_run, purge_runs, start_run
+from workbench.workflows.execute import resume
 from workbench.workflows.publish import (
     Trained,
     Version,
@@ -40,6 +41,7 @@ def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = sil
     then nothing of the training is left.
     """
     started = time.perf_counter()
+    resume(workspace)
     with workspace.engine.connect() as connection:
         schema = catalog.entry(connection, config.dataset).schema
     task_of(schema)
@@ -103,7 +105,7 @@ def _publish(
     end_run(tracking, runs[0], status="FINISHED")
     with writing(workspace.engine) as connection:
         _refuse_open_requests(connection, manifest.dataset)
-        record_version(connection, version, retrained=trained, requests=())
+        record_version(connection, version.manifest, version.artifacts, retrained=trained, requests=())
     return version
 
 

@@ -1,0 +1,159 @@
+"""The queue: approval, withdrawal, idempotence, and erasures that are interrupted after any step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import pupils
+from sqlalchemy import text
+from test_erasure import ensemble_of, manifest_of, placed
+
+from workbench.erasure.request import submit
+from workbench.errors import BusyError, InputError, NotFoundError
+from workbench.workflows import execute
+from workbench.workflows.doctor import doctor
+from workbench.workflows.erase import erase
+from workbench.workflows.execute import carry_out_waiting, resume
+from workbench.workflows.predict import predict_frame
+from workbench.workflows.requests import (
+    approve_request,
+    cancel_request,
+    deny_request,
+    list_requests,
+    set_policy,
+)
+from workbench.workflows.verify import verify
+from workbench.workspace import Workspace
+
+POLICY = Path("configs/policies/default.yaml")
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nothing in the workbench may catch it."""
+
+
+def count(workspace: Workspace, table: str) -> int:
+    with workspace.engine.connect() as connection:
+        return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() or 0)
+
+
+def test_approval_is_awaited_under_quarantine(trained: Workspace) -> None:
+    set_policy(trained, "pupils", POLICY, ["approval=required"])
+    frame = pupils(5, first=9000).drop(columns=["pupil", "passed"])
+    before = predict_frame(trained.root, ensemble_of(trained), frame)
+    answer = erase(trained, [placed(trained, "train")[0]])["requests"][0]
+    assert (answer["status"], answer["exit"]) == ("quarantined", 7)
+    assert not predict_frame(trained.root, ensemble_of(trained), frame).equals(before)
+    assert carry_out_waiting(trained) == {}
+    approve_request(trained, answer["request"])
+    done = carry_out_waiting(trained)[answer["request"]]
+    assert verify(trained, Path(done["certificate"]), replay=True)["valid"]
+    with pytest.raises(InputError):
+        approve_request(trained, answer["request"])
+
+
+@pytest.mark.parametrize("how", ["denied", "cancelled"])
+def test_a_withdrawn_request_lifts_the_quarantine_and_forgets_the_person(trained: Workspace, how: str) -> None:
+    set_policy(trained, "pupils", POLICY, ["approval=required"])
+    frame = pupils(5, first=9000).drop(columns=["pupil", "passed"])
+    before = predict_frame(trained.root, ensemble_of(trained), frame)
+    request = erase(trained, [placed(trained, "train")[0]])["requests"][0]["request"]
+    if how == "denied":
+        deny_request(trained, request, "the law asks us to keep it")
+    else:
+        cancel_request(trained, request)
+    assert predict_frame(trained.root, ensemble_of(trained), frame).equals(before)
+    assert (count(trained, "vault"), count(trained, "quarantine")) == (0, 0)
+    assert list_requests(trained)["requests"][0]["status"] == how
+    with pytest.raises(InputError):
+        cancel_request(trained, request)
+    with pytest.raises(NotFoundError):
+        cancel_request(trained, "er-none")
+
+
+def test_a_request_id_is_accepted_once(trained: Workspace) -> None:
+    first, second = placed(trained, "train")[:2]
+    receipt = submit(trained, ["pupils"], first, request_id="ticket-7")
+    again = submit(trained, ["pupils"], second, request_id="ticket-7")
+    assert (again.id, again.commitment, again.nonce) == (receipt.id, receipt.commitment, None)
+    assert count(trained, "quarantine") == 1
+    assert submit(trained, ["pupils"], first).status == "rejected", "the same person, another id: a duplicate"
+    with pytest.raises(InputError):
+        submit(trained, ["pupils"], first, request_id="../../etc/passwd")
+
+
+def test_overdue_requests_are_flagged(trained: Workspace) -> None:
+    submit(trained, ["pupils"], placed(trained, "train")[0])
+    assert [r["overdue"] for r in list_requests(trained)["requests"]] == [False]
+    with trained.engine.connect() as connection:
+        connection.execute(text("UPDATE requests SET due = '2001-01-01T00:00:00+00:00'"))
+    assert [r["overdue"] for r in list_requests(trained)["requests"]] == [True]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_suppression_token_is_all_that_stays_and_can_be_switched_off(trained: Workspace, keep: bool) -> None:
+    set_policy(trained, "pupils", POLICY, [f"suppression={str(keep).lower()}"])
+    erase(trained, [placed(trained, "train")[0]])
+    assert count(trained, "suppressions") == int(keep)
+    assert count(trained, "vault") + count(trained, "quarantine") + count(trained, "erasures") == 0
+
+
+def test_a_policy_can_retire_private_artifacts(trained: Workspace) -> None:
+    set_policy(trained, "pupils", POLICY, ["private=retire"])
+    assert list((trained.root / "releases").iterdir())
+    answer = erase(trained, [placed(trained, "train")[0]])["requests"][0]
+    assert not list((trained.root / "releases").iterdir())
+    assert not list((trained.root / "generators").iterdir())
+    assert verify(trained, Path(answer["certificate"]))["valid"]
+    assert doctor(trained)["healthy"]
+
+
+@pytest.mark.parametrize("step", ["planned", "dropped", "retrained", "published", "purged", "verified"])
+@pytest.mark.parametrize("late", [False, True])
+def test_an_erasure_killed_in_any_step_is_finished_by_the_next(
+    trained: Workspace, monkeypatch: pytest.MonkeyPatch, step: str, late: bool
+) -> None:
+    """`late`: the step did its work and was killed before it was recorded; else before it began."""
+    key = placed(trained, "train")[0]
+    target, work = execute._STEPS[step]  # type: ignore[index]
+
+    def killed(*arguments: object) -> None:
+        if late:
+            work(*arguments)  # type: ignore[arg-type]
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setitem(execute._STEPS, step, (target, killed))  # type: ignore[misc]
+        with pytest.raises(Killed):
+            erase(trained, [key])
+    assert not list((trained.root / "certificates").iterdir()), "a certificate of an erasure that is not over"
+    done = resume(trained)
+    assert len(done) == 1
+    certificate = Path(next(iter(done.values()))["certificate"])
+    assert verify(trained, certificate, replay=True)["valid"]
+    assert manifest_of(trained).version == 2
+    assert doctor(trained)["healthy"]
+    assert resume(trained) == {}
+
+
+def test_a_failed_verification_certifies_nothing_and_can_be_repeated(trained: Workspace) -> None:
+    from workbench.errors import CheckFailedError
+
+    key = placed(trained, "train")[0]
+    stray = trained.root / "releases" / "stray.txt"
+    stray.write_text(f"left by someone: {key}")
+    with pytest.raises(CheckFailedError):
+        erase(trained, [key])
+    assert [r["status"] for r in list_requests(trained)["requests"]] == ["failed"]
+    assert not list((trained.root / "certificates").iterdir())
+    stray.unlink()
+    assert next(iter(resume(trained).values()))["status"] == "completed"
+
+
+def test_writers_of_one_data_set_take_turns(trained: Workspace) -> None:
+    key = placed(trained, "train")[0]
+    with trained.lock("pupils"), pytest.raises(BusyError):
+        erase(trained, [key])
+    assert [r["status"] for r in list_requests(trained)["requests"]] == ["quarantined"], "accepted all the same"
+    assert next(iter(carry_out_waiting(trained).values()))["status"] == "completed"
