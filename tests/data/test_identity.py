@@ -35,7 +35,9 @@ def test_identity_types_are_separate():
     assert points(of("7")) != points(of("7", identity_type="patient"))
 
 
-@pytest.mark.parametrize("same", [(7, "7", 7.0, " 7 ", np.int64(7), np.float64(7)), ("Zoë", "Zoe\u0308 "), (2**60, str(2**60))])
+@pytest.mark.parametrize(
+    "same", [(7, "7", 7.0, " 7 ", np.int64(7), np.float64(7)), ("Zoë", "Zoe\u0308 "), (2**60, str(2**60))]
+)
 def test_one_identifier_has_one_spelling(same):
     assert len({canonical(spelling) for spelling in same}) == 1
 

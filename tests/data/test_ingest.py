@@ -46,7 +46,10 @@ def write(frame, path):
 def stored(workspace):
     """Everything an ingest may leave behind."""
     with workspace.engine.connect() as connection:
-        rows = [connection.execute(text(f"SELECT * FROM {t}")).all() for t in ("datasets", "buckets", "journal", "artifacts")]
+        rows = [
+            connection.execute(text(f"SELECT * FROM {t}")).all()
+            for t in ("datasets", "buckets", "journal", "artifacts")
+        ]
     with Tracking(workspace.root).connection(timeout=5) as connection:
         runs = connection.execute("SELECT run_uuid FROM runs").fetchall()
     folders = [sorted((workspace.root / name).rglob("*")) for name in ("data", "staging")]
@@ -90,8 +93,14 @@ def repeat(row):
 
 
 BAD_CELLS = {
-    "a category outside the domain": (with_cell("town", 7, SECRET), r"column 'town': .*categories \(rows 7; 1 in all\)"),
-    "a text for a number": (with_cell("hours", 3, SECRET), r"column 'hours': .*not a finite number \(rows 3; 1 in all\)"),
+    "a category outside the domain": (
+        with_cell("town", 7, SECRET),
+        r"column 'town': .*categories \(rows 7; 1 in all\)",
+    ),
+    "a text for a number": (
+        with_cell("hours", 3, SECRET),
+        r"column 'hours': .*not a finite number \(rows 3; 1 in all\)",
+    ),
     "not a number": (with_cell("hours", 3, "NaN"), r"column 'hours': .*finite number \(rows 3;"),
     "infinity": (with_cell("hours", 0, "inf"), r"column 'hours': .*finite number \(rows 0;"),
     "a number out of bounds": (with_cell("hours", 5, 50.5), r"column 'hours': .*declared bounds \(rows 5;"),
@@ -106,7 +115,10 @@ BAD_CELLS = {
         r"\(rows 2, 9, 11, 20, 25, …; 7 in all\)",
     ),
     "five rows are all shown": (every_nth("town", SECRET, [30, 2, 9, 11, 20]), r"\(rows 2, 9, 11, 20, 30; 5 in all\)"),
-    "a row key that repeats": (repeat(3), r"column 'term': the row key repeats within its subject \(rows (3|LAST); 1 in all"),
+    "a row key that repeats": (
+        repeat(3),
+        r"column 'term': the row key repeats within its subject \(rows (3|LAST); 1 in all",
+    ),
     "too many rows of a subject": (
         fill("pupil", SECRET),
         r"column 'term': the row key repeats.*column 'pupil': the subject has more than max_rows_per_subject = 3 rows",
@@ -177,7 +189,11 @@ def test_a_damaged_file_is_refused(workspace, tmp_path, ending, place):
     if ending == "parquet":
         frame.to_parquet(sink, index=False)
     content = sink.getvalue() or gzip.compress(frame.to_csv(index=False).encode())
-    broken = {"cut": content[: len(content) // 2], "empty": b""}.get(place) if isinstance(place, str) else damaged(content, place)
+    broken = (
+        {"cut": content[: len(content) // 2], "empty": b""}.get(place)
+        if isinstance(place, str)
+        else damaged(content, place)
+    )
     path = tmp_path / f"bad.{ending}"
     path.write_bytes(broken)
     refused(workspace, schema_file(tmp_path), path)
@@ -212,7 +228,9 @@ def test_a_path_that_leads_nowhere_is_refused(workspace, tmp_path, kind):
 
 @pytest.mark.parametrize("name", ["", "..", "../evil", "a/b", "/tmp/evil", ".hidden", "a..b", "a\nb", "ä", "x" * 65])
 def test_a_name_that_is_no_file_name_is_refused(workspace, tmp_path, name):
-    assert "not a usable name" in refused(workspace, schema_file(tmp_path), write(table(), tmp_path / "g.csv"), name=name)
+    assert "not a usable name" in refused(
+        workspace, schema_file(tmp_path), write(table(), tmp_path / "g.csv"), name=name
+    )
 
 
 def test_a_name_that_is_taken_is_refused(trained, pupils_files):
@@ -286,7 +304,9 @@ def read(workspace, name="pupils", split="train"):
 
 
 def sorted_frame(workspace, name="pupils"):
-    frames = [dataset.codec.decode(dataset.values) for dataset in (read(workspace, name, s) for s in ("train", "holdout"))]
+    frames = [
+        dataset.codec.decode(dataset.values) for dataset in (read(workspace, name, s) for s in ("train", "holdout"))
+    ]
     return pd.concat(frames).sort_values(["hours"], ignore_index=True)
 
 
@@ -300,7 +320,7 @@ def test_every_format_and_every_spelling_stores_the_same_table(workspace, tmp_pa
     (tmp_path / "bom.csv").write_bytes(b"\xef\xbb\xbf" + text_form.encode())
     (tmp_path / "dos.csv").write_bytes(text_form.replace("\n", "\r\n").encode())
     (tmp_path / "quoted.CSV").write_text(frame.to_csv(index=False, quoting=1), encoding="utf-8")
-    write(frame.assign(note="line\nbreak, \"quote\"")[["note", *frame.columns[::-1]]], tmp_path / "wide.csv")
+    write(frame.assign(note='line\nbreak, "quote"')[["note", *frame.columns[::-1]]], tmp_path / "wide.csv")
     frame.set_index(["pupil", "term"]).to_parquet(tmp_path / "index.parquet")
     frame.sample(frac=1, random_state=0).to_parquet(tmp_path / "shuffled.parquet")
     frame.astype({"town": "category", "pupil": "category"}).to_parquet(tmp_path / "category.parquet")
@@ -357,7 +377,9 @@ def test_no_raw_identifier_is_in_any_stored_byte(workspace, tmp_path):
         if path.suffix == ".parquet":
             opened = pq.read_table(path)
             content += repr(opened.to_pydict()).encode()
-            content += b"".join(bytes(b) for c in opened.columns for k in c.chunks for b in k.buffers() if b is not None)
+            content += b"".join(
+                bytes(b) for c in opened.columns for k in c.chunks for b in k.buffers() if b is not None
+            )
         assert not any(identifier in content for identifier in identifiers), path
     assert all(p.stat().st_mode & 0o077 == 0 for p in (workspace.root / "data").rglob("*.parquet"))
 
@@ -370,6 +392,8 @@ def test_the_holdout_share_is_kept_and_stable(workspace, tmp_path):
     trained = {name: set(read(workspace, name).points.tolist()) for name in ("few", "all")}
     assert held["few"] <= held["all"], "nobody changes sides when others join"
     assert not held["all"] & trained["all"], "no subject is on both sides"
+    for side in (held["all"], trained["all"]):
+        assert abs(np.mean([point / 2**64 for point in side]) - 0.5) < 0.07, "the sides are drawn from the whole line"
     assert abs(len(held["all"]) / 2000 - 0.25) < 5 * (0.25 * 0.75 / 2000) ** 0.5
 
 
@@ -407,7 +431,14 @@ def test_a_million_rows_take_less_than_a_gigabyte(workspace, tmp_path):
     frame.to_csv(tmp_path / "million.csv", index=False)
     schema = (CONFIGS / "datasets" / "adult.yaml").read_text(encoding="utf-8")
     (tmp_path / "s.yaml").write_text(schema.replace("file: adult_test.parquet", "share: 0.2"), encoding="utf-8")
-    command = [sys.executable, "-c", _MILLION, str(workspace.root), str(tmp_path / "s.yaml"), str(tmp_path / "million.csv")]
+    command = [
+        sys.executable,
+        "-c",
+        _MILLION,
+        str(workspace.root),
+        str(tmp_path / "s.yaml"),
+        str(tmp_path / "million.csv"),
+    ]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     seconds, base, peak = map(float, done.stdout.split())
     print(f"1,000,000 rows: {seconds} s, {base} MB before, {peak} MB at most")

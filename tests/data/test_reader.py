@@ -15,7 +15,7 @@ ROWS = CHUNK_ROWS + 10_000
 @pytest.fixture(scope="module")
 def big(tmp_path_factory):
     folder = tmp_path_factory.mktemp("big")
-    frame = pd.DataFrame({"a": np.arange(ROWS).astype(str), "b": "x,\"y\"\nz", "c": 1})
+    frame = pd.DataFrame({"a": np.arange(ROWS).astype(str), "b": 'x,"y"\nz', "c": 1})
     frame.to_csv(folder / "t.csv", index=False)
     (folder / "t.csv.gz").write_bytes(gzip.compress((folder / "t.csv").read_bytes(), 1))
     frame.to_parquet(folder / "t.parquet")
@@ -29,7 +29,7 @@ def test_chunks_are_bounded_complete_and_in_order(big, ending):
     assert len(chunks) > 1
     whole = pd.concat(chunks)
     assert whole["a"].tolist() == list(map(str, range(ROWS)))
-    assert set(whole["b"]) == {"x,\"y\"\nz"}
+    assert set(whole["b"]) == {'x,"y"\nz'}
     assert set(whole.columns) == {"a", "b"}, "only the columns asked for are read"
     assert column_names(big / f"t.{ending}") == ["a", "b", "c"]
 
@@ -46,7 +46,9 @@ def test_csv_cells_stay_text(tmp_path):
     assert frame.to_numpy().tolist() == [["007", "1e3"], ["NA", ""], ["", "true"]]
 
 
-@pytest.mark.parametrize(("lines", "row"), [("1,2\n3\n", 1), ('1,"x\ny"\n3,4,5\n', 1), ("3,4,5\n", 0), ("1,2\n" * 999 + "3\n", 999)])
+@pytest.mark.parametrize(
+    ("lines", "row"), [("1,2\n3\n", 1), ('1,"x\ny"\n3,4,5\n', 1), ("3,4,5\n", 0), ("1,2\n" * 999 + "3\n", 999)]
+)
 def test_a_ragged_row_is_named_by_its_number(tmp_path, lines, row):
     (tmp_path / "t.csv").write_text("a,b\n" + lines)
     with pytest.raises(InputError, match=rf"data row {row}\)"):
@@ -55,7 +57,9 @@ def test_a_ragged_row_is_named_by_its_number(tmp_path, lines, row):
 
 @pytest.mark.parametrize("ending", ["csv.gz", "csv", "parquet"])
 def test_random_damage_raises_nothing_but_input_errors(tmp_path, ending):
-    frame = pd.DataFrame({"a": np.arange(200), "b": pd.Categorical(["x", "ö"] * 100), "c": pd.array([1, None] * 100, "Int64")})
+    frame = pd.DataFrame(
+        {"a": np.arange(200), "b": pd.Categorical(["x", "ö"] * 100), "c": pd.array([1, None] * 100, "Int64")}
+    )
     path = tmp_path / f"t.{ending}"
     frame.to_parquet(path) if ending == "parquet" else frame.to_csv(path, index=False)
     whole, rng, refused = path.read_bytes(), np.random.default_rng(0), 0

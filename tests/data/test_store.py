@@ -24,7 +24,9 @@ def written(tmp_path_factory, pupils_files):
     folder = tmp_path_factory.mktemp("store")
     (folder / "raw").mkdir()
     schema = read_schema(pupils_files[0])
-    stored = ingest_table("pupils", schema, [([pupils(200)], None)], RING, staging=folder / "raw", target=folder / "data")
+    stored = ingest_table(
+        "pupils", schema, [([pupils(200)], None)], RING, staging=folder / "raw", target=folder / "data"
+    )
     return Store("pupils", folder / "data", schema, stored.digests)
 
 
@@ -57,6 +59,12 @@ def test_an_interval_is_the_whole_filtered(written, a, b, split):
     np.testing.assert_array_equal(part.values, expected.values)
     np.testing.assert_array_equal(part.points, expected.points)
     np.testing.assert_array_equal(part.slice_points, expected.slice_points)
+
+
+def test_an_interval_holds_its_left_end_and_not_its_right(written):
+    points = [int(p) for p in np.unique(written.read("train").points)]
+    low, high = points[3], points[9]
+    assert np.unique(written.read("train", (low, high)).points).tolist() == points[3:9]
 
 
 def test_the_splits_hold_every_row_once(written):

@@ -40,7 +40,11 @@ def test_the_price_survives_json(event):
 
 
 SENSELESS = [
-    *(cls(value) for cls in (dpa.GaussianDpEvent, dpa.LaplaceDpEvent) for value in (-1, 0, math.nan, math.inf, True, "1")),
+    *(
+        cls(value)
+        for cls in (dpa.GaussianDpEvent, dpa.LaplaceDpEvent)
+        for value in (-1, 0, math.nan, math.inf, True, "1")
+    ),
     *(dpa.ZCDpEvent(rho) for rho in (math.nan, -0.1, 0, math.inf)),
     dpa.ZCDpEvent(0.1, 0.5),
     dpa.NonPrivateDpEvent(),

@@ -106,7 +106,9 @@ def test_lowering_a_budget_refuses_further_charges_and_raising_it_allows_them(le
     assert len(ledger.entries("people")) == 2
 
 
-@pytest.mark.parametrize(("epsilon", "delta"), [(0, DELTA), (-1, DELTA), (math.inf, DELTA), (1, 0), (1, 1), (math.nan, 0.1)])
+@pytest.mark.parametrize(
+    ("epsilon", "delta"), [(0, DELTA), (-1, DELTA), (math.inf, DELTA), (1, 0), (1, 1), (math.nan, 0.1)]
+)
 def test_a_senseless_budget_is_refused(ledger, epsilon, delta):
     with pytest.raises(InputError):
         ledger.set_budget("people", epsilon=epsilon, delta=delta)

@@ -22,7 +22,9 @@ manifests = st.builds(
     ensemble=st.text(max_size=20),
     version=st.integers(1, 10**9),
     dataset=st.text(max_size=20),
-    config=st.dictionaries(st.text(max_size=5), st.integers() | st.floats(allow_nan=False) | st.text(max_size=5), max_size=4),
+    config=st.dictionaries(
+        st.text(max_size=5), st.integers() | st.floats(allow_nan=False) | st.text(max_size=5), max_size=4
+    ),
     schema=st.text(max_size=8),
     constituents=st.lists(constituents, max_size=4).map(tuple),
 )
@@ -53,10 +55,16 @@ DAMAGED = {
     "not UTF-8": b"\xff\xfe{}",
     "a list": b"[]",
     "a number": b"3",
-    **{f"without {key}": json.dumps({k: v for k, v in WHOLE.items() if k != key}).encode() for key in WHOLE if key != "aggregation"},
+    **{
+        f"without {key}": json.dumps({k: v for k, v in WHOLE.items() if k != key}).encode()
+        for key in WHOLE
+        if key != "aggregation"
+    },
     "an unknown field": json.dumps(WHOLE | {"evil": 1}).encode(),
     "constituents of numbers": json.dumps(WHOLE | {"constituents": [1]}).encode(),
-    "a constituent without a shard": json.dumps(WHOLE | {"constituents": [{"generation": 1, "checkpoints": []}]}).encode(),
+    "a constituent without a shard": json.dumps(
+        WHOLE | {"constituents": [{"generation": 1, "checkpoints": []}]}
+    ).encode(),
     "cut": manifest("a", "b").to_bytes()[:-5],
 }
 

@@ -28,11 +28,15 @@ def table(kind="binary", n=200, seed=0):
     signal = np.nan_to_num(features[:, 0]) + 0.3 * features[:, 2] + rng.normal(0, 0.1, n)
     if kind == "regression":
         return features, signal
-    return features, np.digitize(signal, np.quantile(signal, np.linspace(0, 1, len(LABELS[kind]) + 1)[1:-1])).astype(float)
+    return features, np.digitize(signal, np.quantile(signal, np.linspace(0, 1, len(LABELS[kind]) + 1)[1:-1])).astype(
+        float
+    )
 
 
 def fit(features, target, kind="binary", *, resume=None, rounds=12, seed=5, learner=LEARNER):
-    return learner.fit(features, target, task=task_of_kind(kind, features.shape[1]), resume=resume, rounds=rounds, seed=seed)
+    return learner.fit(
+        features, target, task=task_of_kind(kind, features.shape[1]), resume=resume, rounds=rounds, seed=seed
+    )
 
 
 def predict(model, features, kind="binary"):
@@ -126,8 +130,12 @@ ODD = {
     "constant features": lambda n, _: np.ones((n, 3)),
     "an all-missing feature": lambda n, rng: np.column_stack([np.full(n, np.nan), rng.normal(size=(n, 2)).round()]),
     "nothing but missing values": lambda n, _: np.full((n, 3), np.nan),
-    "ten thousand categories": lambda n, rng: np.column_stack([rng.normal(size=(n, 2)), rng.permutation(np.arange(n) % 10**4)]),
-    "huge numbers": lambda n, rng: np.column_stack([rng.normal(size=n) * 1e300, rng.normal(size=n) * 1e-300, np.zeros(n)]),
+    "ten thousand categories": lambda n, rng: np.column_stack(
+        [rng.normal(size=(n, 2)), rng.permutation(np.arange(n) % 10**4)]
+    ),
+    "huge numbers": lambda n, rng: np.column_stack(
+        [rng.normal(size=n) * 1e300, rng.normal(size=n) * 1e-300, np.zeros(n)]
+    ),
 }
 
 

@@ -14,7 +14,7 @@ from workbench.data.partition import LINE
 from workbench.errors import InputError, NotFoundError
 from workbench.schema.schema import parse_schema
 from workbench.sisa.task import task_of
-from workbench.sisa.training import slice_seed, train_shard
+from workbench.sisa.training import learner_of, slice_seed, train_shard
 from workbench.workflows.ingest import ingest
 from workbench.workflows.predict import predict_frame
 from workbench.workflows.publish import current_versions, read_manifest
@@ -56,6 +56,17 @@ def test_a_checkpoint_depends_on_its_own_slices_alone():
     assert list(train_shard(early, config(), shard=0))[2:] != whole[2:]
 
 
+def test_each_slice_is_trained_on_all_records_so_far():
+    """Bourtoule et al. 2021, §IV: cumulative, two of the eight rounds each."""
+    rows, model = records(), None
+    for number, checkpoint in enumerate(train_shard(rows, config(), shard=3)):
+        seen = rows.rows(rows.slice_points < np.uint64((number + 1) * LINE // 4 - 1))
+        assert len(seen) < len(rows) or number == 3
+        seed, task = slice_seed(0, 3, number), task_of(SCHEMA)
+        model = learner_of(config()).fit(seen.features, seen.target, task=task, resume=model, rounds=2, seed=seed)
+        assert checkpoint == model
+
+
 def test_an_empty_shard_abstains():
     assert list(train_shard(records(0), config(), shard=0)) == [None] * 4
 
@@ -80,7 +91,9 @@ def ingested(workspace, tmp_path, frame, **changes):
 def left_behind(workspace):
     with workspace.engine.connect() as connection:
         artifacts = [a.id for a in lineage.find(connection) if a.kind != "dataset"]
-    return artifacts + [p for name in ("objects", "ensembles") for p in (workspace.root / name).rglob("*") if p.is_file()]
+    return artifacts + [
+        p for name in ("objects", "ensembles") for p in (workspace.root / name).rglob("*") if p.is_file()
+    ]
 
 
 def test_more_shards_than_subjects_are_refused(workspace, tmp_path):
@@ -101,7 +114,9 @@ def test_empty_and_one_sided_shards_are_trained_around(workspace, tmp_path):
     shards = set(manifest.partition.shard_of(occupied.points).tolist())
     assert {c.shard for c in manifest.constituents if c.digest} == shards
     assert 0 < len(shards) < people, "some shard is empty"
-    predicted = predict_frame(workspace.root, result["ensemble"], pupils(5, first=9000).drop(columns=["pupil", "passed"]))
+    predicted = predict_frame(
+        workspace.root, result["ensemble"], pupils(5, first=9000).drop(columns=["pupil", "passed"])
+    )
     assert predicted["probability_true"].between(0, 1).all()
     assert {"accuracy", "auc"} <= set(result["metrics"])
 
@@ -110,7 +125,9 @@ def test_a_class_that_no_shard_has_is_still_a_class(workspace, tmp_path):
     ingested(workspace, tmp_path, pupils(30).assign(passed=True))
     result = train(workspace, config(2, 2))
     assert set(result["metrics"]) == {"accuracy"}, "no AUC where the holdout has one class"
-    predicted = predict_frame(workspace.root, result["ensemble"], pupils(5, first=9000).drop(columns=["pupil", "passed"]))
+    predicted = predict_frame(
+        workspace.root, result["ensemble"], pupils(5, first=9000).drop(columns=["pupil", "passed"])
+    )
     assert (predicted["probability_true"] > 0.5).all()
     assert (predicted["probability_true"] < 1).all()
 

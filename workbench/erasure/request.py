@@ -56,7 +56,7 @@ def locate(workspace: Workspace, datasets: Sequence[str], key: str) -> tuple[lis
             entry = catalog.entry(connection, name)
             identifier = canonical(key)
             if entry.schema.subject == ROW_SUBJECT:
-                if not identifier.isdecimal():
+                if not (identifier.isascii() and identifier.isdecimal() and len(identifier) < 20):
                     raise InputError(
                         f"a key of data set {name} is a row number, counted from 0", hint="give a decimal number"
                     )

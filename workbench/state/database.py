@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,17 @@ def create_database(path: Path) -> None:
             f"workspace {path.parent} has a revision that this workbench does not know", hint=_NEWER
         ) from None
     engine.dispose()
+
+
+def has_tables(path: Path) -> bool:
+    """Whether a database was ever made at `path`: an absent or empty file has none, a damaged one counts as made."""
+    if not path.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
+    except sqlite3.DatabaseError:
+        return True
 
 
 def open_database(path: Path) -> Engine:

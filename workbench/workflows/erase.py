@@ -20,10 +20,12 @@ from workbench.erasure.plan import EnsemblePlan, ErasurePlan, plan
 from workbench.erasure.request import ErasureRequest, Subject, lift, locate, submit
 from workbench.erasure.verify import Check, check_bytes, check_isolation, check_objects, check_removed, check_rows
 from workbench.errors import BusyError, CheckFailedError, InputError, NotFoundError, WorkbenchError
-from workbench.files import remove, write_atomic
+from workbench.files import remove, sha256, write_atomic
 from workbench.lineage import Artifact
 from workbench.progress import Progress, silent
 from workbench.schema import Schema
+from workbench.sisa.ensemble import Manifest
+from workbench.sisa.training import train_shard
 from workbench.state import writing
 from workbench.state.tables import requests
 from workbench.tracking import RunRecord, Tracking, log_run, purge_runs
@@ -213,6 +215,7 @@ def _successor(
     """Retrains the affected shards and writes the ensemble's next version, reusing every other constituent."""
     before = ensemble.manifest
     config = TrainConfig.model_validate(before.config)
+    _mend(workspace, store, config, before, ensemble.retrain)
     trained = train_shards(
         workspace,
         store,
@@ -235,6 +238,21 @@ def _successor(
         train_run=train_run,
         reused=reused,
     )
+
+
+def _mend(
+    workspace: Workspace, store: Store, config: TrainConfig, manifest: Manifest, retrain: Mapping[int, int]
+) -> None:
+    """Restores damaged checkpoints that the next version keeps: training their slices again gives the same bytes."""
+    objects = objects_of(workspace)
+    for constituent in manifest.constituents:
+        kept = {d for d in constituent.checkpoints[: retrain.get(constituent.shard)] if d is not None}
+        if all(objects.holds(digest) for digest in kept):
+            continue
+        records = store.read("train", manifest.partition.interval(constituent.shard))
+        for model in train_shard(records, config, shard=constituent.shard):
+            if model is not None and sha256(model) in kept:
+                objects.put(model)
 
 
 def _purge(workspace: Workspace, planned: ErasurePlan) -> frozenset[str]:
