@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from workbench.cli import main
 from workbench.config import SynthesizeConfig, TrainConfig
 from workbench.privacy.ledger import Ledger
 from workbench.workflows.ingest import ingest
@@ -98,3 +104,43 @@ def trained(full_workspace: Path, tmp_path: Path) -> Workspace:
     """A fresh copy of the full workspace."""
     shutil.copytree(full_workspace, tmp_path / "workspace")
     return Workspace.open(tmp_path / "workspace")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The one JSON object on standard output; anything else there fails."""
+        assert len(self.out.splitlines()) == 1, self.out
+        document: dict[str, Any] = json.loads(self.out)
+        return document
+
+    @property
+    def error(self) -> dict[str, str]:
+        """The error object, told on standard error too."""
+        assert set(self.json) == {"error"}, self.out
+        error: dict[str, str] = self.json["error"]
+        assert set(error) == {"code", "message", "hint"}
+        assert self.err.startswith(f"workbench: {error['message']}")
+        return error
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """Runs `workbench` with the arguments given, in this process."""
+
+    def run(*arguments: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["workbench", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        out, err = capfd.readouterr()
+        return Answer(int(exit_.value.code or 0), out, err)
+
+    return run

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -176,7 +177,10 @@ def predict(
 def erase(
     context: typer.Context,
     keys: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY]...", help="Who: identifiers, or row numbers.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY]...", help="Who: identifiers, or row numbers; after -- if one begins with a dash."
+        ),
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
     file: Annotated[str | None, typer.Option(help="A file with one key per line; - for standard input.")] = None,
@@ -314,6 +318,8 @@ def demo(
 def main() -> None:
     """Runs the command line; every fault becomes one message and a documented exit code."""
     as_json = "--json" in sys.argv
+    # `kill` ends like Ctrl-C: what was begun is taken back
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = app(standalone_mode=False) or 0
         if code == _INTERRUPTED:
@@ -328,6 +334,13 @@ def main() -> None:
             sys.exit(_report(2, "usage", fault.format_message(), "workbench COMMAND --help", as_json))
         if os.environ.get("WORKBENCH_DEBUG"):
             raise
+        if isinstance(fault, OSError) and fault.strerror:
+            where = f"{fault.filename}: " if isinstance(fault.filename, str) else ""
+            sys.exit(
+                _report(
+                    2, "file", f"{where}{fault.strerror}", "look at the path, its permissions and the disk", as_json
+                )
+            )
         # its message could quote a row, so it is not shown
         hint = "WORKBENCH_DEBUG=1 shows where, and may show values of the table"
         sys.exit(_report(1, "internal", f"unexpected {type(fault).__name__}", hint, as_json))
@@ -365,14 +378,19 @@ def _progress(title: str) -> AbstractContextManager[Progress]:
 
 
 def _read_keys(file: str) -> list[str]:
+    hint = "--file FILE, with one key per line; - reads standard input"
     if file == "-":
-        lines = sys.stdin.read().splitlines()
+        if sys.stdin is None:
+            raise InputError("standard input is closed", hint=hint)
+        content = sys.stdin.buffer.read()
     elif not Path(file).is_file():
-        raise InputError(
-            "the file of keys is not there", hint="--file FILE, with one key per line; - reads standard input"
-        )
+        raise InputError("the file of keys is not there", hint=hint)
     else:
-        lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
+        content = Path(file).read_bytes()
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise InputError("the keys are not UTF-8 text", hint="convert them, for example with iconv") from None
     return [line.strip() for line in lines if line.strip()]
 
 

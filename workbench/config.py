@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from workbench.errors import InputError
 
@@ -88,8 +89,17 @@ def parse_config(document: dict[str, Any], model: type[Model], *, source: str) -
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}, found {e['input']!r}" for e in error.errors())
-        raise InputError(f"{source} is not a valid config: {faults}") from None
+        raise InputError(
+            f"{source} is not a valid config: {'; '.join(_fault(e) for e in error.errors())}",
+            hint=f"its fields: {', '.join(model.model_fields)}",
+        ) from None
+
+
+def _fault(error: ErrorDetails) -> str:
+    place, found = ".".join(map(str, error["loc"])), error["input"]
+    message = error["msg"].removeprefix("Value error, ")
+    text = f"{place}: {message}" if place else message
+    return text if isinstance(found, dict) else f"{text}, found {found!r}"
 
 
 def _scalar(text: str) -> Any:

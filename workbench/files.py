@@ -8,6 +8,8 @@ import secrets
 import shutil
 from pathlib import Path
 
+from workbench.errors import InputError
+
 _PART = ".part-"
 
 
@@ -26,6 +28,16 @@ def write_atomic(path: Path, content: bytes, *, mode: int = 0o644) -> None:
         part.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def check_output(path: Path, endings: tuple[str, ...]) -> None:
+    """Raises InputError where a result can't be written to `path`: another ending, no such folder, or itself a folder."""
+    if path.suffix.lower() not in endings:
+        raise InputError(f"{path} has no ending the workbench writes", hint=f"name a {' or '.join(endings)} file")
+    if not path.parent.is_dir():
+        raise InputError(f"there is no folder {path.parent} to write to", hint="make it, or name another")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder", hint="name a file")
 
 
 def sync_folder(folder: Path) -> None:

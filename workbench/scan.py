@@ -35,7 +35,7 @@ def holds(path: Path, needles: Collection[bytes]) -> bool:
             window = tail + chunk
             if any(needle in window for needle in needles):
                 return True
-            tail = window[len(window) - overlap :]
+            tail = window[max(0, len(window) - overlap) :]
     return False
 
 

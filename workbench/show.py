@@ -6,21 +6,18 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 Row = dict[str, Any]
 
 
 def show_result(result: Row) -> None:
-    """Prints plain fields first, then each list of records as a table."""
+    """Prints plain fields first, then each list of records: as a table where no word is broken, else field by field."""
     console = Console()
-    fields = Table(box=None, show_header=False, pad_edge=False)
-    for key, value in result.items():
-        if not _is_records(value):
-            fields.add_row(key, _text(value))
-    console.print(fields)
+    _print_fields(console, {key: value for key, value in result.items() if not _is_records(value)})
     for key, value in result.items():
         if _is_records(value):
-            console.print(_records(key, value))
+            _print_records(console, key, value)
 
 
 def show_demo(result: Row) -> None:
@@ -61,13 +58,35 @@ def _is_records(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
 
 
+def _print_fields(console: Console, fields: Row, indent: str = "") -> None:
+    """One field per line, never broken, so that paths and digests can be copied."""
+    width = max(map(len, fields), default=0)
+    for key, value in fields.items():
+        console.print(f"{indent}{key:<{width}}  {_text(value)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_records(console: Console, title: str, records: list[Row], indent: str = "") -> None:
+    table = _records(title, records)
+    is_flat = not any(_is_records(value) for record in records for value in record.values())
+    unbroken = console.measure(table, options=console.options.update(max_width=10_000)).minimum  # its longest words
+    if is_flat and not indent and unbroken <= console.width:
+        console.print(table)
+        return
+    for number, record in enumerate(records, start=1):
+        console.print(f"{indent}{title} {number}/{len(records)}", markup=False, highlight=False, soft_wrap=True)
+        _print_fields(console, {k: v for k, v in record.items() if not _is_records(v)}, indent + "  ")
+        for key, value in record.items():
+            if _is_records(value):
+                _print_records(console, key, value, indent + "  ")
+
+
 def _records(title: str, records: list[Row]) -> Table:
     columns = list(dict.fromkeys(key for record in records for key in record))
     table = Table(title=title, title_justify="left")
     for column in columns:
         table.add_column(column, overflow="fold")
     for record in records:
-        table.add_row(*(_text(record.get(column, "")) for column in columns))
+        table.add_row(*(Text(_text(record.get(column, ""))) for column in columns))
     return table
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from workbench.errors import BusyError, InputError
 from workbench.files import write_atomic
-from workbench.state import create_database, open_database
+from workbench.state import create_database, has_tables, open_database
 
 SECRET_KEYS = ("placement", "token", "suppression")
 FOLDERS = ("data", "objects", "ensembles", "generators", "releases", "certificates", "keys", "locks", "staging")
@@ -33,6 +33,18 @@ def check_name(name: str, what: str) -> str:
     return name
 
 
+def _refuse_maimed(root: Path) -> None:
+    """Raises InputError where a workspace lost its database or a key: with new ones nobody in it would be found again."""
+    made = has_tables(root / "state.db")
+    lost = [f"keys/{name}.key" for name in SECRET_KEYS if made and not (root / "keys" / f"{name}.key").exists()]
+    if not made and (root / "data").is_dir() and any((root / "data").iterdir()):
+        lost = ["state.db"]
+    if lost:
+        raise InputError(
+            f"workspace {root} has lost {', '.join(lost)}", hint="restore them from a backup, or name a new folder"
+        )
+
+
 @dataclass(frozen=True)
 class Workspace:
     """A folder with its database and keys. Opening one checks that this workbench can read it."""
@@ -43,9 +55,10 @@ class Workspace:
     def create(cls, root: Path) -> Workspace:
         """Makes the folders, secret keys (mode 0600) and database that are not there yet; keeps what is."""
         root = root.resolve()
+        _refuse_maimed(root)
         if root.exists() and not (root / "state.db").exists():
             if not root.is_dir():
-                raise InputError(f"{root} is a file, not a folder")
+                raise InputError(f"{root} is a file, not a folder", hint="name a new or empty folder")
             foreign = sorted(p.name for p in root.iterdir() if p.name not in {"README.md", ".gitignore", *FOLDERS})
             if foreign:
                 raise InputError(

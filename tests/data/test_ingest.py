@@ -392,6 +392,8 @@ def test_the_holdout_share_is_kept_and_stable(workspace, tmp_path):
     trained = {name: set(read(workspace, name).points.tolist()) for name in ("few", "all")}
     assert held["few"] <= held["all"], "nobody changes sides when others join"
     assert not held["all"] & trained["all"], "no subject is on both sides"
+    for side in (held["all"], trained["all"]):
+        assert abs(np.mean([point / 2**64 for point in side]) - 0.5) < 0.07, "the sides are drawn from the whole line"
     assert abs(len(held["all"]) / 2000 - 0.25) < 5 * (0.25 * 0.75 / 2000) ** 0.5
 
 

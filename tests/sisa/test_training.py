@@ -14,7 +14,7 @@ from workbench.data.partition import LINE
 from workbench.errors import InputError, NotFoundError
 from workbench.schema.schema import parse_schema
 from workbench.sisa.task import task_of
-from workbench.sisa.training import slice_seed, train_shard
+from workbench.sisa.training import learner_of, slice_seed, train_shard
 from workbench.workflows.ingest import ingest
 from workbench.workflows.predict import predict_frame
 from workbench.workflows.publish import current_versions, read_manifest
@@ -54,6 +54,17 @@ def test_a_checkpoint_depends_on_its_own_slices_alone():
     early = rows.rows(rows.slice_points < np.uint64(LINE // 2))
     assert list(train_shard(early, config(), shard=0))[:2] == whole[:2]
     assert list(train_shard(early, config(), shard=0))[2:] != whole[2:]
+
+
+def test_each_slice_is_trained_on_all_records_so_far():
+    """Bourtoule et al. 2021, §IV: cumulative, two of the eight rounds each."""
+    rows, model = records(), None
+    for number, checkpoint in enumerate(train_shard(rows, config(), shard=3)):
+        seen = rows.rows(rows.slice_points < np.uint64((number + 1) * LINE // 4 - 1))
+        assert len(seen) < len(rows) or number == 3
+        seed, task = slice_seed(0, 3, number), task_of(SCHEMA)
+        model = learner_of(config()).fit(seen.features, seen.target, task=task, resume=model, rounds=2, seed=seed)
+        assert checkpoint == model
 
 
 def test_an_empty_shard_abstains():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.errors import InputError
-from workbench.files import remove, sha256, write_atomic
+from workbench.files import file_sha256, remove, sha256, write_atomic
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,16 @@ class Objects:
         return self.folder / digest[:2] / digest
 
     def put(self, content: bytes) -> str:
-        """Stores content and returns its digest; storing the same twice keeps one file."""
+        """Stores content and returns its digest; storing the same twice keeps one file, and mends a damaged one."""
         digest = sha256(content)
-        if not self.path(digest).exists():
+        if not self.holds(digest):
             write_atomic(self.path(digest), content, mode=0o600)
         return digest
+
+    def holds(self, digest: str) -> bool:
+        """Whether the object of that digest is there and undamaged."""
+        path = self.path(digest)
+        return path.is_file() and file_sha256(path) == digest
 
     def get(self, digest: str) -> bytes:
         """The content of that digest; raises InputError where it is missing or does not hash to it."""

@@ -100,7 +100,10 @@ def open_certificate(content: bytes, keys: Sequence[SSlibKey]) -> dict[str, Any]
         raise CheckFailedError(
             "no valid signature by a trusted key: the certificate was altered or signed by someone else"
         ) from None
-    statement = json.loads(envelope.payload) if envelope.payload_type == PAYLOAD_TYPE else {}
+    try:
+        statement = dict(json.loads(envelope.payload)) if envelope.payload_type == PAYLOAD_TYPE else {}
+    except (ValueError, TypeError, RecursionError):
+        statement = {}
     if statement.get("_type") != STATEMENT_TYPE or statement.get("predicateType") != PREDICATE_TYPE:
         raise CheckFailedError("the signed statement is not an erasure certificate")
-    return dict(statement)
+    return statement

@@ -196,7 +196,7 @@ def _locate(workspace: Workspace, datasets: Sequence[str], key: str) -> _Located
             entry = catalog.entry(connection, name)
             kind, person = entry.schema.identity_type, identifier
             if entry.schema.subject == ROW_SUBJECT:
-                if not (identifier.isascii() and identifier.isdecimal()):
+                if not (identifier.isascii() and identifier.isdecimal() and len(identifier) < 20):
                     raise InputError(
                         f"a key of data set {name} is a row number, counted from 0", hint="give a decimal number"
                     )

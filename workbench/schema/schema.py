@@ -120,7 +120,10 @@ def parse_schema(document: Any, *, source: str) -> Schema:
     try:
         return Schema.model_validate(document)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'schema'}: {e['msg']}" for e in error.errors())
+        faults = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'schema'}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
         raise InputError(
             f"{source} is not a valid schema: {faults}", hint="see configs/datasets/ for examples"
         ) from None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from sqlalchemy.pool import NullPool
 
 from workbench.errors import BusyError, InputError, NotFoundError
 
-HEAD = "0002"
+HEAD = "0001"
 _NEWER = "install the newer workbench that wrote it"
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "foreign_keys=ON", "busy_timeout=30000")
 
@@ -51,6 +52,17 @@ def create_database(path: Path) -> None:
             f"workspace {path.parent} has a revision that this workbench does not know", hint=_NEWER
         ) from None
     engine.dispose()
+
+
+def has_tables(path: Path) -> bool:
+    """Whether a database was ever made at `path`: an absent or empty file has none, a damaged one counts as made."""
+    if not path.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
+    except sqlite3.DatabaseError:
+        return True
 
 
 def open_database(path: Path) -> Engine:

@@ -16,7 +16,7 @@ datasets = Table(
     Column("ingest", String, nullable=False),  # random; binds row keys to this ingest
     Column("mlflow_run", String, nullable=False),
     Column("created", String, nullable=False),
-    Column("policy", JSON, nullable=False, server_default="{}"),
+    Column("policy", JSON, nullable=False),
 )
 
 buckets = Table(
@@ -86,10 +86,10 @@ requests = Table(
     Column("received", String, nullable=False),
     Column("completed", String),
     Column("certificate", String),  # path relative to the workspace
-    Column("datasets", JSON, nullable=False, server_default="[]"),
-    Column("due", String, nullable=False, server_default=""),
-    Column("actor", String, nullable=False, server_default="local:unknown"),
-    Column("approval", String, nullable=False, server_default="none"),  # none | waiting | given
+    Column("datasets", JSON, nullable=False),
+    Column("due", String, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("approval", String, nullable=False),  # none | waiting | given
     Column("reason", String),
 )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.config import CONFIGS, SynthesizeConfig, TrainConfig, read_config
+from workbench.errors import InputError
 from workbench.privacy.ledger import Ledger, spent
 from workbench.progress import Progress, silent
 from workbench.workflows.erase import erase
@@ -26,6 +27,8 @@ SUBJECT = "4217"  # any row would do
 def demo(root: Path, *, keep: bool = False, progress: Progress = silent) -> dict[str, Any]:
     """Runs in `root` where that is new or empty, else in a temporary folder; removes it afterwards unless `keep`."""
     started = time.perf_counter()
+    if root.exists() and not root.is_dir():
+        raise InputError(f"{root} is a file, not a folder", hint="name a new or empty folder")
     fresh = not root.exists() or all(p.name in ("README.md", ".gitignore") for p in root.iterdir())
     existed = root.exists()
     home = root if fresh else Path(tempfile.mkdtemp(prefix="workbench-demo-"))

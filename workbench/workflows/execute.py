@@ -30,6 +30,8 @@ from workbench.errors import BusyError, CheckFailedError, WorkbenchError
 from workbench.files import remove, sha256, write_atomic
 from workbench.lineage import Artifact
 from workbench.progress import Progress, silent
+from workbench.sisa.ensemble import Manifest
+from workbench.sisa.training import train_shard
 from workbench.state import writing
 from workbench.state.tables import requests, suppressions
 from workbench.tracking import RunRecord, Tracking, find_runs, log_run, purge_runs
@@ -189,6 +191,7 @@ def _successor(
     def tell(fraction: float, what: str) -> None:
         progress(0.1 + 0.6 * fraction, f"retraining {what}")
 
+    _mend(workspace, store, config, before, ensemble.retrain)
     trained = train_shards(workspace, store, config, ensemble.retrain, before, progress=tell)
     manifest = before.successor({shard: t.constituent for shard, t in trained.items()})
     metrics = evaluate(workspace, store, manifest)
@@ -210,6 +213,21 @@ def _successor(
             "metrics": {name: estimate.to_json() for name, estimate in metrics.items()},
         }
     )
+
+
+def _mend(
+    workspace: Workspace, store: Store, config: TrainConfig, manifest: Manifest, retrain: Mapping[int, int]
+) -> None:
+    """Restores damaged checkpoints that the next version keeps: training their slices again gives the same bytes."""
+    objects = objects_of(workspace)
+    for constituent in manifest.constituents:
+        kept = {d for d in constituent.checkpoints[: retrain.get(constituent.shard)] if d is not None}
+        if all(objects.holds(digest) for digest in kept):
+            continue
+        records = store.read("train", manifest.partition.interval(constituent.shard))
+        for model in train_shard(records, config, shard=constituent.shard):
+            if model is not None and sha256(model) in kept:
+                objects.put(model)
 
 
 def _publish(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasure, Commit]:  # noqa: ARG001

@@ -16,6 +16,7 @@ from workbench.data import catalog
 from workbench.data.reader import read_chunks
 from workbench.erasure.request import quarantined_shards
 from workbench.errors import InputError, NotFoundError, QuarantinedError
+from workbench.files import check_output
 from workbench.schema import Codec, Schema
 from workbench.schema.codec import Values
 from workbench.sisa.ensemble import Manifest, soft_vote, usable
@@ -27,10 +28,7 @@ from workbench.workspace import Workspace
 
 def predict(workspace: Workspace, ensemble: str, data: Path, out: Path) -> dict[str, Any]:
     """Writes one row of predictions per row of the table `data` to a Parquet file."""
-    if out.suffix.lower() != ".parquet":
-        raise InputError(f"{out} is not a .parquet file, which is what predictions are written to")
-    if not out.parent.is_dir():
-        raise InputError(f"there is no folder {out.parent} to write to")
+    check_output(out, (".parquet",))
     started = time.perf_counter()
     _, schema, _ = _current(workspace, ensemble)
     chunks = read_chunks(data, list(features_schema(schema).encoded))

@@ -14,7 +14,7 @@ from workbench.config import TrainConfig
 from workbench.data.objects import Objects
 from workbench.data.store import Store
 from workbench.errors import InputError
-from workbench.files import write_atomic
+from workbench.files import sha256, write_atomic
 from workbench.lineage import Artifact
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.utility import classification, regression
@@ -86,7 +86,29 @@ def train_shards(
     *,
     progress: Progress = silent,
 ) -> dict[int, Trained]:
-    """Trains each shard from its first slice to redo, going on from the checkpoint before it; stores the checkpoints."""
+    """Trains each shard from its first slice to redo, going on from the checkpoint before it; stores the checkpoints.
+
+    Where it does not come to its end, the checkpoints it stored are removed.
+    """
+    stored: list[str] = []
+    try:
+        return _train_shards(workspace, store, config, firsts, previous, stored, progress)
+    except BaseException:
+        for digest in stored:
+            objects_of(workspace).delete(digest)
+        raise
+
+
+def _train_shards(
+    workspace: Workspace,
+    store: Store,
+    config: TrainConfig,
+    firsts: Mapping[int, int],
+    previous: Manifest | None,
+    stored: list[str],
+    progress: Progress,
+) -> dict[int, Trained]:
+    """Trains each shard; every checkpoint that was not there before is added to `stored`."""
     objects, partition = objects_of(workspace), partition_of(config)
     before = {c.shard: c for c in previous.constituents} if previous else {}
     trained = {}
@@ -99,7 +121,10 @@ def train_shards(
         seconds, started = [0.0] * first, time.perf_counter()
         start = objects.get(resume) if resume else None
         for model in train_shard(records, config, shard=shard, first_slice=first, checkpoint=start):
-            checkpoints.append(objects.put(model) if model is not None else None)
+            digest = None if model is None else sha256(model)
+            if model is not None and digest is not None and not objects.path(digest).exists():
+                stored.append(digest)
+            checkpoints.append(None if model is None else objects.put(model))
             seconds.append(time.perf_counter() - started)
             started = time.perf_counter()
         constituent = Constituent(

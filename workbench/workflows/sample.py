@@ -14,29 +14,30 @@ import pyarrow.parquet as pq
 from workbench import lineage
 from workbench.data import catalog
 from workbench.errors import InputError, NotFoundError
+from workbench.files import check_output
 from workbench.generators.mst import FittedMst, load_mst
 from workbench.progress import Progress, silent
 from workbench.schema import Codec
 from workbench.workspace import Workspace
 
 _BATCH = 1 << 18
+MAX_ROWS = 100_000_000  # more is a slip of the pen that would fill the disk
 
 
 def sample(
     workspace: Workspace, generator: str, n: int, out: Path, *, seed: int | None = None, progress: Progress = silent
 ) -> dict[str, Any]:
     """Writes `n` synthetic rows to a Parquet or CSV file; equal seeds give equal rows."""
-    if n < 1:
-        raise InputError(f"asked for {n} rows; a table has at least one", hint="-n 1000")
-    if out.suffix.lower() not in (".parquet", ".csv"):
-        raise InputError(f"{out} has no ending the workbench writes", hint="name a .parquet or .csv file")
-    if not out.parent.is_dir():
-        raise InputError(f"there is no folder {out.parent} to write to")
+    if not 1 <= n <= MAX_ROWS:
+        raise InputError(f"asked for {n} rows; a file holds from 1 to {MAX_ROWS:,}", hint="-n 1000")
+    check_output(out, (".parquet", ".csv"))
     started = time.perf_counter()
     with workspace.engine.connect() as connection:
         artifact = lineage.get(connection, generator)
         if artifact.kind != "generator":
-            raise NotFoundError(f"{generator} is a {artifact.kind}, not a generator")
+            raise NotFoundError(
+                f"{generator} is of kind {artifact.kind}, not a generator", hint="workbench lineage DATASET"
+            )
         codec = Codec(catalog.entry(connection, artifact.dataset).schema)
     fitted = load_mst(workspace.root / str(artifact.path))
     write_rows(out, codec, fitted, n, rng=np.random.default_rng(seed), progress=progress)

@@ -91,9 +91,7 @@ class GradientBoosting:
         return settings
 
 
-def _with_absent_classes(
-    features: Floats, target: Floats, task: Task
-) -> tuple[Floats, Floats, npt.NDArray[np.float64] | None]:
+def _with_absent_classes(features: Floats, target: Floats, task: Task) -> tuple[Floats, Floats, Floats | None]:
     """Adds copies of the rows, of weight 1 in all, for each class that the rows lack; returns the weights too.
 
     LightGBM would otherwise give such a class a log-odds of -34 that later slices cannot undo; with them the class has the

@@ -18,6 +18,7 @@ def upgrade() -> None:
         sa.Column("ingest", sa.String, nullable=False),
         sa.Column("mlflow_run", sa.String, nullable=False),
         sa.Column("created", sa.String, nullable=False),
+        sa.Column("policy", sa.JSON, nullable=False),
     )
     op.create_table(
         "buckets",
@@ -25,6 +26,7 @@ def upgrade() -> None:
         sa.Column("split", sa.String, primary_key=True),
         sa.Column("bucket", sa.Integer, primary_key=True),
         sa.Column("digest", sa.String, nullable=False),
+        sa.Column("next_digest", sa.String),
     )
     op.create_table(
         "budgets",
@@ -74,6 +76,11 @@ def upgrade() -> None:
         sa.Column("received", sa.String, nullable=False),
         sa.Column("completed", sa.String),
         sa.Column("certificate", sa.String),
+        sa.Column("datasets", sa.JSON, nullable=False),
+        sa.Column("due", sa.String, nullable=False),
+        sa.Column("actor", sa.String, nullable=False),
+        sa.Column("approval", sa.String, nullable=False),
+        sa.Column("reason", sa.String),
     )
     op.create_table(
         "quarantine",
@@ -83,4 +90,24 @@ def upgrade() -> None:
         sa.Column("point", sa.String, nullable=False),
         sa.Column("slice_point", sa.String, nullable=False),
         sa.Column("split", sa.String, nullable=False),
+    )
+    op.create_table(
+        "vault",
+        sa.Column("request", sa.String, primary_key=True),
+        sa.Column("key", sa.LargeBinary, nullable=False),
+        sa.Column("box", sa.LargeBinary, nullable=False),
+    )
+    op.create_table(
+        "erasures",
+        sa.Column("id", sa.String, primary_key=True),
+        sa.Column("step", sa.String, nullable=False),
+        sa.Column("state", sa.JSON, nullable=False),
+        sa.Column("created", sa.String, nullable=False),
+        sa.Column("updated", sa.String, nullable=False),
+    )
+    op.create_table(
+        "suppressions",
+        sa.Column("token", sa.LargeBinary, primary_key=True),
+        sa.Column("identity_type", sa.String, nullable=False),
+        sa.Column("request", sa.String, nullable=False),
     )
