@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
 
 from workbench.cli import main
 from workbench.config import SynthesizeConfig, TrainConfig
@@ -22,6 +23,9 @@ from workbench.workflows.initialise import initialise
 from workbench.workflows.synthesize import synthesize
 from workbench.workflows.train import train
 from workbench.workspace import Workspace
+
+settings.register_profile("workbench", deadline=None)  # a busy machine must not fail a test
+settings.load_profile("workbench")
 
 PUPILS_SCHEMA = """
 population: pupils

@@ -260,7 +260,7 @@ def test_a_training_that_is_stopped_leaves_nothing(trained: Workspace, how: sign
     )
     try:
         deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and len(list((trained.root / "objects").glob("*/*"))) == len(objects):
+        while time.monotonic() < deadline and len(list((trained.root / "objects").glob("*/*/*"))) == len(objects):
             time.sleep(0.05)
         process.send_signal(how)
         out, _ = process.communicate(timeout=30)

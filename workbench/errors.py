@@ -28,6 +28,10 @@ class InputError(WorkbenchError):
     code = "bad_input"
 
 
+class MalformedKeyError(InputError):
+    """A key that cannot name a person of the data set, whoever they are."""
+
+
 class BudgetError(WorkbenchError):
     """The privacy ledger refused a charge; nothing was read."""
 

@@ -300,7 +300,7 @@ def test_a_damaged_checkpoint_stops_predictions_and_an_erasure_mends_it(
     home = ("--workspace", trained.root)
     with trained.engine.connect() as connection:
         ensemble = next(iter(current_versions(connection)))
-    for path in (trained.root / "objects").glob("*/*"):
+    for path in (trained.root / "objects").glob("*/*/*"):
         path.write_bytes(path.read_bytes()[:-1])
     pupils(3).to_csv(tmp_path / "t.csv", index=False)
     words = ("predict", ensemble, "--data", tmp_path / "t.csv", "--out", tmp_path / "p.parquet", "--json")
@@ -333,12 +333,12 @@ def test_what_is_no_certificate_of_this_workspace_is_not_valid(
 
 def test_a_foreign_file_is_named_and_left_alone(command: Command, trained: Workspace) -> None:
     (trained.root / "notes.txt").write_text("mine")
-    (trained.root / "objects" / "ab").mkdir(exist_ok=True)
-    (trained.root / "objects" / "ab" / "junk").write_text("mine")
+    (trained.root / "objects" / "pupils" / "zz").mkdir()
+    (trained.root / "objects" / "pupils" / "zz" / "junk").write_text("mine")
     answer = command("--workspace", trained.root, "doctor", "--json")
     assert answer.code == 1
     assert "notes.txt" in answer.out
-    assert "objects/ab/junk" in answer.out
+    assert "objects/pupils/zz/junk" in answer.out
     assert command("--workspace", trained.root, "erase", "pupil-1001", "--json").code == 0
     assert (trained.root / "notes.txt").read_text() == "mine"
 

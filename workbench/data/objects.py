@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,10 @@ class Objects:
                 hint="train the ensemble again, or restore the workspace from a backup",
             )
         return content
+
+    def digests(self) -> Iterator[str]:
+        """The names of all objects that are stored."""
+        return (path.name for path in self.folder.glob("[0-9a-f][0-9a-f]/*") if not path.name.startswith("."))
 
     def delete(self, digest: str) -> None:
         """Removes an object; one that is gone already is fine."""

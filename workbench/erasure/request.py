@@ -22,7 +22,7 @@ from workbench.data.partition import Partition
 from workbench.data.store import SPLITS, Split
 from workbench.erasure import vault
 from workbench.erasure.policy import ErasurePolicy
-from workbench.errors import InputError, NotFoundError
+from workbench.errors import InputError, MalformedKeyError, NotFoundError
 from workbench.schema.schema import ROW_SUBJECT
 from workbench.state import writing
 from workbench.state.tables import quarantine, requests
@@ -58,6 +58,7 @@ class Receipt:
     nonce: str | None = None
     reason: str | None = None
     duplicate_of: str | None = None
+    malformed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,9 @@ class _Located:
     subjects: tuple[Subject, ...]
     needles: frozenset[bytes]
     suppress: tuple[tuple[str, bytes], ...]
+
+
+_NOWHERE = _Located(subjects=(), needles=frozenset(), suppress=())
 
 
 def locate(workspace: Workspace, datasets: Sequence[str], key: str) -> tuple[Subject, ...]:
@@ -78,7 +82,10 @@ def submit(workspace: Workspace, datasets: Sequence[str], key: str, *, request_i
     - Idempotent: a request id that is known already changes nothing and gets the answer of today.
     - An unknown subject is `rejected`, never "erased"; so is one who has an open request.
     """
-    found = _locate(workspace, datasets, key)
+    try:
+        found, malformed = _locate(workspace, datasets, key), None
+    except MalformedKeyError as fault:
+        found, malformed = _NOWHERE, str(fault)
     nonce = secrets.token_bytes(16)
     commitment = hashlib.sha256(nonce + canonical(key).encode()).hexdigest()
     request = check_name(request_id or f"er-{secrets.token_hex(6)}", "request id")
@@ -89,7 +96,9 @@ def submit(workspace: Workspace, datasets: Sequence[str], key: str, *, request_i
         policies = [ErasurePolicy.model_validate(catalog.entry(connection, name).policy) for name in datasets]
         same = _open_request(connection, found)
         reason = f"duplicate of the open request {same}" if same else None
-        if not found.subjects:
+        if malformed:
+            reason = malformed
+        elif not found.subjects:
             reason = f"nothing found of this subject in {', '.join(datasets)}: unknown, or erased before"
         row = {
             "id": request,
@@ -110,7 +119,9 @@ def submit(workspace: Workspace, datasets: Sequence[str], key: str, *, request_i
         else:
             _quarantine(connection, request, found, suppress=all(policy.suppression for policy in policies))
         stored = connection.execute(select(requests).where(requests.c.id == request)).one()
-    return replace(_receipt(stored), nonce=None if reason else nonce.hex(), duplicate_of=same)
+    return replace(
+        _receipt(stored), nonce=None if reason else nonce.hex(), duplicate_of=same, malformed=malformed is not None
+    )
 
 
 def approve(workspace: Workspace, request: str) -> None:
@@ -197,7 +208,7 @@ def _locate(workspace: Workspace, datasets: Sequence[str], key: str) -> _Located
             kind, person = entry.schema.identity_type, identifier
             if entry.schema.subject == ROW_SUBJECT:
                 if not (identifier.isascii() and identifier.isdecimal() and len(identifier) < 20):
-                    raise InputError(
+                    raise MalformedKeyError(
                         f"a key of data set {name} is a row number, counted from 0", hint="give a decimal number"
                     )
                 person = row_identifier(entry.ingest, int(identifier))

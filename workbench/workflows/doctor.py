@@ -77,7 +77,7 @@ def _ensembles(workspace: Workspace) -> list[Check]:
         versions = current_versions(connection)
     for name, artifact in versions.items():
         try:
-            found = check_objects(objects_of(workspace), read_manifest(workspace, artifact).objects())
+            found = check_objects(objects_of(workspace, artifact.dataset), read_manifest(workspace, artifact).objects())
             checks.append(Check(name=f"checkpoints of {name}", ok=found.ok, detail=found.detail))
         except WorkbenchError as fault:
             checks.append(Check(name=f"manifest of {name}", ok=False, detail=str(fault)))
@@ -99,8 +99,8 @@ def _foreign(workspace: Workspace) -> Check:
         names = set(catalog.names(connection))
         live = {d for a in current_versions(connection).values() for d in _objects(workspace, a)}
     foreign += [f"data/{p.name}" for p in (workspace.root / "data").iterdir() if p.name not in names]
-    stray = [p for p in (workspace.root / "objects").glob("*/*") if p.name not in live]
-    foreign += [f"objects/{p.parent.name}/{p.name}" for p in stray]
+    stray = [p for p in (workspace.root / "objects").rglob("*") if p.is_file() and p.name not in live]
+    foreign += [str(p.relative_to(workspace.root)) for p in stray]
     detail = "none" if not foreign else f"{len(foreign)} that the workbench does not know, first {sorted(foreign)[:5]}"
     return Check(name="foreign files", ok=not foreign, detail=detail)
 

@@ -66,11 +66,8 @@ def _completed(answer: Answer, done: Mapping[str, Answer]) -> Answer:
 
 
 def _submit(workspace: Workspace, datasets: Sequence[str], key: str) -> Answer:
-    try:
-        receipt = submit(workspace, datasets, key)
-    except InputError as fault:
-        return _rejected(str(fault), fault.exit_code)
-    rejected = receipt.status == "rejected"
+    receipt = submit(workspace, datasets, key)
+    refused = InputError.exit_code if receipt.malformed else NotFoundError.exit_code
     return {
         "request": receipt.id,
         "status": receipt.status,
@@ -80,7 +77,7 @@ def _submit(workspace: Workspace, datasets: Sequence[str], key: str) -> Answer:
         "nonce": receipt.nonce,
         "reason": receipt.reason,
         "duplicate_of": receipt.duplicate_of,
-        "exit": NotFoundError.exit_code if rejected else ApprovalRequiredError.exit_code,
+        "exit": refused if receipt.status == "rejected" else ApprovalRequiredError.exit_code,
     }
 
 

@@ -41,6 +41,7 @@ from workbench.workflows.publish import (
     objects_of,
     read_manifest,
     record_version,
+    sweep,
     train_shards,
     write_version,
 )
@@ -219,7 +220,7 @@ def _mend(
     workspace: Workspace, store: Store, config: TrainConfig, manifest: Manifest, retrain: Mapping[int, int]
 ) -> None:
     """Restores damaged checkpoints that the next version keeps: training their slices again gives the same bytes."""
-    objects = objects_of(workspace)
+    objects = objects_of(workspace, manifest.dataset)
     for constituent in manifest.constituents:
         kept = {d for d in constituent.checkpoints[: retrain.get(constituent.shard)] if d is not None}
         if all(objects.holds(digest) for digest in kept):
@@ -252,13 +253,11 @@ def _publish(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasu
 def _purge(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[Erasure, Commit]:
     """Removes superseded checkpoints, manifests and MLflow entries, whatever of them is still there."""
     progress(0.8, "purging")
-    with workspace.engine.connect() as connection:
-        used = {d for a in current_versions(connection).values() for d in read_manifest(workspace, a).objects()}
     datasets = {}
     for dataset, state in erasure.datasets.items():
         superseded = {d for a in state.purge for d in a["body"].get("checkpoints", ()) if d is not None}
-        for digest in superseded - used:
-            objects_of(workspace).delete(digest)
+        stray = sweep(workspace, dataset)
+        live = {d for e in state.ensembles for d in e.new.objects()}
         for artifact in state.purge:
             if artifact["path"] is not None:
                 remove(workspace.root / artifact["path"])
@@ -269,7 +268,7 @@ def _purge(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
             model_ids=[body["mlflow_model"] for body in bodies if body.get("mlflow_model")],
             registered=[tuple(body["registered"]) for body in bodies if "registered" in body],
         )
-        datasets[dataset] = state.model_copy(update={"removed": tuple(sorted(superseded - used))})
+        datasets[dataset] = state.model_copy(update={"removed": tuple(sorted(stray | superseded - live))})
     return erasure.with_datasets(datasets), lambda connection: _journal(connection, "PURGED", erasure)
 
 
@@ -281,12 +280,12 @@ def _verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple
         boxes = [vault.unseal(connection, request) for request in erasure.requests]
     needles = {bytes.fromhex(needle) for box in boxes for needle in box["needles"]}
     people = [(dataset, bytes.fromhex(token), int(point)) for box in boxes for dataset, token, point in box["subjects"]]
-    objects = objects_of(workspace)
     checks: list[Check] = []
     for dataset, state in erasure.datasets.items():
         with workspace.engine.connect() as connection:
             store = catalog.store(connection, workspace, dataset)
         checks.append(check_rows(store, [(token, point) for name, token, point in people if name == dataset]))
+        objects = objects_of(workspace, dataset)
         checks.append(check_removed(objects, state.removed))
         for e in state.ensembles:
             checks.append(check_isolation(e.old, e.new, e.retrain))

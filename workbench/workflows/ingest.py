@@ -58,13 +58,13 @@ def ingest(
         sources = _sources(declared, data_path, schema_path.parent, progress)
         (staging / "raw").mkdir()
         stored = ingest_table(name, declared, sources, ring, staging=staging / "raw", target=staging / "out")
-        run = _log(workspace, name, declared, stored)
+        runs = _log(workspace, name, declared, stored)
         try:
             (staging / "out").rename(target)
-            _record(workspace, name, declared, stored, ingest_id, run)
+            _record(workspace, name, declared, stored, ingest_id, runs)
         except BaseException:
             shutil.rmtree(target, ignore_errors=True)
-            purge_runs(Tracking(workspace.root), run_ids=[run])
+            purge_runs(Tracking(workspace.root), run_ids=runs)
             raise
     return {
         "dataset": name,
@@ -73,7 +73,7 @@ def ingest(
         "left_out": stored.left_out,
         "clipped": stored.clipped,
         "unreviewed": list(declared.unreviewed),
-        "mlflow_run": run,
+        "mlflow_run": runs[0],
         "seconds": round(time.perf_counter() - started, 3),
     }
 
@@ -122,7 +122,8 @@ def _sources(schema: Schema, data: Path, beside: Path, progress: Progress) -> So
     ]
 
 
-def _log(workspace: Workspace, name: str, schema: Schema, stored: Ingested) -> str:
+def _log(workspace: Workspace, name: str, schema: Schema, stored: Ingested) -> list[str]:
+    """The run of the ingest, and below it the counts of rows, which an erasure purges; returns both ids."""
     counts = {f"rows/{split}": float(rows) for split, rows in stored.rows.items()}
     counts |= {f"subjects/{split}": float(subjects) for split, subjects in stored.subjects.items()}
     counts |= {f"left_out/{rule}": float(rows) for rule, rows in stored.left_out.items()}
@@ -132,13 +133,18 @@ def _log(workspace: Workspace, name: str, schema: Schema, stored: Ingested) -> s
         name=f"ingest {name}",
         kind="ingest",
         params={"schema": schema.digest(), "population": schema.population, "unreviewed": str(len(schema.unreviewed))},
-        metrics=counts,
+        metrics={},
         tags={},
     )
-    return log_run(Tracking(workspace.root), record)
+    tracking = Tracking(workspace.root)
+    run = log_run(tracking, record)
+    counted = RunRecord(
+        experiment=name, name=f"counts of {name}", kind="evaluation", params={}, metrics=counts, tags={}, parent=run
+    )
+    return [run, log_run(tracking, counted)]
 
 
-def _record(workspace: Workspace, name: str, schema: Schema, stored: Ingested, ingest_id: str, run: str) -> None:
+def _record(workspace: Workspace, name: str, schema: Schema, stored: Ingested, ingest_id: str, runs: list[str]) -> None:
     with writing(workspace.engine) as connection:
         connection.execute(
             datasets.insert().values(
@@ -147,13 +153,18 @@ def _record(workspace: Workspace, name: str, schema: Schema, stored: Ingested, i
                 identity_type=schema.identity_type,
                 schema=schema.model_dump(mode="json"),
                 ingest=ingest_id,
-                mlflow_run=run,
+                mlflow_run=runs[0],
                 created=journal.now(),
                 policy={},
             )
         )
         for (split, bucket), digest in stored.digests.items():
             catalog.record_bucket(connection, name, split, bucket, digest)
-        artifact = Artifact(id=name, kind="dataset", dataset=name, derived_from=[], body={"mlflow_run": run})
-        lineage.record(connection, artifact)
+        for artifact in (
+            Artifact(id=name, kind="dataset", dataset=name, derived_from=[], body={"mlflow_run": runs[0]}),
+            Artifact(
+                id=f"{name}-counts", kind="evaluation", dataset=name, derived_from=[name], body={"mlflow_run": runs[1]}
+            ),
+        ):
+            lineage.record(connection, artifact)
         journal.append(connection, "INGESTED", dataset=name, schema=schema.digest())

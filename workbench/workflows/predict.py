@@ -112,7 +112,7 @@ def _vote(
     task, learner, objects = (
         task_of(schema),
         learner_of(TrainConfig.model_validate(manifest.config)),
-        objects_of(workspace),
+        objects_of(workspace, manifest.dataset),
     )
     return soft_vote([learner.predict(objects.get(str(c.digest)), features, task=task) for c in constituents])
 

@@ -58,9 +58,24 @@ class Version:
         return tuple(artifact.body["mlflow_run"] for artifact in self.artifacts)
 
 
-def objects_of(workspace: Workspace) -> Objects:
-    """The checkpoints of a workspace."""
-    return Objects(workspace.root / "objects")
+def objects_of(workspace: Workspace, dataset: str) -> Objects:
+    """The checkpoints of all ensembles of a data set."""
+    return Objects(workspace.root / "objects" / dataset)
+
+
+def sweep(workspace: Workspace, dataset: str) -> frozenset[str]:
+    """Removes every checkpoint that no current version refers to, and returns their digests.
+
+    The caller holds the data set's lock, so what is unreferenced is superseded, or left by a training that was killed.
+    """
+    with workspace.engine.connect() as connection:
+        current = current_versions(connection, dataset).values()
+        live = {digest for artifact in current for digest in read_manifest(workspace, artifact).objects()}
+    objects = objects_of(workspace, dataset)
+    stray = frozenset(objects.digests()) - live
+    for digest in stray:
+        objects.delete(digest)
+    return stray
 
 
 def manifest_path(ensemble: str, version: int) -> Path:
@@ -95,7 +110,7 @@ def train_shards(
         return _train_shards(workspace, store, config, firsts, previous, stored, progress)
     except BaseException:
         for digest in stored:
-            objects_of(workspace).delete(digest)
+            objects_of(workspace, store.name).delete(digest)
         raise
 
 
@@ -109,7 +124,7 @@ def _train_shards(
     progress: Progress,
 ) -> dict[int, Trained]:
     """Trains each shard; every checkpoint that was not there before is added to `stored`."""
-    objects, partition = objects_of(workspace), partition_of(config)
+    objects, partition = objects_of(workspace, store.name), partition_of(config)
     before = {c.shard: c for c in previous.constituents} if previous else {}
     trained = {}
     for done, (shard, first) in enumerate(sorted(firsts.items())):
@@ -141,7 +156,7 @@ def evaluate(workspace: Workspace, store: Store, manifest: Manifest) -> dict[str
     if not len(holdout) or not constituents:
         return {}
     task, learner = task_of(store.schema), learner_of(TrainConfig.model_validate(manifest.config))
-    objects = objects_of(workspace)
+    objects = objects_of(workspace, manifest.dataset)
     votes = [learner.predict(objects.get(str(c.digest)), holdout.features, task=task) for c in constituents]
     vote = soft_vote(votes)
     if task.kind == "regression":

@@ -22,12 +22,10 @@ from workbench.workflows.execute import resume
 from workbench.workflows.publish import (
     Trained,
     Version,
-    current_versions,
     evaluate,
     manifest_path,
-    objects_of,
-    read_manifest,
     record_version,
+    sweep,
     train_shards,
     write_version,
 )
@@ -50,6 +48,7 @@ def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = sil
         with workspace.engine.connect() as connection:
             store = catalog.store(connection, workspace, config.dataset)
             _refuse_open_requests(connection, config.dataset)
+        sweep(workspace, config.dataset)  # what a killed training left
         _refuse_too_many_shards(store, config)
         trained: dict[int, Trained] = {}
         runs: list[str] = []
@@ -65,7 +64,7 @@ def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = sil
             )
             version = _publish(workspace, store, manifest, trained, runs, progress)
         except BaseException:
-            _withdraw(workspace, ensemble, trained, runs)
+            _withdraw(workspace, config.dataset, ensemble, runs)
             raise
     seconds = round(time.perf_counter() - started, 3)
     return {
@@ -126,11 +125,8 @@ def _refuse_too_many_shards(store: Store, config: TrainConfig) -> None:
         )
 
 
-def _withdraw(workspace: Workspace, ensemble: str, trained: dict[int, Trained], runs: list[str]) -> None:
-    """Removes what a training that was not published has written, but for checkpoints that others use too."""
-    with workspace.engine.connect() as connection:
-        live = {d for a in current_versions(connection).values() for d in read_manifest(workspace, a).objects()}
-    for digest in {d for t in trained.values() for d in t.constituent.checkpoints if d} - live:
-        objects_of(workspace).delete(digest)
+def _withdraw(workspace: Workspace, dataset: str, ensemble: str, runs: list[str]) -> None:
+    """Removes what a training that was not published has written."""
+    sweep(workspace, dataset)
     (workspace.root / manifest_path(ensemble, 1)).unlink(missing_ok=True)
     purge_runs(Tracking(workspace.root), run_ids=runs)

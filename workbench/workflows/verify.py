@@ -112,8 +112,11 @@ def _against_workspace(
         if newest > int(number):
             superseded = max(superseded or 0, newest)
     live = {digest for manifest in current.values() for digest in manifest.objects()}
-    checks.append(check_objects(objects_of(workspace), live))
-    checks.append(check_removed(objects_of(workspace), set(statement["predicate"]["removed_checkpoints"]) - live))
+    removed = set(statement["predicate"]["removed_checkpoints"]) - live
+    for manifest in current.values():
+        checks.append(check_objects(objects_of(workspace, manifest.dataset), manifest.objects()))
+    for dataset in sorted(basis["dataset"] for basis in statement["predicate"]["datasets"]):
+        checks.append(check_removed(objects_of(workspace, dataset), removed))
     return checks, superseded, current
 
 
