@@ -30,13 +30,18 @@ app = typer.Typer(
 )
 schema_app = typer.Typer(help="Schemas: the public description of a table.", no_args_is_help=True)
 ledger_app = typer.Typer(help="Privacy budgets and what was spent.", no_args_is_help=True)
+jobs_app = typer.Typer(help="Long work, here or in processes of its own.", no_args_is_help=True)
 requests_app = typer.Typer(help="Erasure requests.", no_args_is_help=True)
 app.add_typer(schema_app, name="schema")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(requests_app, name="requests")
+app.add_typer(jobs_app, name="jobs")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a field of the config.")]
+Detach = Annotated[
+    bool, typer.Option("--detach", help="Hand it to a process of its own; workbench jobs list shows it.")
+]
 DEFAULT_WORKSPACE = Path("artifacts")
 _INTERRUPTED = 130  # what the parser makes of Ctrl-C
 
@@ -119,15 +124,14 @@ def ledger_show(context: typer.Context, dataset: str, as_json: Json = False) -> 
 
 
 @app.command()
-def synthesize(context: typer.Context, config: Path, overrides: Set = None, as_json: Json = False) -> None:
+def synthesize(
+    context: typer.Context, config: Path, overrides: Set = None, detach: Detach = False, as_json: Json = False
+) -> None:
     """Fit a differentially private generator and release a synthetic table."""
     from workbench.config import SynthesizeConfig, read_config
-    from workbench.workflows.synthesize import synthesize as run
 
     settings = read_config(config, SynthesizeConfig, overrides or ())
-    with _progress("synthesizing") as progress:
-        result = run(_workspace(context), settings, progress=progress)
-    show(result, as_json)
+    _run_job(context, "synthesize", settings.model_dump(mode="json"), detach, as_json)
 
 
 @app.command()
@@ -148,15 +152,14 @@ def sample(
 
 
 @app.command()
-def train(context: typer.Context, config: Path, overrides: Set = None, as_json: Json = False) -> None:
+def train(
+    context: typer.Context, config: Path, overrides: Set = None, detach: Detach = False, as_json: Json = False
+) -> None:
     """Train a SISA ensemble."""
     from workbench.config import TrainConfig, read_config
-    from workbench.workflows.train import train as run
 
     settings = read_config(config, TrainConfig, overrides or ())
-    with _progress("training") as progress:
-        result = run(_workspace(context), settings, progress=progress)
-    show(result, as_json)
+    _run_job(context, "train", settings.model_dump(mode="json"), detach, as_json)
 
 
 @app.command()
@@ -287,6 +290,32 @@ def resume(context: typer.Context, as_json: Json = False) -> None:
     show({"requests": [{"request": request, **result} for request, result in done.items()]}, as_json)
 
 
+@jobs_app.command("list")
+def jobs_list(context: typer.Context, as_json: Json = False) -> None:
+    """List jobs, with who works on them and how far they are."""
+    from workbench.workflows.jobs import list_jobs
+
+    show(list_jobs(_workspace(context)), as_json)
+
+
+@jobs_app.command("cancel")
+def jobs_cancel(context: typer.Context, job: str, as_json: Json = False) -> None:
+    """Ask a job to stop; what it has begun is taken back."""
+    from workbench.workflows.jobs import cancel_job
+
+    show(cancel_job(_workspace(context), job), as_json)
+
+
+@jobs_app.command("run")
+def jobs_run(context: typer.Context, job: str, as_json: Json = False) -> None:
+    """Work on a job that waits, or whose worker died."""
+    from workbench.workflows.jobs import take_job
+
+    with _progress(job) as progress:
+        result = take_job(_workspace(context), job, progress)
+    show(result, as_json)
+
+
 @app.command()
 def doctor(context: typer.Context, as_json: Json = False) -> None:
     """Check that a workspace is sound."""
@@ -363,6 +392,18 @@ def _report(exit_code: int, code: str, message: str, hint: str, as_json: bool) -
     if hint:
         print(f"  hint: {hint}", file=sys.stderr)
     return exit_code
+
+
+def _run_job(context: typer.Context, kind: str, config: dict[str, Any], detach: bool, as_json: bool) -> None:
+    from workbench.workflows.jobs import detach_job, run_job
+
+    workspace = _workspace(context)
+    if detach:
+        show(detach_job(workspace, kind, config), as_json)
+        return
+    with _progress(kind) as progress:
+        result = run_job(workspace, kind, config, progress)
+    show(result, as_json)
 
 
 def _workspace(context: typer.Context) -> Workspace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import secrets
@@ -14,10 +15,12 @@ _PART = ".part-"
 
 
 def write_atomic(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Writes `content` to `path` durably: temporary file, fsync, rename, fsync of the folder."""
+    """Writes `content` to `path` durably: temporary file, fsync, rename, fsync of the folder.
+
+    A kill leaves `path` as it was; the temporary file then lies there unlocked, for `remove_parts`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{_PART}{secrets.token_hex(8)}")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    part, descriptor = _open_part(path, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -30,6 +33,17 @@ def write_atomic(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     sync_folder(path.parent)
 
 
+def _open_part(path: Path, mode: int) -> tuple[Path, int]:
+    """A new temporary file beside `path`, locked: until then `remove_parts` may have taken it for a dead one's."""
+    while True:
+        part = path.with_name(f"{_PART}{secrets.token_hex(8)}")
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return part, descriptor
+        os.close(descriptor)
+
+
 def check_output(path: Path, endings: tuple[str, ...]) -> None:
     """Raises InputError where a result can't be written to `path`: another ending, no such folder, or itself a folder."""
     if path.suffix.lower() not in endings:
@@ -38,6 +52,35 @@ def check_output(path: Path, endings: tuple[str, ...]) -> None:
         raise InputError(f"there is no folder {path.parent} to write to", hint="make it, or name another")
     if path.is_dir():
         raise InputError(f"{path} is a folder", hint="name a file")
+
+
+def remove_parts(root: Path) -> None:
+    """Removes the temporary files that killed writers left anywhere below `root`; those being written stay."""
+    for folder, _, names in os.walk(root):  # walks on where a folder vanishes meanwhile
+        for part in (Path(folder, name) for name in names if name.startswith(_PART)):
+            if _abandoned(part):
+                remove(part)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Removes the folders in `folder` that nobody holds a lock on: their makers were killed."""
+    for entry in folder.iterdir():
+        if _abandoned(entry):
+            remove(entry)
+
+
+def _abandoned(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def sync_folder(folder: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from workbench.errors import BusyError, InputError
-from workbench.files import write_atomic
+from workbench.files import remove_abandoned, remove_parts, write_atomic
 from workbench.state import create_database, has_tables, open_database
 
 SECRET_KEYS = ("placement", "token", "suppression")
@@ -106,10 +106,18 @@ class Workspace:
 
         folder = self.root / "staging" / secrets.token_hex(8)
         folder.mkdir(parents=True)
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # while it is held, nobody takes the folder for a dead one's
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            os.close(descriptor)
+
+    def clear(self) -> None:
+        """Removes what killed processes left half done: temporary files, and staging folders, which hold rows."""
+        remove_parts(self.root)
+        remove_abandoned(self.root / "staging")
 
     @contextmanager
     def lock(self, dataset: str) -> Iterator[None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -29,7 +31,23 @@ def _engine(path: Path) -> Engine:
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
+    @event.listens_for(engine, "handle_error")
+    def _tell(context: Any) -> None:
+        fault = disk_fault(context.original_exception, path)
+        if fault is not None:
+            raise fault from None
+
     return engine
+
+
+def disk_fault(error: BaseException, path: Path) -> OSError | None:
+    """What SQLite calls an operational error, as the fault of the disk that it is; None for any other."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        return OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+    return None
 
 
 def create_database(path: Path) -> None:
@@ -102,5 +120,6 @@ def writing(engine: Engine) -> Iterator[Connection]:
             yield connection
             connection.exec_driver_sql("COMMIT")
         except BaseException:
-            connection.exec_driver_sql("ROLLBACK")
+            if connection.connection.dbapi_connection.in_transaction:  # type: ignore[union-attr]
+                connection.exec_driver_sql("ROLLBACK")  # else SQLite took it back itself, as on a full disk
             raise

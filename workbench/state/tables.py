@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, Float, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import JSON, Boolean, Column, Float, Integer, LargeBinary, MetaData, String, Table
 
 metadata = MetaData()
 
@@ -132,4 +132,23 @@ quarantine = Table(
     Column("point", String, nullable=False),
     Column("slice_point", String, nullable=False),
     Column("split", String, nullable=False),
+)
+
+# Long work, and who is at it.
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("config", JSON, nullable=False),
+    Column("status", String, nullable=False),  # waiting | running | done | failed | cancelled
+    Column("actor", String, nullable=False),
+    Column("worker", String),
+    Column("lease_until", Float, nullable=False),  # seconds since 1970
+    Column("cancel", Boolean, nullable=False),
+    Column("progress", Float, nullable=False),
+    Column("text", String, nullable=False),
+    Column("result", JSON, nullable=False),
+    Column("created", String, nullable=False),
+    Column("updated", String, nullable=False),
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import BusyError, InputError, NotFoundError
+from workbench.state import disk_fault
 
 # Where MLflow records absolute paths of artifacts.
 _LOCATIONS = (
@@ -82,7 +83,10 @@ class Tracking:
             connection.execute(
                 "PRAGMA temp_store = MEMORY"
             )  # VACUUM's copy must not reach a disk outside the workspace
-            yield connection
+            try:
+                yield connection
+            except sqlite3.OperationalError as error:
+                raise disk_fault(error, self.database) or error from None
 
     def relocate(self, found: str) -> None:
         """Points recorded artifact paths here, in a workspace that was moved or copied from where `found` lies.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Literal
 
 from sqlalchemy import Connection, text
@@ -130,6 +130,7 @@ def _begin(workspace: Workspace, datasets: set[str]) -> Erasure | None:
 def _carry_out(workspace: Workspace, erasure: Erasure, progress: Progress) -> dict[str, Result]:
     """Runs every step that is left. A fault leaves the requests `failed`, quarantined and resumable."""
     try:
+        workspace.clear()
         while erasure.step != "shredded":
             target, step = _STEPS[erasure.step]
             after, commit = step(workspace, erasure, progress)
@@ -138,9 +139,10 @@ def _carry_out(workspace: Workspace, erasure: Erasure, progress: Progress) -> di
                 commit(connection)
                 saga.save(connection, erasure)
         return _certify(workspace, erasure)
-    except WorkbenchError as fault:
-        with writing(workspace.engine) as connection:
-            advance(connection, erasure.requests, "failed", reason=fault.code)
+    except (WorkbenchError, OSError) as fault:
+        # What is at fault may be that nothing can be written; then the requests stay as they are, resumable too
+        with suppress(WorkbenchError, OSError), writing(workspace.engine) as connection:
+            advance(connection, erasure.requests, "failed", reason=getattr(fault, "code", "file"))
         raise
 
 

@@ -111,3 +111,19 @@ def upgrade() -> None:
         sa.Column("identity_type", sa.String, nullable=False),
         sa.Column("request", sa.String, nullable=False),
     )
+    op.create_table(
+        "jobs",
+        sa.Column("id", sa.String, primary_key=True),
+        sa.Column("kind", sa.String, nullable=False),
+        sa.Column("config", sa.JSON, nullable=False),
+        sa.Column("status", sa.String, nullable=False),
+        sa.Column("actor", sa.String, nullable=False),
+        sa.Column("worker", sa.String),
+        sa.Column("lease_until", sa.Float, nullable=False),
+        sa.Column("cancel", sa.Boolean, nullable=False),
+        sa.Column("progress", sa.Float, nullable=False),
+        sa.Column("text", sa.String, nullable=False),
+        sa.Column("result", sa.JSON, nullable=False),
+        sa.Column("created", sa.String, nullable=False),
+        sa.Column("updated", sa.String, nullable=False),
+    )

@@ -1,0 +1,127 @@
+"""Jobs: a lease that runs out, a heartbeat that prolongs it, a cancel that arrives, and processes that outlive us."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from sqlalchemy import text
+
+from workbench.errors import BusyError, InputError, NotFoundError
+from workbench.jobs import worker as worker_module
+from workbench.jobs.job import beat, cancel, claim, enqueue, get
+from workbench.jobs.worker import CancelledError, work_on
+from workbench.progress import Progress, silent
+from workbench.state import writing
+from workbench.workflows.jobs import cancel_job, detach_job, list_jobs, run_job, take_job
+from workbench.workspace import Workspace
+
+TRAIN = {"learner": "gradient_boosting", "dataset": "pupils", "shards": 2, "slices": 1, "rounds": 2}
+
+
+def enqueued(workspace: Workspace, kind: str = "erase") -> str:
+    with writing(workspace.engine) as connection:
+        return enqueue(connection, kind, {}).id
+
+
+def let_lease_end(workspace: Workspace) -> None:
+    with workspace.engine.connect() as connection:
+        connection.execute(text("UPDATE jobs SET lease_until = 1"))
+
+
+def test_a_job_has_one_worker_until_its_lease_ends(workspace: Workspace) -> None:
+    job = enqueued(workspace)
+    with writing(workspace.engine) as connection:
+        claim(connection, job, "first")
+        with pytest.raises(BusyError):
+            claim(connection, job, "second")
+        assert not beat(connection, job, "first", progress=0.5, text="half")
+    let_lease_end(workspace)
+    assert list_jobs(workspace)["jobs"][0]["lost"]
+    with writing(workspace.engine) as connection:
+        claim(connection, job, "second")
+        with pytest.raises(BusyError, match="taken over"):
+            beat(connection, job, "first", progress=0.6, text="still here")
+
+
+def test_the_result_of_a_lost_job_is_not_recorded(workspace: Workspace) -> None:
+    job = enqueued(workspace)
+
+    def lose(_: Progress) -> dict[str, str]:
+        let_lease_end(workspace)
+        with writing(workspace.engine) as connection:
+            claim(connection, job, "second")
+        return {"dataset": "mine"}
+
+    work_on(workspace.engine, job, lose, silent)
+    with workspace.engine.connect() as connection:
+        row = get(connection, job)
+    assert (row.status, row.worker, dict(row.result)) == ("running", "second", {})
+
+
+def test_a_cancel_arrives_with_the_next_report(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "BEAT_SECONDS", 0.01)
+    job, reports = enqueued(workspace), []
+
+    def work(report: Progress) -> dict[str, str]:
+        cancel_job(workspace, job)
+        for step in range(10_000):
+            report(step / 10_000, "working")
+            reports.append(step)
+            time.sleep(0.01)
+        return {}
+
+    with pytest.raises(CancelledError):
+        work_on(workspace.engine, job, work, silent)
+    assert len(reports) < 9_000
+    with workspace.engine.connect() as connection:
+        assert get(connection, job).status == "cancelled"
+
+
+def test_a_waiting_job_is_cancelled_at_once(workspace: Workspace) -> None:
+    job = enqueued(workspace)
+    assert cancel_job(workspace, job)["status"] == "cancelled"
+    with pytest.raises(InputError, match="cancelled already"):
+        take_job(workspace, job)
+    with pytest.raises(InputError, match="cancelled already"), writing(workspace.engine) as connection:
+        cancel(connection, job)
+    with pytest.raises(NotFoundError):
+        cancel_job(workspace, "job-none")
+
+
+def test_a_fault_is_recorded_by_its_kind_alone(workspace: Workspace) -> None:
+    job = enqueued(workspace)
+
+    def fail(_: Progress) -> dict[str, str]:
+        raise InputError("the row of Jane Doe is wrong")
+
+    with pytest.raises(InputError):
+        work_on(workspace.engine, job, fail, silent)
+    shown = list_jobs(workspace)["jobs"][0]
+    assert (shown["status"], shown["result"]) == ("failed", {"error": "bad_input"})
+
+
+def test_training_is_a_job_and_keeps_only_ids(trained: Workspace) -> None:
+    result = run_job(trained, "train", TRAIN)
+    shown = list_jobs(trained)["jobs"][-1]
+    assert (shown["kind"], shown["status"], shown["progress"]) == ("train", "done", 1.0)
+    assert shown["result"] == {"ensemble": result["ensemble"], "version": 1}
+
+
+def test_a_config_that_cannot_be_read_makes_no_job(trained: Workspace) -> None:
+    before = len(list_jobs(trained)["jobs"])
+    with pytest.raises(InputError):
+        run_job(trained, "train", {**TRAIN, "shards": 0})
+    with pytest.raises(InputError, match="no job is of kind"):
+        run_job(trained, "dance", {})
+    assert len(list_jobs(trained)["jobs"]) == before
+
+
+def test_a_detached_job_goes_on_in_a_process_of_its_own(trained: Workspace) -> None:
+    job = detach_job(trained, "train", TRAIN)["job"]
+    for _ in range(600):
+        shown = next(j for j in list_jobs(trained)["jobs"] if j["job"] == job)
+        if shown["status"] in ("done", "failed"):
+            break
+        time.sleep(0.1)
+    assert (shown["status"], shown["result"]["version"]) == ("done", 1)

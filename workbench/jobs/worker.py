@@ -1,0 +1,102 @@
+"""Working on a job: a heartbeat beside the work, and a cancel that arrives with the next report of progress."""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import Engine
+
+from workbench.errors import BusyError, WorkbenchError
+from workbench.jobs.job import LEASE_SECONDS, Job, beat, claim, finish
+from workbench.progress import Progress
+from workbench.state import writing
+
+BEAT_SECONDS = LEASE_SECONDS / 6
+Work = Callable[[Progress], Mapping[str, Any]]
+
+
+class CancelledError(BusyError):
+    """The job was asked to stop; what it had begun was taken back."""
+
+    code = "cancelled"
+
+
+def work_on(engine: Engine, job_id: str, work: Work, progress: Progress) -> Mapping[str, Any]:
+    """Claims a job, does its work and records how it ended; returns what the work returned.
+
+    `work` takes back what it began when an exception ends it. The row gets the kind of a fault, never its text.
+    """
+    worker = f"{platform.node()}:{os.getpid()}:{secrets.token_hex(4)}"
+    with writing(engine) as connection:
+        job = claim(connection, job_id, worker)
+    pulse = _Pulse(engine, job, worker, progress)
+    status: str = "failed"
+    result: Mapping[str, Any] = {}
+    try:
+        with pulse:
+            answer = work(pulse.report)
+        status, result = "done", _ids(answer)
+        return answer
+    except CancelledError:
+        status = "cancelled"
+        raise
+    except WorkbenchError as fault:
+        result = {"error": fault.code}
+        raise
+    except BaseException as fault:
+        result = {"error": type(fault).__name__}
+        raise
+    finally:
+        with writing(engine) as connection:
+            finish(connection, job_id, worker, status, result)
+
+
+def _ids(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of an answer that may be kept: ids of what was made."""
+    return {key: answer[key] for key in ("dataset", "generator", "release", "ensemble", "version") if key in answer}
+
+
+class _Pulse:
+    """The heartbeat thread, and the progress function that the work is given."""
+
+    def __init__(self, engine: Engine, job: Job, worker: str, progress: Progress) -> None:
+        self._engine, self._job, self._worker, self._progress = engine, job, worker, progress
+        self._latest = (0.0, "")
+        self._fault: WorkbenchError | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def report(self, fraction: float, text: str) -> None:
+        """Shows progress; raises where the job was cancelled or lost meanwhile."""
+        self._latest = (fraction, text)
+        self._progress(fraction, text)
+        if self._fault is not None:
+            raise self._fault
+
+    def __enter__(self) -> None:
+        self._beat()
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.wait(BEAT_SECONDS) and self._fault is None:
+            self._beat()
+
+    def _beat(self) -> None:
+        fraction, text = self._latest
+        try:
+            with writing(self._engine) as connection:
+                stop = beat(connection, self._job.id, self._worker, progress=fraction, text=text)
+        except WorkbenchError as fault:
+            self._fault = fault
+            return
+        if stop:
+            self._fault = CancelledError(f"job {self._job.id} was cancelled")
