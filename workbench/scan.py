@@ -1,43 +1,351 @@
-"""A byte search through files: what should be gone must not be found."""
+"""A byte search that looks inside: what should be gone must not be found, however it was packed.
+
+Files are read in pieces, and what is packed (gzip, bzip2, xz, zstd, tar, zip and so npz, Parquet) is unpacked on the way,
+in memory alone, as deep as `DEPTH` and as far as `_allowance`. Linear in the bytes, whatever the number of needles.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+import base64
+import bz2
+import gzip
+import hashlib
+import io
+import json
+import lzma
+import os
+import sqlite3
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO, cast
+from urllib.parse import quote
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from workbench.parquet_pages import pages
+
+DEPTH = 4  # containers within containers
 _CHUNK = 1 << 20
+_HEAD = 512  # enough to tell a tar
+_IN_MEMORY = 256 << 20  # the largest packed zip or Parquet file: they need seeking
+_SQLITE = b"SQLite format 3\x00"
+_STREAMS: dict[bytes, Callable[[BinaryIO], BinaryIO]] = {
+    b"\x1f\x8b": lambda stream: cast(BinaryIO, gzip.GzipFile(fileobj=stream)),
+    b"BZh": lambda stream: cast(BinaryIO, bz2.BZ2File(stream)),
+    b"\xfd7zXZ\x00": lambda stream: cast(BinaryIO, lzma.LZMAFile(stream)),
+    b"\x28\xb5\x2f\xfd": lambda stream: cast(BinaryIO, pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd")),
+}
+_DAMAGED = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError)
+_DAMAGED += (tarfile.TarError, zipfile.BadZipFile, struct.error, MemoryError, pa.ArrowException)  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scan:
-    """Where the needles were found, relative to the folder searched, and how many files were read."""
+    """Where the needles were found, relative to the folder searched; files and database pages that were read.
+
+    `unread` is what could not be looked into to its end, with the reason: there a needle may be left.
+    """
 
     hits: tuple[str, ...]
     files: int
+    pages: int = 0
+    unread: tuple[str, ...] = ()
 
 
-def scan_folder(root: Path, needles: Collection[bytes]) -> Scan:
-    """Reads every file below `root`, name and content, for any of the needles; compressed content is not unpacked."""
-    paths = list(_files(root))
-    hits = tuple(sorted(str(path.relative_to(root)) for path in paths if holds(path, needles)))
-    return Scan(hits=hits, files=len(paths))
+def scan_folder(root: Path, needles: Collection[bytes], digests: Collection[str] = ()) -> Scan:
+    """Reads every file below `root`, name and content, for any of the needles.
+
+    - Content is searched as it lies there and unpacked; rows of SQLite databases also as SQLite reads them, since a long
+      value is cut at page borders. Every page is read, free ones and those of write-ahead logs too.
+    - A file, packed or not, whose SHA-256 is among `digests` is a hit, whatever its name.
+    - Not found is what is encrypted, or a number stored in binary.
+    """
+    search = Search(needles, digests)
+    hits, unread, files, seen_pages = [], [], 0, 0
+    for place, path in _walk(root):
+        if search.find(os.fsencode(place)):
+            hits.append(place)
+        if path is None:
+            continue
+        try:
+            found = search.file(path)
+        except FileNotFoundError:
+            continue  # gone since it was listed, as temporary files go
+        except OSError as fault:
+            found = _Found(unread=[os.strerror(fault.errno or 0)])
+        files += 1
+        seen_pages += found.pages
+        hits += [place] * found.hit
+        unread += [f"{place}: {reason}" for reason in found.unread]
+    return Scan(hits=tuple(sorted(set(hits))), files=files, pages=seen_pages, unread=tuple(unread))
 
 
 def holds(path: Path, needles: Collection[bytes]) -> bool:
-    """Whether a file's name or content holds any of the needles; one across two chunks is found too."""
-    if any(needle in path.name.encode() for needle in needles):
+    """Whether a file's name or content, unpacked too, holds any of the needles; one across two pieces is found too."""
+    search = Search(needles)
+    return search.find(os.fsencode(path.name)) or search.file(path).hit
+
+
+def spellings(needle: bytes) -> frozenset[bytes]:
+    """The ways in which a text or token may be written: as it is, in UTF-16, escaped for JSON or URLs, in base64."""
+    found = {needle}
+    for shift in range(3):  # base64 depends on the place among three bytes; what its neighbours share is cut off
+        coded = base64.b64encode(b"\x00" * shift + needle)
+        found.add(coded[(0, 2, 3)[shift] : (shift + len(needle)) * 8 // 6])
+    try:
+        text = needle.decode()
+    except UnicodeDecodeError:
+        return frozenset(found)
+    found |= {text.encode("utf-16-le"), text.encode("utf-16-be"), json.dumps(text)[1:-1].encode()}
+    found |= {quote(text, safe="").encode(), json.dumps(text, ensure_ascii=False)[1:-1].encode()}
+    return frozenset(found)
+
+
+@dataclass
+class _Found:
+    """What the search of one file came to."""
+
+    hit: bool = False
+    pages: int = 0
+    unread: list[str] = field(default_factory=list)
+
+
+class Search:
+    """A search for many needles at once."""
+
+    def __init__(self, needles: Collection[bytes], digests: Collection[str] = ()) -> None:
+        self.digests = frozenset(digests)
+        self.overlap = max(map(len, needles), default=1) - 1
+        self._short = tuple(needle for needle in needles if len(needle) < 4)
+        self._by_start: dict[int, list[bytes]] = {}
+        for needle in set(needles) - set(self._short):
+            self._by_start.setdefault(int.from_bytes(needle[:4], "little"), []).append(needle)
+        self._starts = np.array(sorted(self._by_start), dtype=np.uint32)
+        self._pairs = np.zeros(1 << 16, dtype=bool)
+        self._pairs[self._starts & 0xFFFF] = True
+
+    def find(self, window: bytes) -> bool:
+        """Whether a piece of memory holds any needle.
+
+        Two bytes at a time are looked up in a table of how needles begin; what is left is compared with four, then whole.
+        """
+        if any(needle in window for needle in self._short):
+            return True
+        if len(window) < 4 or not len(self._starts):
+            return False
+        at = np.concatenate([self._candidates(window, offset) for offset in (0, 1)])
+        at = at[at <= len(window) - 4]
+        raw = np.frombuffer(window, dtype=np.uint8)
+        four = sum((raw[at + i].astype(np.uint32) << np.uint32(8 * i) for i in range(4)), np.zeros(len(at), np.uint32))
+        near = np.isin(four, self._starts)
+        return any(
+            window.startswith(needle, place)
+            for place, start in zip(at[near].tolist(), four[near].tolist(), strict=True)
+            for needle in self._by_start[start]
+        )
+
+    def file(self, path: Path) -> _Found:
+        """The search of a file's content, and of what is packed in it."""
+        found = _Found()
+        with path.open("rb") as raw:
+            budget = _Budget(_allowance(os.fstat(raw.fileno()).st_size))
+            self._stream(cast(BinaryIO, raw), found, budget, depth=0)
+            raw.seek(0)
+            head = raw.read(100)
+            if head.startswith(_SQLITE):
+                found.pages = raw.seek(0, io.SEEK_END) // (int.from_bytes(head[16:18], "big") or 512)
+        if head.startswith(_SQLITE):
+            self._database(path, found)
+        elif path.name.endswith("-wal") and len(head) >= 32:
+            found.pages = (path.stat().st_size - 32) // (24 + int.from_bytes(head[8:12], "big"))
+        return found
+
+    def _candidates(self, window: bytes, offset: int) -> npt.NDArray[np.intp]:
+        pairs = np.frombuffer(window, dtype="<u2", offset=offset, count=(len(window) - offset) // 2)
+        return 2 * np.flatnonzero(self._pairs[pairs]) + offset
+
+    def _stream(self, raw: BinaryIO, found: _Found, budget: _Budget, depth: int) -> None:
+        """Searches a stream to its end, and whatever is packed in it."""
+        tap = _Tap(raw, self, budget)
+        stream = io.BufferedReader(tap, _CHUNK)
+        try:
+            head = stream.peek(_HEAD)
+            if depth < DEPTH:
+                self._unpack(stream, head, raw, found, budget, depth)
+            elif _packing(head):
+                found.unread.append(f"packed more than {DEPTH} times")
+        except _TooLargeError:
+            raise
+        except _DAMAGED:
+            found.unread.append("damaged or encrypted")
+        while stream.read(_CHUNK):
+            pass
+        found.hit |= tap.hit or tap.digest in self.digests
+
+    def _unpack(
+        self, stream: io.BufferedReader, head: bytes, raw: BinaryIO, found: _Found, budget: _Budget, depth: int
+    ) -> None:
+        kind = _packing(head)
+        try:
+            if kind in _STREAMS:
+                with closing(_STREAMS[kind](cast(BinaryIO, stream))) as inner:
+                    self._stream(inner, found, budget, depth + 1)
+            elif kind == b"ustar":
+                self._tar(stream, found, budget, depth)
+            elif kind is not None:
+                self._seekable(kind, stream, raw, found, budget, depth)
+        except _TooLargeError:
+            found.unread.append("unpacks to more than is read")
+            if depth:
+                raise
+
+    def _tar(self, stream: io.BufferedReader, found: _Found, budget: _Budget, depth: int) -> None:
+        with tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK) as archive:
+            for member in archive:
+                inner = archive.extractfile(member) if member.isreg() else None
+                if inner is not None:
+                    self._stream(cast(BinaryIO, inner), found, budget, depth + 1)
+
+    def _seekable(
+        self, kind: bytes, stream: io.BufferedReader, raw: BinaryIO, found: _Found, budget: _Budget, depth: int
+    ) -> None:
+        """A zip or Parquet file: read from the disk where it lies there, else from memory."""
+        if depth:
+            content = stream.read(_IN_MEMORY)
+            if stream.peek(1):
+                raise _TooLargeError
+            file: BinaryIO = io.BytesIO(content)
+        else:
+            while stream.read(_CHUNK):
+                pass
+            file = raw
+        if kind == b"PAR1":
+            for piece in _parquet(file):
+                budget.spend(len(piece))
+                found.hit |= self.find(piece)
+            return
+        with zipfile.ZipFile(file) as archive:
+            for info in archive.infolist():
+                found.hit |= self.find(info.filename.encode() + b"\x00" + info.comment)
+                with archive.open(info) as inner:
+                    self._stream(cast(BinaryIO, inner), found, budget, depth + 1)
+
+    def _database(self, path: Path, found: _Found) -> None:
+        """Rows as SQLite reads them: a long value lies in several pages."""
+        try:
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
+                connection.execute("PRAGMA trusted_schema = OFF")
+                connection.text_factory = bytes  # text that is not UTF-8 is searched too
+                tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+                for (table,) in tables:
+                    name = table.decode().replace('"', '""')
+                    rows = connection.execute(f'SELECT * FROM "{name}"')
+                    while batch := rows.fetchmany(256):
+                        cells = (cell for row in batch for cell in row if isinstance(cell, bytes) and len(cell) > 1)
+                        found.hit |= self.find(b"\x00".join(cells))
+        except (sqlite3.Error, UnicodeDecodeError):
+            found.unread.append("a damaged or locked database, whose pages were searched but not its rows")
+
+
+class _TooLargeError(Exception):
+    """What is unpacked goes on longer than it may."""
+
+
+class _Budget:
+    """How many bytes a file may unpack to, over all that is packed in it."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def spend(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise _TooLargeError
+
+
+def _allowance(size: int) -> int:
+    """The bytes that are read of a file of that size, itself and unpacked: a bomb's end is not waited for."""
+    return max(1 << 30, 100 * size)
+
+
+class _Tap(io.RawIOBase):
+    """A stream that is searched, and hashed where that is asked for, as it is read."""
+
+    def __init__(self, raw: BinaryIO, search: Search, budget: _Budget) -> None:
+        self._raw, self._search, self._budget = raw, search, budget
+        self._tail, self._hash = b"", hashlib.sha256() if search.digests else None
+        self.hit = False
+
+    def readable(self) -> bool:
         return True
-    overlap = max(map(len, needles), default=1) - 1
-    tail = b""
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            window = tail + chunk
-            if any(needle in window for needle in needles):
-                return True
-            tail = window[max(0, len(window) - overlap) :]
-    return False
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        chunk = self._raw.read(len(buffer))
+        self._budget.spend(len(chunk))
+        if self._hash is not None:
+            self._hash.update(chunk)
+        if not self.hit and chunk:
+            window = self._tail + chunk
+            self.hit = self._search.find(window)
+            self._tail = window[max(0, len(window) - self._search.overlap) :]
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest() if self._hash is not None else ""
 
 
-def _files(root: Path) -> Iterator[Path]:
-    yield from (path for path in sorted(root.rglob("*")) if path.is_file())
+def _packing(head: bytes) -> bytes | None:
+    """What a stream that begins so is packed as, if it is."""
+    if head[257:262] == b"ustar":
+        return b"ustar"
+    return next((magic for magic in (*_STREAMS, b"PK\x03\x04", b"PAR1") if head.startswith(magic)), None)
+
+
+def _parquet(file: BinaryIO) -> Iterator[bytes]:
+    """The pages of a Parquet file unpacked, dictionaries included, and its columns decoded."""
+    file.seek(0)
+    with pq.ParquetFile(file, memory_map=False, pre_buffer=False) as table:
+        yield from pages(file, table.metadata)
+        for batch in table.iter_batches(batch_size=65536):
+            for column in batch.columns:
+                yield from (buffer.to_pybytes() for buffer in _buffers(column))
+
+
+def _buffers(column: pa.Array) -> Iterator[pa.Buffer]:
+    yield from (buffer for buffer in column.buffers() if buffer is not None)
+    if isinstance(column, pa.DictionaryArray):
+        yield from _buffers(column.dictionary)
+
+
+def _walk(root: Path) -> Iterator[tuple[str, Path | None]]:
+    """Every name below `root`, with its path where it is a file; linked folders are followed, each once."""
+    seen = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders.sort()
+        for name in sorted([*names, *folders]):
+            path = Path(folder, name)
+            yield str(path.relative_to(root)), path if _is_file(path) else None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False

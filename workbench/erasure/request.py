@@ -34,6 +34,8 @@ _SCANNABLE = 8
 _WAITING = "quarantined"
 OPEN = ("quarantined", "planned", "executing", "verifying", "failed")
 
+Pair = tuple[str, str]  # a data set and a person's key in it
+
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
@@ -49,7 +51,10 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What the requester is told: `nonce` opens the commitment; it is handed out once and stored nowhere."""
+    """What the requester is told: `nonce` opens the commitment; it is handed out once and stored nowhere.
+
+    `certificate` is the path relative to the workspace, once the request is completed.
+    """
 
     id: str
     status: str
@@ -59,41 +64,53 @@ class Receipt:
     reason: str | None = None
     duplicate_of: str | None = None
     malformed: bool = False
+    certificate: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Located:
     subjects: tuple[Subject, ...]
     needles: frozenset[bytes]
-    suppress: tuple[tuple[str, bytes], ...]
+    suppress: frozenset[tuple[str, bytes]]
 
 
-_NOWHERE = _Located(subjects=(), needles=frozenset(), suppress=())
+_NOWHERE = _Located(subjects=(), needles=frozenset(), suppress=frozenset())
 
 
-def locate(workspace: Workspace, datasets: Sequence[str], key: str) -> tuple[Subject, ...]:
-    """Where the person of that key is in those data sets; empty for an unknown one. The request is still unnamed."""
-    return _locate(workspace, datasets, key).subjects
+def locate(workspace: Workspace, identities: Sequence[Pair]) -> tuple[Subject, ...]:
+    """Where a person is, by pairs of data set and key; empty for an unknown one. The request is still unnamed."""
+    return _locate(workspace, identities).subjects
 
 
 def submit(workspace: Workspace, datasets: Sequence[str], key: str, *, request_id: str | None = None) -> Receipt:
-    """Accepts a request and quarantines its subject in the same transaction, or rejects it and says why.
+    """The request of one person who has the same key in every one of those data sets; see `submit_person`."""
+    return submit_person(workspace, [(name, key) for name in datasets], request_id=request_id)
 
-    - Idempotent: a request id that is known already changes nothing and gets the answer of today.
-    - An unknown subject is `rejected`, never "erased"; so is one who has an open request.
+
+def submit_person(
+    workspace: Workspace, identities: Sequence[Pair], *, request_id: str | None = None, nonce: bytes | None = None
+) -> Receipt:
+    """Accepts a person's request, by pairs of data set and key, and quarantines them in the same transaction, or says why not.
+
+    - Idempotent: a request id that is known already changes nothing and gets the answer of today. Its nonce is told only to
+      whoever brings it, as an intake does that was cut off before it could write the receipt.
+    - An unknown subject is `rejected`, never "erased"; so is one whom one open request covers wholly.
     """
     try:
-        found, malformed = _locate(workspace, datasets, key), None
+        found, malformed = _locate(workspace, identities), None
     except MalformedKeyError as fault:
         found, malformed = _NOWHERE, str(fault)
-    nonce = secrets.token_bytes(16)
-    commitment = hashlib.sha256(nonce + canonical(key).encode()).hexdigest()
+    nonce = nonce or secrets.token_bytes(16)
+    commitment = commit_to(nonce, [key for _, key in identities])
+    datasets = sorted({name for name, _ in identities})
     request = check_name(request_id or f"er-{secrets.token_hex(6)}", "request id")
     with writing(workspace.engine) as connection:
         known = connection.execute(select(requests).where(requests.c.id == request)).one_or_none()
         if known is not None:
-            return _receipt(known)
-        policies = [ErasurePolicy.model_validate(catalog.entry(connection, name).policy) for name in datasets]
+            mine = known.commitment == commitment and known.status != "rejected"
+            return _receipt(known, nonce=nonce.hex() if mine else None)
+        entries = [catalog.entry(connection, name) for name in datasets]
+        policies = [ErasurePolicy.model_validate(entry.policy) for entry in entries]
         same = _open_request(connection, found)
         reason = f"duplicate of the open request {same}" if same else None
         if malformed:
@@ -103,7 +120,7 @@ def submit(workspace: Workspace, datasets: Sequence[str], key: str, *, request_i
         row = {
             "id": request,
             "status": "rejected" if reason else _WAITING,
-            "identity_type": catalog.entry(connection, datasets[0]).schema.identity_type,
+            "identity_type": ",".join(sorted({entry.schema.identity_type for entry in entries})),
             "commitment": commitment,
             "received": journal.now(),
             "datasets": sorted({subject.dataset for subject in found.subjects}),
@@ -122,6 +139,11 @@ def submit(workspace: Workspace, datasets: Sequence[str], key: str, *, request_i
     return replace(
         _receipt(stored), nonce=None if reason else nonce.hex(), duplicate_of=same, malformed=malformed is not None
     )
+
+
+def commit_to(nonce: bytes, keys: Collection[str]) -> str:
+    """SHA-256 of the nonce and the identifier; several identifiers are sorted and joined by line feeds."""
+    return hashlib.sha256(nonce + "\n".join(sorted(set(map(canonical, keys)))).encode()).hexdigest()
 
 
 def approve(workspace: Workspace, request: str) -> None:
@@ -197,13 +219,13 @@ def lift(connection: Connection, dataset: str, request_ids: Collection[str]) -> 
     connection.execute(quarantine.delete().where(chosen))
 
 
-def _locate(workspace: Workspace, datasets: Sequence[str], key: str) -> _Located:
-    identifier = canonical(key)
+def _locate(workspace: Workspace, identities: Sequence[Pair]) -> _Located:
+    pairs = list(dict.fromkeys((name, canonical(key)) for name, key in identities))
     subjects: list[Subject] = []
-    needles = {identifier.encode()} if len(identifier) >= _SCANNABLE else set()
-    suppress: dict[str, bytes] = {}
+    needles = {identifier.encode() for _, identifier in pairs if len(identifier) >= _SCANNABLE}
+    suppress: set[tuple[str, bytes]] = set()
     with workspace.engine.connect() as connection:
-        for name in datasets:
+        for name, identifier in pairs:
             entry = catalog.entry(connection, name)
             kind, person = entry.schema.identity_type, identifier
             if entry.schema.subject == ROW_SUBJECT:
@@ -220,7 +242,7 @@ def _locate(workspace: Workspace, datasets: Sequence[str], key: str) -> _Located
             )
             token, point = ids.tokens[0], int(ids.points[0])
             needles |= {token, token.hex().encode()}
-            suppress[kind] = suppression_token(workspace.key("suppression"), kind, person)
+            suppress.add((kind, suppression_token(workspace.key("suppression"), kind, person)))
             splits = catalog.store(connection, workspace, name).splits_of(token, point)
             splits = splits or _quarantined_splits(connection, name, token)
             subjects += [
@@ -234,17 +256,17 @@ def _locate(workspace: Workspace, datasets: Sequence[str], key: str) -> _Located
                 )
                 for split in splits
             ]
-    return _Located(subjects=tuple(subjects), needles=frozenset(needles), suppress=tuple(suppress.items()))
+    return _Located(subjects=tuple(subjects), needles=frozenset(needles), suppress=frozenset(suppress))
 
 
 def _open_request(connection: Connection, found: _Located) -> str | None:
-    """An open request of the same person, if there is one."""
+    """An open request that covers the person wherever they were found, if there is one."""
+    covering: set[str] | None = None
     for subject in found.subjects:
         same = (quarantine.c.dataset == subject.dataset) & (quarantine.c.token == subject.token)
-        request = connection.execute(select(quarantine.c.request).where(same)).scalar()
-        if request is not None:
-            return str(request)
-    return None
+        here = set(connection.execute(select(quarantine.c.request).where(same)).scalars())
+        covering = here if covering is None else covering & here
+    return min(covering) if covering else None
 
 
 def _quarantine(connection: Connection, request: str, found: _Located, *, suppress: bool) -> None:
@@ -254,7 +276,7 @@ def _quarantine(connection: Connection, request: str, found: _Located, *, suppre
     content: dict[str, Any] = {
         "needles": sorted(needle.hex() for needle in found.needles),
         "subjects": [[s.dataset, s.token.hex(), str(s.point)] for s in found.subjects],
-        "suppress": [[kind, token.hex()] for kind, token in found.suppress] if suppress else [],
+        "suppress": [[kind, token.hex()] for kind, token in sorted(found.suppress)] if suppress else [],
     }
     vault.seal(connection, request, content)
     journal.append(connection, "QUARANTINED", request=request, datasets=sorted({s.dataset for s in found.subjects}))
@@ -262,7 +284,7 @@ def _quarantine(connection: Connection, request: str, found: _Located, *, suppre
 
 def _quarantined_splits(connection: Connection, dataset: str, token: bytes) -> tuple[Split, ...]:
     chosen = (quarantine.c.dataset == dataset) & (quarantine.c.token == token)
-    return tuple(connection.execute(select(quarantine.c.split).where(chosen)).scalars())
+    return tuple(connection.execute(select(quarantine.c.split).where(chosen).distinct()).scalars())
 
 
 def _get(connection: Connection, request: str) -> Any:
@@ -273,7 +295,15 @@ def _get(connection: Connection, request: str) -> Any:
 
 
 def _receipt(row: Any, nonce: str | None = None) -> Receipt:
-    return Receipt(id=row.id, status=row.status, commitment=row.commitment, due=row.due, nonce=nonce, reason=row.reason)
+    return Receipt(
+        id=row.id,
+        status=row.status,
+        commitment=row.commitment,
+        due=row.due,
+        nonce=nonce,
+        reason=row.reason,
+        certificate=row.certificate,
+    )
 
 
 def _due(days: int) -> str:

@@ -128,7 +128,7 @@ quarantine = Table(
     metadata,
     Column("request", String, primary_key=True),
     Column("dataset", String, primary_key=True),
-    Column("token", LargeBinary, nullable=False),
+    Column("token", LargeBinary, primary_key=True),
     Column("point", String, nullable=False),
     Column("slice_point", String, nullable=False),
     Column("split", String, nullable=False),

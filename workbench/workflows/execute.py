@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Literal
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
 
 from workbench import journal, lineage
 from workbench.config import TrainConfig
@@ -53,6 +54,7 @@ EXCLUDED = (
     "what the reviewed public schema says: it was declared, not learnt",
 )
 _TAG = "workbench.erasure"
+_COMPACT_TRIES = 25
 
 Commit = Callable[[Connection], None]
 Result = dict[str, Any]
@@ -354,7 +356,10 @@ def _predicate(
         bases = [_basis(connection, name, state) for name, state in datasets.items()]
     return {
         "request": row.id,
-        "commitment": {"algorithm": "SHA-256(nonce || identifier)", "value": row.commitment},
+        "commitment": {
+            "algorithm": "SHA-256(nonce || identifier), of several: sorted, joined by line feeds",
+            "value": row.commitment,
+        },
         "received": row.received,
         "completed": journal.now(),
         "datasets": bases,
@@ -429,10 +434,16 @@ def _erasure_run(dataset: str, state: DatasetState, erasure: Erasure, seconds: f
 
 def _compact(workspace: Workspace) -> None:
     """Rewrites the database without its free pages and empties its log; raises BusyError where a reader prevents it."""
-    with workspace.engine.connect() as connection:
-        connection.execute(text("VACUUM"))
-        busy = connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)")).one()[0]
-    if busy:
+    for _ in range(_COMPACT_TRIES):  # a reader holds the log only for a moment
+        try:
+            with workspace.engine.connect() as connection:
+                connection.execute(text("VACUUM"))
+                if not connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)")).one()[0]:
+                    break
+        except OperationalError:  # locked
+            pass
+        time.sleep(0.2)
+    else:
         raise BusyError(
             "the workspace database is read by another process, so its log can't be cut", hint="workbench resume"
         )

@@ -86,7 +86,7 @@ def upgrade() -> None:
         "quarantine",
         sa.Column("request", sa.String, primary_key=True),
         sa.Column("dataset", sa.String, primary_key=True),
-        sa.Column("token", sa.LargeBinary, nullable=False),
+        sa.Column("token", sa.LargeBinary, primary_key=True),
         sa.Column("point", sa.String, nullable=False),
         sa.Column("slice_point", sa.String, nullable=False),
         sa.Column("split", sa.String, nullable=False),
