@@ -18,6 +18,7 @@ import typer
 from workbench.errors import CheckFailedError, InputError, WorkbenchError
 
 if TYPE_CHECKING:
+    from workbench.erasure.intake import Intake
     from workbench.progress import Progress
     from workbench.workspace import Workspace
 
@@ -186,16 +187,22 @@ def erase(
         ),
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
-    file: Annotated[str | None, typer.Option(help="A file with one key per line; - for standard input.")] = None,
+    file: Annotated[
+        str | None, typer.Option(help="Keys by line, .csv, .jsonl or OpenDSR .json; - for standard input.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
     as_json: Json = False,
 ) -> None:
     """Erase people: retrain what they touched, purge, verify, certify. Keys in a file stay out of the process list."""
     from workbench.workflows.erase import erase as run
 
-    everyone = [*(keys or ()), *(_read_keys(file) if file else ())]
+    intake = _read_requests(file) if file else None
+    everyone = [*(keys or ()), *(intake.asked if intake else ())]
+    malformed = intake.malformed if intake else ()
     with _progress("erasing") as progress:
-        result = run(_workspace(context), everyone, dataset=dataset, dry_run=dry_run, progress=progress)
+        result = run(
+            _workspace(context), everyone, dataset=dataset, malformed=malformed, dry_run=dry_run, progress=progress
+        )
     worst = max((request.pop("exit", 0) for request in result["requests"]), default=0)
     show(result, as_json)
     raise typer.Exit(worst)
@@ -418,21 +425,17 @@ def _progress(title: str) -> AbstractContextManager[Progress]:
     return progress_bar(title)
 
 
-def _read_keys(file: str) -> list[str]:
-    hint = "--file FILE, with one key per line; - reads standard input"
+def _read_requests(file: str) -> Intake:
+    from workbench.erasure.intake import ending_of, parse
+
+    hint = "--file FILE: one key per line, .csv, .jsonl or OpenDSR .json; - reads standard input"
     if file == "-":
         if sys.stdin is None:
             raise InputError("standard input is closed", hint=hint)
-        content = sys.stdin.buffer.read()
-    elif not Path(file).is_file():
+        return parse(sys.stdin.buffer.read())
+    if not Path(file).is_file():
         raise InputError("the file of keys is not there", hint=hint)
-    else:
-        content = Path(file).read_bytes()
-    try:
-        lines = content.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise InputError("the keys are not UTF-8 text", hint="convert them, for example with iconv") from None
-    return [line.strip() for line in lines if line.strip()]
+    return parse(Path(file).read_bytes(), ending_of(file))
 
 
 def _show_demo(result: dict[str, Any]) -> None:

@@ -43,10 +43,14 @@ _STREAMS: dict[bytes, Callable[[BinaryIO], BinaryIO]] = {
     b"\x1f\x8b": lambda stream: cast(BinaryIO, gzip.GzipFile(fileobj=stream)),
     b"BZh": lambda stream: cast(BinaryIO, bz2.BZ2File(stream)),
     b"\xfd7zXZ\x00": lambda stream: cast(BinaryIO, lzma.LZMAFile(stream)),
-    b"\x28\xb5\x2f\xfd": lambda stream: cast(BinaryIO, pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd")),
+    b"\x28\xb5\x2f\xfd": lambda stream: cast(
+        BinaryIO, pa.CompressedInputStream(pa.PythonFile(_Borrowed(stream), "r"), "zstd")
+    ),
 }
-_DAMAGED = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError)
-_DAMAGED += (tarfile.TarError, zipfile.BadZipFile, struct.error, MemoryError, pa.ArrowException)  # type: ignore[assignment]
+_DAMAGED = (
+    *(OSError, EOFError, ValueError, RuntimeError, NotImplementedError, MemoryError, struct.error),
+    *(zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, pa.ArrowException),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +163,7 @@ class Search:
         found = _Found()
         with path.open("rb") as raw:
             budget = _Budget(_allowance(os.fstat(raw.fileno()).st_size))
-            self._stream(cast(BinaryIO, raw), found, budget, depth=0)
+            self._stream(cast(BinaryIO, raw), found, budget)
             raw.seek(0)
             head = raw.read(100)
             if head.startswith(_SQLITE):
@@ -174,9 +178,9 @@ class Search:
         pairs = np.frombuffer(window, dtype="<u2", offset=offset, count=(len(window) - offset) // 2)
         return 2 * np.flatnonzero(self._pairs[pairs]) + offset
 
-    def _stream(self, raw: BinaryIO, found: _Found, budget: _Budget, depth: int) -> None:
+    def _stream(self, raw: BinaryIO, found: _Found, budget: _Budget, depth: int = 0) -> None:
         """Searches a stream to its end, and whatever is packed in it."""
-        tap = _Tap(raw, self, budget)
+        tap = _Tap(raw, self, budget if depth else None)
         stream = io.BufferedReader(tap, _CHUNK)
         try:
             head = stream.peek(_HEAD)
@@ -205,9 +209,9 @@ class Search:
             elif kind is not None:
                 self._seekable(kind, stream, raw, found, budget, depth)
         except _TooLargeError:
-            found.unread.append("unpacks to more than is read")
             if depth:
                 raise
+            found.unread.append("unpacks to more than is read")
 
     def _tar(self, stream: io.BufferedReader, found: _Found, budget: _Budget, depth: int) -> None:
         with tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK) as archive:
@@ -281,7 +285,7 @@ def _allowance(size: int) -> int:
 class _Tap(io.RawIOBase):
     """A stream that is searched, and hashed where that is asked for, as it is read."""
 
-    def __init__(self, raw: BinaryIO, search: Search, budget: _Budget) -> None:
+    def __init__(self, raw: BinaryIO, search: Search, budget: _Budget | None) -> None:
         self._raw, self._search, self._budget = raw, search, budget
         self._tail, self._hash = b"", hashlib.sha256() if search.digests else None
         self.hit = False
@@ -291,7 +295,8 @@ class _Tap(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         chunk = self._raw.read(len(buffer))
-        self._budget.spend(len(chunk))
+        if self._budget is not None:
+            self._budget.spend(len(chunk))
         if self._hash is not None:
             self._hash.update(chunk)
         if not self.hit and chunk:
@@ -304,6 +309,18 @@ class _Tap(io.RawIOBase):
     @property
     def digest(self) -> str:
         return self._hash.hexdigest() if self._hash is not None else ""
+
+
+class _Borrowed:
+    """A stream that its reader may not close."""
+
+    closed = False
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.read = stream.read
+
+    def close(self) -> None:
+        """Leaves the stream open."""
 
 
 def _packing(head: bytes) -> bytes | None:
@@ -333,7 +350,10 @@ def _walk(root: Path) -> Iterator[tuple[str, Path | None]]:
     """Every name below `root`, with its path where it is a file; linked folders are followed, each once."""
     seen = set()
     for folder, folders, names in os.walk(root, followlinks=True):
-        status = Path(folder).stat()
+        try:
+            status = Path(folder).stat()
+        except FileNotFoundError:
+            continue
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()
             continue

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.data import catalog
-from workbench.erasure.request import Subject, locate, submit
-from workbench.errors import ApprovalRequiredError, InputError, NotFoundError
+from workbench.erasure.intake import Asked, Malformed, by_key
+from workbench.erasure.request import Pair, Receipt, Subject, locate, submit_person
+from workbench.errors import ApprovalRequiredError, BusyError, InputError, NotFoundError
 from workbench.progress import Progress, silent
 from workbench.workflows.execute import carry_out_waiting, plans_for
 from workbench.workspace import Workspace
@@ -18,28 +19,60 @@ Answer = dict[str, Any]
 
 def erase(
     workspace: Workspace,
-    keys: Sequence[str],
+    keys: Sequence[str | Asked],
     *,
     dataset: str | None = None,
+    malformed: Sequence[Malformed] = (),
     dry_run: bool = False,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Erases the subjects of those keys from `dataset`, or from every data set where there is one identity type only.
 
+    What an intake read of a file may stand among the keys; its `malformed` entries are answered as rejected.
     All that waits is planned together: one retraining per shard. An unknown subject is answered `rejected`, never
     "erased". Raises CheckFailedError, with the requests left open, where the verification finds anything.
     """
     started = time.perf_counter()
-    datasets = chosen_datasets(workspace, dataset)
-    if not keys:
+    if dataset is not None:
+        chosen_datasets(workspace, dataset)
+    asked = [one if isinstance(one, Asked) else by_key(one) for one in keys]
+    refused = [_rejected(f"line {one.line}: {one.reason}", InputError.exit_code) for one in malformed]
+    if not asked and not refused:
         raise InputError("no key was given", hint="name keys as arguments, or --file FILE (- for standard input)")
-    keys = list(dict.fromkeys(keys))
+    people = [identities_of(workspace, one, dataset) for one in dict.fromkeys(asked)]
     if dry_run:
-        return _dry_run(workspace, datasets, keys)
-    answers = [_submit(workspace, datasets, key) for key in keys]
+        return _dry_run(workspace, people, refused)
+    answers = [
+        _answer(workspace, submit_person(workspace, person, request_id=one.request_id))
+        for one, person in zip(dict.fromkeys(asked), people, strict=True)
+    ]
     done = carry_out_waiting(workspace, progress)
     answers = [_completed(answer, done) for answer in answers]
-    return {"requests": answers, "seconds": round(time.perf_counter() - started, 3)}
+    return {"requests": answers + refused, "seconds": round(time.perf_counter() - started, 3)}
+
+
+def identities_of(workspace: Workspace, asked: Asked, dataset: str | None = None) -> list[Pair]:
+    """The data sets a request is about, each with the person's key in it: by identity type where the request tells one.
+
+    Raises InputError or NotFoundError where there is none; it quotes nothing of the request.
+    """
+    with workspace.engine.connect() as connection:
+        types = {name: catalog.entry(connection, name).schema.identity_type for name in catalog.names(connection)}
+    named = asked.dataset or dataset
+    if named is not None and named not in types:
+        raise NotFoundError("the request names a data set that is not in this workspace")
+    if all(identity.type is None for identity in asked.identities):
+        datasets = chosen_datasets(workspace, named)
+        return [(name, identity.value) for identity in asked.identities for name in datasets]
+    pairs = [
+        (name, identity.value)
+        for identity in asked.identities
+        for name, kind in types.items()
+        if kind == identity.type and named in (None, name)
+    ]
+    if not pairs:
+        raise NotFoundError("no data set here identifies people by a type of identity that the request gives")
+    return pairs
 
 
 def chosen_datasets(workspace: Workspace, dataset: str | None) -> list[str]:
@@ -65,20 +98,29 @@ def _completed(answer: Answer, done: Mapping[str, Answer]) -> Answer:
     return answer | {"request": request, "reason": None, "exit": 0} | done[request] if request in done else answer
 
 
-def _submit(workspace: Workspace, datasets: Sequence[str], key: str) -> Answer:
-    receipt = submit(workspace, datasets, key)
-    refused = InputError.exit_code if receipt.malformed else NotFoundError.exit_code
+def _answer(workspace: Workspace, receipt: Receipt) -> Answer:
     return {
         "request": receipt.id,
         "status": receipt.status,
         "shards": [],
-        "certificate": None,
+        "certificate": str(workspace.root / receipt.certificate) if receipt.certificate else None,
         "due": receipt.due,
         "nonce": receipt.nonce,
         "reason": receipt.reason,
         "duplicate_of": receipt.duplicate_of,
-        "exit": refused if receipt.status == "rejected" else ApprovalRequiredError.exit_code,
+        "exit": exit_of(receipt.status, malformed=receipt.malformed),
     }
+
+
+def exit_of(status: str, *, malformed: bool = False) -> int:
+    """The exit code that tells a request's status to a script."""
+    if status == "completed":
+        return 0
+    if status == "rejected":
+        return InputError.exit_code if malformed else NotFoundError.exit_code
+    if status in ("denied", "cancelled"):
+        return InputError.exit_code
+    return ApprovalRequiredError.exit_code if status == "quarantined" else BusyError.exit_code
 
 
 def _rejected(reason: str, exit_code: int) -> Answer:
@@ -92,18 +134,17 @@ def _rejected(reason: str, exit_code: int) -> Answer:
     }
 
 
-def _dry_run(workspace: Workspace, datasets: Sequence[str], keys: Sequence[str]) -> dict[str, Any]:
+def _dry_run(workspace: Workspace, people: Sequence[Sequence[Pair]], refused: Sequence[Answer]) -> dict[str, Any]:
     answers: list[Answer] = []
     subjects: list[Subject] = []
-    for key in keys:
-        found = locate(workspace, datasets, key)
+    for identities in people:
+        found = locate(workspace, identities)
         subjects += found
         if not found:
-            answers.append(
-                _rejected(f"nothing found of this subject in {', '.join(datasets)}", NotFoundError.exit_code)
-            )
+            names = ", ".join(sorted({name for name, _ in identities}))
+            answers.append(_rejected(f"nothing found of this subject in {names}", NotFoundError.exit_code))
     plans = plans_for(workspace, subjects)
     if plans:
         shards = sorted({shard for p in plans for shard in p.shards})
         answers.insert(0, {"request": None, "status": "planned", "shards": shards, "certificate": None})
-    return {"requests": answers, "plan": [p.to_json() for p in plans], "seconds": 0.0}
+    return {"requests": [*answers, *refused], "plan": [p.to_json() for p in plans], "seconds": 0.0}

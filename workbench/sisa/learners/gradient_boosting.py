@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,6 @@ from workbench.errors import InputError
 from workbench.sisa.task import Task
 
 Floats = npt.NDArray[np.float64]
-_THREADS = os.cpu_count() or 1  # for predicting, where each row's sum is one thread's; training has one
 _END = b"\nend of parameters\n\npandas_categorical:null\n"
 
 
@@ -65,7 +63,7 @@ class GradientBoosting:
 
     def predict(self, model: bytes, features: Floats, *, task: Task) -> Floats:
         """Class probabilities [n, K], or predicted values [n, 1] for regression."""
-        raw = np.asarray(_load(model).predict(features, num_threads=_THREADS))
+        raw = np.asarray(_load(model).predict(features, num_threads=1))
         if task.kind == "binary":
             return np.column_stack([1 - raw, raw])
         return raw.reshape(len(features), -1)
