@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test lint bench slow wheel constraints
+.PHONY: install demo test lint bench slow faults wheel constraints
 
 install: $(STAMP)
 
@@ -27,9 +27,19 @@ lint: install
 
 bench: install
 	$(BIN)/python benchmarks/erasure.py
+	$(BIN)/python benchmarks/quarantine.py
 
 slow: install
 	$(BIN)/python -m pytest -n 2 -m slow
+
+# Kills and errors at every system call of an erasure; wants strace (apt-get update && apt-get install -y strace).
+# Hours on two cores: `make faults STRIDE=20` takes each 20th call.
+STRIDE ?= 1
+FAULTS := $(VENV)/faults.jsonl
+faults: install
+	rm -f $(FAULTS)
+	WORKBENCH_FAULTS_LOG=$(FAULTS) WORKBENCH_FAULTS_STRIDE=$(STRIDE) $(BIN)/python -m pytest -n 2 -m faults tests/faults; \
+	  code=$$?; PYTHONPATH=. $(BIN)/python tests/faults/harness.py $(FAULTS); exit $$code
 
 wheel: install
 	$(BIN)/python -m build --wheel

@@ -31,12 +31,16 @@ app = typer.Typer(
 )
 schema_app = typer.Typer(help="Schemas: the public description of a table.", no_args_is_help=True)
 ledger_app = typer.Typer(help="Privacy budgets and what was spent.", no_args_is_help=True)
+suppressions_app = typer.Typer(help="Who may not come back: keyed hashes of erased people.", no_args_is_help=True)
 jobs_app = typer.Typer(help="Long work, here or in processes of its own.", no_args_is_help=True)
 requests_app = typer.Typer(help="Erasure requests.", no_args_is_help=True)
 app.add_typer(schema_app, name="schema")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(requests_app, name="requests")
+keys_app = typer.Typer(help="The keys that sign certificates.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(suppressions_app, name="suppressions")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a field of the config.")]
@@ -92,13 +96,20 @@ def ingest(
     name: str,
     schema: Annotated[Path | None, typer.Option(help="The schema file; not for bundled data sets.")] = None,
     data: Annotated[Path | None, typer.Option(help="The table: .csv, .csv.gz or .parquet.")] = None,
+    append: Annotated[bool, typer.Option("--append", help="Add the rows to a data set that is there.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Take in a table: adult, oulad or german from the box, or one of your own."""
+    """Take in a table: adult, oulad or german from the box, or one of your own; or add rows to one."""
+    from workbench.workflows.ingest import append as add
     from workbench.workflows.ingest import ingest as run
 
+    if append and (schema is not None or data is None):
+        raise InputError("--append takes --data, and no --schema: a data set keeps the one it has")
     with _progress("ingesting") as progress:
-        result = run(_workspace(context), name, schema=schema, data=data, progress=progress)
+        if append and data is not None:
+            result = add(_workspace(context), name, data=data, progress=progress)
+        else:
+            result = run(_workspace(context), name, schema=schema, data=data, progress=progress)
     show(result, as_json)
 
 
@@ -351,6 +362,118 @@ def demo(
     raise typer.Exit(0 if result["passed"] else CheckFailedError.exit_code)
 
 
+@app.command()
+def worker(
+    context: typer.Context,
+    inbox: Annotated[Path, typer.Option(help="The folder that requests arrive in, as files.")],
+    once: Annotated[bool, typer.Option("--once", help="Handle what is there, then end.")] = False,
+    interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 5.0,
+    as_json: Json = False,
+) -> None:
+    """Take erasure requests from a folder and carry them out; SIGTERM ends it after the step at hand."""
+    import threading
+
+    from workbench.workflows.work import work
+
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    result = work(_workspace(context), inbox, stop=stop, once=once, interval=interval)
+    code = result.pop("exit")
+    show(result, as_json)
+    raise typer.Exit(code)
+
+
+@app.command()
+def scan(
+    context: typer.Context,
+    needles: Annotated[
+        list[str] | None,
+        typer.Option("--for", metavar="TEXT", help="What to look for; - reads one text per line from standard input."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Search every file, log and database page, packed ones too, for texts that should not be there."""
+    from workbench.workflows.scan import scan as run
+
+    texts = [text for needle in needles or () for text in (_read_lines() if needle == "-" else [needle])]
+    result = run(_workspace(context), texts)
+    show(result, as_json)
+    raise typer.Exit(0 if result["clean"] else CheckFailedError.exit_code)
+
+
+@keys_app.command("list")
+def keys_list(context: typer.Context, as_json: Json = False) -> None:
+    """List the keys that certificates of this workspace are verified with."""
+    from workbench.workflows.keys import list_keys
+
+    show(list_keys(_workspace(context)), as_json)
+
+
+@keys_app.command("rotate")
+def keys_rotate(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Only the signing key can be rotated.")] = "signing",
+    as_json: Json = False,
+) -> None:
+    """Sign with a new key from now on; certificates signed before stay valid."""
+    from workbench.workflows.keys import rotate_key
+
+    show(rotate_key(_workspace(context), name), as_json)
+
+
+@app.command()
+def certificate(
+    context: typer.Context,
+    file: Path,
+    html: Annotated[Path, typer.Option(help="Where to write the page: a .html file.")],
+    key: Annotated[Path | None, typer.Option(help="The signer's PUBLIC.pem; default: the workspace's own.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a certificate as a page for people, once its signature is verified."""
+    from workbench.workflows.report import report_certificate
+
+    alone = key is not None and not (context.obj / "state.db").exists()
+    show(report_certificate(None if alone else _workspace(context), file, html, key=key), as_json)
+
+
+@app.command()
+def backup(context: typer.Context, file: Path, as_json: Json = False) -> None:
+    """Write the whole workspace to a .tar.zst or .tar.gz file. It holds the secret keys: keep it as safe as those."""
+    from workbench.workflows.backup import backup as run
+
+    with _progress("backing up") as progress:
+        result = run(_workspace(context), file, progress=progress)
+    show(result, as_json)
+
+
+@suppressions_app.command("export")
+def suppressions_export(context: typer.Context, file: Path, as_json: Json = False) -> None:
+    """Write the keyed hashes of erased people to a file, for restoring an older backup without them."""
+    from workbench.workflows.restore import export_suppressions
+
+    show(export_suppressions(_workspace(context), file), as_json)
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    file: Path,
+    suppressions: Annotated[
+        Path | None, typer.Option(help="A file of workbench suppressions export, from the workspace of today.")
+    ] = None,
+    without: Annotated[
+        bool, typer.Option("--without-suppressions", help="There is none: people erased since the backup come back.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a new workspace of a backup (--workspace names it); who was erased since is erased before it can be opened."""
+    from workbench.workflows.restore import restore as run
+
+    with _progress("restoring") as progress:
+        result = run(context.obj, file, suppressions=suppressions, without=without, progress=progress)
+    show(result, as_json)
+
+
 def main() -> None:
     """Runs the command line; every fault becomes one message and a documented exit code."""
     as_json = "--json" in sys.argv
@@ -436,6 +559,14 @@ def _read_requests(file: str) -> Intake:
     if not Path(file).is_file():
         raise InputError("the file of keys is not there", hint=hint)
     return parse(Path(file).read_bytes(), ending_of(file))
+
+
+def _read_lines() -> list[str]:
+    try:
+        content = sys.stdin.buffer.read() if sys.stdin else b""
+        return [line.strip() for line in content.decode("utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise InputError("standard input is not UTF-8 text", hint="convert it, for example with iconv") from None
 
 
 def _show_demo(result: dict[str, Any]) -> None:

@@ -37,6 +37,12 @@ def remove(connection: Connection, ids: Sequence[str]) -> None:
     connection.execute(artifacts.delete().where(artifacts.c.id.in_(ids)))
 
 
+def amend(connection: Connection, artifact_id: str, **body: Any) -> None:
+    """Sets fields of an artifact's body, inside the caller's write transaction."""
+    changed = {**get(connection, artifact_id).body, **body}
+    connection.execute(artifacts.update().where(artifacts.c.id == artifact_id).values(body=changed))
+
+
 def get(connection: Connection, artifact_id: str) -> Artifact:
     """The artifact of that id; raises NotFoundError where there is none."""
     row = connection.execute(select(artifacts).where(artifacts.c.id == artifact_id)).one_or_none()

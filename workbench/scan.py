@@ -39,10 +39,11 @@ _CHUNK = 1 << 20
 _HEAD = 512  # enough to tell a tar
 _IN_MEMORY = 256 << 20  # the largest packed zip or Parquet file: they need seeking
 _SQLITE = b"SQLite format 3\x00"
+_SPELT_OUT = {"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"}  # encodings that keep values whole
 _STREAMS: dict[bytes, Callable[[BinaryIO], BinaryIO]] = {
     b"\x1f\x8b": lambda stream: cast(BinaryIO, gzip.GzipFile(fileobj=stream)),
     b"BZh": lambda stream: cast(BinaryIO, bz2.BZ2File(stream)),
-    b"\xfd7zXZ\x00": lambda stream: cast(BinaryIO, lzma.LZMAFile(stream)),
+    b"\xfd7zXZ\x00": lambda stream: cast(BinaryIO, lzma.LZMAFile(stream)),  # noqa: SIM115 (closed by `_unpack`)
     b"\x28\xb5\x2f\xfd": lambda stream: cast(
         BinaryIO, pa.CompressedInputStream(pa.PythonFile(_Borrowed(stream), "r"), "zstd")
     ),
@@ -90,7 +91,7 @@ def scan_folder(root: Path, needles: Collection[bytes], digests: Collection[str]
         files += 1
         seen_pages += found.pages
         hits += [place] * found.hit
-        unread += [f"{place}: {reason}" for reason in found.unread]
+        unread += [f"{place}: {reason}" for reason in dict.fromkeys(found.unread)]
     return Scan(hits=tuple(sorted(set(hits))), files=files, pages=seen_pages, unread=tuple(unread))
 
 
@@ -188,16 +189,17 @@ class Search:
                 self._unpack(stream, head, raw, found, budget, depth)
             elif _packing(head):
                 found.unread.append(f"packed more than {DEPTH} times")
-        except _TooLargeError:
-            raise
         except _DAMAGED:
             found.unread.append("damaged or encrypted")
-        while stream.read(_CHUNK):
-            pass
+        try:
+            while stream.read(_CHUNK):
+                pass
+        except _DAMAGED:
+            found.unread.append("damaged or encrypted")
         found.hit |= tap.hit or tap.digest in self.digests
 
     def _unpack(
-        self, stream: io.BufferedReader, head: bytes, raw: BinaryIO, found: _Found, budget: _Budget, depth: int
+        self, stream: io.BufferedReader[_Tap], head: bytes, raw: BinaryIO, found: _Found, budget: _Budget, depth: int
     ) -> None:
         kind = _packing(head)
         try:
@@ -213,7 +215,7 @@ class Search:
                 raise
             found.unread.append("unpacks to more than is read")
 
-    def _tar(self, stream: io.BufferedReader, found: _Found, budget: _Budget, depth: int) -> None:
+    def _tar(self, stream: io.BufferedReader[_Tap], found: _Found, budget: _Budget, depth: int) -> None:
         with tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK) as archive:
             for member in archive:
                 inner = archive.extractfile(member) if member.isreg() else None
@@ -221,7 +223,7 @@ class Search:
                     self._stream(cast(BinaryIO, inner), found, budget, depth + 1)
 
     def _seekable(
-        self, kind: bytes, stream: io.BufferedReader, raw: BinaryIO, found: _Found, budget: _Budget, depth: int
+        self, kind: bytes, stream: io.BufferedReader[_Tap], raw: BinaryIO, found: _Found, budget: _Budget, depth: int
     ) -> None:
         """A zip or Parquet file: read from the disk where it lies there, else from memory."""
         if depth:
@@ -234,9 +236,9 @@ class Search:
                 pass
             file = raw
         if kind == b"PAR1":
-            for piece in _parquet(file):
-                budget.spend(len(piece))
-                found.hit |= self.find(piece)
+            for window in _joined(_parquet(file)):
+                budget.spend(len(window))
+                found.hit |= self.find(window)
             return
         with zipfile.ZipFile(file) as archive:
             for info in archive.infolist():
@@ -331,13 +333,32 @@ def _packing(head: bytes) -> bytes | None:
 
 
 def _parquet(file: BinaryIO) -> Iterator[bytes]:
-    """The pages of a Parquet file unpacked, dictionaries included, and its columns decoded."""
+    """The pages of a Parquet file unpacked, dictionaries included; and decoded the columns whose pages spell nothing out."""
     file.seek(0)
     with pq.ParquetFile(file, memory_map=False, pre_buffer=False) as table:
-        yield from pages(file, table.metadata)
-        for batch in table.iter_batches(batch_size=65536):
-            for column in batch.columns:
-                yield from (buffer.to_pybytes() for buffer in _buffers(column))
+        metadata = table.metadata
+        yield from pages(file, metadata)
+        for group in range(metadata.num_row_groups):
+            row_group = metadata.row_group(group)
+            columns = [row_group.column(i) for i in range(metadata.num_columns)]
+            coded = sorted({c.path_in_schema.partition(".")[0] for c in columns if set(c.encodings) - _SPELT_OUT})
+            if coded:
+                for batch in table.iter_batches(65536, row_groups=[group], columns=coded, use_threads=False):
+                    for column in batch.columns:
+                        yield from (buffer.to_pybytes() for buffer in _buffers(column))
+
+
+def _joined(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Small pieces as fewer large ones: a search costs the same for any that is short."""
+    waiting: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        waiting.append(piece)
+        size += len(piece)
+        if size > _CHUNK:
+            yield b"\x00".join(waiting)
+            waiting, size = [], 0
+    yield b"\x00".join(waiting)
 
 
 def _buffers(column: pa.Array) -> Iterator[pa.Buffer]:

@@ -19,7 +19,18 @@ from workbench.files import remove_abandoned, remove_parts, write_atomic
 from workbench.state import create_database, has_tables, open_database
 
 SECRET_KEYS = ("placement", "token", "suppression")
-FOLDERS = ("data", "objects", "ensembles", "generators", "releases", "certificates", "keys", "locks", "staging")
+FOLDERS = (
+    "data",
+    "objects",
+    "ensembles",
+    "generators",
+    "releases",
+    "certificates",
+    "keys",
+    "locks",
+    "staging",
+    "appends",
+)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 

@@ -16,12 +16,10 @@ from workbench.erasure.certificate import (
     PREDICATE_TYPE,
     STATEMENT_TYPE,
     _written,
-    create_signing_key,
     open_certificate,
-    public_key_path,
-    read_public_key,
     sign,
 )
+from workbench.erasure.keys import create_signing_key, public_key_path, read_public_key
 from workbench.errors import CheckFailedError, InputError
 
 PREDICATE = {"request": "er-1", "datasets": [{"dataset": "pupils", "shards": 2, "note": "Åland 🗼"}], "epsilon": 1.5}
@@ -53,7 +51,7 @@ def fails(content, trusted):
 def signed(payload, *, payload_type=PAYLOAD_TYPE, keys):
     private = serialization.load_pem_private_key((keys / "signing.pem").read_bytes(), password=None)
     envelope = Envelope(payload, payload_type, {})
-    envelope.sign(CryptoSigner(private))
+    envelope.sign(CryptoSigner(private, read_public_key(public_key_path(keys))))
     return _written(envelope)
 
 

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -30,7 +30,7 @@ from sqlalchemy import select, text
 
 from workbench import journal
 from workbench.data import catalog
-from workbench.data.identity import identify
+from workbench.data.identity import Identities, identify
 from workbench.erasure.request import OPEN, waiting
 from workbench.scan import scan_folder
 from workbench.state.tables import journal as entries
@@ -48,6 +48,7 @@ STRACE = shutil.which("strace")
 # Every call by which an erasure changes a file; each is swept alone, because strace counts each alone.
 CALLS = ("write", "pwrite64", "fsync", "fdatasync", "ftruncate", "rename", "unlink", "unlinkat", "rmdir", "mkdir")
 LOG = os.environ.get("WORKBENCH_FAULTS_LOG")
+_MEMORY = Path("/dev/shm")
 _TIMEOUT = 120.0
 _PR_SET_PTRACER = 0x59616D61
 _HOOKED = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "sqlite3.connect"}
@@ -79,13 +80,18 @@ class Outcome:
     kinds: tuple[str, ...] = ()
     killed: bool = False
 
+    @property
+    def clear(self) -> bool:
+        """Whether the exception is one that tells people what is wrong."""
+        return bool({"WorkbenchError", "OSError"} & set(self.kinds))
+
 
 @dataclass
 class Lab:
-    """A workspace at one path in memory, put back to how it was before every try."""
+    """A workspace at one path in memory, put back to how it was before every try; `keys` are who is erased."""
 
     folder: Path
-    keys: tuple[str, ...] = ()
+    keys: tuple[str, ...]
     initial: dict[str, Any] = field(default_factory=dict)
     expected: dict[str, Any] = field(default_factory=dict)
 
@@ -94,29 +100,38 @@ class Lab:
         return self.folder / "workspace"
 
     @classmethod
-    def open(cls, source: Path, folder: Path, keys: tuple[str, ...]) -> Lab:
-        lab = cls(folder, keys)
-        shutil.copytree(source, lab.root)
-        tracking = Tracking(lab.root)
-        with tracking.session() as client:  # warms MLflow, and moves its paths here
-            experiment_id(tracking, client, "pupils")
-        Workspace.open(lab.root)
-        shutil.copytree(lab.root, folder / "base")
-        lab.initial = lab.look()
-        answer = lab.run(lambda workspace: erase(workspace, list(keys)))
-        assert answer.error is None, answer.error
-        lab.expected = lab.look()
-        return lab
+    @contextmanager
+    def opened(cls, source: Path) -> Iterator[Lab]:
+        """A lab with a copy of a trained workspace, which knows how an undisturbed erasure leaves it."""
+        with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
+            lab = cls(Path(folder).resolve(), placed(Workspace(source), "train")[:1])
+            shutil.copytree(source, lab.root)
+            tracking = Tracking(lab.root)
+            with tracking.session() as client:  # warms MLflow, and moves its paths here
+                experiment_id(tracking, client, "pupils")
+            shutil.copytree(lab.root, lab.folder / "base")
+            lab.initial = lab.look()
+            warm = lab.folder / "warm"  # whatever an erasure imports is imported here, once
+            shutil.copytree(lab.root, warm)
+            lab.erase(Workspace(warm))
+            answer = lab.run(lab.erase)
+            assert answer.error is None, answer.error
+            lab.expected = lab.look()
+            yield lab
 
     def reset(self) -> None:
         shutil.rmtree(self.root, ignore_errors=True)
         shutil.copytree(self.folder / "base", self.root)
 
-    def run(self, work: Work, fault: Fault | None = None, *, at: str | None = None, trace: Path | None = None) -> Outcome:
+    def run(
+        self, work: Work, fault: Fault | None = None, *, at: str | None = None, trace: Path | None = None
+    ) -> Outcome:
         """Does `work` in a forked child with the fault, which is armed where the function `at` is first entered."""
         return self.start(work, fault, at=at, trace=trace).wait()
 
-    def start(self, work: Work, fault: Fault | None = None, *, at: str | None = None, trace: Path | None = None) -> Child:
+    def start(
+        self, work: Work, fault: Fault | None = None, *, at: str | None = None, trace: Path | None = None
+    ) -> Child:
         ours, theirs = socket.socketpair()
         traced = trace is not None or (fault is not None and fault.call != "hook")
         pid = os.fork()
@@ -129,18 +144,21 @@ class Lab:
             child.tracer = _attach(child, fault, trace)
         return child
 
-    def count(self, work: Work, *, at: str | None = None) -> dict[str, int]:
-        """How often each call, or the crash hook, is reached by `work` when nothing disturbs it."""
-        if not STRACE:
-            return {"hook": int(self.run(lambda w: _counting(work, w)).answer)}
-        trace = self.folder / "trace"
-        assert self.run(work, at=at, trace=trace).error is None
-        found = Counter(re.findall(r"^\d+ +(\w+)\(", trace.read_text(errors="replace"), re.MULTILINE))
-        return {call: found[call] for call in CALLS if found[call]}
+    def points(self) -> list[Fault]:
+        """A kill at every call of the undisturbed erasure, and at every point of the crash hook."""
+        self.reset()
+        counts = {"hook": int(self.run(lambda workspace: _counting(self.erase, workspace)).answer)}
+        if STRACE:
+            self.reset()
+            trace = self.folder / "trace"
+            assert self.run(self.erase, trace=trace).error is None
+            found = Counter(re.findall(r"^\d+ +(\w+)\(", trace.read_text(errors="replace"), re.MULTILINE))
+            counts |= {call: found[call] for call in CALLS if found[call]}
+        return [Fault(call, when) for call, count in counts.items() for when in range(1, count + 1)]
 
-    def look(self) -> dict[str, Any]:
+    def look(self, keys: Sequence[str] = ()) -> dict[str, Any]:
         """What the workspace holds, looked at from a fresh process: digests, certificates, strays, rows per table."""
-        outcome = self.run(lambda workspace: _look(workspace, self.keys))
+        outcome = self.run(lambda workspace: _look(workspace, keys or self.keys))
         assert outcome.error is None, outcome.error
         return dict(outcome.answer)
 
@@ -152,10 +170,12 @@ class Lab:
         self.reset()
         first: Outcome | None = None
         for fault in faults:
-            outcome = self.run(self._erase if first is None else carry_out_waiting, fault, at=at if first is None else None)
+            outcome = self.run(
+                self.erase if first is None else carry_out_waiting, fault, at=at if first is None else None
+            )
             first = first or outcome
             if fault.error and outcome.error:
-                assert {"WorkbenchError", "OSError"} & set(outcome.kinds), f"not a clear fault: {outcome.error}"
+                assert outcome.clear, f"not a clear fault: {outcome.error}"
         assert first is not None
         outcome = self.run(lambda workspace: _resume(workspace, self.keys))
         assert outcome.error is None, f"after {faults}: {outcome.error}"
@@ -166,14 +186,22 @@ class Lab:
             self.judge(after)
         else:
             assert after == self.initial, f"nothing was accepted, yet: {_difference(self.initial, after)}"
-        if LOG:
-            with Path(LOG).open("a") as log:
-                log.write(json.dumps({"fault": "+".join(f"{f.error or 'kill'}" for f in faults), "call": faults[0].call,
-                                      "hit": first.killed or first.error is not None}) + "\n")
+        _note(faults, first)
         return first
 
-    def _erase(self, workspace: Workspace) -> Any:
+    def erase(self, workspace: Workspace) -> Any:
+        """The erasure that is disturbed."""
         return erase(workspace, list(self.keys))
+
+    def sweep(self, faults: Sequence[Fault]) -> None:
+        """Survives each fault alone; raises AssertionError with every one that was not."""
+        fell = []
+        for fault in faults:
+            try:
+                self.survive(fault)
+            except AssertionError as reason:
+                fell.append(f"{fault.inject}: {reason}")
+        assert not fell, f"{len(fell)} of {len(faults)}: " + " | ".join(fell)
 
     def judge(self, after: dict[str, Any]) -> None:
         """The workspace must be as an undisturbed erasure leaves it."""
@@ -201,6 +229,8 @@ class Child:
         if self.tracer is not None:
             self.tracer.wait(_TIMEOUT)
         self.socket.close()
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGKILL:
+            return Outcome(error=f"it died of signal {os.WTERMSIG(status)}")
         if os.WIFSIGNALED(status) and not received.strip(b"r"):
             return Outcome(killed=True)
         document = json.loads(received.lstrip(b"r"))
@@ -302,7 +332,7 @@ def _counting(work: Work, workspace: Workspace) -> int:
     return _reached
 
 
-def _resume(workspace: Workspace, keys: tuple[str, ...]) -> list[Any]:
+def _resume(workspace: Workspace, keys: Sequence[str]) -> list[Any]:
     """What a restart finds, and what it leaves once everything that waits was carried out."""
     between = _halfway(workspace)
     carry_out_waiting(workspace)
@@ -326,17 +356,19 @@ def _halfway(workspace: Workspace) -> dict[str, Any]:
     return {"requests": sorted(status), "false": false, "unprotected": unprotected}
 
 
-def _look(workspace: Workspace, keys: tuple[str, ...]) -> dict[str, Any]:
+def _look(workspace: Workspace, keys: Sequence[str]) -> dict[str, Any]:
     with workspace.engine.connect() as connection:
         manifests = [read_manifest(workspace, a) for a in current_versions(connection).values()]
         store = catalog.store(connection, workspace, "pupils")
         status = sorted(connection.execute(select(requests.c.status)).scalars())
         certified = sorted(connection.execute(select(requests.c.certificate)).scalars())
-        rows = {t: connection.execute(text(f"SELECT count(*) FROM {t}")).scalar() for t in metadata.tables if t != "journal"}
+        rows = {
+            t: connection.execute(text(f"SELECT count(*) FROM {t}")).scalar() for t in metadata.tables if t != "journal"
+        }
         charges = [list(map(str, row)) for row in connection.execute(text("SELECT * FROM charges ORDER BY id"))]
         left = len(waiting(connection))
-    ids = identify(list(keys), identity_type="pupil-number", token_key=workspace.key("token"),
-                   placement_key=workspace.key("placement"))
+        kinds = list(connection.execute(select(entries.c.kind)).scalars())
+    ids = _identities(workspace, keys)
     needles = [key.encode() for key in keys] + [form for token in ids.tokens for form in (token, token.hex().encode())]
     with Tracking(workspace.root).connection(timeout=30) as connection:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
@@ -352,6 +384,7 @@ def _look(workspace: Workspace, keys: tuple[str, ...]) -> dict[str, Any]:
         "hits": list(scan_folder(workspace.root, needles).hits) if status else [],
         "status": status,
         "waiting": left,
+        "certified": kinds.count("CERTIFIED"),
         "certificates": [c["valid"] for c in certificates],
         "rows": rows,
         "charges": charges,
@@ -370,7 +403,44 @@ def _kind(path: Path) -> str:
     return "/".join([*path.parts[:1], *(("*",) if len(path.parts) > 1 else ()), path.suffix])
 
 
+def placed(workspace: Workspace, split: str) -> tuple[str, ...]:
+    """Keys of pupils whose rows lie in a split."""
+    with workspace.engine.connect() as connection:
+        store = catalog.store(connection, workspace, "pupils")
+    keys = [f"pupil-{number}" for number in range(1000, 1400)]
+    ids = _identities(workspace, keys)
+    found = zip(keys, ids.tokens, ids.points, strict=True)
+    return tuple(key for key, token, point in found if split in store.splits_of(token, int(point)))
+
+
+def _identities(workspace: Workspace, keys: Sequence[str]) -> Identities:
+    token, placement = workspace.key("token"), workspace.key("placement")
+    return identify(list(keys), identity_type="pupil-number", token_key=token, placement_key=placement)
+
+
+def _note(faults: Sequence[Fault], first: Outcome) -> None:
+    """A line per survived try, for the count that `make faults` prints."""
+    if LOG:
+        hit = first.killed or first.error is not None
+        what = "two kills" if len(faults) > 1 else f"{faults[0].error or 'kill'} at {faults[0].call}"
+        with Path(LOG).open("a") as log:
+            log.write(json.dumps({"fault": what, "hit": hit}) + "\n")
+
+
 def _difference(expected: dict[str, Any], found: dict[str, Any]) -> str:
     return "; ".join(
         f"{name}: {expected.get(name)} became {found.get(name)}" for name in found if found[name] != expected.get(name)
     )
+
+
+def tally(log: Path) -> None:
+    """Prints points tried and survived; a try that fell raised before its line was written, so pytest tells of it."""
+    tries = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
+    counts = Counter((line["fault"], line["hit"]) for line in tries)
+    for fault in sorted({fault for fault, _ in counts}):
+        print(f"{fault:24} {counts[fault, True]:5} struck, {counts[fault, False]:5} went unnoticed, all survived")
+    print(f"{len(tries)} points survived")
+
+
+if __name__ == "__main__":
+    tally(Path(sys.argv[1]))

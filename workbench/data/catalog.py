@@ -66,6 +66,8 @@ def store(connection: Connection, workspace: Workspace, name: str) -> Store:
 
 def announce_bucket(connection: Connection, dataset: str, split: str, bucket: int, digest: str | None) -> None:
     """Says what a bucket file is about to become (None: it goes), in the caller's write transaction."""
+    new = buckets.insert().prefix_with("OR IGNORE")
+    connection.execute(new.values(dataset=dataset, split=split, bucket=bucket, digest=""))
     connection.execute(buckets.update().where(_place(dataset, split, bucket)).values(next_digest=digest or ""))
 
 
@@ -82,5 +84,5 @@ def _place(dataset: str, split: str, bucket: int) -> ColumnElement[bool]:
 
 def _settled(row: Any, path: Path) -> str:
     if not path.exists():
-        return str(row.next_digest)
+        return str(row.next_digest and row.digest)  # gone as announced, or not there yet
     return str(row.next_digest if file_sha256(path) == row.next_digest else row.digest)

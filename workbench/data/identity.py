@@ -50,6 +50,9 @@ def identify(identifiers: Sequence[str], *, identity_type: str, token_key: bytes
     return Identities(tokens, points[:, 0].copy(), points[:, 1].copy(), points[:, 2].copy())
 
 
-def suppression_token(key: bytes, identity_type: str, identifier: str) -> bytes:
-    """What stays of an erased person where the policy asks for it: HMAC-SHA256 under a key of its own."""
-    return hmac.digest(key, identity_type.encode() + b"\x00" + identifier.encode(), "sha256")[:TOKEN_BYTES]
+def suppression_token(key: bytes, token: bytes) -> bytes:
+    """What stays of an erased person where the policy asks for it: HMAC-SHA256 of their token under a key of its own.
+
+    It is made from the token, so a table that is taken in and a backup that is restored are matched without an identifier.
+    """
+    return hmac.digest(key, b"suppression\x00" + token, "sha256")[:TOKEN_BYTES]

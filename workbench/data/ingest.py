@@ -19,11 +19,12 @@ import pandas as pd
 import pyarrow as pa
 
 from workbench.data.dataset import canonical_order
-from workbench.data.identity import Identities, canonical, identify, row_identifier
+from workbench.data.identity import Identities, canonical, identify, row_identifier, suppression_token
 from workbench.data.store import (
     BUCKETS,
     SPLITS,
     Split,
+    Store,
     bucket_of,
     bucket_path,
     encode_bucket,
@@ -42,12 +43,14 @@ _SHOWN_ROWS = 5
 
 
 class KeyRing(NamedTuple):
-    """What turns identifiers into tokens and places."""
+    """What turns identifiers into tokens and places, and the suppression tokens of those who were erased."""
 
     token: bytes
     placement: bytes
     identity_type: str
     ingest: str
+    suppression: bytes = b""
+    suppressed: frozenset[bytes] = frozenset()
 
 
 @dataclass
@@ -90,13 +93,17 @@ class _Refusals:
 
 @dataclass(frozen=True, kw_only=True)
 class Ingested:
-    """What an ingest stored: rows and subjects per split, rows left out per rule or clipped, digests of bucket files."""
+    """What an ingest stored: rows and subjects per split, rows left out per rule or clipped, digests of bucket files.
+
+    `places` are the points (shard, slice) of the subjects to train on whose records came or changed.
+    """
 
     rows: dict[str, int]
     subjects: dict[str, int]
     left_out: dict[str, int]
     clipped: int
     digests: dict[tuple[str, int], str]
+    places: npt.NDArray[np.uint64]
 
 
 def ingest_table(
@@ -107,36 +114,62 @@ def ingest_table(
     *,
     staging: Path,
     target: Path,
+    onto: Store | None = None,
 ) -> Ingested:
     """Writes the bucket files of a data set below `target`; raises InputError, with nothing there, where a rule is broken.
 
-    A source's split is `train`, `holdout`, or None where the schema's keyed-hash share decides.
+    A source's split is `train`, `holdout`, or None where the schema's keyed-hash share decides. Rows of people who were
+    erased are refused, except where each row is its own person: a row's identifier is bound to one ingest, so an erased row
+    that comes again is a new person here.
+
+    Rows may come `onto` the records of a store. Every rule then holds over old and new rows together, the result is what
+    ingesting them together would store, only files that change are written, and what is counted is what was added.
     """
     refusals, left_out = _Refusals(), Counter[str]()
     _stage(schema, sources, ring, staging, refusals, left_out)
     refusals.check(name)
     # Two passes: no bucket file is written before every bucket is known to be good.
     for bucket in range(BUCKETS):
-        _check_bucket(schema, staging, bucket, refusals)
+        _check_bucket(schema, staging, bucket, refusals, onto)
     refusals.check(name)
     rows, subjects = Counter[str](), Counter[str]()
     digests: dict[tuple[str, int], str] = {}
+    places = [np.empty((0, 2), dtype=np.uint64)]
     for split in SPLITS:
         for bucket in range(BUCKETS):
-            table = _finished(schema, staging, split, bucket, left_out)
-            if table is None or not table.num_rows:
+            frame = _staged(schema, staging, split, bucket, onto)
+            if frame is None:
                 continue
+            table = _finished(schema, frame, left_out)
             content = encode_bucket(table)
+            digest = sha256(content)
+            before = onto.bucket(split, bucket) if onto else None
+            if not table.num_rows or (onto and digest == onto.digests.get((split, bucket))):
+                continue
             write_atomic(bucket_path(target, split, bucket), content, mode=0o600)
-            digests[split, bucket] = sha256(content)
-            rows[split] += table.num_rows
-            subjects[split] += len(np.unique(table["__point"].to_numpy()))
-    if not rows["train"]:
+            digests[split, bucket] = digest
+            rows[split] += table.num_rows - (before.num_rows if before else 0)
+            subjects[split] += _subjects(table) - (_subjects(before) if before else 0)
+            if onto and split == "train":
+                new = frame.loc[frame[_ROW] >= 0, ["__point", "__slice"]].drop_duplicates()
+                places.append(new.to_numpy(dtype=np.uint64))
+    if not onto and not rows["train"]:
         raise InputError(
             f"data set {name} keeps no row to train on", hint="look at what was left out, and at the holdout"
         )
     clipped = left_out.pop(_CLIPPED, 0)
-    return Ingested(rows=dict(rows), subjects=dict(subjects), left_out=dict(left_out), clipped=clipped, digests=digests)
+    return Ingested(
+        rows=dict(rows),
+        subjects=dict(subjects),
+        left_out=dict(left_out),
+        clipped=clipped,
+        digests=digests,
+        places=np.concatenate(places),
+    )
+
+
+def _subjects(table: pa.Table) -> int:
+    return len(np.unique(table["__point"].to_numpy()))
 
 
 def _stage(
@@ -160,6 +193,10 @@ def _stage(
                 refusals.add(violations, row)
                 identities, unnamed = _identities(schema, frame, row, ring)
                 refusals.add_rows(schema.subject, "the subject's identifier is missing", numbers[unnamed])
+                erased = _suppressed(identities, ring)
+                refusals.add_rows(
+                    schema.subject, "the subject was erased, and is kept out by suppression", numbers[erased]
+                )
                 row += len(frame)
                 left_out["out_of_domain"] += int(dropped.sum())
                 left_out[_CLIPPED] += int(clipped.sum())
@@ -204,6 +241,15 @@ def _identities(
     return identities, unnamed
 
 
+def _suppressed(identities: Identities, ring: KeyRing) -> npt.NDArray[np.bool_]:
+    """The mask of rows whose subject was erased; costs nothing where nobody of this identity type was."""
+    tokens = identities.tokens
+    if not ring.suppressed:
+        return np.zeros(len(tokens), dtype=bool)
+    erased = {t for t in set(tokens) if suppression_token(ring.suppression, t) in ring.suppressed}
+    return np.fromiter((token in erased for token in tokens), dtype=bool, count=len(tokens))
+
+
 def _exact(dtype: Any) -> int:
     """The largest whole number below which a floating-point type holds each one."""
     bits = int(np.finfo(getattr(dtype, "numpy_dtype", dtype)).nmant) + 1
@@ -227,16 +273,25 @@ def _places(
         yield kept[group], (SPLITS[code // BUCKETS], code % BUCKETS)
 
 
-def _staged(schema: Schema, staging: Path, split: str, bucket: int) -> pd.DataFrame | None:
-    """The staged records of a bucket in canonical order, with columns `duplicate` and `over` marking broken rules."""
+def _staged(schema: Schema, staging: Path, split: str, bucket: int, onto: Store | None) -> pd.DataFrame | None:
+    """The staged records of a bucket, with those they come onto (as row -1), in canonical order; None without new ones."""
     path = staging / f"{split}-{bucket}.arrow"
     if not path.exists():
         return None
     with pa.OSFile(str(path)) as file:
-        frame: pd.DataFrame = pa.ipc.open_file(file).read_all().to_pandas()
+        table = pa.ipc.open_file(file).read_all()
+    before = onto.bucket(split, bucket) if onto else None
+    if before is not None:
+        old = before.append_column(_ROW, pa.array(np.full(before.num_rows, -1)))
+        table = pa.concat_tables([table, old.cast(table.schema)])
+    frame: pd.DataFrame = table.to_pandas()
     values = frame[list(schema.encoded)].to_numpy()
     order = canonical_order(values, frame["__point"].to_numpy(), frame["__slice"].to_numpy())
-    frame = frame.iloc[order].reset_index(drop=True)
+    return frame.iloc[order].reset_index(drop=True)
+
+
+def _marked(schema: Schema, frame: pd.DataFrame) -> pd.DataFrame:
+    """The records with columns `__duplicate` and `__over`: of those that break a rule together, all but the first."""
     marks = frame[["__token"]].assign(__duplicate=False)
     if schema.row_key:
         marks["__duplicate"] = frame.duplicated(["__token", *schema.row_key])
@@ -245,28 +300,41 @@ def _staged(schema: Schema, staging: Path, split: str, bucket: int) -> pd.DataFr
     return frame.assign(__duplicate=marks["__duplicate"], __over=rank >= schema.max_rows_per_subject)
 
 
-def _check_bucket(schema: Schema, staging: Path, bucket: int, refusals: _Refusals) -> None:
-    frames = [_staged(schema, staging, split, bucket) for split in SPLITS]
+def _check_bucket(schema: Schema, staging: Path, bucket: int, refusals: _Refusals, onto: Store | None) -> None:
+    frames = [_staged(schema, staging, split, bucket, onto) for split in SPLITS]
     for frame in frames:
         if frame is None:
             continue
+        # Old records first: where they and new ones break a rule together, the new ones are told
+        marked = _marked(schema, frame.iloc[np.argsort(frame[_ROW] >= 0, kind="stable")])
         if schema.duplicates == "reject":
-            rows = frame.loc[frame["__duplicate"], _ROW].to_numpy()
+            rows = marked.loc[marked["__duplicate"], _ROW].to_numpy()
             refusals.add_rows(", ".join(schema.row_key), "the row key repeats within its subject", rows)
         if schema.over_limit == "reject":
-            rows = frame.loc[frame["__over"], _ROW].to_numpy()
+            rows = marked.loc[marked["__over"], _ROW].to_numpy()
             rule = f"the subject has more than max_rows_per_subject = {schema.max_rows_per_subject} rows"
             refusals.add_rows(schema.subject, rule, rows)
+    _check_splits(schema, frames, bucket, refusals, onto)
+
+
+def _check_splits(
+    schema: Schema, frames: list[pd.DataFrame | None], bucket: int, refusals: _Refusals, onto: Store | None
+) -> None:
+    """Nobody may be in both splits; told are the rows of the holdout file, or those that came onto a store."""
     train, holdout = frames
     if train is not None and holdout is not None:
         both = holdout.loc[holdout["__token"].isin(set(train["__token"])), _ROW].to_numpy()
-        refusals.add_rows(schema.subject, "the subject is both in the table and in the holdout file", both)
+        refusals.add_rows(schema.subject, "the subject is both in the table and in the holdout file", both[both >= 0])
+    for frame, other in ((train, "holdout"), (holdout, "train")):
+        before = onto.bucket(other, bucket) if onto else None
+        if frame is not None and before is not None:
+            here = frame["__token"].isin(set(before["__token"].to_pylist())) & (frame[_ROW] >= 0)
+            rows = frame.loc[here, _ROW].to_numpy()
+            refusals.add_rows(schema.subject, f"the subject is in the {other} split already", rows)
 
 
-def _finished(schema: Schema, staging: Path, split: str, bucket: int, left_out: Counter[str]) -> pa.Table | None:
-    frame = _staged(schema, staging, split, bucket)
-    if frame is None:
-        return None
+def _finished(schema: Schema, frame: pd.DataFrame, left_out: Counter[str]) -> pa.Table:
+    frame = _marked(schema, frame)
     for mark, rule in (("__duplicate", "duplicates"), ("__over", "over_limit")):
         if frame[mark].any():
             left_out[rule] += int(frame[mark].sum())

@@ -7,7 +7,7 @@ and slices trains from it without a new ingest, and erasing a person rewrites on
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -96,16 +96,27 @@ class Store:
             return dataset
         return dataset.rows((points >= np.uint64(low)) & (points <= np.uint64(high - 1)))
 
+    def bucket(self, split: str, bucket: int) -> pa.Table | None:
+        """The records of one bucket file, as `records_table` made them; None where there is none."""
+        return self._bucket(split, bucket) if (split, bucket) in self.digests else None
+
     def count_subjects(self, split: Split) -> int:
         """How many different subjects have records in a split."""
         buckets = [bucket for s, bucket in self.digests if s == split]
         return sum(len(pa.compute.unique(self._bucket(split, bucket)[_TOKEN])) for bucket in buckets)
 
+    def subjects(self, split: Split) -> Iterator[tuple[bytes, int, int]]:
+        """Token, shard point and slice point of each subject of a split."""
+        for bucket in sorted(bucket for s, bucket in self.digests if s == split):
+            places = self._bucket(split, bucket).select([_TOKEN, _POINT, _SLICE])
+            unique = places.group_by([_TOKEN, _POINT, _SLICE]).aggregate([])
+            yield from zip(*(unique[name].to_pylist() for name in (_TOKEN, _POINT, _SLICE)), strict=True)
+
     def splits_of(self, token: bytes, point: int) -> tuple[Split, ...]:
         """The splits that hold records of a subject: one of them, or none."""
         bucket = point >> (64 - BUCKET_BITS)
         present = (split for split in SPLITS if (split, bucket) in self.digests)
-        return tuple(split for split in present if token in set(self._bucket(split, bucket)[_TOKEN].to_pylist()))
+        return tuple(s for s in present if token in self._bucket(s, bucket, (_TOKEN,))[_TOKEN].to_pylist())
 
     def without(self, split: Split, bucket: int, tokens: Collection[bytes]) -> bytes | None:
         """What a bucket file becomes without the subjects' records; None where nothing is left of it."""
@@ -124,7 +135,7 @@ class Store:
         else:
             remove(path)
 
-    def _bucket(self, split: str, bucket: int) -> pa.Table:
+    def _bucket(self, split: str, bucket: int, columns: Sequence[str] | None = None) -> pa.Table:
         path = bucket_path(self.folder, split, bucket)
         content = path.read_bytes() if path.is_file() else b""
         if sha256(content) != self.digests[split, bucket]:
@@ -132,12 +143,13 @@ class Store:
                 f"bucket {bucket} ({split}) of data set {self.name} is damaged or missing",
                 hint="restore it from a backup",
             )
-        return _parse(content, path)
+        return _parse(content, path, columns)
 
 
-def _parse(content: bytes, path: Path) -> pa.Table:
+def _parse(content: bytes, path: Path, columns: Sequence[str] | None) -> pa.Table:
     try:
-        return pq.read_table(pa.BufferReader(content))
+        # Threads only cost time where a single column is read, as at every submission of a request
+        return pq.ParquetFile(pa.BufferReader(content)).read(columns, use_threads=columns is None)
     except (pa.ArrowException, OSError):
         raise InputError(f"{path} is not a bucket file of this workbench") from None
 

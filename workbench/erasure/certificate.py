@@ -12,51 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import rfc8785
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
-from securesystemslib.signer import CryptoSigner, SSlibKey
+from securesystemslib.signer import SSlibKey
 
-from workbench.errors import CheckFailedError, InputError
-from workbench.files import write_atomic
+from workbench.erasure.keys import signer
+from workbench.errors import CheckFailedError
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://erasure-workbench.dev/erasure/v1"
-_PRIVATE, _PUBLIC = "signing.pem", "signing.pub.pem"
-
-
-def create_signing_key(folder: Path) -> None:
-    """Makes the workspace's Ed25519 key pair (private key mode 0600) unless there is one."""
-    if (folder / _PRIVATE).exists():
-        return
-    private = Ed25519PrivateKey.generate()
-    pem = private.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    public = private.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    write_atomic(folder / _PUBLIC, public)
-    write_atomic(folder / _PRIVATE, pem, mode=0o600)
-
-
-def public_key_path(folder: Path) -> Path:
-    """Where the workspace's public key lies."""
-    return folder / _PUBLIC
-
-
-def read_public_key(path: Path) -> SSlibKey:
-    """An Ed25519 public key from a PEM file; raises InputError for anything else."""
-    try:
-        key = serialization.load_pem_public_key(path.read_bytes())
-    except (OSError, ValueError, UnsupportedAlgorithm):
-        raise InputError(f"{path} is not a public key in PEM form", hint="name the PUBLIC.pem of the signer") from None
-    if not isinstance(key, Ed25519PublicKey):
-        raise InputError(f"{path} holds another kind of key; certificates are signed with Ed25519")
-    return SSlibKey.from_crypto(key)
 
 
 def sign(folder: Path, subject: Mapping[str, str], predicate: Mapping[str, Any]) -> bytes:
@@ -67,14 +32,8 @@ def sign(folder: Path, subject: Mapping[str, str], predicate: Mapping[str, Any])
         "predicateType": PREDICATE_TYPE,
         "predicate": predicate,
     }
-    try:
-        private = serialization.load_pem_private_key((folder / _PRIVATE).read_bytes(), password=None)
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: encrypted
-        private = None
-    if not isinstance(private, Ed25519PrivateKey):
-        raise InputError("the signing key of the workspace is missing or damaged", hint="restore keys/ from a backup")
     envelope = Envelope(rfc8785.dumps(statement), PAYLOAD_TYPE, {})
-    envelope.sign(CryptoSigner(private))
+    envelope.sign(signer(folder))
     return _written(envelope)
 
 
@@ -83,7 +42,12 @@ def _written(envelope: Envelope) -> bytes:
 
 
 def open_certificate(content: bytes, keys: Sequence[SSlibKey]) -> dict[str, Any]:
-    """The statement of a certificate, once a signature by one of the trusted `keys` is checked; raises CheckFailedError.
+    """The statement of a certificate; see `open_signed`."""
+    return open_signed(content, keys)[0]
+
+
+def open_signed(content: bytes, keys: Sequence[SSlibKey]) -> tuple[dict[str, Any], str]:
+    """The statement of a certificate and the id of the key that signed it; raises CheckFailedError where none of `keys` did.
 
     Exactly the signed bytes are parsed, and only after the check.
     """
@@ -95,7 +59,7 @@ def open_certificate(content: bytes, keys: Sequence[SSlibKey]) -> dict[str, Any]
     if not unaltered:
         raise CheckFailedError("the file is not a DSSE envelope: damaged, or not a certificate")
     try:
-        envelope.verify(list(keys), threshold=1)
+        accepted = envelope.verify(list(keys), threshold=1)
     except (VerificationError, ValueError):
         raise CheckFailedError(
             "no valid signature by a trusted key: the certificate was altered or signed by someone else"
@@ -106,4 +70,4 @@ def open_certificate(content: bytes, keys: Sequence[SSlibKey]) -> dict[str, Any]
         statement = {}
     if statement.get("_type") != STATEMENT_TYPE or statement.get("predicateType") != PREDICATE_TYPE:
         raise CheckFailedError("the signed statement is not an erasure certificate")
-    return statement
+    return statement, next(iter(accepted))

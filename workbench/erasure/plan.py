@@ -82,6 +82,10 @@ def plan(
     `manifests` are the current version of every ensemble of the data set, `artifacts` its live lineage. Superseded models
     and every evaluation (they read the subject's rows) are purged; differentially private generators and releases stay,
     unless the policy retires them.
+
+    Where records were appended since a shard was trained (`pending_of` its version), retraining it begins at the first slice
+    that either received or loses records: a checkpoint after that has not seen what lies before it in the store. Pending
+    shards that hold none of the subjects keep what they are, and stay pending.
     """
     drops: dict[tuple[str, int], tuple[bytes, ...]] = {}
     for subject in subjects:
@@ -108,14 +112,21 @@ def plan(
     )
 
 
+def pending_of(version: Artifact) -> dict[int, int]:
+    """Per shard of an ensemble's version that received records since it was trained: the first slice concerned."""
+    return {int(shard): int(first) for shard, first in version.body.get("pending", {}).items()}
+
+
 def _plan_ensemble(manifest: Manifest, subjects: Sequence[Subject], artifacts: Mapping[str, Artifact]) -> EnsemblePlan:
     trained = [subject for subject in subjects if subject.split == "train"]
     partition = manifest.partition
     shards = partition.shard_of(np.array([s.point for s in trained], dtype=np.uint64))
     slices = partition.slice_of(np.array([s.slice_point for s in trained], dtype=np.uint64))
     retrain: dict[int, int] = {}
+    version = artifacts.get(manifest.id)
+    pending = pending_of(version) if version else {}
     for shard, first in zip(shards.tolist(), slices.tolist(), strict=True):
-        retrain[shard] = min(first, retrain.get(shard, first))
+        retrain[shard] = min(first, retrain.get(shard, first), pending.get(shard, first))
     seconds = sum(
         _seconds(artifacts.get(constituent_id(manifest.ensemble, constituent)), constituent, retrain)
         for constituent in manifest.constituents

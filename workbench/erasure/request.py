@@ -53,7 +53,8 @@ class Subject:
 class Receipt:
     """What the requester is told: `nonce` opens the commitment; it is handed out once and stored nowhere.
 
-    `certificate` is the path relative to the workspace, once the request is completed.
+    `certificate` is the path relative to the workspace, once the request is completed. `known_before`: the request id was
+    used before, so what it asks for this time changed nothing.
     """
 
     id: str
@@ -65,6 +66,7 @@ class Receipt:
     duplicate_of: str | None = None
     malformed: bool = False
     certificate: str | None = None
+    known_before: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +102,29 @@ def submit_person(
         found, malformed = _locate(workspace, identities), None
     except MalformedKeyError as fault:
         found, malformed = _NOWHERE, str(fault)
+    return _accept(workspace, identities, found, malformed=malformed, request_id=request_id, nonce=nonce)
+
+
+def submit_subjects(workspace: Workspace, subjects: Sequence[Subject]) -> Receipt:
+    """The request of one person who is known by the token alone, as in a backup that is restored; see `submit_person`.
+
+    The commitment is to the token. Their suppression tokens are the caller's to keep.
+    """
+    tokens = {subject.token for subject in subjects}
+    needles = frozenset(tokens | {token.hex().encode() for token in tokens})
+    found = _Located(subjects=tuple(subjects), needles=needles, suppress=frozenset())
+    return _accept(workspace, [(subject.dataset, subject.token.hex()) for subject in subjects], found)
+
+
+def _accept(
+    workspace: Workspace,
+    identities: Sequence[Pair],
+    found: _Located,
+    *,
+    malformed: str | None = None,
+    request_id: str | None = None,
+    nonce: bytes | None = None,
+) -> Receipt:
     nonce = nonce or secrets.token_bytes(16)
     commitment = commit_to(nonce, [key for _, key in identities])
     datasets = sorted({name for name, _ in identities})
@@ -108,7 +133,8 @@ def submit_person(
         known = connection.execute(select(requests).where(requests.c.id == request)).one_or_none()
         if known is not None:
             mine = known.commitment == commitment and known.status != "rejected"
-            return _receipt(known, nonce=nonce.hex() if mine else None)
+            told = _receipt(known, nonce=nonce.hex() if mine else None)
+            return replace(told, known_before=known.commitment != commitment)
         entries = [catalog.entry(connection, name) for name in datasets]
         policies = [ErasurePolicy.model_validate(entry.policy) for entry in entries]
         same = _open_request(connection, found)
@@ -242,7 +268,7 @@ def _locate(workspace: Workspace, identities: Sequence[Pair]) -> _Located:
             )
             token, point = ids.tokens[0], int(ids.points[0])
             needles |= {token, token.hex().encode()}
-            suppress.add((kind, suppression_token(workspace.key("suppression"), kind, person)))
+            suppress.add((kind, suppression_token(workspace.key("suppression"), token)))
             splits = catalog.store(connection, workspace, name).splits_of(token, point)
             splits = splits or _quarantined_splits(connection, name, token)
             subjects += [

@@ -40,6 +40,11 @@ def unseal(connection: Connection, request: str) -> dict[str, Any]:
     return content
 
 
+def holds(connection: Connection, request: str) -> bool:
+    """Whether something is still sealed for a request."""
+    return connection.execute(select(vault.c.request).where(vault.c.request == request)).first() is not None
+
+
 def destroy(connection: Connection, requests: Collection[str]) -> None:
     """Destroys keys and boxes of requests, in the caller's write transaction."""
     connection.execute(vault.delete().where(vault.c.request.in_(requests)))

@@ -9,9 +9,8 @@ from typing import Any
 from workbench.data.objects import Objects
 from workbench.data.store import Store
 from workbench.errors import WorkbenchError
-from workbench.scan import scan_folder
+from workbench.scan import scan_folder, spellings
 from workbench.sisa.ensemble import Manifest
-from workbench.tracking import Tracking, remnants
 from workbench.workspace import Workspace
 
 
@@ -60,11 +59,18 @@ def check_removed(objects: Objects, digests: Iterable[str]) -> Check:
     )
 
 
-def check_bytes(workspace: Workspace, needles: Collection[bytes]) -> Check:
-    """No file of the workspace, database and log pages included, holds the identifier or its token."""
-    scan = scan_folder(workspace.root, needles)
-    hits = sorted({*scan.hits, *remnants(Tracking(workspace.root), needles)})
-    return Check(name="byte scan", ok=not hits, detail=f"{len(hits)} hits in {scan.files} files")
+def check_bytes(workspace: Workspace, needles: Collection[bytes], removed: Collection[str] = ()) -> Check:
+    """No file of the workspace and its MLflow store, packed ones and database pages included, holds what was removed.
+
+    Needles are looked for in every spelling, checkpoints by digest whatever they are called. What can't be read to its end
+    fails the check.
+    """
+    scan = scan_folder(workspace.root, {spelling for needle in needles for spelling in spellings(needle)}, removed)
+    detail = f"{len(scan.hits)} hits in {scan.files} files, {scan.pages} pages"
+    if scan.unread:
+        detail += f"; {len(scan.unread)} files can't be searched to their end"
+        detail += "" if scan.hits else f", first {scan.unread[0]}"
+    return Check(name="byte scan", ok=not scan.hits and not scan.unread, detail=detail)
 
 
 def _readable(objects: Objects, digest: str) -> bool:

@@ -18,7 +18,10 @@ from workbench.errors import BusyError, InputError, NotFoundError
 
 HEAD = "0001"
 _NEWER = "install the newer workbench that wrote it"
-_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "foreign_keys=ON", "busy_timeout=30000")
+_PRAGMAS = (
+    *("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "foreign_keys=ON", "busy_timeout=30000"),
+    "temp_store=MEMORY",  # VACUUM's copy must not reach a disk outside the workspace
+)
 
 
 def _engine(path: Path) -> Engine:

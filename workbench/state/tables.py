@@ -29,6 +29,14 @@ buckets = Table(
     Column("next_digest", String),  # while the file is being replaced; empty: while it is being removed
 )
 
+# Rows being added to a data set: what its bucket files are about to become; a row goes when they are all in place.
+appends = Table(
+    "appends",
+    metadata,
+    Column("dataset", String, primary_key=True),
+    Column("digests", JSON, nullable=False),
+)
+
 budgets = Table(
     "budgets",
     metadata,

@@ -14,14 +14,15 @@ os.environ["MLFLOW_SQLALCHEMYSTORE_POOLCLASS"] = "NullPool"
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # it announces each engine and warns of each unset option
 
 from workbench.tracking.lineage import link_constituents, log_constituent
-from workbench.tracking.log import RunRecord, end_run, estimate_metrics, find_runs, log_run, start_run
+from workbench.tracking.log import Kind, RunRecord, end_run, estimate_metrics, find_runs, log_run, runs_of, start_run
 from workbench.tracking.purge import PurgeReport, purge_runs
-from workbench.tracking.registry import CHAMPION, register_version
+from workbench.tracking.registry import CHAMPION, move_models, register_version
 from workbench.tracking.scan import remnants
 from workbench.tracking.store import Tracking
 
 __all__ = [
     "CHAMPION",
+    "Kind",
     "PurgeReport",
     "RunRecord",
     "Tracking",
@@ -31,8 +32,10 @@ __all__ = [
     "link_constituents",
     "log_constituent",
     "log_run",
+    "move_models",
     "purge_runs",
     "register_version",
     "remnants",
+    "runs_of",
     "start_run",
 ]

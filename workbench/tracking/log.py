@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 from uuid import uuid4
@@ -96,6 +97,18 @@ def find_runs(tracking: Tracking, *, tag: str, value: str) -> tuple[str, ...]:
     with tracking.connection(timeout=10) as connection:
         rows = connection.execute(
             "SELECT run_uuid FROM tags WHERE key = ? AND value = ? ORDER BY run_uuid", (tag, value)
+        )
+        return tuple(run_id for (run_id,) in rows)
+
+
+def runs_of(tracking: Tracking, *, experiment: str, kinds: Collection[Kind]) -> tuple[str, ...]:
+    """Ids of the runs of these kinds in an experiment, deleted ones included."""
+    with tracking.connection(timeout=10) as connection:
+        rows = connection.execute(
+            """SELECT run_uuid FROM runs JOIN experiments USING (experiment_id) JOIN tags USING (run_uuid)
+            WHERE experiments.name = ? AND tags.key = ? AND tags.value IN (SELECT value FROM json_each(?))
+            ORDER BY run_uuid""",
+            (experiment, KIND, json.dumps(list(kinds))),
         )
         return tuple(run_id for (run_id,) in rows)
 

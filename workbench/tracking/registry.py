@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from workbench.files import write_atomic
 from workbench.schema import Schema
 from workbench.tracking.log import experiment_id
 from workbench.tracking.store import Tracking
@@ -57,6 +58,23 @@ def register_version(
         )
         client.set_registered_model_alias(name, CHAMPION, registered.version)
         return str(registered.version)
+
+
+def move_models(tracking: Tracking, to: Path) -> None:
+    """Makes registered models ask the workspace at `to`, where this one is about to be moved, and not where it came from."""
+    import yaml
+
+    for path in tracking.artifacts.glob("*/models/*/artifacts/MLmodel"):
+        model = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = model["flavors"]["python_function"].get("config", {})
+        if "workspace" in config:
+            config["workspace"] = str(to)
+            write_atomic(path, yaml.safe_dump(model, sort_keys=True).encode())
+    with tracking.connection(timeout=30) as connection:
+        places = connection.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
+    for (found,) in places:
+        if found.rpartition("/")[0].endswith(f"/{tracking.artifacts.name}"):  # MLflow's own default lies nowhere
+            tracking.relocate(found, to)
 
 
 def _write_model(model: Any, run_id: str, config: dict[str, str], schema: Schema | None) -> None:

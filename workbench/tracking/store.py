@@ -71,7 +71,8 @@ class Tracking:
         try:
             yield client
         except MlflowException as error:
-            raise _fault(error.error_code) from None
+            origin = getattr(error.__cause__, "orig", error)
+            raise disk_fault(origin, self.database) or _fault(error.error_code) from None
 
     @contextmanager
     def connection(self, *, timeout: float) -> Iterator[sqlite3.Connection]:
@@ -85,11 +86,16 @@ class Tracking:
             )  # VACUUM's copy must not reach a disk outside the workspace
             try:
                 yield connection
-            except sqlite3.OperationalError as error:
+            except sqlite3.DatabaseError as error:
+                if error.sqlite_errorcode in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+                    raise InputError(
+                        f"the tracking store {self.database} is damaged", hint="restore it from a backup, then resume"
+                    ) from None
                 raise disk_fault(error, self.database) or error from None
 
-    def relocate(self, found: str) -> None:
-        """Points recorded artifact paths here, in a workspace that was moved or copied from where `found` lies.
+    def relocate(self, found: str, to: Path | None = None) -> None:
+        """Points recorded artifact paths here, in a workspace that was moved or copied from where `found` lies; or `to` where
+        it is about to be moved.
 
         Without it a copy would write its models into the original, where no purge of the copy finds them.
         """
@@ -99,14 +105,20 @@ class Tracking:
                 "an experiment with this data set's name keeps its files outside the workspace",
                 hint="rename that experiment in MLflow",
             )
+        new = Tracking(to or self.folder).artifacts.as_uri()
         with self.connection(timeout=30) as connection:
             connection.execute("BEGIN IMMEDIATE")
             for table, column in _LOCATIONS:
                 moved = f"{column} = ?1 || substr({column}, length(?2) + 1)"
-                connection.execute(
-                    f"UPDATE {table} SET {moved} WHERE instr({column}, ?2 || '/') = 1", (self.artifacts.as_uri(), old)
-                )
+                connection.execute(f"UPDATE {table} SET {moved} WHERE instr({column}, ?2 || '/') = 1", (new, old))
             connection.execute("COMMIT")
+
+    def snapshot(self, target: Path) -> None:
+        """Writes the database as it is at this moment, whole and without free pages, to a new file."""
+        with self.connection(timeout=30) as connection:
+            connection.execute("VACUUM INTO ?", (str(target),))
+        with closing(sqlite3.connect(target)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
 
     def require(self) -> None:
         """Raises NotFoundError where the store was never initialised: MLflow would silently create another."""

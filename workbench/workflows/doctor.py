@@ -78,7 +78,8 @@ def _ensembles(workspace: Workspace) -> list[Check]:
     for name, artifact in versions.items():
         try:
             found = check_objects(objects_of(workspace, artifact.dataset), read_manifest(workspace, artifact).objects())
-            checks.append(Check(name=f"checkpoints of {name}", ok=found.ok, detail=found.detail))
+            stale = "; stale: rows were appended since it was trained" if artifact.body.get("stale") else ""
+            checks.append(Check(name=f"checkpoints of {name}", ok=found.ok, detail=found.detail + stale))
         except WorkbenchError as fault:
             checks.append(Check(name=f"manifest of {name}", ok=False, detail=str(fault)))
     return checks

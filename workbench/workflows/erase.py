@@ -39,12 +39,19 @@ def erase(
     refused = [_rejected(f"line {one.line}: {one.reason}", InputError.exit_code) for one in malformed]
     if not asked and not refused:
         raise InputError("no key was given", hint="name keys as arguments, or --file FILE (- for standard input)")
-    people = [identities_of(workspace, one, dataset) for one in dict.fromkeys(asked)]
+    people: dict[Asked, list[Pair]] = {}
+    for one in dict.fromkeys(asked):
+        try:
+            people[one] = identities_of(workspace, one, dataset)
+        except (InputError, NotFoundError) as fault:
+            if one.dataset is None and one.identities[0].type is None:  # then it holds for every key
+                raise
+            refused.append(_rejected(f"line {one.line}: {fault}", fault.exit_code))
     if dry_run:
-        return _dry_run(workspace, people, refused)
+        return _dry_run(workspace, list(people.values()), refused)
     answers = [
         _answer(workspace, submit_person(workspace, person, request_id=one.request_id))
-        for one, person in zip(dict.fromkeys(asked), people, strict=True)
+        for one, person in people.items()
     ]
     done = carry_out_waiting(workspace, progress)
     answers = [_completed(answer, done) for answer in answers]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Literal
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import OperationalError
 
 from workbench import journal, lineage
@@ -22,7 +22,7 @@ from workbench.data.store import Store
 from workbench.erasure import saga, vault
 from workbench.erasure.certificate import sign
 from workbench.erasure.environment import environment
-from workbench.erasure.plan import ErasurePlan, plan
+from workbench.erasure.plan import ErasurePlan, pending_of, plan
 from workbench.erasure.policy import ErasurePolicy
 from workbench.erasure.request import Subject, advance, lift, subjects_of, waiting
 from workbench.erasure.saga import DatasetState, EnsembleState, Erasure, artifact_to_json
@@ -36,12 +36,14 @@ from workbench.sisa.training import train_shard
 from workbench.state import writing
 from workbench.state.tables import requests, suppressions
 from workbench.tracking import RunRecord, Tracking, find_runs, log_run, purge_runs
+from workbench.workflows.append import finish_append, finish_appends
 from workbench.workflows.publish import (
     current_versions,
     evaluate,
     objects_of,
     read_manifest,
     record_version,
+    stray_runs,
     sweep,
     train_shards,
     write_version,
@@ -53,6 +55,7 @@ EXCLUDED = (
     "disk blocks that the file system has freed but not overwritten",
     "what the reviewed public schema says: it was declared, not learnt",
 )
+_SUPPRESSED = "a keyed token of the person, by which they are refused should their rows be brought in again"
 _TAG = "workbench.erasure"
 _COMPACT_TRIES = 25
 
@@ -74,7 +77,8 @@ def carry_out_waiting(workspace: Workspace, progress: Progress = silent) -> dict
 
 
 def resume(workspace: Workspace, progress: Progress = silent) -> dict[str, Result]:
-    """Finishes erasures that were interrupted, each from its last finished step; returns what was done by request id."""
+    """Finishes what was interrupted: appends, and erasures from their last finished step; returns those by request id."""
+    finish_appends(workspace)
     results: dict[str, Result] = {}
     with workspace.engine.connect() as connection:
         begun = saga.unfinished(connection)
@@ -92,6 +96,7 @@ def _locked(workspace: Workspace, datasets: Iterable[str]) -> Iterator[None]:
     with ExitStack() as locks:
         for dataset in sorted(datasets):
             locks.enter_context(workspace.lock(dataset))
+            finish_append(workspace, dataset)
         yield
 
 
@@ -108,22 +113,23 @@ def plans_for(workspace: Workspace, subjects: Sequence[Subject]) -> list[Erasure
 
 
 def _begin(workspace: Workspace, datasets: set[str]) -> Erasure | None:
-    """Plans the requests that wait in these data sets alone, and makes the plan durable."""
-    with workspace.engine.connect() as connection:
-        ready = waiting(connection)
-        subjects = subjects_of(connection, ready)
-    outside = {subject.request for subject in subjects if subject.dataset not in datasets}  # accepted a moment ago
-    subjects = [subject for subject in subjects if subject.request not in outside]
-    if not subjects:
-        return None
-    erasure = Erasure(
-        id=f"erasure-{secrets.token_hex(6)}",
-        step="planned",
-        requests=tuple(sorted({subject.request for subject in subjects})),
-        datasets={p.dataset: saga.dataset_state(p) for p in plans_for(workspace, subjects)},
-        started=time.time(),
-    )
+    """Plans the requests that wait in these data sets alone, and makes the plan durable.
+
+    All in one write transaction, so that nobody withdraws a request between its planning and its beginning.
+    """
     with writing(workspace.engine) as connection:
+        subjects = subjects_of(connection, waiting(connection))
+        outside = {subject.request for subject in subjects if subject.dataset not in datasets}  # accepted a moment ago
+        subjects = [subject for subject in subjects if subject.request not in outside]
+        if not subjects:
+            return None
+        erasure = Erasure(
+            id=f"erasure-{secrets.token_hex(6)}",
+            step="planned",
+            requests=tuple(sorted({subject.request for subject in subjects})),
+            datasets={p.dataset: saga.dataset_state(p) for p in plans_for(workspace, subjects)},
+            started=time.time(),
+        )
         saga.create(connection, erasure)
         advance(connection, erasure.requests, "planned")
     return erasure
@@ -144,7 +150,8 @@ def _carry_out(workspace: Workspace, erasure: Erasure, progress: Progress) -> di
     except (WorkbenchError, OSError) as fault:
         # What is at fault may be that nothing can be written; then the requests stay as they are, resumable too
         with suppress(WorkbenchError, OSError), writing(workspace.engine) as connection:
-            advance(connection, erasure.requests, "failed", reason=getattr(fault, "code", "file"))
+            over = set(connection.execute(select(requests.c.id).where(requests.c.status == "completed")).scalars())
+            advance(connection, set(erasure.requests) - over, "failed", reason=getattr(fault, "code", "file"))
         raise
 
 
@@ -210,6 +217,7 @@ def _successor(
         train_run=live[before.id].body["train_run"],
         reused=[live[i] for i in live[before.id].derived_from if int(live[i].body["shard"]) not in trained],
         tags={_TAG: erasure_id},
+        pending={shard: first for shard, first in pending_of(live[before.id]).items() if shard not in trained},
     )
     return ensemble.model_copy(
         update={
@@ -268,7 +276,7 @@ def _purge(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
         bodies = [artifact["body"] for artifact in state.purge]
         purge_runs(
             Tracking(workspace.root),
-            run_ids=[body["mlflow_run"] for body in bodies],
+            run_ids={body["mlflow_run"] for body in bodies} | stray_runs(workspace, dataset),
             model_ids=[body["mlflow_model"] for body in bodies if body.get("mlflow_model")],
             registered=[tuple(body["registered"]) for body in bodies if "registered" in body],
         )
@@ -295,7 +303,7 @@ def _verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple
             checks.append(check_isolation(e.old, e.new, e.retrain))
             checks.append(check_objects(objects, e.new.objects()))
     _compact(workspace)
-    checks.append(check_bytes(workspace, sorted(needles)))
+    checks.append(check_bytes(workspace, needles, _removed(workspace, erasure)))
     failed = [check for check in checks if not check.ok]
     if failed:
         raise CheckFailedError(
@@ -303,6 +311,13 @@ def _verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple
             hint="nothing was certified; workbench resume verifies again",
         )
     return erasure.model_copy(update={"checks": tuple(check.to_json() for check in checks)}), _nothing
+
+
+def _removed(workspace: Workspace, erasure: Erasure) -> set[str]:
+    """Digests of checkpoints that may lie nowhere: another data set's may be the very same, and stay."""
+    with workspace.engine.connect() as connection:
+        live = {d for a in current_versions(connection).values() for d in read_manifest(workspace, a).objects()}
+    return {digest for state in erasure.datasets.values() for digest in state.removed} - live
 
 
 def _shred(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasure, Commit]:  # noqa: ARG001
@@ -354,6 +369,7 @@ def _predicate(
 ) -> dict[str, Any]:
     with workspace.engine.connect() as connection:
         bases = [_basis(connection, name, state) for name, state in datasets.items()]
+        token = connection.execute(select(suppressions.c.token).where(suppressions.c.request == row.id)).first()
     return {
         "request": row.id,
         "commitment": {
@@ -367,6 +383,7 @@ def _predicate(
         "checks": list(erasure.checks),
         "journal_head": head,
         "environment": environment(),
+        "stays": [_SUPPRESSED] if token else [],
         "excluded": list(EXCLUDED),
         "notify": sorted({a["id"] for state in datasets.values() for a in state.keep if a["kind"] == "release"}),
     }

@@ -18,6 +18,7 @@ from workbench.data.bundled import BUNDLED, BUNDLED_FILES, bundled_path
 from workbench.data.ingest import Ingested, KeyRing, ingest_table
 from workbench.data.reader import estimate_rows, read_chunks
 from workbench.data.store import Split
+from workbench.erasure.suppression import key_ring, refuse_erased_meanwhile
 from workbench.errors import InputError, NotFoundError
 from workbench.lineage import Artifact
 from workbench.progress import Progress, silent, watched
@@ -26,6 +27,7 @@ from workbench.schema.schema import ROW_SUBJECT
 from workbench.state import writing
 from workbench.state.tables import datasets
 from workbench.tracking import RunRecord, Tracking, log_run, purge_runs
+from workbench.workflows.append import append_rows, finish_append
 from workbench.workflows.execute import resume
 from workbench.workspace import Workspace, check_name
 
@@ -42,7 +44,8 @@ def ingest(
 ) -> dict[str, Any]:
     """Stores a bundled data set, or the table `data` under the schema file `schema`, as data set `name`.
 
-    Raises InputError, with nothing stored, where the name is taken or a row breaks the schema.
+    Raises InputError, with nothing stored, where the name is taken, a row breaks the schema, or a row is of a person who was
+    erased (see `ingest_table`).
     """
     check_name(name, "data set")
     resume(workspace)
@@ -54,14 +57,14 @@ def ingest(
         target = workspace.data_folder(name)
         shutil.rmtree(target, ignore_errors=True)  # left by an ingest that was killed before it was recorded
         ingest_id = secrets.token_hex(8)
-        ring = KeyRing(workspace.key("token"), workspace.key("placement"), declared.identity_type, ingest_id)
+        ring = key_ring(workspace, declared, ingest_id)
         sources = _sources(declared, data_path, schema_path.parent, progress)
         (staging / "raw").mkdir()
         stored = ingest_table(name, declared, sources, ring, staging=staging / "raw", target=staging / "out")
         runs = _log(workspace, name, declared, stored)
         try:
             (staging / "out").rename(target)
-            _record(workspace, name, declared, stored, ingest_id, runs)
+            _record(workspace, name, declared, stored, ring, runs)
         except BaseException:
             shutil.rmtree(target, ignore_errors=True)
             purge_runs(Tracking(workspace.root), run_ids=runs)
@@ -91,6 +94,35 @@ def _paths(name: str, schema: Path | None, data: Path | None) -> tuple[Path, Pat
             "a table of your own needs both --schema and --data", hint="workbench schema infer proposes a schema"
         )
     return schema, data
+
+
+def append(workspace: Workspace, name: str, *, data: Path, progress: Progress = silent) -> dict[str, Any]:
+    """Adds the rows of the table `data` to data set `name` under its stored schema, all or nothing, also after a kill.
+
+    Rules such as `max_rows_per_subject` hold over old and new rows together. With a holdout file the new rows are trained
+    on. Raises as `append_rows` does.
+    """
+    started = time.perf_counter()
+    resume(workspace)
+    with workspace.engine.connect() as connection:
+        entry = catalog.entry(connection, name)
+    schema = entry.schema
+    columns = [column for column, declared in schema.columns.items() if declared.role != "drop"]
+    chunks = watched(read_chunks(data, columns), estimate_rows(data), progress)
+    with workspace.lock(name):
+        finish_append(workspace, name)
+        ring = key_ring(workspace, schema, entry.ingest)
+        split: Split | None = "train" if schema.holdout.file is not None else None
+        stored, stale = append_rows(workspace, name, [(chunks, split)], ring)
+    return {
+        "dataset": name,
+        "appended_rows": stored.rows,
+        "new_subjects": stored.subjects,
+        "left_out": stored.left_out,
+        "clipped": stored.clipped,
+        "stale": stale,
+        "seconds": round(time.perf_counter() - started, 3),
+    }
 
 
 def _refuse_taken(workspace: Workspace, name: str, schema: Schema) -> None:
@@ -144,15 +176,16 @@ def _log(workspace: Workspace, name: str, schema: Schema, stored: Ingested) -> l
     return [run, log_run(tracking, counted)]
 
 
-def _record(workspace: Workspace, name: str, schema: Schema, stored: Ingested, ingest_id: str, runs: list[str]) -> None:
+def _record(workspace: Workspace, name: str, schema: Schema, stored: Ingested, ring: KeyRing, runs: list[str]) -> None:
     with writing(workspace.engine) as connection:
+        refuse_erased_meanwhile(connection, ring)
         connection.execute(
             datasets.insert().values(
                 name=name,
                 population=schema.population,
                 identity_type=schema.identity_type,
                 schema=schema.model_dump(mode="json"),
-                ingest=ingest_id,
+                ingest=ring.ingest,
                 mlflow_run=runs[0],
                 created=journal.now(),
                 policy={},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workbench.erasure.certificate import create_signing_key
+from workbench.erasure.keys import create_signing_key
 from workbench.tracking import Tracking
 from workbench.workspace import Workspace
 

@@ -46,7 +46,7 @@ def _describe(artifact: Artifact) -> dict[str, Any]:
         "created": artifact.created,
         **{
             key: artifact.body[key]
-            for key in ("shard", "version", "private", "epsilon", "delta", "mlflow_run")
+            for key in ("shard", "version", "private", "epsilon", "delta", "mlflow_run", "stale", "pending")
             if key in artifact.body
         },
     }

@@ -14,7 +14,7 @@ from workbench.config import TrainConfig
 from workbench.data.objects import Objects
 from workbench.data.store import Store
 from workbench.errors import InputError
-from workbench.files import sha256, write_atomic
+from workbench.files import remove, sha256, write_atomic
 from workbench.lineage import Artifact
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.utility import classification, regression
@@ -24,6 +24,7 @@ from workbench.sisa.ensemble import Constituent, Manifest, constituent_id, parse
 from workbench.sisa.task import task_of
 from workbench.sisa.training import learner_of, partition_of, train_shard
 from workbench.tracking import (
+    Kind,
     RunRecord,
     Tracking,
     estimate_metrics,
@@ -31,6 +32,7 @@ from workbench.tracking import (
     log_constituent,
     log_run,
     register_version,
+    runs_of,
 )
 from workbench.workspace import Workspace
 
@@ -64,7 +66,7 @@ def objects_of(workspace: Workspace, dataset: str) -> Objects:
 
 
 def sweep(workspace: Workspace, dataset: str) -> frozenset[str]:
-    """Removes every checkpoint that no current version refers to, and returns their digests.
+    """Removes checkpoints and manifests that no current version refers to, and returns the checkpoints' digests.
 
     The caller holds the data set's lock, so what is unreferenced is superseded, or left by a training that was killed.
     """
@@ -75,7 +77,30 @@ def sweep(workspace: Workspace, dataset: str) -> frozenset[str]:
     stray = frozenset(objects.digests()) - live
     for digest in stray:
         objects.delete(digest)
+    paths = {artifact.path for artifact in current}
+    for path in (workspace.root / "ensembles").glob("*/v*.json"):
+        if str(path.relative_to(workspace.root)) not in paths and _dataset_of(path) == dataset:
+            remove(path)
     return stray
+
+
+def stray_runs(workspace: Workspace, dataset: str) -> frozenset[str]:
+    """MLflow runs of a data set that no artifact refers to: superseded, or left by a training or release that was killed.
+
+    The caller holds the data set's lock.
+    """
+    with workspace.engine.connect() as connection:
+        bodies = [artifact.body for artifact in lineage.find(connection, dataset=dataset)]
+    live = {body.get(key) for body in bodies for key in ("mlflow_run", "train_run")}
+    kinds: tuple[Kind, ...] = ("train", "shard", "version", "synthesize", "evaluation")
+    return frozenset(runs_of(Tracking(workspace.root), experiment=dataset, kinds=kinds)) - live
+
+
+def _dataset_of(manifest: Path) -> str | None:
+    try:
+        return parse_manifest(manifest.read_bytes()).dataset
+    except (InputError, OSError):  # a damaged one is told by the doctor
+        return None
 
 
 def manifest_path(ensemble: str, version: int) -> Path:
@@ -175,10 +200,12 @@ def write_version(
     train_run: str,
     reused: Iterable[Artifact] = (),
     tags: Mapping[str, str] | None = None,
+    pending: Mapping[int, int] | None = None,
 ) -> Version:
     """Writes the manifest and logs the version with its new constituents; the caller records it in the database.
 
-    `tags` go on every MLflow run it makes, so that a try that was cut off can be found.
+    `tags` go on every MLflow run it makes, so that a try that was cut off can be found. `pending` are the shards that have
+    not seen all records of their slices, with the first slice concerned.
     """
     tags = tags or {}
     made = [_log_shard(tracking, manifest, shard, train_run, tags) for _, shard in sorted(trained.items())]
@@ -229,6 +256,7 @@ def write_version(
             "mlflow_run": run,
             "train_run": train_run,
             "registered": [manifest.ensemble, registered],
+            **({"stale": True, "pending": {str(s): f for s, f in pending.items()}} if pending else {}),
         },
     )
     return Version(manifest=manifest, metrics=metrics, artifacts=(*made, version))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
@@ -21,6 +22,7 @@ from workbench.schema import Codec
 from workbench.workspace import Workspace
 
 _BATCH = 1 << 18
+_FORMULA = r"\A([=+\-@\t\r])"  # OWASP, "CSV Injection"
 MAX_ROWS = 100_000_000  # more is a slip of the pen that would fill the disk
 
 
@@ -54,15 +56,20 @@ def sample(
 def write_rows(
     path: Path, codec: Codec, fitted: FittedMst, n: int, *, rng: np.random.Generator, progress: Progress = silent
 ) -> None:
-    """Streams `n` rows to `path`, in batches; an unfinished file is removed."""
+    """Streams `n` rows to `path`, in batches; an unfinished file is removed.
+
+    In CSV a text that a spreadsheet would take for a formula gets an apostrophe before it; Parquet holds every value as it is.
+    """
     part = path.with_name(f".part-{path.name}")
     try:
         writer: pq.ParquetWriter | pacsv.CSVWriter | None = None
         for start in range(0, n, _BATCH):
             values = codec.unbin(fitted.sample(min(_BATCH, n - start), rng=rng), rng=rng)
             table = pa.Table.from_pandas(codec.decode(values), preserve_index=False)
+            is_csv = path.suffix.lower() == ".csv"
+            if is_csv:
+                table = _without_formulas(table)
             if writer is None:
-                is_csv = path.suffix.lower() == ".csv"
                 writer = pacsv.CSVWriter(part, table.schema) if is_csv else pq.ParquetWriter(part, table.schema)
             writer.write_table(table)
             progress(min(1.0, (start + _BATCH) / n), f"{min(n, start + _BATCH):,} rows")
@@ -72,3 +79,11 @@ def write_rows(
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def _without_formulas(table: pa.Table) -> pa.Table:
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type) or pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            texts = table.column(place).cast(pa.string())
+            table = table.set_column(place, field.name, pc.replace_substring_regex(texts, _FORMULA, r"'\1"))
+    return table

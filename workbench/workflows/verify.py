@@ -10,8 +10,10 @@ from sqlalchemy import select
 from workbench import journal
 from workbench.config import TrainConfig
 from workbench.data import catalog
-from workbench.erasure.certificate import open_certificate, public_key_path, read_public_key
+from workbench.erasure.certificate import open_signed
 from workbench.erasure.environment import environment
+from workbench.erasure.keys import read_public_key, trusted_keys
+from workbench.erasure.plan import pending_of
 from workbench.erasure.verify import Check, check_objects, check_removed
 from workbench.errors import CheckFailedError, InputError, NotFoundError, WorkbenchError
 from workbench.files import sha256
@@ -19,6 +21,7 @@ from workbench.progress import Progress, silent
 from workbench.sisa.ensemble import Manifest, version_id
 from workbench.sisa.training import train_shard
 from workbench.state.tables import journal as entries
+from workbench.workflows.keys import settled
 from workbench.workflows.publish import current_versions, objects_of, read_manifest
 from workbench.workspace import Workspace
 
@@ -35,19 +38,15 @@ def verify(
 ) -> dict[str, Any]:
     """What holds of a certificate, and at which level it was checked: `signature`, `workspace` or `replay`.
 
-    The key is `key`, or the workspace's own; never one the certificate brings. Without a workspace only the signature is
-    checked. `superseded_by` is the newest version of its ensembles where that is newer than the certificate's.
+    The key is `key` alone, or else the workspace's own, of today or earlier; never one the certificate brings. Without a
+    workspace only the signature is checked. `superseded_by` is the newest version of its ensembles where that is newer than
+    the certificate's.
     """
-    if not certificate.is_file():
-        raise NotFoundError(f"no certificate at {certificate}")
-    if key is None and workspace is None:
-        raise InputError("there is neither a key nor a workspace to check against", hint="--key PUBLIC.pem")
-    trusted = read_public_key(key or public_key_path(workspace.root / "keys" if workspace else Path()))
     checks: list[Check] = []
     level, superseded = "signature", None
     try:
-        statement = open_certificate(certificate.read_bytes(), [trusted])
-        checks.append(Check(name="signature", ok=True, detail="signed by the trusted key"))
+        statement, signer = opened(workspace, certificate, key)
+        checks.append(Check(name="signature", ok=True, detail=f"signed by {signer}"))
     except CheckFailedError as fault:
         return _report([Check(name="signature", ok=False, detail=str(fault))], level, None)
     if workspace is not None:
@@ -58,6 +57,23 @@ def verify(
             level = "replay"
             checks += _replay(workspace, statement, current, progress)
     return _report(checks, level, superseded)
+
+
+def opened(workspace: Workspace | None, certificate: Path, key: Path | None) -> tuple[dict[str, Any], str]:
+    """The statement of a certificate and who signed it: by `key` alone, or else by a key of the workspace, today's or not.
+
+    Raises CheckFailedError where none of them did.
+    """
+    if not certificate.is_file():
+        raise NotFoundError(f"no certificate at {certificate}")
+    if key is not None:
+        statement, signer = open_signed(certificate.read_bytes(), [read_public_key(key)])
+        return statement, f"the key given, {signer}"
+    if workspace is None:
+        raise InputError("there is neither a key nor a workspace to check against", hint="--key PUBLIC.pem")
+    current, *earlier = trusted_keys(settled(workspace))
+    statement, signer = open_signed(certificate.read_bytes(), [current, *earlier])
+    return statement, f"{'the current key' if signer == current.keyid else 'an earlier key,'} {signer}"
 
 
 def _report(checks: list[Check], level: str, superseded: int | None) -> dict[str, Any]:
@@ -78,6 +94,7 @@ def _against_workspace(
     with workspace.engine.connect() as connection:
         broken = journal.broken_at(connection)
         rows = connection.execute(select(entries).where(entries.c.kind.in_(("PUBLISHED", "CERTIFIED")))).all()
+        heads = set(connection.execute(select(entries.c.digest)).scalars())
         versions = current_versions(connection)
     detail = "every link holds" if broken is None else f"the chain breaks at entry {broken}"
     checks.append(Check(name="journal", ok=broken is None, detail=detail))
@@ -94,7 +111,10 @@ def _against_workspace(
     current: dict[str, Manifest] = {}
     superseded: int | None = None
     for subject in statement["subject"]:
-        if subject["name"] == JOURNAL:
+        if subject["name"] == JOURNAL:  # a chain that was edited and linked anew has lost what was signed
+            known = subject["digest"]["sha256"] in heads
+            detail = "the signed entry is in it" if known else "the signed entry is not in it: it was rewritten"
+            checks.append(Check(name="journal head", ok=known, detail=detail))
             continue
         known = published.get(subject["name"]) == subject["digest"]["sha256"]
         detail = "published with this digest" if known else "the journal knows no such version"
@@ -127,6 +147,7 @@ def _replay(
     request, signed = statement["predicate"]["request"], statement["predicate"]["environment"]
     with workspace.engine.connect() as connection:
         rows = connection.execute(select(entries.c.body).where(entries.c.kind == "PUBLISHED")).scalars().all()
+        pending = {name: pending_of(version) for name, version in current_versions(connection).items()}
     changed = sorted(name for name, value in environment().items() if signed.get(name) != value)
     detail = "the same" if not changed else f"other than when it was signed: {', '.join(changed)}"
     # Told, not judged: the digests decide
@@ -138,16 +159,19 @@ def _replay(
             if body["ensemble"] == ensemble and request in body["requests"]
             for s in body["retrained"]
         }
-        differing = [s for s in sorted(shards) if not _same(workspace, manifest, s, progress)]
+        stale = {shard: first for shard, first in pending[ensemble].items() if shard in shards}
+        differing = [s for s in sorted(shards) if not _same(workspace, manifest, s, stale.get(s), progress)]
         detail = (
             f"{len(differing)} of {len(shards)} constituents of version {manifest.version} differ from a fresh training"
         )
+        if stale:
+            detail += f"; {len(stale)} of them compared only before the slice that received rows since it was trained"
         checks.append(Check(name=f"replay {ensemble}", ok=not differing, detail=detail))
     return checks
 
 
-def _same(workspace: Workspace, manifest: Manifest, shard: int, progress: Progress) -> bool:
-    """Whether training a shard from nothing gives the checkpoints that the manifest names."""
+def _same(workspace: Workspace, manifest: Manifest, shard: int, upto: int | None, progress: Progress) -> bool:
+    """Whether training a shard from nothing gives the checkpoints that the manifest names, or those before slice `upto`."""
     with workspace.engine.connect() as connection:
         store = catalog.store(connection, workspace, manifest.dataset)
     records = store.read("train", manifest.partition.interval(shard))
@@ -156,4 +180,4 @@ def _same(workspace: Workspace, manifest: Manifest, shard: int, progress: Progre
         digests.append(None if model is None else sha256(model))
         progress(len(digests) / manifest.partition.n_slices, f"shard {shard}")
     constituent = next(c for c in manifest.constituents if c.shard == shard)
-    return tuple(digests) == constituent.checkpoints
+    return tuple(digests[:upto]) == constituent.checkpoints[:upto]

@@ -29,6 +29,11 @@ def upgrade() -> None:
         sa.Column("next_digest", sa.String),
     )
     op.create_table(
+        "appends",
+        sa.Column("dataset", sa.String, primary_key=True),
+        sa.Column("digests", sa.JSON, nullable=False),
+    )
+    op.create_table(
         "budgets",
         sa.Column("population", sa.String, primary_key=True),
         sa.Column("epsilon", sa.Float, nullable=False),

@@ -1,0 +1,128 @@
+"""How soon a person is left out once their request is accepted: prints a table and writes benchmarks/quarantine.json.
+
+Adult, boosted trees, 20 shards of 5 slices, one warm process, files on the disk that holds the temporary folder. 1,000
+people ask one after another; each request is withdrawn again before the next. First `submit` alone; then beside a thread
+that predicts one row over and over, where `last use` is the time from the call of `submit` to the last return of a
+prediction that had used the person's shard.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from workbench.config import TrainConfig
+from workbench.data.bundled import bundled_path
+from workbench.erasure.request import locate, submit, withdraw
+from workbench.sisa.ensemble import Manifest
+from workbench.workflows import predict
+from workbench.workflows.ingest import ingest
+from workbench.workflows.initialise import initialise
+from workbench.workflows.publish import current_versions, read_manifest
+from workbench.workflows.train import train
+from workbench.workspace import Workspace
+
+SUBMISSIONS = 1_000
+TARGETS = {"submit": {"p50": 30.0, "p99": 100.0}, "last use": {"p99": 100.0}}
+
+
+@dataclass
+class Predictor:
+    """A thread that predicts in a loop and keeps, per answer, when it was asked and returned and which shards it used."""
+
+    root: Path
+    ensemble: str
+    frame: pd.DataFrame
+    answers: list[tuple[float, float, frozenset[int]]] = field(default_factory=list)
+    stop: bool = False
+
+    def run(self) -> None:
+        vote, used = predict._vote, frozenset[int]()
+
+        def watched(
+            workspace: Workspace, manifest: Manifest, schema: Any, quarantined: frozenset[int], rows: Any
+        ) -> Any:
+            nonlocal used
+            used = frozenset(range(len(manifest.constituents))) - quarantined
+            return vote(workspace, manifest, schema, quarantined, rows)
+
+        predict._vote = watched
+        while not self.stop:
+            asked = time.perf_counter()
+            predict.predict_frame(self.root, self.ensemble, self.frame)
+            self.answers.append((asked, time.perf_counter(), used))
+        predict._vote = vote
+
+    def last_use(self, shard: int, since: float) -> float:
+        """Seconds from `since` to the last answer that used the shard; waits for one asked and returned later than now."""
+        now = time.perf_counter()
+        while not self.answers or self.answers[-1][0] < now:
+            time.sleep(0.001)
+        returned = [returned for _, returned, used in self.answers if shard in used and returned > since]
+        self.answers.clear()
+        return max(returned, default=since) - since
+
+
+def submissions(workspace: Workspace, manifest: Manifest, predictor: Predictor | None) -> dict[str, list[float]]:
+    people = [str(row) for row in np.random.default_rng(0).choice(32_561, SUBMISSIONS + 20, replace=False)]
+    figures: dict[str, list[float]] = {"submit": [], "last use": []}
+    for number, key in enumerate(people):
+        place = locate(workspace, [("adult", key)])[0]
+        shard = int(manifest.partition.shard_of(np.array([place.point], dtype=np.uint64))[0])
+        called = time.perf_counter()
+        receipt = submit(workspace, ["adult"], key)
+        taken = time.perf_counter() - called
+        last = predictor.last_use(shard, called) if predictor and place.split == "train" else None
+        if number >= len(people) - SUBMISSIONS:  # the first ones warm the process up
+            figures["submit"].append(taken)
+            figures["last use"] += [] if last is None else [last]
+        withdraw(workspace, receipt.id, status="cancelled", reason="cancelled")
+    return figures
+
+
+def summary(seconds: list[float]) -> dict[str, float]:
+    p50, p99 = np.percentile(np.array(seconds) * 1000, [50, 99])
+    return {"n": len(seconds), "p50": round(float(p50), 2), "p99": round(float(p99), 2)}
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = initialise(Path(folder) / "workspace")
+        ingest(workspace, "adult")
+        ensemble = train(workspace, TrainConfig(learner="gradient_boosting", dataset="adult", shards=20, slices=5))
+        name = ensemble["ensemble"]
+        with workspace.engine.connect() as connection:
+            manifest = read_manifest(workspace, current_versions(connection)[name])
+        rows: dict[str, Any] = {"submit, alone": summary(submissions(workspace, manifest, None)["submit"])}
+        predictor = Predictor(workspace.root, name, pd.read_parquet(bundled_path("adult.parquet")).head(1))
+        thread = threading.Thread(target=predictor.run)
+        thread.start()
+        try:
+            beside = submissions(workspace, manifest, predictor)
+        finally:
+            predictor.stop = True
+            thread.join()
+        rows |= {f"{figure}, beside predictions": summary(values) for figure, values in beside.items()}
+    result = {
+        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "unit": "ms",
+        "targets": TARGETS,
+        "figures": rows,
+    }
+    Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    print(f"{'':30} {'n':>5} {'p50':>9} {'p99':>9}")
+    for what, row in rows.items():
+        print(f"{what:30} {row['n']:5} {row['p50']:6.1f} ms {row['p99']:6.1f} ms")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""The scan looks inside what is packed, to a bounded depth and size, and says what it could not read."""
+
+import base64
+import bz2
+import gzip
+import hashlib
+import io
+import lzma
+import sqlite3
+import tarfile
+import zipfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench import scan
+from workbench.scan import DEPTH, Search, scan_folder, spellings
+
+CANARY = b"canary-7f3a"
+HAY = b"nothing to see here, " * 50
+
+
+def zstd(content):
+    return pa.compress(content, codec="zstd", asbytes=True)
+
+
+def zipped(content):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/b.txt", content)
+    return file.getvalue()
+
+
+def tarred(content, name="member"):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        archive.addfile(info, io.BytesIO(content))
+    return file.getvalue()
+
+
+def npz(content):
+    file = io.BytesIO()
+    np.savez_compressed(file, other=np.arange(9), packed=np.frombuffer(content, dtype=np.uint8))
+    return file.getvalue()
+
+
+def parquet(content, **options):
+    file = io.BytesIO()
+    values = [b"x" * 20, content, b"y" * 30] * 40
+    pq.write_table(pa.table({"n": list(range(120)), "v": pa.array(values)}), file, **options)
+    return file.getvalue()
+
+
+PACKERS = {"gzip": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zstd": zstd, "zip": zipped, "npz": npz}
+PACKERS |= {"tar": tarred, "parquet": parquet}
+
+
+@pytest.mark.parametrize("outer", PACKERS)
+@pytest.mark.parametrize("inner", ["plain", *PACKERS])
+def test_a_needle_is_found_however_it_is_packed(tmp_path, outer, inner):
+    if outer in ("parquet", "npz") and inner != "plain":
+        pytest.skip("a cell or number is searched as it is: what it packs is not unpacked")
+    pack = PACKERS.get(inner, bytes)
+    for name, content in (("dirty", HAY + CANARY + HAY), ("clean", HAY)):
+        (tmp_path / name).write_bytes(PACKERS[outer](pack(content)))
+    found = scan_folder(tmp_path, [CANARY])
+    assert (found.hits, found.unread, found.files) == (("dirty",), (), 2)
+
+
+@pytest.mark.parametrize("codec", ["none", "snappy", "gzip", "brotli", "zstd", "lz4"])
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"use_dictionary": False},
+        {"use_dictionary": False, "column_encoding": {"n": "PLAIN", "v": "DELTA_BYTE_ARRAY"}},
+    ],
+)
+def test_every_codec_and_encoding_of_parquet(tmp_path, codec, version, options):
+    (tmp_path / "t").write_bytes(parquet(CANARY, compression=codec, data_page_version=version, **options))
+    found = scan_folder(tmp_path, [CANARY])
+    assert (found.hits, found.unread) == (("t",), ())
+    assert scan_folder(tmp_path, [b"absent" + CANARY]).hits == ()
+
+
+def test_an_entry_of_a_dictionary_that_no_row_uses(tmp_path):
+    """As a writer leaves it that filters rows but keeps dictionaries."""
+    column = pa.DictionaryArray.from_arrays(pa.array([0, 0, 2], pa.int32()), pa.array([b"a" * 9, CANARY, b"b" * 9]))
+    pq.write_table(pa.table({"v": column}), tmp_path / "t", compression="gzip", store_schema=False)
+    assert CANARY not in pq.read_table(tmp_path / "t")["v"].to_pylist()
+    assert CANARY not in (tmp_path / "t").read_bytes()
+    assert scan_folder(tmp_path, [CANARY]).hits == ("t",)
+
+
+def test_depth_and_size_are_bounded_and_told(tmp_path, monkeypatch):
+    deep = HAY + CANARY
+    for _ in range(DEPTH + 1):
+        deep = gzip.compress(deep)
+    (tmp_path / "deep").write_bytes(deep)
+    found = scan_folder(tmp_path, [CANARY])
+    assert found.hits == ()
+    assert [u.partition(":")[0] for u in found.unread] == ["deep"]
+    (tmp_path / "deep").unlink()
+    monkeypatch.setattr(scan, "_allowance", lambda _: 1 << 20)
+    bomb = b"0" * (3 << 20)
+    for name, pack in PACKERS.items():
+        (tmp_path / name).write_bytes(pack(pack(bomb) if name not in ("tar", "parquet", "npz") else bomb))
+    found = scan_folder(tmp_path, [CANARY])
+    assert {u.partition(":")[0] for u in found.unread} >= set(PACKERS) - {"parquet"}
+
+
+@pytest.mark.parametrize("packer", sorted(set(PACKERS) - {"tar"}))
+def test_what_is_cut_off_is_told_and_read_as_far_as_it_goes(tmp_path, packer):
+    noise = np.random.default_rng(0).bytes(300_000)
+    content = PACKERS[packer](noise)
+    (tmp_path / "cut").write_bytes(content[: len(content) * 2 // 3])
+    found = scan_folder(tmp_path, [CANARY])
+    assert [u.partition(":")[0] for u in found.unread] == ["cut"]
+    (tmp_path / "cut").write_bytes(content + CANARY)
+    assert scan_folder(tmp_path, [CANARY]).hits == ("cut",), "bytes after the end"
+
+
+def test_a_copy_under_another_name_is_found_by_its_digest(tmp_path):
+    digest = hashlib.sha256(HAY).hexdigest()
+    (tmp_path / "copy").write_bytes(HAY)
+    (tmp_path / "packed.tar.gz").write_bytes(gzip.compress(tarred(HAY)))
+    (tmp_path / "other").write_bytes(HAY + b".")
+    assert scan_folder(tmp_path, [], [digest]).hits == ("copy", "packed.tar.gz")
+    assert scan_folder(tmp_path, [CANARY]).hits == ()
+
+
+def test_pages_of_databases_are_counted_and_rows_read_across_pages(tmp_path):
+    long = b"".join(b"%07d" % i for i in range(4000))
+    with sqlite3.connect(tmp_path / "a.db") as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute('CREATE TABLE "odd "" name" (v)')
+        connection.execute('INSERT INTO "odd "" name" VALUES (?)', (long.decode(),))
+        connection.commit()
+        wal = scan_folder(tmp_path, [b"absent!"])
+        assert wal.pages > 7, "pages in the log count too"
+    connection.close()
+    page = 4096
+    found = scan_folder(tmp_path, [long[i : i + 60] for i in range(0, len(long) - 60, 61)])
+    assert (found.hits, found.pages) == (("a.db",), (tmp_path / "a.db").stat().st_size // page)
+    for start in range(0, len(long) - 60, 997):  # any one piece, wherever a page ends
+        assert scan_folder(tmp_path, [long[start : start + 60]]).hits == ("a.db",)
+    (tmp_path / "a.db").write_bytes((tmp_path / "a.db").read_bytes()[:5000])
+    assert scan_folder(tmp_path, [CANARY]).unread
+
+
+def test_links_are_followed_once_and_odd_files_do_not_stop_it(tmp_path):
+    import os
+
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "x").write_bytes(CANARY)
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "loop").symlink_to(root)
+    (root / "there").symlink_to(tmp_path / "outside")
+    (root / "broken").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(root / "fifo")
+    assert scan_folder(root, [CANARY]).hits == ("there/x",)
+
+
+@given(
+    st.binary(max_size=400),
+    st.lists(st.binary(min_size=1, max_size=12), max_size=8),
+    st.lists(st.tuples(st.integers(0, 400), st.integers(1, 12)), max_size=4),
+)
+def test_the_search_for_many_needles_agrees_with_one_by_one(window, needles, cuts):
+    needles = [*needles, *(window[a : a + n] for a, n in cuts if window[a : a + n])]
+    for some in (needles, *([n] for n in needles)):
+        assert Search(some).find(window) == any(n in window for n in some)
+
+
+@given(st.text(min_size=6, max_size=20), st.binary(max_size=5), st.binary(max_size=5))
+def test_spellings_are_found_in_what_others_write(text, before, after):
+    import json
+    from urllib.parse import quote
+
+    needle = text.encode()
+    search = Search(spellings(needle))
+    for written in (
+        before + needle + after,
+        base64.b64encode(before + needle + after),
+        json.dumps({"v": text}).encode(),
+        text.encode("utf-16-le"),
+        quote(text, safe="").encode(),
+    ):
+        assert search.find(written)

@@ -1,0 +1,122 @@
+"""The workspace's signing keys: one that signs, and the public halves of all before it, by which old certificates verify.
+
+A key is called by the SHA-256 of its public half (SubjectPublicKeyInfo, DER). Trust is pinned by files of the workspace, or
+by the one the verifier names; never by what a certificate brings.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from securesystemslib.signer import CryptoSigner, SSlibKey
+
+from workbench.errors import InputError
+from workbench.files import remove, sha256, sync_folder, write_atomic
+
+_PRIVATE, _PUBLIC, _NEXT, _TRUSTED = "signing.pem", "signing.pub.pem", "signing.next.pem", "trusted"
+
+
+def create_signing_key(folder: Path) -> None:
+    """Makes the workspace's Ed25519 key pair (private key mode 0600) unless there is one."""
+    if (folder / _PRIVATE).exists():
+        return
+    private = Ed25519PrivateKey.generate()
+    write_atomic(folder / _PUBLIC, _public_pem(private))
+    write_atomic(folder / _PRIVATE, _private_pem(private), mode=0o600)
+
+
+def public_key_path(folder: Path) -> Path:
+    """Where the public key that signs now lies."""
+    return folder / _PUBLIC
+
+
+def trusted_path(folder: Path, key_id: str) -> Path:
+    """Where an earlier public key lies."""
+    return folder / _TRUSTED / f"{key_id}.pem"
+
+
+def read_public_key(path: Path) -> SSlibKey:
+    """An Ed25519 public key from a PEM file, by its fingerprint; raises InputError for anything else."""
+    try:
+        key = serialization.load_pem_public_key(path.read_bytes())
+    except (OSError, ValueError, UnsupportedAlgorithm):
+        raise InputError(f"{path} is not a public key in PEM form", hint="name the PUBLIC.pem of the signer") from None
+    if not isinstance(key, Ed25519PublicKey):
+        raise InputError(f"{path} holds another kind of key; certificates are signed with Ed25519")
+    return _named(key)
+
+
+def trusted_keys(folder: Path) -> tuple[SSlibKey, ...]:
+    """The public key that signs now, then every earlier one."""
+    current = read_public_key(folder / _PUBLIC)
+    earlier = (read_public_key(path) for path in sorted((folder / _TRUSTED).glob("*.pem")))
+    return current, *(key for key in earlier if key.keyid != current.keyid)
+
+
+def signer(folder: Path) -> CryptoSigner:
+    """The key that signs now; raises InputError where it is missing or damaged."""
+    private = _private(folder)
+    return CryptoSigner(private, _named(private.public_key()))
+
+
+def begin_rotation(folder: Path) -> tuple[str, str]:
+    """Prepares a new key beside the old one, both public halves trusted; returns the ids of the old and the new."""
+    old, new = _private(folder), Ed25519PrivateKey.generate()
+    ids = [_named(key.public_key()).keyid for key in (old, new)]
+    write_atomic(folder / _NEXT, _private_pem(new), mode=0o600)  # first: by it the rest can be taken back
+    for key, key_id in zip((old, new), ids, strict=True):
+        write_atomic(trusted_path(folder, key_id), _public_pem(key))
+    return ids[0], ids[1]
+
+
+def is_unsettled(folder: Path) -> bool:
+    """Whether a rotation was cut off."""
+    return (folder / _NEXT).exists()
+
+
+def settle_rotation(folder: Path, journalled: str | None) -> None:
+    """Finishes a rotation that the journal knows, and takes any other back; the old private key is removed by the rename."""
+    pending = _read_private(folder / _NEXT)
+    if pending is None:
+        return
+    new = _named(pending.public_key()).keyid
+    if new == journalled:
+        write_atomic(folder / _PUBLIC, _public_pem(pending))
+        (folder / _NEXT).rename(folder / _PRIVATE)
+        sync_folder(folder)
+    else:
+        remove(trusted_path(folder, new))
+        remove(folder / _NEXT)
+
+
+def _named(key: Ed25519PublicKey) -> SSlibKey:
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return SSlibKey.from_crypto(key, keyid=sha256(der))
+
+
+def _private(folder: Path) -> Ed25519PrivateKey:
+    private = _read_private(folder / _PRIVATE)
+    if private is None:
+        raise InputError("the signing key of the workspace is missing or damaged", hint="restore keys/ from a backup")
+    return private
+
+
+def _read_private(path: Path) -> Ed25519PrivateKey | None:
+    try:
+        private = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: encrypted
+        return None
+    return private if isinstance(private, Ed25519PrivateKey) else None
+
+
+def _private_pem(private: Ed25519PrivateKey) -> bytes:
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return private.private_bytes(*form)
+
+
+def _public_pem(private: Ed25519PrivateKey) -> bytes:
+    form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    return private.public_key().public_bytes(*form)

@@ -1,0 +1,140 @@
+"""A backup: one file that holds everything a workspace needs to live elsewhere, its secret keys included."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import secrets
+import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from workbench import journal
+from workbench.data import catalog
+from workbench.errors import InputError
+from workbench.files import file_sha256, sync_folder
+from workbench.progress import Progress, silent
+from workbench.state import writing
+from workbench.tracking import Tracking
+from workbench.workflows.append import finish_append
+from workbench.workflows.execute import resume
+from workbench.workspace import Workspace
+
+CONTENTS = "contents.json"  # the last member: a backup that was cut off has none
+FORMAT = "workbench-backup/1"
+ENDINGS = {".tar.zst": "zstd", ".tar.gz": "gzip"}
+DATABASES = ("state.db", "mlflow.db")
+FOLDERS = ("keys", "data", "objects", "ensembles", "generators", "releases", "certificates", "mlartifacts")
+_NOTICE = "it holds the secret keys and the records of people: keep it as safe as the workspace, and for no longer"
+
+
+def backup(workspace: Workspace, file: Path, *, progress: Progress = silent) -> dict[str, Any]:
+    """Writes the workspace as it is at one moment to a new file of mode 0600; it is there whole or not at all.
+
+    - Consistent: no data set can be written while its lock is held here; the databases are snapshots without free pages.
+    - With the keys, because rows, tokens and certificates mean nothing without them.
+    - It is a copy that no erasure reaches: restoring it takes the suppression list of the workspace of today.
+    Raises BusyError where a data set is being written, InputError where the file can't be made.
+    """
+    started = time.perf_counter()
+    codec = _check(workspace, file)
+    resume(workspace)
+    with ExitStack() as held:
+        with workspace.engine.connect() as connection:
+            names = catalog.names(connection)
+        for name in names:
+            held.enter_context(workspace.lock(name))
+            finish_append(workspace, name)
+        folder = held.enter_context(workspace.staging())
+        with workspace.engine.connect() as connection:
+            connection.exec_driver_sql("VACUUM INTO ?", (str(folder / DATABASES[0]),))
+        Tracking(workspace.root).snapshot(folder / DATABASES[1])
+        members = {name: folder / name for name in DATABASES} | dict(_files(workspace, names))
+        _write(file, codec, members, progress)
+    digest = file_sha256(file)
+    with writing(workspace.engine) as connection:
+        journal.append(connection, "BACKED_UP", digest=digest)
+    return {
+        "path": str(file),
+        "files": len(members),
+        "bytes": file.stat().st_size,
+        "sha256": digest,
+        "notice": _NOTICE,
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+
+
+def _check(workspace: Workspace, file: Path) -> str:
+    codec = next((codec for ending, codec in ENDINGS.items() if file.name.endswith(ending)), None)
+    if codec is None:
+        raise InputError(f"{file} has no ending of a backup", hint=f"name a {' or '.join(ENDINGS)} file")
+    if not file.parent.is_dir() or file.exists():
+        raise InputError(f"{file} can't be made: its folder is missing, or it is there", hint="name a new file")
+    if file.resolve().is_relative_to(workspace.root):
+        raise InputError("a backup can't lie in the workspace: every erasure would find its people there")
+    return codec
+
+
+def _files(workspace: Workspace, datasets: list[str]) -> Iterator[tuple[str, Path]]:
+    """Every file that belongs to the workspace, by its place there; not what is temporary or nobody's."""
+    for name in FOLDERS:
+        for path in sorted((workspace.root / name).rglob("*")):
+            place = path.relative_to(workspace.root)
+            foreign = name in ("data", "objects") and place.parts[1] not in datasets
+            if path.is_file() and not path.is_symlink() and not foreign and not path.name.startswith("."):
+                yield place.as_posix(), path
+
+
+def _write(file: Path, codec: str, members: dict[str, Path], progress: Progress) -> None:
+    part = file.with_name(f".part-{secrets.token_hex(8)}")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as raw:
+            with closing(pa.CompressedOutputStream(pa.PythonFile(_Kept(raw), "w"), codec)) as packed:
+                _pack(packed, members, progress)
+            raw.flush()
+            os.fsync(raw.fileno())
+        part.rename(file)
+        sync_folder(file.parent)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+class _Kept:
+    """A stream that its writer may not close."""
+
+    closed = False
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.write, self.flush = stream.write, stream.flush
+
+    def close(self) -> None:
+        """Leaves the stream open."""
+
+
+def _pack(packed: Any, members: dict[str, Path], progress: Progress) -> None:
+    digests = {}
+    with tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+        for done, (name, path) in enumerate(members.items()):
+            progress(done / len(members), "writing")
+            content = path.read_bytes() if path.stat().st_size < 1 << 26 else None
+            digests[name] = file_sha256(path) if content is None else hashlib.sha256(content).hexdigest()
+            member = tarfile.TarInfo(name)
+            member.mode, member.size = 0o600, path.stat().st_size
+            if content is not None:
+                archive.addfile(member, io.BytesIO(content))
+            else:
+                with path.open("rb") as stream:
+                    archive.addfile(member, stream)
+        contents = json.dumps({"format": FORMAT, "sha256": digests}).encode()
+        member = tarfile.TarInfo(CONTENTS)
+        member.mode, member.size = 0o600, len(contents)
+        archive.addfile(member, io.BytesIO(contents))
