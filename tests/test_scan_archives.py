@@ -90,6 +90,13 @@ def test_every_codec_and_encoding_of_parquet(tmp_path, codec, version, options):
     assert scan_folder(tmp_path, [b"absent" + CANARY]).hits == ()
 
 
+def test_values_that_pages_only_tell_by_their_difference(tmp_path):
+    column = pa.array([CANARY[:-2] + b"00", CANARY, CANARY[:-1]] * 30)
+    encoding = {"v": "DELTA_BYTE_ARRAY"}
+    pq.write_table(pa.table({"v": column}), tmp_path / "t", use_dictionary=False, column_encoding=encoding)
+    assert scan_folder(tmp_path, [CANARY]).hits == ("t",)
+
+
 def test_an_entry_of_a_dictionary_that_no_row_uses(tmp_path):
     """As a writer leaves it that filters rows but keeps dictionaries."""
     column = pa.DictionaryArray.from_arrays(pa.array([0, 0, 2], pa.int32()), pa.array([b"a" * 9, CANARY, b"b" * 9]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from reprlib import Repr
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
@@ -14,6 +15,10 @@ from workbench.errors import InputError
 
 _PACKAGE = Path(__file__).parent
 CONFIGS = _PACKAGE / "_configs" if (_PACKAGE / "_configs").is_dir() else _PACKAGE.parent / "configs"
+
+# What was found is quoted in part only: by YAML's aliases a short file can stand for a value of any size
+_BRIEF = Repr()
+_BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother = 2, 200, 200
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -99,7 +104,7 @@ def _fault(error: ErrorDetails) -> str:
     place, found = ".".join(map(str, error["loc"])), error["input"]
     message = error["msg"].removeprefix("Value error, ")
     text = f"{place}: {message}" if place else message
-    return text if isinstance(found, dict) else f"{text}, found {found!r}"
+    return text if isinstance(found, dict) else f"{text}, found {_BRIEF.repr(found)}"
 
 
 def _scalar(text: str) -> Any:

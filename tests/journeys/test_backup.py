@@ -103,7 +103,7 @@ def test_nothing_is_restored_that_could_not_be_cleared(
     with pytest.raises(InputError):
         restore(new, file)
     monkeypatch.setattr(restoring, "carry_out_waiting", lambda *_: {})
-    with pytest.raises(InputError, match="1 people"):
+    with pytest.raises(InputError, match="1 of 1"):
         restore(new, file, suppressions=listing)
     document = json.loads(listing.read_text())
     for bad in (document | {"key": "00" * 32}, document | {"format": "x"}, {}, []):
@@ -218,13 +218,13 @@ def test_a_backup_waits_for_writers_and_leaves_no_part(
 
 
 def test_scan_tells_places_and_no_names(
-    trained: Workspace, tmp_path: Path, command: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+    trained: Workspace, command: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import gzip
 
     (trained.root / "releases" / "pupil-1234.gz").write_bytes(gzip.compress(b"x" * 99 + b"pupil-1234"))
     (trained.root / "data" / "half.gz").write_bytes(gzip.compress(b"x" * 9999)[:-9])
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("nobody-here\n\npupil-1234\n".encode())))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"nobody-here\n\npupil-1234\n")))
     answer = command("--workspace", trained.root, "scan", "--for", "-", "--json")
     assert answer.code == 1
     assert answer.json["hits"] == ["releases/(its name holds it)"]

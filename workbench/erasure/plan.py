@@ -19,10 +19,11 @@ DEFAULT_POLICY = ErasurePolicy()
 
 @dataclass(frozen=True, kw_only=True)
 class EnsemblePlan:
-    """What happens to one ensemble: per affected shard, the first slice (from 0) to train again."""
+    """What happens to one ensemble: per affected shard, the first slice (from 0) to train again; per request, its shards."""
 
     manifest: Manifest
     retrain: Mapping[int, int]
+    touched: Mapping[str, tuple[int, ...]]
     predicted_seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -123,15 +124,22 @@ def _plan_ensemble(manifest: Manifest, subjects: Sequence[Subject], artifacts: M
     shards = partition.shard_of(np.array([s.point for s in trained], dtype=np.uint64))
     slices = partition.slice_of(np.array([s.slice_point for s in trained], dtype=np.uint64))
     retrain: dict[int, int] = {}
+    touched: dict[str, set[int]] = {}
     version = artifacts.get(manifest.id)
     pending = pending_of(version) if version else {}
-    for shard, first in zip(shards.tolist(), slices.tolist(), strict=True):
+    for subject, shard, first in zip(trained, shards.tolist(), slices.tolist(), strict=True):
+        touched.setdefault(subject.request, set()).add(shard)
         retrain[shard] = min(first, retrain.get(shard, first), pending.get(shard, first))
     seconds = sum(
         _seconds(artifacts.get(constituent_id(manifest.ensemble, constituent)), constituent, retrain)
         for constituent in manifest.constituents
     )
-    return EnsemblePlan(manifest=manifest, retrain=retrain, predicted_seconds=seconds)
+    return EnsemblePlan(
+        manifest=manifest,
+        retrain=retrain,
+        touched={request: tuple(sorted(shards)) for request, shards in touched.items()},
+        predicted_seconds=seconds,
+    )
 
 
 def _seconds(artifact: Artifact | None, constituent: Constituent, retrain: Mapping[int, int]) -> float:

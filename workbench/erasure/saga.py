@@ -31,6 +31,7 @@ class EnsembleState(_Frozen):
 
     before: str
     retrain: dict[int, int]
+    touched: dict[str, tuple[int, ...]]
     predicted_seconds: float
     after: str | None = None
     artifacts: tuple[dict[str, Any], ...] = ()
@@ -61,11 +62,6 @@ class DatasetState(_Frozen):
     keep: tuple[dict[str, Any], ...]
     removed: tuple[str, ...] = ()
 
-    @property
-    def shards(self) -> set[int]:
-        """The shards that are trained again, over all ensembles."""
-        return {shard for ensemble in self.ensembles for shard in ensemble.retrain}
-
 
 class Erasure(_Frozen):
     """All that waited together: requests, their data sets, and the checks once the result was verified."""
@@ -88,7 +84,10 @@ def dataset_state(plan: ErasurePlan) -> DatasetState:
         drops=tuple(("train" if split == "train" else "holdout", bucket) for split, bucket in sorted(plan.drops)),
         ensembles=tuple(
             EnsembleState(
-                before=e.manifest.to_bytes().decode(), retrain=dict(e.retrain), predicted_seconds=e.predicted_seconds
+                before=e.manifest.to_bytes().decode(),
+                retrain=dict(e.retrain),
+                touched=dict(e.touched),
+                predicted_seconds=e.predicted_seconds,
             )
             for e in plan.ensembles
         ),

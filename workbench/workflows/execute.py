@@ -349,7 +349,7 @@ def _certify(workspace: Workspace, erasure: Erasure) -> dict[str, Result]:
     for request in erasure.requests:
         mine = {name: state for name, state in erasure.datasets.items() if name in rows[request].datasets}
         path = f"certificates/{request}.json"
-        results[request] = _result(workspace, path, mine)
+        results[request] = _result(workspace, path, request, mine)
         if rows[request].status == "completed":  # before this try was cut off
             continue
         subject = {e.new.id: e.new.digest for state in mine.values() for e in state.ensembles}
@@ -421,11 +421,11 @@ def _basis(connection: Connection, dataset: str, state: DatasetState) -> dict[st
     }
 
 
-def _result(workspace: Workspace, path: str, datasets: Mapping[str, DatasetState]) -> Result:
+def _result(workspace: Workspace, path: str, request: str, datasets: Mapping[str, DatasetState]) -> Result:
     ensembles = [e for state in datasets.values() for e in state.ensembles]
     return {
         "status": "completed",
-        "shards": sorted({shard for state in datasets.values() for shard in state.shards}),
+        "shards": sorted({shard for e in ensembles for shard in e.touched.get(request, ())}),
         "certificate": str(workspace.root / path),
         "ensembles": [{"ensemble": e.new.ensemble, "version": e.new.version, "metrics": e.metrics} for e in ensembles],
         "retrain_seconds": round(sum(e.seconds for e in ensembles), 3),

@@ -219,7 +219,9 @@ def _erase(workspace: Workspace, tokens: Tokens, progress: Progress) -> int:
             approve(workspace, request)
     carry_out_waiting(workspace, progress)
     if left := _people(workspace, tokens):
-        raise InputError(f"{len(left)} people of the suppression list could not be erased; nothing was restored")
+        raise InputError(
+            f"{len(left)} of {len(people)} people of the suppression list could not be erased; nothing was restored"
+        )
     return len(people)
 
 
