@@ -98,7 +98,7 @@ def scan_folder(root: Path, needles: Collection[bytes], digests: Collection[str]
 def holds(path: Path, needles: Collection[bytes]) -> bool:
     """Whether a file's name or content, unpacked too, holds any of the needles; one across two pieces is found too."""
     search = Search(needles)
-    return search.find(os.fsencode(path.name)) or search.file(path).hit
+    return search.find(os.fsencode(path.name)) or search.content(path).hit
 
 
 def spellings(needle: bytes) -> frozenset[bytes]:
@@ -159,13 +159,17 @@ class Search:
             for needle in self._by_start[start]
         )
 
-    def file(self, path: Path) -> _Found:
+    def content(self, path: Path) -> _Found:
         """The search of a file's content, and of what is packed in it."""
         found = _Found()
         with path.open("rb") as raw:
-            budget = _Budget(_allowance(os.fstat(raw.fileno()).st_size))
-            self._stream(cast(BinaryIO, raw), found, budget)
-            raw.seek(0)
+            self._stream(cast(BinaryIO, raw), found, _Budget(_allowance(os.fstat(raw.fileno()).st_size)))
+        return found
+
+    def file(self, path: Path) -> _Found:
+        """The search of a file's content, and of the rows of a database."""
+        found = self.content(path)
+        with path.open("rb") as raw:
             head = raw.read(100)
             if head.startswith(_SQLITE):
                 found.pages = raw.seek(0, io.SEEK_END) // (int.from_bytes(head[16:18], "big") or 512)

@@ -135,7 +135,7 @@ def test_erasing_from_a_stale_ensemble_is_exact_and_touches_one_shard(trained: W
     assert "stale" not in version_of(trained).body
 
 
-@pytest.mark.parametrize("at", [0, 1, 5, "purge", "record"])
+@pytest.mark.parametrize("at", [0, 5, "purge", "record"])
 def test_an_append_killed_once_it_was_announced_is_carried_through(
     trained: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int | str
 ) -> None:

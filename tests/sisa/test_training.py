@@ -90,7 +90,7 @@ def ingested(workspace, tmp_path, frame, **changes):
 
 def left_behind(workspace):
     with workspace.engine.connect() as connection:
-        artifacts = [a.id for a in lineage.find(connection) if a.kind != "dataset"]
+        artifacts = [a.id for a in lineage.find(connection) if a.kind in ("constituent", "ensemble")]
     return artifacts + [
         p for name in ("objects", "ensembles") for p in (workspace.root / name).rglob("*") if p.is_file()
     ]
