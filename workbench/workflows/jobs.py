@@ -1,4 +1,8 @@
-"""Long work as jobs: done here and now, or by a detached process that outlives this one."""
+"""Long work as jobs: done here and now, or by a detached process that outlives this one.
+
+Erasures are no jobs: they are durable by themselves, and their byte scan must not share a process with a heartbeat, because
+closing a database file that was opened for reading drops the locks SQLite holds on it in the same process.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +67,6 @@ def _work(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> Work:
         "ingest": _ingest,
         "synthesize": _synthesize,
         "train": _train,
-        "erase": _erase,
     }
     if kind not in makers:
         raise InputError(f"no job is of kind {kind!r}", hint=f"kinds: {', '.join(makers)}")
@@ -89,12 +92,6 @@ def _train(workspace: Workspace, config: Mapping[str, Any]) -> Work:
 
     parsed = parse_config(dict(config), TrainConfig, source="the job")
     return lambda progress: train(workspace, parsed, progress=progress)
-
-
-def _erase(workspace: Workspace, config: Mapping[str, Any]) -> Work:  # noqa: ARG001
-    from workbench.workflows.execute import carry_out_waiting
-
-    return lambda progress: carry_out_waiting(workspace, progress)
 
 
 def _describe(job: Job) -> dict[str, Any]:
