@@ -74,8 +74,8 @@ def test_an_erasure_survives_a_disk_that_stays_full(lab: Lab, points: list[Fault
 
 @needs_strace
 @pytest.mark.faults
-@pytest.mark.parametrize("place", ["_compact", "sweep"])
+@pytest.mark.parametrize("place", ["compact", "sweep"])
 def test_an_erasure_survives_a_kill_while_a_database_is_rewritten(lab: Lab, place: str) -> None:
-    """`_compact` begins with the VACUUM of the state; soon after `sweep`, MLflow's rows are purged and it is rewritten."""
+    """`compact` begins with the VACUUM of the state; soon after `sweep`, MLflow's rows are purged and it is rewritten."""
     for when in range(1, 600, 25) if place == "sweep" else range(1, 48, 2):
-        lab.survive(Fault("pwrite64", when), at=f"workbench.workflows.execute:{place}")
+        lab.survive(Fault("pwrite64", when), at=f"workbench.workflows.steps:{place}")

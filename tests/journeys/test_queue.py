@@ -116,7 +116,7 @@ def test_an_erasure_killed_in_any_step_is_finished_by_the_next(
 ) -> None:
     """`late`: the step did its work and was killed before it was recorded; else before it began."""
     key = placed(trained, "train")[0]
-    target, work = execute._STEPS[step]  # type: ignore[index]
+    target, work = execute.STEPS[step]  # type: ignore[index]
 
     def killed(*arguments: object) -> None:
         if late:
@@ -124,7 +124,7 @@ def test_an_erasure_killed_in_any_step_is_finished_by_the_next(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setitem(execute._STEPS, step, (target, killed))  # type: ignore[misc]
+        patch.setitem(execute.STEPS, step, (target, killed))  # type: ignore[misc]
         with pytest.raises(Killed):
             erase(trained, [key])
     assert not list((trained.root / "certificates").iterdir()), "a certificate of an erasure that is not over"

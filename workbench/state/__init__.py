@@ -1,5 +1,5 @@
 """The workspace database: requests, ledger, lineage and journal. It holds the truth; everything else mirrors it."""
 
-from workbench.state.database import HEAD, create_database, disk_fault, has_tables, open_database, writing
+from workbench.state.database import HEAD, compact, create_database, disk_fault, has_tables, open_database, writing
 
-__all__ = ["HEAD", "create_database", "disk_fault", "has_tables", "open_database", "writing"]
+__all__ = ["HEAD", "compact", "create_database", "disk_fault", "has_tables", "open_database", "writing"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from sqlalchemy.pool import NullPool
 from workbench.errors import BusyError, InputError, NotFoundError
 
 HEAD = "0001"
+_COMPACT_TRIES = 25
 _NEWER = "install the newer workbench that wrote it"
 _PRAGMAS = (
     *("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "foreign_keys=ON", "busy_timeout=30000"),
@@ -126,3 +128,19 @@ def writing(engine: Engine) -> Iterator[Connection]:
             if connection.connection.dbapi_connection.in_transaction:  # type: ignore[union-attr]
                 connection.exec_driver_sql("ROLLBACK")  # else SQLite took it back itself, as on a full disk
             raise
+
+
+def compact(engine: Engine) -> None:
+    """Rewrites the database without its free pages and empties its log; raises BusyError where a reader prevents it."""
+    for _ in range(_COMPACT_TRIES):  # a reader holds the log only for a moment
+        try:
+            with engine.connect() as connection:
+                connection.execute(text("VACUUM"))
+                if not connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)")).one()[0]:
+                    return
+        except OperationalError:  # locked
+            pass
+        time.sleep(0.2)
+    raise BusyError(
+        "the workspace database is read by another process, so its log can't be cut", hint="workbench resume"
+    )

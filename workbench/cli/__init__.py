@@ -1,0 +1,82 @@
+"""The command line: reads input, calls one workflow, shows its result.
+
+Heavy libraries are imported inside the commands that need them, so that `workbench --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench.cli import evidence, models, requests, tables, upkeep
+from workbench.errors import WorkbenchError
+
+app = typer.Typer(
+    help="Differentially private synthetic data and exact machine unlearning for tables about people.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for room in (tables, models, requests, evidence, upkeep):
+    app.add_typer(room.app)
+
+DEFAULT_WORKSPACE = Path("artifacts")
+_INTERRUPTED = 130  # what the parser makes of Ctrl-C
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    workspace: Annotated[
+        Path, typer.Option(envvar="WORKBENCH_HOME", help="The folder of the workspace.", show_default=True)
+    ] = DEFAULT_WORKSPACE,
+) -> None:
+    """Options of every command."""
+    context.obj = workspace
+
+
+def main() -> None:
+    """Runs the command line; every fault becomes one message and a documented exit code."""
+    as_json = "--json" in sys.argv
+    # `kill` ends like Ctrl-C: what was begun is taken back
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        code = app(standalone_mode=False) or 0
+        if code == _INTERRUPTED:
+            code = _report(5, "interrupted", "interrupted", "give the same command again to go on", as_json)
+        sys.exit(code)
+    except WorkbenchError as fault:
+        sys.exit(_report(fault.exit_code, fault.code, str(fault), fault.hint, as_json))
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as fault:
+        if hasattr(fault, "format_message"):  # the parser's own faults: an unknown option, a missing argument
+            sys.exit(_report(2, "usage", fault.format_message(), "workbench COMMAND --help", as_json))
+        if os.environ.get("WORKBENCH_DEBUG"):
+            raise
+        if isinstance(fault, OSError) and fault.strerror:
+            where = f"{fault.filename}: " if isinstance(fault.filename, str) else ""
+            sys.exit(
+                _report(
+                    2, "file", f"{where}{fault.strerror}", "look at the path, its permissions and the disk", as_json
+                )
+            )
+        # its message could quote a row, so it is not shown
+        hint = "WORKBENCH_DEBUG=1 shows where, and may show values of the table"
+        sys.exit(_report(1, "internal", f"unexpected {type(fault).__name__}", hint, as_json))
+
+
+def _report(exit_code: int, code: str, message: str, hint: str, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"error": {"code": code, "message": message, "hint": hint}}, ensure_ascii=False))
+    print(f"workbench: {message}", file=sys.stderr)
+    if hint:
+        print(f"  hint: {hint}", file=sys.stderr)
+    return exit_code

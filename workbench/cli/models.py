@@ -1,0 +1,105 @@
+"""Generators and ensembles: fit, sample, train, predict; long work as jobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from workbench.cli.terms import Detach, Json, Set, opened, progress_of, show
+
+app = typer.Typer()
+jobs_app = typer.Typer(help="Long work, here or in processes of its own.", no_args_is_help=True)
+app.add_typer(jobs_app, name="jobs")
+
+
+@app.command()
+def synthesize(
+    context: typer.Context, config: Path, overrides: Set = None, detach: Detach = False, as_json: Json = False
+) -> None:
+    """Fit a differentially private generator and release a synthetic table."""
+    from workbench.config import SynthesizeConfig, read_config
+
+    settings = read_config(config, SynthesizeConfig, overrides or ())
+    _run_job(context, "synthesize", settings.model_dump(mode="json"), detach, as_json)
+
+
+@app.command()
+def sample(
+    context: typer.Context,
+    generator: str,
+    n: Annotated[int, typer.Option("-n", help="How many rows.")],
+    out: Annotated[Path, typer.Option(help="A .parquet or .csv file.")],
+    seed: Annotated[int | None, typer.Option(help="Equal seeds give equal rows.", min=0)] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw rows from a fitted generator; this costs no budget."""
+    from workbench.workflows.sample import sample as run
+
+    with progress_of("sampling") as progress:
+        result = run(opened(context), generator, n, out, seed=seed, progress=progress)
+    show(result, as_json)
+
+
+@app.command()
+def train(
+    context: typer.Context, config: Path, overrides: Set = None, detach: Detach = False, as_json: Json = False
+) -> None:
+    """Train a SISA ensemble."""
+    from workbench.config import TrainConfig, read_config
+
+    settings = read_config(config, TrainConfig, overrides or ())
+    _run_job(context, "train", settings.model_dump(mode="json"), detach, as_json)
+
+
+@app.command()
+def predict(
+    context: typer.Context,
+    ensemble: str,
+    data: Annotated[Path, typer.Option(help="A table with the feature columns.")],
+    out: Annotated[Path, typer.Option(help="A .parquet file.")],
+    as_json: Json = False,
+) -> None:
+    """Predict with an ensemble's current version; shards under quarantine don't answer."""
+    from workbench.workflows.predict import predict as run
+
+    show(run(opened(context), ensemble, data, out), as_json)
+
+
+@jobs_app.command("list")
+def jobs_list(context: typer.Context, as_json: Json = False) -> None:
+    """List jobs, with who works on them and how far they are."""
+    from workbench.workflows.jobs import list_jobs
+
+    show(list_jobs(opened(context)), as_json)
+
+
+@jobs_app.command("cancel")
+def jobs_cancel(context: typer.Context, job: str, as_json: Json = False) -> None:
+    """Ask a job to stop; what it has begun is taken back."""
+    from workbench.workflows.jobs import cancel_job
+
+    show(cancel_job(opened(context), job), as_json)
+
+
+@jobs_app.command("run")
+def jobs_run(context: typer.Context, job: str, as_json: Json = False) -> None:
+    """Work on a job that waits, or whose worker died."""
+    from workbench.workflows.jobs import take_job
+
+    with progress_of(job) as progress:
+        result = take_job(opened(context), job, progress)
+    show(result, as_json)
+
+
+def _run_job(context: typer.Context, kind: str, config: dict[str, Any], detach: bool, as_json: bool) -> None:
+    from workbench.workflows.jobs import detach_job, run_job
+
+    workspace = opened(context)
+    if detach:
+        show(detach_job(workspace, kind, config), as_json)
+        return
+    with progress_of(kind) as progress:
+        result = run_job(workspace, kind, config, progress)
+    show(result, as_json)

@@ -1,0 +1,146 @@
+"""Erasure requests: who is to be forgotten, and what became of it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workbench.cli.terms import Json, Set, opened, progress_of, show
+from workbench.errors import InputError
+
+if TYPE_CHECKING:
+    from workbench.erasure.intake import Intake
+
+app = typer.Typer()
+requests_app = typer.Typer(help="Erasure requests.", no_args_is_help=True)
+app.add_typer(requests_app, name="requests")
+
+
+@app.command()
+def erase(
+    context: typer.Context,
+    keys: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY]...", help="Who: identifiers, or row numbers; after -- if one begins with a dash."
+        ),
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
+    file: Annotated[
+        str | None, typer.Option(help="Keys by line, .csv, .jsonl or OpenDSR .json; - for standard input.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Erase people: retrain what they touched, purge, verify, certify. Keys in a file stay out of the process list."""
+    from workbench.workflows.erase import erase as run
+
+    intake = _read_requests(file) if file else None
+    everyone = [*(keys or ()), *(intake.asked if intake else ())]
+    malformed = intake.malformed if intake else ()
+    with progress_of("erasing") as progress:
+        result = run(
+            opened(context), everyone, dataset=dataset, malformed=malformed, dry_run=dry_run, progress=progress
+        )
+    worst = max((request.pop("exit", 0) for request in result["requests"]), default=0)
+    show(result, as_json)
+    raise typer.Exit(worst)
+
+
+@requests_app.command("list")
+def requests_list(context: typer.Context, as_json: Json = False) -> None:
+    """List erasure requests by id and status."""
+    from workbench.workflows.requests import list_requests
+
+    show(list_requests(opened(context)), as_json)
+
+
+@requests_app.command("approve")
+def requests_approve(context: typer.Context, request: str, as_json: Json = False) -> None:
+    """Let a request that waits for approval be carried out."""
+    from workbench.workflows.requests import approve_request
+
+    show(approve_request(opened(context), request), as_json)
+
+
+@requests_app.command("deny")
+def requests_deny(
+    context: typer.Context,
+    request: str,
+    reason: Annotated[str, typer.Option(help="Why, for the requester; it must name nobody.")],
+    as_json: Json = False,
+) -> None:
+    """Refuse a request that was not begun; its quarantine is lifted."""
+    from workbench.workflows.requests import deny_request
+
+    show(deny_request(opened(context), request, reason), as_json)
+
+
+@requests_app.command("cancel")
+def requests_cancel(context: typer.Context, request: str, as_json: Json = False) -> None:
+    """Take a request back that was not begun; its quarantine is lifted."""
+    from workbench.workflows.requests import cancel_request
+
+    show(cancel_request(opened(context), request), as_json)
+
+
+@app.command()
+def policy(
+    context: typer.Context,
+    dataset: str,
+    config: Annotated[Path, typer.Argument()] = Path("configs/policies/default.yaml"),
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Declare how a data set's erasure requests are handled: approval, due date, suppression."""
+    from workbench.workflows.requests import set_policy
+
+    show(set_policy(opened(context), dataset, config, overrides or []), as_json)
+
+
+@app.command()
+def resume(context: typer.Context, as_json: Json = False) -> None:
+    """Finish interrupted erasures and carry out every request that waits."""
+    from workbench.workflows.execute import carry_out_waiting
+
+    with progress_of("resuming") as progress:
+        done = carry_out_waiting(opened(context), progress)
+    show({"requests": [{"request": request, **result} for request, result in done.items()]}, as_json)
+
+
+@app.command()
+def worker(
+    context: typer.Context,
+    inbox: Annotated[Path, typer.Option(help="The folder that requests arrive in, as files.")],
+    once: Annotated[bool, typer.Option("--once", help="Handle what is there, then end.")] = False,
+    interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 5.0,
+    as_json: Json = False,
+) -> None:
+    """Take erasure requests from a folder and carry them out; SIGTERM ends it after the step at hand."""
+    import threading
+
+    from workbench.workflows.work import work
+
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    result = work(opened(context), inbox, stop=stop, once=once, interval=interval)
+    code = result.pop("exit")
+    show(result, as_json)
+    raise typer.Exit(code)
+
+
+def _read_requests(file: str) -> Intake:
+    from workbench.erasure.intake import ending_of, parse
+
+    hint = "--file FILE: one key per line, .csv, .jsonl or OpenDSR .json; - reads standard input"
+    if file == "-":
+        if sys.stdin is None:
+            raise InputError("standard input is closed", hint=hint)
+        return parse(sys.stdin.buffer.read())
+    if not Path(file).is_file():
+        raise InputError("the file of keys is not there", hint=hint)
+    return parse(Path(file).read_bytes(), ending_of(file))

@@ -1,0 +1,43 @@
+"""What the commands share: their common options, the workspace, the progress bar, how a result is shown."""
+
+from __future__ import annotations
+
+import json
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from workbench.progress import Progress
+    from workbench.workspace import Workspace
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a field of the config.")]
+Detach = Annotated[
+    bool, typer.Option("--detach", help="Hand it to a process of its own; workbench jobs list shows it.")
+]
+
+
+def opened(context: typer.Context) -> Workspace:
+    """The workspace that the command line names."""
+    from workbench.workspace import Workspace
+
+    return Workspace.open(context.obj)
+
+
+def progress_of(title: str) -> AbstractContextManager[Progress]:
+    """A progress bar on standard error, where that is a terminal."""
+    from workbench.progress import progress_bar
+
+    return progress_bar(title)
+
+
+def show(result: dict[str, Any], as_json: bool) -> None:
+    """Prints a result: as one JSON object, or for people."""
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False, allow_nan=False))
+        return
+    from workbench.show import show_result
+
+    show_result(result)

@@ -1,0 +1,77 @@
+"""Upkeep: backups, restores, and the demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from workbench.cli.terms import Json, opened, progress_of, show
+from workbench.errors import CheckFailedError
+
+app = typer.Typer()
+suppressions_app = typer.Typer(help="Who may not come back: keyed hashes of erased people.", no_args_is_help=True)
+app.add_typer(suppressions_app, name="suppressions")
+
+
+@app.command()
+def backup(context: typer.Context, file: Path, as_json: Json = False) -> None:
+    """Write the whole workspace to a .tar.zst or .tar.gz file. It holds the secret keys: keep it as safe as those."""
+    from workbench.workflows.backup import backup as run
+
+    with progress_of("backing up") as progress:
+        result = run(opened(context), file, progress=progress)
+    show(result, as_json)
+
+
+@suppressions_app.command("export")
+def suppressions_export(context: typer.Context, file: Path, as_json: Json = False) -> None:
+    """Write the keyed hashes of erased people to a file, for restoring an older backup without them."""
+    from workbench.workflows.restore import export_suppressions
+
+    show(export_suppressions(opened(context), file), as_json)
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    file: Path,
+    suppressions: Annotated[
+        Path | None, typer.Option(help="A file of workbench suppressions export, from the workspace of today.")
+    ] = None,
+    without: Annotated[
+        bool, typer.Option("--without-suppressions", help="There is none: people erased since the backup come back.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a new workspace of a backup (--workspace names it); who was erased since is erased before it can be opened."""
+    from workbench.workflows.restore import restore as run
+
+    with progress_of("restoring") as progress:
+        result = run(context.obj, file, suppressions=suppressions, without=without, progress=progress)
+    show(result, as_json)
+
+
+@app.command()
+def demo(
+    context: typer.Context,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the workspace to look around in.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the whole main job on the bundled Adult table."""
+    from workbench.workflows.demo import demo as run
+
+    with progress_of("demo") as progress:
+        result = run(context.obj, keep=keep, progress=progress)
+    if as_json:
+        show(result, as_json)
+    else:
+        _show_demo(result)
+    raise typer.Exit(0 if result["passed"] else CheckFailedError.exit_code)
+
+
+def _show_demo(result: dict[str, Any]) -> None:
+    from workbench.show import show_demo
+
+    show_demo(result)

@@ -1,0 +1,147 @@
+"""Certifying an erasure whose every step is done: one signed certificate per request, then the erasure is over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from workbench import journal
+from workbench.data import catalog
+from workbench.erasure import saga
+from workbench.erasure.certificate import sign
+from workbench.erasure.environment import environment
+from workbench.erasure.saga import DatasetState, Erasure
+from workbench.files import write_atomic
+from workbench.state import compact, writing
+from workbench.state.tables import requests, suppressions
+from workbench.tracking import RunRecord, Tracking, find_runs, log_run, purge_runs
+from workbench.workspace import Workspace
+
+EXCLUDED = (
+    "copies outside the workspace: backups, exports and releases already handed out",
+    "disk blocks that the file system has freed but not overwritten",
+    "what the reviewed public schema says: it was declared, not learnt",
+)
+_SUPPRESSED = "a keyed token of the person, by which they are refused should their rows be brought in again"
+
+_TAG = "workbench.erasure.certified"
+
+Result = dict[str, Any]
+
+
+def certify(workspace: Workspace, erasure: Erasure) -> dict[str, Result]:
+    """Signs a certificate per request; each request completes in one transaction, the last one ends the erasure."""
+    compact(workspace.engine)
+    seconds = time.time() - erasure.started
+    tracking = Tracking(workspace.root)
+    results = {}
+    purge_runs(tracking, run_ids=find_runs(tracking, tag=_TAG, value=erasure.id))  # of a try that was cut off
+    for dataset, state in erasure.datasets.items():
+        log_run(tracking, _erasure_run(dataset, state, erasure, seconds))
+    with workspace.engine.connect() as connection:
+        rows = {row.id: row for row in connection.execute(requests.select().where(requests.c.id.in_(erasure.requests)))}
+        head = journal.head(connection)
+    for request in erasure.requests:
+        mine = {name: state for name, state in erasure.datasets.items() if name in rows[request].datasets}
+        path = f"certificates/{request}.json"
+        results[request] = _result(workspace, path, request, mine)
+        if rows[request].status == "completed":  # before this try was cut off
+            continue
+        subject = {e.new.id: e.new.digest for state in mine.values() for e in state.ensembles}
+        predicate = _predicate(workspace, rows[request], mine, erasure, head)
+        write_atomic(workspace.root / path, sign(workspace.root / "keys", subject | {"journal": head}, predicate))
+        with writing(workspace.engine) as connection:
+            values = {"status": "completed", "completed": predicate["completed"], "certificate": path, "reason": None}
+            connection.execute(requests.update().where(requests.c.id == request).values(**values))
+            journal.append(connection, "CERTIFIED", request=request)
+    with writing(workspace.engine) as connection:
+        saga.finish(connection, erasure)
+    return results
+
+
+def _predicate(
+    workspace: Workspace, row: Any, datasets: Mapping[str, DatasetState], erasure: Erasure, head: str
+) -> dict[str, Any]:
+    with workspace.engine.connect() as connection:
+        bases = [_basis(connection, name, state) for name, state in datasets.items()]
+        token = connection.execute(select(suppressions.c.token).where(suppressions.c.request == row.id)).first()
+    return {
+        "request": row.id,
+        "commitment": {
+            "algorithm": "SHA-256(nonce || identifier), of several: sorted, joined by line feeds",
+            "value": row.commitment,
+        },
+        "received": row.received,
+        "completed": journal.now(),
+        "datasets": bases,
+        "removed_checkpoints": sorted({digest for state in datasets.values() for digest in state.removed}),
+        "checks": list(erasure.checks),
+        "journal_head": head,
+        "environment": environment(),
+        "stays": [_SUPPRESSED] if token else [],
+        "excluded": list(EXCLUDED),
+        "notify": sorted({a["id"] for state in datasets.values() for a in state.keep if a["kind"] == "release"}),
+    }
+
+
+def _basis(connection: Connection, dataset: str, state: DatasetState) -> dict[str, Any]:
+    """What happened in one data set and on what ground each artifact counts as free of the person."""
+    schema = catalog.entry(connection, dataset).schema
+    models = [
+        {
+            "artifact": e.new.id,
+            "basis": "exact: bit-identical to training from scratch on the remaining records",
+            "evidence": "verify --replay retrains and compares digests",
+            "constituents_retrained": len(e.retrain),
+            "constituents_reused": len(e.new.constituents) - len(e.retrain),
+        }
+        for e in state.ensembles
+    ]
+    private = [
+        {
+            "artifact": artifact["id"],
+            "basis": "kept: differentially private",
+            "epsilon": artifact["body"]["epsilon"],
+            "delta": artifact["body"]["delta"],
+        }
+        for artifact in state.keep
+    ]
+    return {
+        "dataset": dataset,
+        "schema_sha256": schema.digest(),
+        "schema_reviewed": not schema.unreviewed,
+        "unreviewed_domains": list(schema.unreviewed),
+        "artifacts": models + private,
+        "purged": sorted(artifact["kind"] for artifact in state.purge),
+    }
+
+
+def _result(workspace: Workspace, path: str, request: str, datasets: Mapping[str, DatasetState]) -> Result:
+    ensembles = [e for state in datasets.values() for e in state.ensembles]
+    return {
+        "status": "completed",
+        "shards": sorted({shard for e in ensembles for shard in e.touched.get(request, ())}),
+        "certificate": str(workspace.root / path),
+        "ensembles": [{"ensemble": e.new.ensemble, "version": e.new.version, "metrics": e.metrics} for e in ensembles],
+        "retrain_seconds": round(sum(e.seconds for e in ensembles), 3),
+        "predicted_seconds": round(sum(e.predicted_seconds for e in ensembles), 3),
+    }
+
+
+def _erasure_run(dataset: str, state: DatasetState, erasure: Erasure, seconds: float) -> RunRecord:
+    return RunRecord(
+        experiment=dataset,
+        name=erasure.id,
+        kind="erase",
+        params={"requests": str(len(erasure.requests))},
+        metrics={
+            "seconds": seconds,
+            "retrain_seconds": sum(e.seconds for e in state.ensembles),
+            "predicted_seconds": sum(e.predicted_seconds for e in state.ensembles),
+            "constituents_retrained": float(sum(len(e.retrain) for e in state.ensembles)),
+        },
+        tags={_TAG: erasure.id, "workbench.requests": " ".join(erasure.requests)[:4000]},
+    )

@@ -1,0 +1,246 @@
+"""The steps of an erasure: drop rows, retrain, publish, purge, verify, shred.
+
+A step may be repeated whole after a kill at any of its instants. Its end, and whatever else must become true at that very
+moment, is one transaction: the step returns what it adds to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from sqlalchemy import Connection
+
+from workbench import journal, lineage
+from workbench.config import TrainConfig
+from workbench.data import catalog
+from workbench.data.store import Store
+from workbench.erasure import saga, vault
+from workbench.erasure.plan import pending_of
+from workbench.erasure.request import advance, lift, subjects_of
+from workbench.erasure.saga import EnsembleState, Erasure, artifact_to_json
+from workbench.erasure.verify import Check, check_bytes, check_isolation, check_objects, check_removed, check_rows
+from workbench.errors import CheckFailedError
+from workbench.files import remove, sha256
+from workbench.lineage import Artifact
+from workbench.progress import Progress
+from workbench.sisa.ensemble import Manifest
+from workbench.sisa.training import train_shard
+from workbench.state import compact, writing
+from workbench.state.tables import suppressions
+from workbench.tracking import Tracking, find_runs, purge_runs
+from workbench.workflows.publish import (
+    current_versions,
+    evaluate,
+    objects_of,
+    read_manifest,
+    record_version,
+    stray_runs,
+    sweep,
+    train_shards,
+    write_version,
+)
+from workbench.workspace import Workspace
+
+ERASURE_TAG = (
+    "workbench.erasure"  # on every MLflow run an erasure makes: those of a try that was cut off are found by it
+)
+
+Commit = Callable[[Connection], None]
+
+
+def drop_rows(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasure, Commit]:
+    """Rewrites each bucket file the subjects are in. What it is about to become is recorded before it changes."""
+    with writing(workspace.engine) as connection:
+        advance(connection, erasure.requests, "executing")
+        subjects = subjects_of(connection, erasure.requests)
+    for dataset, state in erasure.datasets.items():
+        tokens = {subject.token for subject in subjects if subject.dataset == dataset}
+        with workspace.engine.connect() as connection:
+            store = catalog.store(connection, workspace, dataset)
+        for split, bucket in state.drops:
+            content = store.without(split, bucket, tokens)
+            digest = None if content is None else sha256(content)
+            with writing(workspace.engine) as connection:
+                catalog.announce_bucket(connection, dataset, split, bucket, digest)
+            store.replace(split, bucket, content)
+            with writing(workspace.engine) as connection:
+                catalog.record_bucket(connection, dataset, split, bucket, digest)
+    return erasure, lambda connection: _journal(connection, "DROPPED", erasure)
+
+
+def retrain(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[Erasure, Commit]:
+    """Retrains the affected shards and writes each ensemble's next version, which nobody uses yet."""
+    tracking = Tracking(workspace.root)
+    purge_runs(tracking, run_ids=find_runs(tracking, tag=ERASURE_TAG, value=erasure.id))  # of a try that was cut off
+    datasets = {}
+    for dataset, state in erasure.datasets.items():
+        with workspace.engine.connect() as connection:
+            store = catalog.store(connection, workspace, dataset)
+            live = {artifact.id: artifact for artifact in lineage.find(connection, dataset=dataset)}
+        ensembles = [_successor(workspace, store, e, live, erasure.id, progress) for e in state.ensembles]
+        datasets[dataset] = state.model_copy(update={"ensembles": tuple(ensembles)})
+    return erasure.with_datasets(datasets), _nothing
+
+
+def _successor(
+    workspace: Workspace,
+    store: Store,
+    ensemble: EnsembleState,
+    live: Mapping[str, Artifact],
+    erasure_id: str,
+    progress: Progress,
+) -> EnsembleState:
+    before = ensemble.old
+    config = TrainConfig.model_validate(before.config)
+
+    def tell(fraction: float, what: str) -> None:
+        progress(0.1 + 0.6 * fraction, f"retraining {what}")
+
+    _mend(workspace, store, config, before, ensemble.retrain)
+    trained = train_shards(workspace, store, config, ensemble.retrain, before, progress=tell)
+    manifest = before.successor({shard: t.constituent for shard, t in trained.items()})
+    metrics = evaluate(workspace, store, manifest)
+    version = write_version(
+        workspace,
+        Tracking(workspace.root),
+        manifest,
+        trained,
+        metrics,
+        schema=store.schema,
+        train_run=live[before.id].body["train_run"],
+        reused=[live[i] for i in live[before.id].derived_from if int(live[i].body["shard"]) not in trained],
+        tags={ERASURE_TAG: erasure_id},
+        pending={shard: first for shard, first in pending_of(live[before.id]).items() if shard not in trained},
+    )
+    return ensemble.model_copy(
+        update={
+            "after": manifest.to_bytes().decode(),
+            "artifacts": tuple(artifact_to_json(a) for a in version.artifacts),
+            "metrics": {name: estimate.to_json() for name, estimate in metrics.items()},
+        }
+    )
+
+
+def _mend(
+    workspace: Workspace, store: Store, config: TrainConfig, manifest: Manifest, retrain: Mapping[int, int]
+) -> None:
+    """Restores damaged checkpoints that the next version keeps: training their slices again gives the same bytes."""
+    objects = objects_of(workspace, manifest.dataset)
+    for constituent in manifest.constituents:
+        kept = {d for d in constituent.checkpoints[: retrain.get(constituent.shard)] if d is not None}
+        if all(objects.holds(digest) for digest in kept):
+            continue
+        records = store.read("train", manifest.partition.interval(constituent.shard))
+        for model in train_shard(records, config, shard=constituent.shard):
+            if model is not None and sha256(model) in kept:
+                objects.put(model)
+
+
+def publish(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasure, Commit]:  # noqa: ARG001
+    """The new versions become current and the quarantine ends, all at one moment."""
+
+    def commit(connection: Connection) -> None:
+        for dataset, state in erasure.datasets.items():
+            lineage.remove(connection, [artifact["id"] for artifact in state.purge])
+            for e in state.ensembles:
+                record_version(
+                    connection,
+                    e.new,
+                    [Artifact(**artifact) for artifact in e.artifacts],
+                    retrained=e.retrain,
+                    requests=erasure.requests,
+                )
+            lift(connection, dataset, erasure.requests)
+
+    return erasure, commit
+
+
+def purge(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[Erasure, Commit]:
+    """Removes superseded checkpoints, manifests and MLflow entries, whatever of them is still there."""
+    progress(0.8, "purging")
+    datasets = {}
+    for dataset, state in erasure.datasets.items():
+        superseded = {d for a in state.purge for d in a["body"].get("checkpoints", ()) if d is not None}
+        stray = sweep(workspace, dataset)
+        live = {d for e in state.ensembles for d in e.new.objects()}
+        for artifact in state.purge:
+            if artifact["path"] is not None:
+                remove(workspace.root / artifact["path"])
+        bodies = [artifact["body"] for artifact in state.purge]
+        purge_runs(
+            Tracking(workspace.root),
+            run_ids={body["mlflow_run"] for body in bodies} | stray_runs(workspace, dataset),
+            model_ids=[body["mlflow_model"] for body in bodies if body.get("mlflow_model")],
+            registered=[tuple(body["registered"]) for body in bodies if "registered" in body],
+        )
+        datasets[dataset] = state.model_copy(update={"removed": tuple(sorted(stray | superseded - live))})
+    return erasure.with_datasets(datasets), lambda connection: _journal(connection, "PURGED", erasure)
+
+
+def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[Erasure, Commit]:
+    """Reads everything again, trusting nothing that was said before; raises CheckFailedError where anything is left."""
+    progress(0.9, "verifying")
+    with writing(workspace.engine) as connection:
+        advance(connection, erasure.requests, "verifying")
+        boxes = [vault.unseal(connection, request) for request in erasure.requests]
+    needles = {bytes.fromhex(needle) for box in boxes for needle in box["needles"]}
+    people = [(dataset, bytes.fromhex(token), int(point)) for box in boxes for dataset, token, point in box["subjects"]]
+    checks: list[Check] = []
+    for dataset, state in erasure.datasets.items():
+        with workspace.engine.connect() as connection:
+            store = catalog.store(connection, workspace, dataset)
+        checks.append(check_rows(store, [(token, point) for name, token, point in people if name == dataset]))
+        objects = objects_of(workspace, dataset)
+        checks.append(check_removed(objects, state.removed))
+        for e in state.ensembles:
+            checks.append(check_isolation(e.old, e.new, e.retrain))
+            checks.append(check_objects(objects, e.new.objects()))
+    compact(workspace.engine)
+    checks.append(check_bytes(workspace, needles, _removed(workspace, erasure)))
+    failed = [check for check in checks if not check.ok]
+    if failed:
+        raise CheckFailedError(
+            "the erasure could not be verified: " + "; ".join(f"{check.name}: {check.detail}" for check in failed),
+            hint="nothing was certified; workbench resume verifies again",
+        )
+    return erasure.model_copy(update={"checks": tuple(check.to_json() for check in checks)}), _nothing
+
+
+def _removed(workspace: Workspace, erasure: Erasure) -> set[str]:
+    """Digests of checkpoints that may lie nowhere: another data set's may be the very same, and stay."""
+    with workspace.engine.connect() as connection:
+        live = {d for a in current_versions(connection).values() for d in read_manifest(workspace, a).objects()}
+    return {digest for state in erasure.datasets.values() for digest in state.removed} - live
+
+
+def shred(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasure, Commit]:  # noqa: ARG001
+    """Destroys what the requests knew of their people; a suppression token stays where the policy says so."""
+
+    def commit(connection: Connection) -> None:
+        for request in erasure.requests:
+            for identity_type, token in vault.unseal(connection, request)["suppress"]:
+                row = {"token": bytes.fromhex(token), "identity_type": identity_type, "request": request}
+                connection.execute(suppressions.insert().prefix_with("OR IGNORE").values(**row))
+        vault.destroy(connection, erasure.requests)
+
+    return erasure, commit
+
+
+def _journal(connection: Connection, kind: Literal["DROPPED", "PURGED"], erasure: Erasure) -> None:
+    journal.append(connection, kind, erasure=erasure.id, requests=list(erasure.requests))
+
+
+def _nothing(_: Connection) -> None:
+    """Nothing but the step's end is to be recorded."""
+
+
+Step = Callable[[Workspace, Erasure, Progress], tuple[Erasure, Commit]]
+STEPS: dict[saga.Step, tuple[saga.Step, Step]] = {
+    "planned": ("dropped", drop_rows),
+    "dropped": ("retrained", retrain),
+    "retrained": ("published", publish),
+    "published": ("purged", purge),
+    "purged": ("verified", verify),
+    "verified": ("shredded", shred),
+}
