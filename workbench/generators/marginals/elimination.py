@@ -163,6 +163,13 @@ def junction_tree(domain: Domain, cliques: Sequence[Clique]) -> JunctionTree:
     return JunctionTree(domain, cliques, bags, home)
 
 
+def tree_cells(domain: Domain, cliques: Sequence[Clique]) -> int:
+    """How many cells the tables of a junction tree for `cliques` have in all."""
+    whole = {frozenset(clique) for clique in cliques}
+    maximal = [tuple(clique) for clique in whole if not any(clique < other for other in whole)]
+    return sum(domain.cells(table) for table in _maximal(_eliminate(domain, tuple(maximal))))
+
+
 def _eliminate(domain: Domain, cliques: tuple[Clique, ...]) -> list[tuple[str, ...]]:
     """The table that each step of the elimination sums over, its eliminated column first."""
     neighbours: dict[str, set[str]] = {name: set() for name in domain.names}

@@ -78,6 +78,11 @@ class GraphicalModel:
         return rows.T
 
     @cached_property
+    def log_z(self) -> float:
+        """The log of the sum of all unnormalised probabilities."""
+        return junction_tree(self.domain, self.cliques).conditionals(self.potentials)[0]
+
+    @cached_property
     def _conditionals(self) -> list[_Conditional]:
         """How to draw the own columns of each bag given its shared ones, parents first."""
         tree = junction_tree(self.domain, self.cliques)

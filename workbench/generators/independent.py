@@ -1,0 +1,25 @@
+"""Independent columns: the baseline. It measures every single column and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from workbench.generators.marginals.estimate import Forbidden
+from workbench.generators.marginals.fitted import FittedMarginals
+from workbench.generators.marginals.priced import Priced
+from workbench.generators.marginals.rows import Notebook, Rows
+from workbench.generators.marginals.start import start
+from workbench.progress import Progress, silent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Independent(Priced):
+    """Independent columns; see `Priced` for what it guarantees."""
+
+    def fit(
+        self, rows: Rows, notebook: Notebook, *, forbidden: tuple[Forbidden, ...] = (), progress: Progress = silent
+    ) -> FittedMarginals:
+        """Fits the rows; all that is learnt from them goes through the notebook."""
+        progress(0.0, "measuring single columns")
+        begun = start(rows, notebook, rho=self.rho, forbidden=forbidden)
+        return begun.fitted(begun.estimate((), total=begun.total))

@@ -1,0 +1,139 @@
+"""The rows a marginal generator reads, and the notebook of everything it learns from them.
+
+The two are the only way to the rows: what is in the notebook is differentially private, and all else is computed from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from workbench.errors import InputError
+from workbench.files import write_atomic
+from workbench.generators.marginals.domain import Clique, Domain
+from workbench.generators.marginals.estimate import Measurement
+from workbench.privacy.mechanisms import choose, gaussian_counts, gaussian_sigma, selection_epsilon
+
+Codes = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Codes [n, d] of `domain`, by shard (one, where the generator is not sharded).
+
+    The caller guarantees that all rows of a subject are in one shard, at most `per_subject` of them; nothing here can see
+    subjects. Adding or removing a subject changes any marginal of its shard by non-negative counts that sum to at most
+    `per_subject`, which is so both its L1 and its L2 sensitivity.
+    """
+
+    domain: Domain
+    shards: tuple[Codes, ...]
+    per_subject: int
+
+    def count(self, clique: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Rows in each cell of the marginal of `clique`, by shard: int64 [shards, *shape]."""
+        return np.stack([self.domain.count(codes, clique) for codes in self.shards])
+
+    def grouped(self, groups: Sequence[Codes], domain: Domain) -> Rows:
+        """The same rows in a smaller domain: `groups[i]` maps the cells of column i."""
+        return Rows(
+            domain,
+            tuple(
+                np.stack([group[codes] for group, codes in zip(groups, shard.T, strict=True)], axis=1)
+                if len(shard)
+                else shard
+                for shard in self.shards
+            ),
+            self.per_subject,
+        )
+
+
+class Notebook:
+    """What a fit learnt from the rows, in order; with a `path`, each entry is durable before the fit goes on.
+
+    Guarantees:
+      - a fit that is repeated with the notebook of a cut-off one reads no rows for what is noted, and costs nothing more
+      - what a mechanism costs is noted before it runs: one that was cut off is never run again (InputError)
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._notes = _read(path) if path is not None and path.exists() else []
+        self._next = 0
+
+    @property
+    def measurements(self) -> list[dict[str, Any]]:
+        """The measurements that are noted: clique, sigma, rho and `values` by shard."""
+        return [note for note in self._notes if "values" in note]
+
+    @property
+    def spent(self) -> float:
+        """The zCDP cost of all that is noted."""
+        return float(sum(note["rho"] for note in self._notes))
+
+    def measure(self, rows: Rows, clique: Clique, *, rho: float) -> Measurement:
+        """The noisy marginal of all shards together, for `rho` (each shard has its own noise: parallel composition)."""
+        sigma = gaussian_sigma(rho=rho, sensitivity=rows.per_subject)
+        asked = {"clique": list(clique), "rho": rho, "sigma": sigma}
+        note = self._noted(asked, lambda: {"values": gaussian_counts(rows.count(clique), sigma=sigma).tolist()})
+        return measurement_of(note)
+
+    def choose(self, scores: Callable[[], Codes], *, rho: float, sensitivity: int) -> int:
+        """The index of a high score, for `rho`; a subject changes any score by at most `sensitivity`."""
+        epsilon = selection_epsilon(rho=rho)
+        note = self._noted({"rho": rho}, lambda: {"chosen": choose(scores(), epsilon=epsilon, sensitivity=sensitivity)})
+        return int(note["chosen"])
+
+    def _noted(self, asked: dict[str, Any], run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        if self._next < len(self._notes):
+            note = self._notes[self._next]
+            if note.keys() == asked.keys():
+                raise InputError(
+                    "a mechanism was cut off: what it read is paid for and lost", hint="fit anew, which charges anew"
+                )
+            if {key: note.get(key) for key in asked} != asked:
+                raise InputError("the notebook is of another fit", hint="fit anew, which charges anew")
+        else:
+            self._write(asked)
+            note = asked | run()
+            self._write(note)
+            self._notes.append(note)
+        self._next += 1
+        return note
+
+    def _write(self, note: dict[str, Any]) -> None:
+        if self._path is None:
+            return
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(note) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def measurement_of(note: dict[str, Any]) -> Measurement:
+    """A noted measurement: the sum of its shards, whose noise adds up."""
+    values = np.asarray(note["values"], dtype=np.float64)
+    return Measurement(tuple(note["clique"]), values.sum(axis=0), float(note["sigma"]) * len(values) ** 0.5)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """The notes of a file: outcomes, and last an announcement whose outcome never came.
+
+    A line that was cut off as it was written is taken out: what it announced never ran, or is the lost outcome.
+    """
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        write_atomic(path, whole.encode())
+    try:
+        notes: list[dict[str, Any]] = [json.loads(line) for line in whole.splitlines()]
+        return [note for note in notes[:-1] if len(note.keys() & {"values", "chosen"})] + notes[-1:]
+    except (ValueError, AttributeError):
+        raise InputError(f"{path.name} is damaged", hint="fit anew, which charges anew") from None
