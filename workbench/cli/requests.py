@@ -105,11 +105,16 @@ def policy(
 @app.command()
 def resume(context: typer.Context, as_json: Json = False) -> None:
     """Finish interrupted erasures and carry out every request that waits."""
-    from workbench.workflows.execute import carry_out_waiting
+    from workbench.workflows.execute import carry_out
 
     with progress_of("resuming") as progress:
-        done = carry_out_waiting(opened(context), progress)
-    show({"requests": [{"request": request, **result} for request, result in done.items()]}, as_json)
+        outcome = carry_out(opened(context), progress)
+    if outcome.failures and not outcome.done:
+        outcome.results()
+    shown = [{"request": request, **result} for request, result in outcome.done.items()]
+    failed = [{"datasets": sorted(f.datasets), "reason": str(f.fault)} for f in outcome.failures]
+    show({"requests": shown, **({"failed": failed} if failed else {})}, as_json)
+    raise typer.Exit(outcome.exit_code)
 
 
 @app.command()

@@ -22,7 +22,7 @@ from workbench.data.partition import Partition
 from workbench.data.store import SPLITS, Split
 from workbench.erasure import vault
 from workbench.erasure.policy import ErasurePolicy
-from workbench.errors import InputError, MalformedKeyError, NotFoundError
+from workbench.errors import BusyError, InputError, MalformedKeyError, NotFoundError
 from workbench.schema.schema import ROW_SUBJECT
 from workbench.state import writing
 from workbench.state.tables import quarantine, requests
@@ -237,6 +237,15 @@ def has_open_request(connection: Connection, dataset: str) -> bool:
     """Whether any subject of the data set waits for its erasure to finish."""
     chosen = select(quarantine.c.request).where(quarantine.c.dataset == dataset).limit(1)
     return connection.execute(chosen).first() is not None
+
+
+def refuse_open_request(connection: Connection, dataset: str, refused: str) -> None:
+    """Raises BusyError, saying what is refused, where a subject of the data set waits for its erasure to finish."""
+    if has_open_request(connection, dataset):
+        raise BusyError(
+            f"a subject of data set {dataset} has an open erasure request; {refused} before it is finished",
+            hint="workbench resume, or decide on it: workbench requests list",
+        )
 
 
 def lift(connection: Connection, dataset: str, request_ids: Collection[str]) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from workbench.data import catalog
 from workbench.erasure.intake import Asked, Malformed, by_key
-from workbench.erasure.request import Pair, Receipt, Subject, locate, submit_person
+from workbench.erasure.request import OPEN, Pair, Receipt, Subject, locate, submit_person
 from workbench.errors import ApprovalRequiredError, BusyError, InputError, NotFoundError
 from workbench.progress import Progress, silent
-from workbench.workflows.execute import carry_out_waiting, plans_for
+from workbench.state.tables import requests
+from workbench.workflows.execute import Failure, Outcome, carry_out, plans_for
 from workbench.workspace import Workspace
 
 Answer = dict[str, Any]
@@ -29,8 +30,9 @@ def erase(
     """Erases the subjects of those keys from `dataset`, or from every data set where there is one identity type only.
 
     What an intake read of a file may stand among the keys; its `malformed` entries are answered as rejected.
-    All that waits is planned together: one retraining per shard. An unknown subject is answered `rejected`, never
-    "erased". Raises CheckFailedError, with the requests left open, where the verification finds anything.
+    All that waits in a data set is planned together: one retraining per shard. An unknown subject is answered `rejected`,
+    never "erased". Where none of them could be carried out the fault is raised, as CheckFailedError where the verification
+    finds anything, and the requests stay open; where some could, each is answered for itself.
     """
     started = time.perf_counter()
     if dataset is not None:
@@ -53,8 +55,8 @@ def erase(
         _answer(workspace, submit_person(workspace, person, request_id=one.request_id))
         for one, person in people.items()
     ]
-    done = carry_out_waiting(workspace, progress)
-    answers = [_completed(answer, done) for answer in answers]
+    outcome = carry_out(workspace, progress, first=[answer["duplicate_of"] or answer["request"] for answer in answers])
+    answers = _carried_out(workspace, answers, outcome)
     return {"requests": answers + refused, "seconds": round(time.perf_counter() - started, 3)}
 
 
@@ -99,10 +101,34 @@ def chosen_datasets(workspace: Workspace, dataset: str | None) -> list[str]:
     return names
 
 
-def _completed(answer: Answer, done: Mapping[str, Answer]) -> Answer:
-    """The answer once everything that waited was carried out; a duplicate gets that of the request it repeats."""
-    request = answer.pop("duplicate_of", None) or answer["request"]
-    return answer | {"request": request, "reason": None, "exit": 0} | done[request] if request in done else answer
+def _carried_out(workspace: Workspace, answers: Sequence[Answer], outcome: Outcome) -> list[Answer]:
+    """The answers once everything that waited was tried; a duplicate gets that of the request it repeats.
+
+    Raises the fault where nothing that was asked for could be done.
+    """
+    told: list[Answer] = []
+    failed: list[Failure] = []
+    for answer in answers:
+        request = answer.pop("duplicate_of") or answer["request"]
+        with workspace.engine.connect() as connection:
+            row = connection.execute(requests.select().where(requests.c.id == request)).one()
+        failure = next((f for f in outcome.failures if not f.datasets.isdisjoint(row.datasets)), None)
+        if request in outcome.done:
+            told.append(answer | {"request": request, "reason": None, "exit": 0} | outcome.done[request])
+        elif row.status == "completed" and answer["status"] != "completed":  # by another process
+            certificate = str(workspace.root / row.certificate)
+            done = {"status": "completed", "certificate": certificate, "reason": None, "exit": 0}
+            told.append(answer | {"request": request} | done)
+        elif failure is not None and row.status in OPEN and row.approval != "waiting":
+            failed.append(failure)
+            code = getattr(failure.fault, "exit_code", InputError.exit_code)
+            left = {"status": row.status, "reason": str(failure.fault), "exit": code}
+            told.append(answer | {"request": request} | left)
+        else:
+            told.append(answer)
+    if failed and not any(answer["status"] == "completed" for answer in told):
+        raise failed[0].fault
+    return told
 
 
 def _answer(workspace: Workspace, receipt: Receipt) -> Answer:

@@ -72,7 +72,7 @@ def sweep(workspace: Workspace, dataset: str) -> frozenset[str]:
     """
     with workspace.engine.connect() as connection:
         current = current_versions(connection, dataset).values()
-        live = {digest for artifact in current for digest in read_manifest(workspace, artifact).objects()}
+        live = live_objects(connection, dataset)
     objects = objects_of(workspace, dataset)
     stray = frozenset(objects.digests()) - live
     for digest in stray:
@@ -82,6 +82,12 @@ def sweep(workspace: Workspace, dataset: str) -> frozenset[str]:
         if str(path.relative_to(workspace.root)) not in paths and _dataset_of(path) == dataset:
             remove(path)
     return stray
+
+
+def live_objects(connection: Connection, dataset: str | None = None) -> frozenset[str]:
+    """Digests of all checkpoints in use, as the lineage knows them: a damaged manifest must not hide what it names."""
+    constituents = lineage.find(connection, dataset=dataset, kind="constituent")
+    return frozenset(digest for a in constituents for digest in a.body["checkpoints"] if digest is not None)
 
 
 def stray_runs(workspace: Workspace, dataset: str) -> frozenset[str]:

@@ -30,10 +30,9 @@ from workbench.state import compact, writing
 from workbench.state.tables import suppressions
 from workbench.tracking import Tracking, find_runs, purge_runs
 from workbench.workflows.publish import (
-    current_versions,
     evaluate,
+    live_objects,
     objects_of,
-    read_manifest,
     record_version,
     stray_runs,
     sweep,
@@ -210,7 +209,7 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
 def _removed(workspace: Workspace, erasure: Erasure) -> set[str]:
     """Digests of checkpoints that may lie nowhere: another data set's may be the very same, and stay."""
     with workspace.engine.connect() as connection:
-        live = {d for a in current_versions(connection).values() for d in read_manifest(workspace, a).objects()}
+        live = live_objects(connection)
     return {digest for state in erasure.datasets.values() for digest in state.removed} - live
 
 

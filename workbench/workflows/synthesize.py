@@ -32,7 +32,7 @@ from workbench.sisa.learners.gradient_boosting import GradientBoosting
 from workbench.sisa.task import task_of
 from workbench.state import writing
 from workbench.tracking import RunRecord, Tracking, estimate_metrics, log_run, purge_runs
-from workbench.workflows.execute import resume
+from workbench.workflows.execute import settle
 from workbench.workflows.sample import write_rows
 from workbench.workspace import Workspace
 
@@ -45,7 +45,7 @@ def synthesize(workspace: Workspace, config: SynthesizeConfig, *, progress: Prog
     The release and generator are private with the stated epsilon. The evaluation reads real rows, so it is internal.
     """
     started = time.perf_counter()
-    resume(workspace)
+    settle(workspace, config.dataset)
     with workspace.engine.connect() as connection:
         schema = catalog.entry(connection, config.dataset).schema
     generator = Mst(epsilon=config.epsilon, delta=config.delta)
