@@ -43,7 +43,10 @@ class EnsemblePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class ErasurePlan:
-    """What happens to one data set: rows to drop by bucket file, ensembles to retrain, artifacts to purge or to keep."""
+    """What happens to one data set: rows to drop by bucket file, ensembles to retrain, artifacts to purge or to keep.
+
+    `remeasure` are generators among those to purge that are fitted again, where the ledger allows it.
+    """
 
     dataset: str
     requests: tuple[str, ...]
@@ -51,6 +54,7 @@ class ErasurePlan:
     ensembles: tuple[EnsemblePlan, ...]
     purge: tuple[Artifact, ...]
     keep: tuple[Artifact, ...]
+    remeasure: tuple[Artifact, ...] = ()
 
     @property
     def shards(self) -> tuple[int, ...]:
@@ -67,6 +71,15 @@ class ErasurePlan:
             "keep_private": [
                 {"id": a.id, "kind": a.kind, "epsilon": a.body["epsilon"], "delta": a.body["delta"]} for a in self.keep
             ],
+            "remeasure": [
+                {
+                    "id": a.id,
+                    "epsilon": a.body["config"]["epsilon"],
+                    "delta": a.body["config"]["delta"],
+                    "otherwise": "retired, where the ledger refuses the charge",
+                }
+                for a in self.remeasure
+            ],
             "predicted_seconds": round(sum(e.predicted_seconds for e in self.ensembles), 3),
         }
 
@@ -82,7 +95,7 @@ def plan(
 
     `manifests` are the current version of every ensemble of the data set, `artifacts` its live lineage. Superseded models
     and every evaluation (they read the subject's rows) are purged; differentially private generators and releases stay,
-    unless the policy retires them.
+    unless the policy retires them or has them measured again. One whose config is unknown can't be, and is retired.
 
     Where records were appended since a shard was trained (`pending_of` its version), retraining it begins at the first slice
     that either received or loses records: a checkpoint after that has not seen what lies before it in the store. Pending
@@ -101,8 +114,10 @@ def plan(
         if c.shard in e.retrain
     }
     private = tuple(a for a in artifacts if a.kind in ("generator", "release") and a.body["private"])
-    keep = private if policy.private == "keep_private" else ()
+    unread = policy.private == "remeasure" and all(subject.split != "train" for subject in subjects)
+    keep = private if policy.private == "keep_private" or unread else ()
     gone = superseded | {a.id for a in private if a not in keep}
+    again = policy.private == "remeasure" and not unread
     return ErasurePlan(
         dataset=dataset,
         requests=tuple(sorted({subject.request for subject in subjects})),
@@ -110,6 +125,7 @@ def plan(
         ensembles=ensembles,
         purge=tuple(a for a in artifacts if a.id in gone or a.kind == "evaluation"),
         keep=keep,
+        remeasure=tuple(a for a in private if again and a.kind == "generator" and "config" in a.body),
     )
 
 

@@ -11,7 +11,8 @@ class ErasurePolicy(BaseModel):
     """`approval`: whether a person must approve each request. `due_days`: when it is due (GDPR Art. 12(3): one month).
 
     `suppression`: whether a keyed token stays to refuse the person at re-ingest and restore. `private`: what happens to
-    differentially private generators and releases: kept with their epsilon, or retired.
+    differentially private generators and releases: kept with their epsilon, retired, or measured again on what remains, at
+    their own epsilon, charged to the ledger anew (retired where it refuses).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -19,4 +20,4 @@ class ErasurePolicy(BaseModel):
     approval: Literal["none", "required"] = "none"
     due_days: Annotated[int, Field(ge=1, le=90)] = 28
     suppression: bool = True
-    private: Literal["keep_private", "retire"] = "keep_private"
+    private: Literal["keep_private", "retire", "remeasure"] = "keep_private"

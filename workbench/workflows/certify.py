@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -83,7 +83,7 @@ def _predicate(
         "environment": environment(),
         "stays": [_SUPPRESSED] if token else [],
         "excluded": list(EXCLUDED),
-        "notify": sorted({a["id"] for state in datasets.values() for a in state.keep if a["kind"] == "release"}),
+        "notify": sorted({a["id"] for state in datasets.values() for a in _handed_out(state)}),
     }
 
 
@@ -114,9 +114,37 @@ def _basis(connection: Connection, dataset: str, state: DatasetState) -> dict[st
         "schema_sha256": schema.digest(),
         "schema_reviewed": not schema.unreviewed,
         "unreviewed_domains": list(schema.unreviewed),
-        "artifacts": models + private,
+        "artifacts": models + private + _replaced(state),
         "purged": sorted(artifact["kind"] for artifact in state.purge),
     }
+
+
+def _handed_out(state: DatasetState) -> Iterator[dict[str, Any]]:
+    """Releases and exports that somebody may have, whether they were kept or not."""
+    return (a for a in (*state.keep, *state.purge) if a["kind"] in ("release", "export"))
+
+
+def _replaced(state: DatasetState) -> list[dict[str, Any]]:
+    """What became of the private generators that were not kept."""
+    told: list[dict[str, Any]] = []
+    again = {g.old: g for g in state.remeasure}
+    for artifact in state.purge:
+        if artifact["kind"] != "generator":
+            continue
+        made = again[artifact["id"]].artifacts if artifact["id"] in again else ()
+        if not made:
+            told.append({"artifact": artifact["id"], "basis": "retired"})
+        told += [
+            {
+                "artifact": new["id"],
+                "basis": "re-measured on the remaining records, charged",
+                "epsilon": new["body"]["epsilon"],
+                "delta": new["body"]["delta"],
+            }
+            for new in made
+            if new["kind"] != "evaluation"
+        ]
+    return told
 
 
 def _result(workspace: Workspace, path: str, request: str, datasets: Mapping[str, DatasetState]) -> Result:

@@ -12,15 +12,15 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from workbench import journal, lineage
-from workbench.config import TrainConfig
+from workbench.config import SynthesizeConfig, TrainConfig
 from workbench.data import catalog
 from workbench.data.store import Store
 from workbench.erasure import saga, vault
 from workbench.erasure.plan import pending_of
 from workbench.erasure.request import advance, lift, subjects_of
-from workbench.erasure.saga import EnsembleState, Erasure, artifact_to_json
+from workbench.erasure.saga import EnsembleState, Erasure, GeneratorState, artifact_to_json
 from workbench.erasure.verify import Check, check_bytes, check_isolation, check_objects, check_removed, check_rows
-from workbench.errors import CheckFailedError
+from workbench.errors import BudgetError, CheckFailedError
 from workbench.files import remove, sha256
 from workbench.lineage import Artifact
 from workbench.progress import Progress
@@ -39,6 +39,7 @@ from workbench.workflows.publish import (
     train_shards,
     write_version,
 )
+from workbench.workflows.release import make_release, record_release, sweep_releases
 from workbench.workspace import Workspace
 
 ERASURE_TAG = (
@@ -69,7 +70,7 @@ def drop_rows(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Eras
 
 
 def retrain(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[Erasure, Commit]:
-    """Retrains the affected shards and writes each ensemble's next version, which nobody uses yet."""
+    """Retrains the affected shards and writes what takes the place of what is superseded; nobody uses it yet."""
     tracking = Tracking(workspace.root)
     purge_runs(tracking, run_ids=find_runs(tracking, tag=ERASURE_TAG, value=erasure.id))  # of a try that was cut off
     datasets = {}
@@ -78,8 +79,26 @@ def retrain(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple
             store = catalog.store(connection, workspace, dataset)
             live = {artifact.id: artifact for artifact in lineage.find(connection, dataset=dataset)}
         ensembles = [_successor(workspace, store, e, live, erasure.id, progress) for e in state.ensembles]
-        datasets[dataset] = state.model_copy(update={"ensembles": tuple(ensembles)})
+        sweep_releases(workspace, dataset)  # of a try that was cut off
+        measured = [_measured_again(workspace, store, g, erasure.id, progress) for g in state.remeasure]
+        datasets[dataset] = state.model_copy(update={"ensembles": tuple(ensembles), "remeasure": tuple(measured)})
     return erasure.with_datasets(datasets), _nothing
+
+
+def _measured_again(
+    workspace: Workspace, store: Store, generator: GeneratorState, erasure_id: str, progress: Progress
+) -> GeneratorState:
+    """A private generator fitted on what remains, charged anew; without a successor where the ledger refuses."""
+
+    def tell(fraction: float, what: str) -> None:
+        progress(0.7 + 0.1 * fraction, what)
+
+    config = SynthesizeConfig.model_validate(generator.config)
+    try:
+        release = make_release(workspace, store, config, tags={ERASURE_TAG: erasure_id}, progress=tell)
+    except BudgetError:  # an erasure never waits for budget
+        return generator
+    return generator.model_copy(update={"artifacts": tuple(artifact_to_json(a) for a in release.artifacts)})
 
 
 def _successor(
@@ -150,6 +169,8 @@ def publish(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasur
                     retrained=e.retrain,
                     requests=erasure.requests,
                 )
+            for generator in state.remeasure:
+                record_release(connection, tuple(Artifact(**artifact) for artifact in generator.artifacts))
             lift(connection, dataset, erasure.requests)
 
     return erasure, commit
@@ -162,6 +183,7 @@ def purge(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[E
     for dataset, state in erasure.datasets.items():
         superseded = {d for a in state.purge for d in a["body"].get("checkpoints", ()) if d is not None}
         stray = sweep(workspace, dataset)
+        sweep_releases(workspace, dataset)
         live = {d for e in state.ensembles for d in e.new.objects()}
         for artifact in state.purge:
             if artifact["path"] is not None:
