@@ -32,13 +32,16 @@ def sample(
     n: Annotated[int, typer.Option("-n", help="How many rows.")],
     out: Annotated[Path, typer.Option(help="A .parquet or .csv file.")],
     seed: Annotated[int | None, typer.Option(help="Equal seeds give equal rows.", min=0)] = None,
+    recipient: Annotated[
+        str | None, typer.Option(help="Who gets the file; an erasure names it as one to notify. Nobody in the data.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Draw rows from a fitted generator; this costs no budget."""
     from workbench.workflows.sample import sample as run
 
     with progress_of("sampling") as progress:
-        result = run(opened(context), generator, n, out, seed=seed, progress=progress)
+        result = run(opened(context), generator, n, out, seed=seed, recipient=recipient, progress=progress)
     show(result, as_json)
 
 
@@ -65,6 +68,18 @@ def predict(
     from workbench.workflows.predict import predict as run
 
     show(run(opened(context), ensemble, data, out), as_json)
+
+
+@app.command()
+def retire(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="ID", help="An ensemble or a generator.")],
+    as_json: Json = False,
+) -> None:
+    """Withdraw an ensemble or a generator for good, with all that was derived from it, also where it is damaged."""
+    from workbench.workflows.retire import retire as run
+
+    show(run(opened(context), name), as_json)
 
 
 @jobs_app.command("list")

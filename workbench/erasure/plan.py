@@ -15,6 +15,7 @@ from workbench.lineage import Artifact
 from workbench.sisa.ensemble import Constituent, Manifest, constituent_id
 
 DEFAULT_POLICY = ErasurePolicy()
+HANDED_OUT = ("release", "export")  # whoever got one is to be notified of an erasure, GDPR Art. 19
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +81,13 @@ class ErasurePlan:
                 }
                 for a in self.remeasure
             ],
+            "notify": [{"id": a.id, **_recipient(a)} for a in (*self.keep, *self.purge) if a.kind in HANDED_OUT],
             "predicted_seconds": round(sum(e.predicted_seconds for e in self.ensembles), 3),
         }
+
+
+def _recipient(artifact: Artifact) -> dict[str, Any]:
+    return {"recipient": artifact.body["recipient"]} if "recipient" in artifact.body else {}
 
 
 def plan(
@@ -95,7 +101,8 @@ def plan(
 
     `manifests` are the current version of every ensemble of the data set, `artifacts` its live lineage. Superseded models
     and every evaluation (they read the subject's rows) are purged; differentially private generators and releases stay,
-    unless the policy retires them or has them measured again. One whose config is unknown can't be, and is retired.
+    unless the policy retires them or has them measured again. One whose config is unknown can't be, and is retired. Exports
+    lie outside, so what is known of them stays: whoever got one is to be notified.
 
     Where records were appended since a shard was trained (`pending_of` its version), retraining it begins at the first slice
     that either received or loses records: a checkpoint after that has not seen what lies before it in the store. Pending
@@ -114,6 +121,7 @@ def plan(
         if c.shard in e.retrain
     }
     private = tuple(a for a in artifacts if a.kind in ("generator", "release") and a.body["private"])
+    exports = tuple(a for a in artifacts if a.kind == "export")
     unread = policy.private == "remeasure" and all(subject.split != "train" for subject in subjects)
     keep = private if policy.private == "keep_private" or unread else ()
     gone = superseded | {a.id for a in private if a not in keep}
@@ -124,7 +132,7 @@ def plan(
         drops=drops,
         ensembles=ensembles,
         purge=tuple(a for a in artifacts if a.id in gone or a.kind == "evaluation"),
-        keep=keep,
+        keep=keep + exports,
         remeasure=tuple(a for a in private if again and a.kind == "generator" and "config" in a.body),
     )
 

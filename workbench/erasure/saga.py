@@ -86,6 +86,16 @@ class Erasure(_Frozen):
         """The same erasure with other data set states."""
         return self.model_copy(update={"datasets": dict(datasets)})
 
+    def without(self, dataset: str, name: str) -> Erasure:
+        """The same erasure with nothing left to do for an ensemble or generator that was withdrawn."""
+        state = self.datasets[dataset]
+        left = {
+            "ensembles": tuple(e for e in state.ensembles if e.old.ensemble != name),
+            "remeasure": tuple(g for g in state.remeasure if g.old != name),
+            "keep": tuple(a for a in state.keep if name not in (a["id"], *a["derived_from"]) or a["kind"] == "export"),
+        }
+        return self.with_datasets({**self.datasets, dataset: state.model_copy(update=left)})
+
 
 def dataset_state(plan: ErasurePlan) -> DatasetState:
     """A plan as the state it starts from."""

@@ -13,6 +13,7 @@ from workbench.data import catalog
 from workbench.erasure import saga
 from workbench.erasure.certificate import sign
 from workbench.erasure.environment import environment
+from workbench.erasure.plan import HANDED_OUT
 from workbench.erasure.saga import DatasetState, Erasure
 from workbench.files import write_atomic
 from workbench.state import compact, writing
@@ -103,7 +104,7 @@ def _basis(connection: Connection, dataset: str, state: DatasetState) -> dict[st
     private = [
         {
             "artifact": artifact["id"],
-            "basis": "kept: differentially private",
+            "basis": "kept: differentially private" + (", outside" if artifact["kind"] == "export" else ""),
             "epsilon": artifact["body"]["epsilon"],
             "delta": artifact["body"]["delta"],
         }
@@ -121,7 +122,7 @@ def _basis(connection: Connection, dataset: str, state: DatasetState) -> dict[st
 
 def _handed_out(state: DatasetState) -> Iterator[dict[str, Any]]:
     """Releases and exports that somebody may have, whether they were kept or not."""
-    return (a for a in (*state.keep, *state.purge) if a["kind"] in ("release", "export"))
+    return (a for a in (*state.keep, *state.purge) if a["kind"] in HANDED_OUT)
 
 
 def _replaced(state: DatasetState) -> list[dict[str, Any]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,9 +85,11 @@ def sweep(workspace: Workspace, dataset: str) -> frozenset[str]:
     return stray
 
 
-def live_objects(connection: Connection, dataset: str | None = None) -> frozenset[str]:
+def live_objects(
+    connection: Connection, dataset: str | None = None, *, without: Collection[str] = ()
+) -> frozenset[str]:
     """Digests of all checkpoints in use, as the lineage knows them: a damaged manifest must not hide what it names."""
-    constituents = lineage.find(connection, dataset=dataset, kind="constituent")
+    constituents = [a for a in lineage.find(connection, dataset=dataset, kind="constituent") if a.id not in without]
     return frozenset(digest for a in constituents for digest in a.body["checkpoints"] if digest is not None)
 
 
@@ -117,10 +120,14 @@ def manifest_path(ensemble: str, version: int) -> Path:
 def read_manifest(workspace: Workspace, artifact: Artifact) -> Manifest:
     """The manifest of an ensemble's version; raises InputError where it is missing or not what was published."""
     path = workspace.root / (artifact.path or "")
-    manifest = parse_manifest(path.read_bytes() if path.is_file() else b"")
-    if manifest.digest != artifact.digest:
-        raise InputError(f"the manifest of {artifact.id} is not the published one", hint="restore it from a backup")
-    return manifest
+    with suppress(InputError):
+        manifest = parse_manifest(path.read_bytes() if path.is_file() else b"")
+        if manifest.digest == artifact.digest:
+            return manifest
+    raise InputError(
+        f"the manifest of {artifact.id} is missing, damaged or not the published one",
+        hint=f"restore it from a backup, or withdraw the ensemble: workbench retire {artifact.body['ensemble']}",
+    )
 
 
 def train_shards(

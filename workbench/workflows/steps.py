@@ -6,8 +6,8 @@ moment, is one transaction: the step returns what it adds to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 from sqlalchemy import Connection
 
@@ -18,13 +18,13 @@ from workbench.data.store import Store
 from workbench.erasure import saga, vault
 from workbench.erasure.plan import pending_of
 from workbench.erasure.request import advance, lift, subjects_of
-from workbench.erasure.saga import EnsembleState, Erasure, GeneratorState, artifact_to_json
+from workbench.erasure.saga import DatasetState, EnsembleState, Erasure, GeneratorState, artifact_to_json
 from workbench.erasure.verify import Check, check_bytes, check_isolation, check_objects, check_removed, check_rows
 from workbench.errors import BudgetError, CheckFailedError
 from workbench.files import remove, sha256
 from workbench.lineage import Artifact
 from workbench.progress import Progress
-from workbench.sisa.ensemble import Manifest
+from workbench.sisa.ensemble import Manifest, constituent_id
 from workbench.sisa.training import train_shard
 from workbench.state import compact, writing
 from workbench.state.tables import suppressions
@@ -79,9 +79,12 @@ def retrain(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple
             store = catalog.store(connection, workspace, dataset)
             live = {artifact.id: artifact for artifact in lineage.find(connection, dataset=dataset)}
         ensembles = [_successor(workspace, store, e, live, erasure.id, progress) for e in state.ensembles]
+        purge = (*state.purge, *_superseded_too(state, ensembles, live))
         sweep_releases(workspace, dataset)  # of a try that was cut off
         measured = [_measured_again(workspace, store, g, erasure.id, progress) for g in state.remeasure]
-        datasets[dataset] = state.model_copy(update={"ensembles": tuple(ensembles), "remeasure": tuple(measured)})
+        datasets[dataset] = state.model_copy(
+            update={"ensembles": tuple(ensembles), "remeasure": tuple(measured), "purge": purge}
+        )
     return erasure.with_datasets(datasets), _nothing
 
 
@@ -115,8 +118,9 @@ def _successor(
     def tell(fraction: float, what: str) -> None:
         progress(0.1 + 0.6 * fraction, f"retraining {what}")
 
-    _mend(workspace, store, config, before, ensemble.retrain)
-    trained = train_shards(workspace, store, config, ensemble.retrain, before, progress=tell)
+    pending = pending_of(live[before.id])
+    retrain = ensemble.retrain | _mend(workspace, store, config, before, ensemble.retrain, pending)
+    trained = train_shards(workspace, store, config, retrain, before, progress=tell)
     manifest = before.successor({shard: t.constituent for shard, t in trained.items()})
     metrics = evaluate(workspace, store, manifest)
     version = write_version(
@@ -129,10 +133,11 @@ def _successor(
         train_run=live[before.id].body["train_run"],
         reused=[live[i] for i in live[before.id].derived_from if int(live[i].body["shard"]) not in trained],
         tags={ERASURE_TAG: erasure_id},
-        pending={shard: first for shard, first in pending_of(live[before.id]).items() if shard not in trained},
+        pending={shard: first for shard, first in pending.items() if shard not in trained},
     )
     return ensemble.model_copy(
         update={
+            "retrain": retrain,
             "after": manifest.to_bytes().decode(),
             "artifacts": tuple(artifact_to_json(a) for a in version.artifacts),
             "metrics": {name: estimate.to_json() for name, estimate in metrics.items()},
@@ -140,11 +145,32 @@ def _successor(
     )
 
 
+def _superseded_too(
+    state: DatasetState, ensembles: Sequence[EnsembleState], live: Mapping[str, Artifact]
+) -> list[dict[str, Any]]:
+    """Constituents that were not planned to be retrained but could not be mended."""
+    return [
+        artifact_to_json(live[constituent_id(after.old.ensemble, c)])
+        for before, after in zip(state.ensembles, ensembles, strict=True)
+        for c in after.old.constituents
+        if c.shard in after.retrain and c.shard not in before.retrain
+    ]
+
+
 def _mend(
-    workspace: Workspace, store: Store, config: TrainConfig, manifest: Manifest, retrain: Mapping[int, int]
-) -> None:
-    """Restores damaged checkpoints that the next version keeps: training their slices again gives the same bytes."""
+    workspace: Workspace,
+    store: Store,
+    config: TrainConfig,
+    manifest: Manifest,
+    retrain: Mapping[int, int],
+    pending: Mapping[int, int],
+) -> dict[int, int]:
+    """Restores damaged checkpoints that the next version keeps: training their slices again gives the same bytes.
+
+    But for shards that received rows since (`pending`): returned are those with the first slice to train again instead.
+    """
     objects = objects_of(workspace, manifest.dataset)
+    beyond: dict[int, int] = {}
     for constituent in manifest.constituents:
         kept = {d for d in constituent.checkpoints[: retrain.get(constituent.shard)] if d is not None}
         if all(objects.holds(digest) for digest in kept):
@@ -153,6 +179,9 @@ def _mend(
         for model in train_shard(records, config, shard=constituent.shard):
             if model is not None and sha256(model) in kept:
                 objects.put(model)
+        if constituent.shard in pending.keys() - retrain.keys() and not all(objects.holds(digest) for digest in kept):
+            beyond[constituent.shard] = pending[constituent.shard]
+    return beyond
 
 
 def publish(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasure, Commit]:  # noqa: ARG001
