@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from remnants import remnants
 
 from workbench.errors import BusyError, InputError, NotFoundError
 from workbench.schema import Column, Holdout, Schema
@@ -27,7 +28,6 @@ from workbench.tracking import (
     log_run,
     purge_runs,
     register_version,
-    remnants,
     start_run,
 )
 from workbench.tracking.purge import LINK_TABLES, MODEL_TABLES, RUN_TABLES, VERSION_TABLES
@@ -537,7 +537,7 @@ def test_a_needle_across_two_chunks_is_found(tracking, monkeypatch):
 
 @pytest.mark.parametrize("name", ["mlflow.db-wal", "mlflow.db-shm", "mlartifacts/1/x.bin"])
 def test_every_file_of_the_store_is_read(tracking, name, monkeypatch):
-    monkeypatch.setattr("workbench.tracking.scan._tables_holding", lambda *_: iter(()))
+    monkeypatch.setattr("remnants._tables_holding", lambda *_: iter(()))
     (tracking.folder / name).parent.mkdir(parents=True, exist_ok=True)
     (tracking.folder / name).write_bytes(b"a needle")
     assert remnants(tracking, [b"needle"]) == [name]
