@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from conftest import Answer, pupils
 from test_erasure import placed
+from test_queue import Killed
 
 from workbench.config import TrainConfig
 from workbench.erasure.intake import parse
@@ -193,3 +194,33 @@ def test_processes_erase_in_different_data_sets_at_the_same_time(both: Workspace
     for pair in pairs:
         for name, key in pair:
             assert submit(both, [name], key).status == "rejected", "nothing is left of them"
+
+
+def test_each_process_begins_with_its_own(both: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    submit(both, ["pupils"], people(both)[0])
+    mine = submit(both, ["more"], "pupil-3000").id
+    order: list[frozenset[str]] = []
+    monkeypatch.setattr(execute, "_carry_out_group", lambda _, datasets, __: order.append(datasets) or {})
+    carry_out(both, first=[mine])
+    assert order == [{"more"}, {"pupils"}]
+
+
+def test_no_erasure_begins_over_one_whose_process_died_a_moment_ago(
+    trained: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = placed(trained, "train")[:2]
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setitem(execute.STEPS, "retrained", ("published", killed))  # type: ignore[misc]
+        with pytest.raises(Killed):
+            erase(trained, [first])
+    submit(trained, ["pupils"], second)
+    with monkeypatch.context() as patch:
+        patch.setattr(execute, "_resume", lambda *_: execute.Outcome(done={}, failures=()))
+        with pytest.raises(BusyError, match="not finished"):
+            carry_out_waiting(trained)
+    assert len(carry_out_waiting(trained)) == 2
+    assert doctor(trained)["healthy"]
