@@ -99,15 +99,18 @@ def test_the_release_follows_the_same_rule_of_size(workspace: Workspace, pupils_
     assert pq.read_metadata(workspace.root / str(made.path)).num_rows == 37
 
 
-@pytest.mark.parametrize("why", ["budget", "config"])
+@pytest.mark.parametrize("why", ["budget", "no config", "another's config"])
 def test_what_cannot_be_measured_again_is_retired_and_nothing_waits(remeasured: Workspace, why: str) -> None:
     spent = charges(remeasured)
     old = of_kind(remeasured, "generator")[0]
     if why == "budget":
         Ledger(remeasured.engine).set_budget("pupils", epsilon=1, delta=1e-5)
     else:
+        change = (
+            "json_remove(body, '$.config')" if why == "no config" else "json_set(body, '$.config.generator', 'new')"
+        )
         with writing(remeasured.engine) as connection:
-            connection.execute(text("UPDATE artifacts SET body = json_remove(body, '$.config')"))
+            connection.execute(text(f"UPDATE artifacts SET body = {change} WHERE kind = 'generator'"))
     answer = erase(remeasured, [placed(remeasured, "train")[0]])["requests"][0]
     assert answer["status"] == "completed"
     assert charges(remeasured) == spent

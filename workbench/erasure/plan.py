@@ -75,8 +75,8 @@ class ErasurePlan:
             "remeasure": [
                 {
                     "id": a.id,
-                    "epsilon": a.body["config"]["epsilon"],
-                    "delta": a.body["config"]["delta"],
+                    "epsilon": a.body["epsilon"],
+                    "delta": a.body["delta"],
                     "otherwise": "retired, where the ledger refuses the charge",
                 }
                 for a in self.remeasure

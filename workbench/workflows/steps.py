@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from workbench import journal, lineage
@@ -91,15 +92,15 @@ def retrain(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple
 def _measured_again(
     workspace: Workspace, store: Store, generator: GeneratorState, erasure_id: str, progress: Progress
 ) -> GeneratorState:
-    """A private generator fitted on what remains, charged anew; without a successor where the ledger refuses."""
+    """A private generator fitted on what remains, charged anew; without a successor where that can't be."""
 
     def tell(fraction: float, what: str) -> None:
         progress(0.7 + 0.1 * fraction, what)
 
-    config = SynthesizeConfig.model_validate(generator.config)
     try:
+        config = SynthesizeConfig.model_validate(generator.config)
         release = make_release(workspace, store, config, tags={ERASURE_TAG: erasure_id}, progress=tell)
-    except BudgetError:  # an erasure never waits for budget
+    except (BudgetError, ValidationError):  # an erasure waits neither for budget nor for a config of another workbench
         return generator
     return generator.model_copy(update={"artifacts": tuple(artifact_to_json(a) for a in release.artifacts)})
 
