@@ -12,12 +12,15 @@ import pandas as pd
 import pytest
 from conftest import Answer, pupils
 from test_erasure import placed
+from test_exports import predicate
 from test_queue import Killed
 
 from workbench.config import TrainConfig
+from workbench.data.identity import identify
 from workbench.erasure.intake import parse
 from workbench.erasure.request import Subject, submit
 from workbench.errors import BusyError, CheckFailedError, InputError
+from workbench.scan import scan_folder
 from workbench.workflows import execute
 from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
@@ -224,3 +227,28 @@ def test_no_erasure_begins_over_one_whose_process_died_a_moment_ago(
             carry_out_waiting(trained)
     assert len(carry_out_waiting(trained)) == 2
     assert doctor(trained)["healthy"]
+
+
+def test_who_is_in_two_data_sets_can_be_erased_from_one(both: Workspace) -> None:
+    key = placed(both, "train")[0]
+    for name in ("more", "pupils"):
+        answer = erase(both, [key], dataset=name)["requests"][0]
+        assert verify(both, Path(answer["certificate"]), replay=True)["valid"]
+        told = "people elsewhere" in [check["name"] for check in predicate(answer["certificate"])["checks"]]
+        assert told == (name == "more"), "what was not searched for is said"
+    token = token_of(both, key)
+    assert scan_folder(both.root, [token, token.hex().encode(), key.encode()]).hits == ()
+
+
+def test_two_requests_of_one_person_do_not_stand_in_each_others_way(both: Workspace) -> None:
+    key = placed(both, "train")[0]
+    asked = {submit(both, [name], key).id for name in ("more", "pupils")}
+    outcome = carry_out(both)
+    assert (set(outcome.done), outcome.failures) == (asked, ())
+    token = token_of(both, key)
+    assert scan_folder(both.root, [token, token.hex().encode(), key.encode()]).hits == ()
+
+
+def token_of(workspace: Workspace, key: str) -> bytes:
+    keys = {"token_key": workspace.key("token"), "placement_key": workspace.key("placement")}
+    return identify([key], identity_type="pupil-number", **keys).tokens[0]
