@@ -57,6 +57,11 @@ class ErasurePlan:
         """The shards that are trained again, over all ensembles."""
         return tuple(sorted({shard for ensemble in self.ensembles for shard in ensemble.retrain}))
 
+    @property
+    def predicted_seconds(self) -> float:
+        """What training again is expected to take, over all ensembles."""
+        return sum(ensemble.predicted_seconds for ensemble in self.ensembles)
+
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON for operators; it names no subject."""
         return {
@@ -67,7 +72,7 @@ class ErasurePlan:
             "keep_private": [
                 {"id": a.id, "kind": a.kind, "epsilon": a.body["epsilon"], "delta": a.body["delta"]} for a in self.keep
             ],
-            "predicted_seconds": round(sum(e.predicted_seconds for e in self.ensembles), 3),
+            "predicted_seconds": round(self.predicted_seconds, 3),
         }
 
 

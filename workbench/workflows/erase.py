@@ -6,11 +6,14 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sqlalchemy import select
+
 from workbench.data import catalog
 from workbench.erasure.intake import Asked, Malformed, by_key
-from workbench.erasure.request import Pair, Receipt, Subject, locate, submit_person
+from workbench.erasure.request import Pair, Receipt, Subject, locate, reason_of, submit_person
 from workbench.errors import ApprovalRequiredError, BusyError, InputError, NotFoundError
 from workbench.progress import Progress, silent
+from workbench.state.tables import requests
 from workbench.workflows.execute import carry_out_waiting, plans_for
 from workbench.workspace import Workspace
 
@@ -54,7 +57,7 @@ def erase(
         for one, person in people.items()
     ]
     done = carry_out_waiting(workspace, progress)
-    answers = [_completed(answer, done) for answer in answers]
+    answers = [_standing(workspace, _completed(answer, done)) for answer in answers]
     return {"requests": answers + refused, "seconds": round(time.perf_counter() - started, 3)}
 
 
@@ -103,6 +106,15 @@ def _completed(answer: Answer, done: Mapping[str, Answer]) -> Answer:
     """The answer once everything that waited was carried out; a duplicate gets that of the request it repeats."""
     request = answer.pop("duplicate_of", None) or answer["request"]
     return answer | {"request": request, "reason": None, "exit": 0} | done[request] if request in done else answer
+
+
+def _standing(workspace: Workspace, answer: Answer) -> Answer:
+    """The answer with what an accepted request waits for, if for anything: planning may have found that it costs too much."""
+    if answer["status"] != "quarantined":
+        return answer
+    with workspace.engine.connect() as connection:
+        row = connection.execute(select(requests).where(requests.c.id == answer["request"])).one()
+    return answer | {"reason": reason_of(row), "not_before": row.not_before}
 
 
 def _answer(workspace: Workspace, receipt: Receipt) -> Answer:

@@ -6,12 +6,14 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 
 from sqlalchemy import select
 
 from workbench import lineage
 from workbench.data import catalog
 from workbench.erasure import saga
+from workbench.erasure.limits import affordable
 from workbench.erasure.plan import ErasurePlan, plan
 from workbench.erasure.policy import ErasurePolicy
 from workbench.erasure.request import Subject, advance, subjects_of, waiting
@@ -88,6 +90,7 @@ def _begin(workspace: Workspace, datasets: set[str]) -> Erasure | None:
         subjects = subjects_of(connection, waiting(connection))
         outside = {subject.request for subject in subjects if subject.dataset not in datasets}  # accepted a moment ago
         subjects = [subject for subject in subjects if subject.request not in outside]
+        subjects = affordable(connection, subjects, partial(plans_for, workspace))
         if not subjects:
             return None
         erasure = Erasure(
