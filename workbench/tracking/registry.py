@@ -105,8 +105,11 @@ def _signature(schema: Schema, answers: Sequence[str]) -> Any:
 
     anything: Any = AnyType()  # type: ignore[no-untyped-call]
     features = [name for name in schema.encoded if name != schema.target]
-    inputs, outputs = (Columns([ColSpec(anything, n, required=False) for n in names]) for names in (features, answers))
-    return ModelSignature(inputs=inputs, outputs=outputs if answers else None)
+
+    def columns(names: Sequence[str]) -> Columns:
+        return Columns([ColSpec(anything, name, required=False) for name in names])
+
+    return ModelSignature(inputs=columns(features), outputs=columns(answers) if answers else None)
 
 
 def _require_registered_model(client: Any, name: str) -> None:
