@@ -44,7 +44,7 @@ ARROWS = {
 STATES = {*ARROWS, "REJECTED", "DENIED", "CANCELLED", "CERTIFIED"}
 
 ids = st.none() | st.sampled_from([f"ticket-{k}" for k in range(5)])
-known = st.sampled_from([f"ticket-{k}" for k in range(5)])
+picks = st.integers(0, 99)
 
 
 class Killed(BaseException):
@@ -93,18 +93,21 @@ class Queue(RuleBasedStateMachine):
             assert (row.status == "quarantined") == (found and not covered)
             assert (receipt.nonce is not None) == (row.status == "quarantined")
 
-    @rule(request=known)
-    def decide_for(self, request: str) -> None:
+    @rule(pick=picks)
+    def decide_for(self, pick: int) -> None:
+        request = self.picked(pick)
         row = self.rows().get(request)
         self.expect(row is not None and (row.status, row.approval) == ("quarantined", "waiting"), approve, request)
 
-    @rule(request=known)
-    def decide_against(self, request: str) -> None:
+    @rule(pick=picks)
+    def decide_against(self, pick: int) -> None:
+        request = self.picked(pick)
         row, ends = self.rows().get(request), {"status": "denied", "reason": "no"}
         self.expect(row is not None and row.status == "quarantined", withdraw, request, **ends)
 
-    @rule(request=known)
-    def let_out(self, request: str) -> None:
+    @rule(pick=picks)
+    def let_out(self, pick: int) -> None:
+        request = self.picked(pick)
         row = self.rows().get(request)
         self.expect(row is not None and row.status == "quarantined" and row.not_before is not None, release, request)
 
@@ -137,6 +140,8 @@ class Queue(RuleBasedStateMachine):
             pass
         finally:
             execute.STEPS[step] = (target, work)
+        for request in self.begun():
+            self.expect(False, withdraw, request, status="cancelled", reason="too late")
 
     @invariant()
     def who_is_open_is_under_quarantine_until_the_new_versions_are_out(self) -> None:
@@ -189,6 +194,11 @@ class Queue(RuleBasedStateMachine):
         with pytest.raises((InputError, NotFoundError)):
             act(self.workspace, request, **how)
         assert self.rows() == before
+
+    def picked(self, pick: int) -> str:
+        """A request that is there, mostly."""
+        there = [*sorted(self.rows()), "ticket-none"]
+        return there[pick % len(there)]
 
     def rows(self) -> dict[str, Any]:
         with self.workspace.engine.connect() as connection:
