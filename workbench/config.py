@@ -38,6 +38,8 @@ class SynthesizeConfig(BaseModel):
 class TrainConfig(BaseModel):
     """A SISA ensemble's training. `rounds` boosting rounds are spread over the slices of a shard.
 
+    `answers` is what the ensemble tells its clients, with or without the probability of each label; nothing is trained by it.
+
     Every field is public and independent of the data, so that erasures never change what a shard's training depends on.
     """
 
@@ -52,6 +54,7 @@ class TrainConfig(BaseModel):
     learning_rate: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.1
     leaves: Annotated[int, Field(ge=2, le=4096)] = 31
     min_rows_per_leaf: Annotated[int, Field(ge=1)] = 20
+    answers: Literal["probabilities", "labels"] = "probabilities"
 
     @model_validator(mode="after")
     def _every_slice_is_learnt(self) -> Self:

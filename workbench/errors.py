@@ -61,7 +61,7 @@ class QuarantinedError(WorkbenchError):
 
 
 class ApprovalRequiredError(WorkbenchError):
-    """The request waits for a person to approve it."""
+    """The request waits for a person to approve it, or for its window to end."""
 
     exit_code = 7
     code = "awaiting_approval"

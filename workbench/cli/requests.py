@@ -67,6 +67,14 @@ def requests_approve(context: typer.Context, request: str, as_json: Json = False
     show(approve_request(opened(context), request), as_json)
 
 
+@requests_app.command("release")
+def requests_release(context: typer.Context, request: str, as_json: Json = False) -> None:
+    """Let a request be carried out before its window ends."""
+    from workbench.workflows.requests import release_request
+
+    show(release_request(opened(context), request), as_json)
+
+
 @requests_app.command("deny")
 def requests_deny(
     context: typer.Context,
@@ -96,7 +104,7 @@ def policy(
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Declare how a data set's erasure requests are handled: approval, due date, suppression."""
+    """Declare how a data set's erasure requests are handled: approval, due date, suppression, limits."""
     from workbench.workflows.requests import set_policy
 
     show(set_policy(opened(context), dataset, config, overrides or []), as_json)

@@ -62,6 +62,11 @@ class ErasurePlan:
         """The shards that are trained again, over all ensembles."""
         return tuple(sorted({shard for ensemble in self.ensembles for shard in ensemble.retrain}))
 
+    @property
+    def predicted_seconds(self) -> float:
+        """What training again is expected to take, over all ensembles."""
+        return sum(ensemble.predicted_seconds for ensemble in self.ensembles)
+
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON for operators; it names no subject."""
         return {
@@ -82,7 +87,7 @@ class ErasurePlan:
                 for a in self.remeasure
             ],
             "notify": [{"id": a.id, **_recipient(a)} for a in (*self.keep, *self.purge) if a.kind in HANDED_OUT],
-            "predicted_seconds": round(sum(e.predicted_seconds for e in self.ensembles), 3),
+            "predicted_seconds": round(self.predicted_seconds, 3),
         }
 
 

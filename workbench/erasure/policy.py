@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 
 class ErasurePolicy(BaseModel):
@@ -13,6 +13,10 @@ class ErasurePolicy(BaseModel):
     `suppression`: whether a keyed token stays to refuse the person at re-ingest and restore. `private`: what happens to
     differentially private generators and releases: kept with their epsilon, retired, or measured again on what remains, at
     their own epsilon, charged to the ledger anew (retired where it refuses).
+
+    `window_hours`: requests accepted within a window are carried out together after its end, so that nobody chooses when a
+    version is published; 0: at once. Beyond `max_per_day` requests, and where training again is predicted to take longer
+    than `max_retrain_seconds`, a request waits for approval.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -21,3 +25,18 @@ class ErasurePolicy(BaseModel):
     due_days: Annotated[int, Field(ge=1, le=90)] = 28
     suppression: bool = True
     private: Literal["keep_private", "retire", "remeasure"] = "keep_private"
+    window_hours: Annotated[int, Field(ge=0)] = 0
+    max_per_day: Annotated[int, Field(ge=1)] | None = None
+    max_retrain_seconds: Annotated[FiniteFloat, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _windows_end_at_fixed_times(self) -> Self:
+        if self.window_hours and 24 % self.window_hours and self.window_hours % 24:
+            raise ValueError(
+                f"windows of {self.window_hours} hours do not fit days: give a divisor or a multiple of 24"
+            )
+        if self.window_hours > 24 * self.due_days:
+            raise ValueError(
+                f"a window of {self.window_hours} hours is longer than the {self.due_days} days until it is due"
+            )
+        return self

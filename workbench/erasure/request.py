@@ -21,7 +21,7 @@ from workbench.data.identity import canonical, identify, row_identifier, suppres
 from workbench.data.partition import Partition
 from workbench.data.store import SPLITS, Split
 from workbench.erasure import vault
-from workbench.erasure.policy import ErasurePolicy
+from workbench.erasure.limits import crowded, policies_of, window_end
 from workbench.errors import BusyError, InputError, MalformedKeyError, NotFoundError
 from workbench.schema.schema import ROW_SUBJECT
 from workbench.state import writing
@@ -136,13 +136,16 @@ def _accept(
             told = _receipt(known, nonce=nonce.hex() if mine else None)
             return replace(told, known_before=known.commitment != commitment)
         entries = [catalog.entry(connection, name) for name in datasets]
-        policies = [ErasurePolicy.model_validate(entry.policy) for entry in entries]
+        policies = policies_of(connection, datasets)
         same = _open_request(connection, found)
         reason = f"duplicate of the open request {same}" if same else None
         if malformed:
             reason = malformed
         elif not found.subjects:
             reason = f"nothing found of this subject in {', '.join(datasets)}: unknown, or erased before"
+        due = _due(min(policy.due_days for policy in policies.values()))
+        crowd = None if reason else crowded(connection, {s.dataset: policies[s.dataset] for s in found.subjects})
+        must_wait = crowd or any(policy.approval == "required" for policy in policies.values())
         row = {
             "id": request,
             "status": "rejected" if reason else _WAITING,
@@ -150,17 +153,18 @@ def _accept(
             "commitment": commitment,
             "received": journal.now(),
             "datasets": sorted({subject.dataset for subject in found.subjects}),
-            "due": _due(min(policy.due_days for policy in policies)),
+            "due": due,
             "actor": journal.actor(),
-            "approval": "waiting" if any(p.approval == "required" for p in policies) and not reason else "none",
-            "reason": reason,
+            "approval": "waiting" if must_wait and not reason else "none",
+            "reason": reason or crowd,
+            "not_before": None if reason else window_end(policies.values(), due),
         }
         connection.execute(requests.insert().values(**row))
         journal.append(connection, "RECEIVED", request=request, commitment=commitment)
         if reason:
             journal.append(connection, "REJECTED", request=request)
         else:
-            _quarantine(connection, request, found, suppress=all(policy.suppression for policy in policies))
+            _quarantine(connection, request, found, suppress=all(policy.suppression for policy in policies.values()))
         stored = connection.execute(select(requests).where(requests.c.id == request)).one()
     return replace(
         _receipt(stored), nonce=None if reason else nonce.hex(), duplicate_of=same, malformed=malformed is not None
@@ -178,8 +182,30 @@ def approve(workspace: Workspace, request: str) -> None:
         row = _get(connection, request)
         if row.status != _WAITING or row.approval != "waiting":
             raise InputError(f"request {request} does not wait for approval: it is {row.status}")
-        connection.execute(requests.update().where(requests.c.id == request).values(approval="given"))
+        # A window again, or whoever is approved alone would be alone in what the next version changes
+        end = window_end(policies_of(connection, row.datasets).values(), row.due)
+        values = {"approval": "given", "reason": None, "not_before": end}
+        connection.execute(requests.update().where(requests.c.id == request).values(**values))
         journal.append(connection, "APPROVED", request=request)
+
+
+def release(workspace: Workspace, request: str) -> None:
+    """Lets a request be carried out before its window ends; an approval that it waits for is still waited for."""
+    with writing(workspace.engine) as connection:
+        row = _get(connection, request)
+        if row.status != _WAITING or row.not_before is None:
+            raise InputError(f"request {request} does not wait for a window to end: it is {row.status}")
+        connection.execute(requests.update().where(requests.c.id == request).values(not_before=None))
+        journal.append(connection, "RELEASED", request=request)
+
+
+def expedite(workspace: Workspace, request: str) -> None:
+    """Approves a waiting request and releases it from its window, whatever its policy says, as a restore must."""
+    with writing(workspace.engine) as connection:
+        chosen = (requests.c.id == request) & (requests.c.status == _WAITING)
+        values = {"approval": "given", "not_before": None, "reason": None}
+        if connection.execute(requests.update().where(chosen).values(**values)).rowcount:
+            journal.append(connection, "APPROVED", request=request)
 
 
 def withdraw(workspace: Workspace, request: str, *, status: str, reason: str) -> None:
@@ -196,8 +222,13 @@ def withdraw(workspace: Workspace, request: str, *, status: str, reason: str) ->
 
 
 def waiting(connection: Connection) -> list[str]:
-    """Requests that may be carried out now, oldest first."""
-    ready = (requests.c.status == _WAITING) & (requests.c.approval != "waiting")
+    """Requests that may be carried out now, oldest first.
+
+    One that was received later than it is now has seen the clock set back; it does not wait for its window as well.
+    """
+    now = journal.now()
+    over = requests.c.not_before.is_(None) | (requests.c.not_before <= now) | (requests.c.received > now)
+    ready = (requests.c.status == _WAITING) & (requests.c.approval != "waiting") & over
     return list(connection.execute(select(requests.c.id).where(ready).order_by(requests.c.received)).scalars())
 
 
@@ -329,6 +360,15 @@ def _get(connection: Connection, request: str) -> Any:
     return row
 
 
+def reason_of(row: Any) -> str | None:
+    """Why a request stands as its row says: why it was refused, or what it waits for."""
+    if row.reason or row.status != _WAITING:
+        return str(row.reason) if row.reason else None
+    if row.approval == "waiting":
+        return "waits for approval"
+    return f"waits for its window to end at {row.not_before}" if row.not_before else None
+
+
 def _receipt(row: Any, nonce: str | None = None) -> Receipt:
     return Receipt(
         id=row.id,
@@ -336,10 +376,10 @@ def _receipt(row: Any, nonce: str | None = None) -> Receipt:
         commitment=row.commitment,
         due=row.due,
         nonce=nonce,
-        reason=row.reason,
+        reason=reason_of(row),
         certificate=row.certificate,
     )
 
 
 def _due(days: int) -> str:
-    return (dt.datetime.now(dt.UTC) + dt.timedelta(days=days)).isoformat(timespec="seconds")
+    return (dt.datetime.fromisoformat(journal.now()) + dt.timedelta(days=days)).isoformat(timespec="seconds")

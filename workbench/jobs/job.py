@@ -42,8 +42,8 @@ class Job:
 
     @property
     def lost(self) -> bool:
-        """Whether its worker is taken for dead."""
-        return self.status == "running" and self.lease_until < time.time()
+        """Whether its worker is taken for dead. A lease that ends later than one given now is of before a restart."""
+        return self.status == "running" and not 0 <= self.lease_until - _now() <= LEASE_SECONDS
 
 
 def enqueue(connection: Connection, kind: str, config: Mapping[str, Any]) -> Job:
@@ -74,7 +74,7 @@ def claim(connection: Connection, job_id: str, worker: str) -> Job:
         raise InputError(f"job {job_id} is {job.status} already")
     if job.status == "running" and not job.lost:
         raise BusyError(f"job {job_id} is being worked on", hint="wait for it, or cancel it")
-    _update(connection, job_id, status="running", worker=worker, lease_until=time.time() + LEASE_SECONDS)
+    _update(connection, job_id, status="running", worker=worker, lease_until=_now() + LEASE_SECONDS)
     return get(connection, job_id)
 
 
@@ -83,7 +83,7 @@ def beat(connection: Connection, job_id: str, worker: str, *, progress: float, t
     job = get(connection, job_id)
     if job.worker != worker or job.status != "running":
         raise BusyError(f"job {job_id} was taken over by another worker")
-    _update(connection, job_id, lease_until=time.time() + LEASE_SECONDS, progress=progress, text=text)
+    _update(connection, job_id, lease_until=_now() + LEASE_SECONDS, progress=progress, text=text)
     return job.cancel
 
 
@@ -117,6 +117,11 @@ def get(connection: Connection, job_id: str) -> Job:
 def find(connection: Connection) -> list[Job]:
     """All jobs, oldest first."""
     return [Job(**row._mapping) for row in connection.execute(select(jobs).order_by(jobs.c.created, jobs.c.id))]
+
+
+def _now() -> float:
+    """Seconds that every process of this machine counts alike, and that nobody can set back or forward."""
+    return time.monotonic()
 
 
 def _update(connection: Connection, job_id: str, **values: Any) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from workbench.errors import BusyError, InputError, NotFoundError
 
-HEAD = "0001"
+HEAD = "0002"
 _COMPACT_TRIES = 25
 _NEWER = "install the newer workbench that wrote it"
 _PRAGMAS = (

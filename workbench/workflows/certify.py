@@ -36,7 +36,7 @@ Result = dict[str, Any]
 def certify(workspace: Workspace, erasure: Erasure) -> dict[str, Result]:
     """Signs a certificate per request; each request completes in one transaction, the last one ends the erasure."""
     compact(workspace.engine)
-    seconds = time.time() - erasure.started
+    seconds = max(0.0, time.time() - erasure.started)  # the clock may have been set back
     tracking = Tracking(workspace.root)
     results = {}
     purge_runs(tracking, run_ids=find_runs(tracking, tag=_TAG, value=erasure.id))  # of a try that was cut off

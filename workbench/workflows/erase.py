@@ -6,9 +6,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import select
+
 from workbench.data import catalog
 from workbench.erasure.intake import Asked, Malformed, by_key
-from workbench.erasure.request import OPEN, Pair, Receipt, Subject, locate, submit_person
+from workbench.erasure.request import OPEN, Pair, Receipt, Subject, locate, reason_of, submit_person
 from workbench.errors import ApprovalRequiredError, BusyError, InputError, NotFoundError
 from workbench.progress import Progress, silent
 from workbench.state.tables import requests
@@ -125,10 +127,19 @@ def _carried_out(workspace: Workspace, answers: Sequence[Answer], outcome: Outco
             left = {"status": row.status, "reason": str(failure.fault), "exit": code}
             told.append(answer | {"request": request} | left)
         else:
-            told.append(answer)
+            told.append(_standing(workspace, answer))
     if failed and not any(answer["status"] == "completed" for answer in told):
         raise failed[0].fault
     return told
+
+
+def _standing(workspace: Workspace, answer: Answer) -> Answer:
+    """The answer with what an accepted request waits for, if for anything: planning may have found that it costs too much."""
+    if answer["status"] != "quarantined":
+        return answer
+    with workspace.engine.connect() as connection:
+        row = connection.execute(select(requests).where(requests.c.id == answer["request"])).one()
+    return answer | {"reason": reason_of(row), "not_before": row.not_before}
 
 
 def _answer(workspace: Workspace, receipt: Receipt) -> Answer:

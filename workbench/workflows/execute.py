@@ -7,12 +7,14 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import select
 
 from workbench import lineage
 from workbench.data import catalog
 from workbench.erasure import saga
+from workbench.erasure.limits import affordable
 from workbench.erasure.plan import ErasurePlan, plan
 from workbench.erasure.policy import ErasurePolicy
 from workbench.erasure.request import Subject, advance, subjects_of, waiting
@@ -172,6 +174,7 @@ def _begin(workspace: Workspace, datasets: Collection[str]) -> Erasure | None:
         subjects = subjects_of(connection, waiting(connection))
         outside = {subject.request for subject in subjects if subject.dataset not in datasets}  # accepted a moment ago
         subjects = [subject for subject in subjects if subject.request not in outside]
+        subjects = affordable(connection, subjects, partial(plans_for, workspace))
         if not subjects:
             return None
         unfinished = {dataset for erasure in saga.unfinished(connection) for dataset in erasure.datasets}

@@ -252,6 +252,7 @@ def write_version(
         version=manifest.version,
         tags={"workbench.digest": manifest.digest},
         schema=schema,
+        answers=task_of(schema).answer_columns(TrainConfig.model_validate(manifest.config).answers),
     )
     path = manifest_path(manifest.ensemble, manifest.version)
     write_atomic(workspace.root / path, manifest.to_bytes())

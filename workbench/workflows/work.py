@@ -26,7 +26,7 @@ from sqlalchemy import select
 
 from workbench import journal
 from workbench.erasure.intake import MAX_BYTES, Asked, Intake, ending_of, parse
-from workbench.erasure.request import OPEN, submit_person
+from workbench.erasure.request import OPEN, reason_of, submit_person
 from workbench.errors import BusyError, InputError, NotFoundError, WorkbenchError
 from workbench.files import remove, sync_folder, write_atomic
 from workbench.state.tables import requests
@@ -334,7 +334,7 @@ def _standing(workspace: Workspace, entry: Entry, rows: Mapping[str, Any]) -> En
         "line": entry["line"],
         "request": entry["request"],
         "status": row.status if row else "rejected",
-        "reason": row.reason if row else entry["reason"],
+        "reason": reason_of(row) if row else entry["reason"],
         "duplicate_of": entry["duplicate_of"],
         "certificate": str(workspace.root / meant.certificate) if meant and meant.certificate else None,
         "exit": entry["exit"] if meant is None or meant.status == "rejected" else exit_of(meant.status),
