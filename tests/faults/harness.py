@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from select import POLLIN, poll
@@ -35,6 +36,7 @@ from workbench.state.tables import journal as entries
 from workbench.state.tables import metadata, requests
 from workbench.tracking import Tracking
 from workbench.tracking.log import experiment_id
+from workbench.tracking.store import _client
 from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
 from workbench.workflows.execute import carry_out_waiting
@@ -92,6 +94,11 @@ class Lab:
     def root(self) -> Path:
         return self.folder / "workspace"
 
+    @cached_property
+    def workspace(self) -> Workspace:
+        """The workspace as children are given it: its engine keeps no connection, only compiled statements."""
+        return Workspace(self.root)
+
     @classmethod
     @contextmanager
     def opened(
@@ -114,15 +121,20 @@ class Lab:
             if lab.root.exists():
                 shutil.copytree(lab.root, lab.folder / "base", dirs_exist_ok=True)
             lab.initial = lab.look()
-            warm = lab.folder / "warm"  # whatever the deed imports is imported here, once
-            if lab.root.exists():
-                shutil.copytree(lab.root, warm)
-            lab.deed.work(Workspace(warm))
-            shutil.rmtree(warm)
+            lab.warm_up()
+            lab.reset()
             done = lab.run(lab.deed.work)
             assert done.error is None, done.error
             lab.expected = lab.look()
             yield lab
+
+    def warm_up(self) -> None:
+        """Does the deed here once, so that children find imported and compiled whatever it takes."""
+        self.deed.work(self.workspace)
+        _look(self.workspace, self.keys)
+        client = _client(Tracking(self.root).uri)
+        for store in (client._tracking_client.store, client._get_registry_client().store):
+            store.engine.dispose()  # its connections are to a file that is about to be replaced
 
     def reset(self) -> None:
         for path in self.folder.iterdir():
@@ -145,7 +157,7 @@ class Lab:
         pid = os.fork()
         if pid == 0:
             ours.close()
-            _in_child(theirs, self.root, work, fault, at, watched)
+            _in_child(theirs, self.workspace, work, fault, at, watched)
         theirs.close()
         return Child(pid, ours, fault)
 
@@ -265,7 +277,12 @@ def _outcome(received: bytes, status: int) -> Outcome:
 
 
 def _in_child(
-    connection: socket.socket, root: Path, work: Work, fault: Fault | None, at: str | None, watched: Sequence[str]
+    connection: socket.socket,
+    workspace: Workspace,
+    work: Work,
+    fault: Fault | None,
+    at: str | None,
+    watched: Sequence[str],
 ) -> None:
     """Runs the work and answers over the socket (never by a call that is swept); does not return."""
     try:
@@ -279,7 +296,6 @@ def _in_child(
             elif fault is not None:
                 _hook(fault.when)
 
-        workspace = Workspace(root)
         if at is None:
             arm()
         else:
