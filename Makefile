@@ -28,6 +28,7 @@ lint: install
 bench: install
 	$(BIN)/python benchmarks/erasure.py
 	$(BIN)/python benchmarks/quarantine.py
+	$(BIN)/python benchmarks/evidence.py
 
 slow: install
 	$(BIN)/python -m pytest -n 2 -m slow
