@@ -39,7 +39,7 @@ STRIDE ?= 1
 CODE = $(shell find workbench tests/faults tests/conftest.py -name '*.py' | LC_ALL=C sort | xargs cat | sha256sum | cut -c 1-12)
 faults: install
 	@log=$(VENV)/faults-$(CODE).jsonl; trap "PYTHONPATH=. $(BIN)/python tests/faults/harness.py $$log" EXIT; trap "exit 130" INT TERM; \
-	  WORKBENCH_FAULTS_LOG=$$log WORKBENCH_FAULTS_STRIDE=$(STRIDE) $(BIN)/python -m pytest -v -n 2 -m faults tests/faults
+	  WORKBENCH_FAULTS_LOG=$$log WORKBENCH_FAULTS_STRIDE=$(STRIDE) $(BIN)/python -m pytest -vv -n 2 -m faults tests/faults
 
 wheel: install
 	$(BIN)/python -m build --wheel

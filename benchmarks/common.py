@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -35,4 +36,9 @@ def config_of(shards: int, slices: int) -> TrainConfig:
 def keep(script: str, result: Mapping[str, Any]) -> None:
     """Writes the result as JSON beside the script."""
     machine = f"{platform.machine()}, Python {platform.python_version()}"
-    Path(script).with_suffix(".json").write_text(json.dumps({"machine": machine, **result}, indent=1) + "\n")
+    result = {
+        "machine": machine,
+        "load": round(os.getloadavg()[0], 1),
+        **result,
+    }  # on a busy machine seconds mean little
+    Path(script).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
