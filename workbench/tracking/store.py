@@ -93,6 +93,13 @@ class Tracking:
                     ) from None
                 raise disk_fault(error, self.database) or error from None
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps the database open meanwhile: who closes it last writes the whole log back, after every record otherwise."""
+        with self.connection(timeout=10) as connection:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+            yield
+
     def relocate(self, found: str, to: Path | None = None) -> None:
         """Points recorded artifact paths here, in a workspace that was moved or copied from where `found` lies; or `to` where
         it is about to be moved.

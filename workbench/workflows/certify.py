@@ -40,8 +40,9 @@ def certify(workspace: Workspace, erasure: Erasure) -> dict[str, Result]:
     tracking = Tracking(workspace.root)
     results = {}
     purge_runs(tracking, run_ids=find_runs(tracking, tag=_TAG, value=erasure.id))  # of a try that was cut off
-    for dataset, state in erasure.datasets.items():
-        log_run(tracking, _erasure_run(dataset, state, erasure, seconds))
+    with tracking.held():
+        for dataset, state in erasure.datasets.items():
+            log_run(tracking, _erasure_run(dataset, state, erasure, seconds))
     with workspace.engine.connect() as connection:
         rows = {row.id: row for row in connection.execute(requests.select().where(requests.c.id.in_(erasure.requests)))}
         head = journal.head(connection)

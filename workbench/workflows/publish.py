@@ -221,39 +221,42 @@ def write_version(
     not seen all records of their slices, with the first slice concerned.
     """
     tags = tags or {}
-    made = [_log_shard(tracking, manifest, shard, train_run, tags) for _, shard in sorted(trained.items())]
-    models = [artifact.body["mlflow_model"] for artifact in (*reused, *made) if artifact.body["mlflow_model"]]
-    run = log_run(
-        tracking,
-        RunRecord(
+    with tracking.held():
+        made = [_log_shard(tracking, manifest, shard, train_run, tags) for _, shard in sorted(trained.items())]
+        models = [artifact.body["mlflow_model"] for artifact in (*reused, *made) if artifact.body["mlflow_model"]]
+        run = log_run(
+            tracking,
+            RunRecord(
+                experiment=manifest.dataset,
+                name=f"{manifest.ensemble} version {manifest.version}",
+                kind="version",
+                params={"ensemble": manifest.ensemble, "version": str(manifest.version), "digest": manifest.digest},
+                metrics={
+                    k: v for name, e in metrics.items() for k, v in estimate_metrics(f"utility/{name}", e).items()
+                },
+                tags={
+                    "workbench.ensemble": manifest.ensemble,
+                    "workbench.parent_version": str(manifest.version - 1) if manifest.version > 1 else "none",
+                    "workbench.retrained_shards": ",".join(map(str, sorted(trained))) or "none",
+                    "workbench.reused_shards": str(len(manifest.constituents) - len(trained)),
+                    **tags,
+                },
+                parent=train_run,
+            ),
+        )
+        link_constituents(tracking, run_id=run, model_ids=models)
+        registered = register_version(
+            tracking,
             experiment=manifest.dataset,
-            name=f"{manifest.ensemble} version {manifest.version}",
-            kind="version",
-            params={"ensemble": manifest.ensemble, "version": str(manifest.version), "digest": manifest.digest},
-            metrics={k: v for name, e in metrics.items() for k, v in estimate_metrics(f"utility/{name}", e).items()},
-            tags={
-                "workbench.ensemble": manifest.ensemble,
-                "workbench.parent_version": str(manifest.version - 1) if manifest.version > 1 else "none",
-                "workbench.retrained_shards": ",".join(map(str, sorted(trained))) or "none",
-                "workbench.reused_shards": str(len(manifest.constituents) - len(trained)),
-                **tags,
-            },
-            parent=train_run,
-        ),
-    )
-    link_constituents(tracking, run_id=run, model_ids=models)
-    registered = register_version(
-        tracking,
-        experiment=manifest.dataset,
-        run_id=run,
-        name=manifest.ensemble,
-        workspace=workspace.root,
-        ensemble=manifest.ensemble,
-        version=manifest.version,
-        tags={"workbench.digest": manifest.digest},
-        schema=schema,
-        answers=task_of(schema).answer_columns(TrainConfig.model_validate(manifest.config).answers),
-    )
+            run_id=run,
+            name=manifest.ensemble,
+            workspace=workspace.root,
+            ensemble=manifest.ensemble,
+            version=manifest.version,
+            tags={"workbench.digest": manifest.digest},
+            schema=schema,
+            answers=task_of(schema).answer_columns(TrainConfig.model_validate(manifest.config).answers),
+        )
     path = manifest_path(manifest.ensemble, manifest.version)
     write_atomic(workspace.root / path, manifest.to_bytes())
     version = Artifact(
