@@ -53,6 +53,10 @@ class BusyError(WorkbenchError):
     code = "busy"
 
 
+class LockedError(BusyError):
+    """Another process is writing the data set; nothing was begun."""
+
+
 class QuarantinedError(WorkbenchError):
     """Every model that could answer saw a subject with an open erasure request."""
 

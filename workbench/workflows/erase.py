@@ -11,7 +11,8 @@ from workbench.erasure.intake import Asked, Malformed, by_key
 from workbench.erasure.request import Pair, Receipt, Subject, locate, submit_person
 from workbench.errors import ApprovalRequiredError, BusyError, InputError, NotFoundError
 from workbench.progress import Progress, silent
-from workbench.workflows.execute import carry_out_waiting, plans_for
+from workbench.workflows.execute import plans_for
+from workbench.workflows.jobs import detach_erasures, erase_waiting
 from workbench.workspace import Workspace
 
 Answer = dict[str, Any]
@@ -33,6 +34,37 @@ def erase(
     "erased". Raises CheckFailedError, with the requests left open, where the verification finds anything.
     """
     started = time.perf_counter()
+    people, refused = _people(workspace, keys, dataset, malformed)
+    if dry_run:
+        return _dry_run(workspace, list(people.values()), refused)
+    answers = _submitted(workspace, people)
+    done = erase_waiting(workspace, progress)
+    answers = [_completed(answer, done) for answer in answers]
+    return {"requests": answers + refused, "seconds": round(time.perf_counter() - started, 3)}
+
+
+def erase_detached(
+    workspace: Workspace,
+    keys: Sequence[str | Asked],
+    *,
+    dataset: str | None = None,
+    malformed: Sequence[Malformed] = (),
+) -> dict[str, Any]:
+    """Accepts requests as `erase` does, with everyone quarantined at once, and has a process of its own carry them out."""
+    started = time.perf_counter()
+    people, refused = _people(workspace, keys, dataset, malformed)
+    answers = _submitted(workspace, people)
+    job, going = detach_erasures(workspace)
+    done: dict[str, Answer] = {request: {"status": "quarantined"} for request in going}
+    answers = [_completed(answer, done) for answer in answers]
+    seconds = round(time.perf_counter() - started, 3)
+    return {"requests": answers + refused, "job": job and job["job"], "seconds": seconds}
+
+
+def _people(
+    workspace: Workspace, keys: Sequence[str | Asked], dataset: str | None, malformed: Sequence[Malformed]
+) -> tuple[dict[Asked, list[Pair]], list[Answer]]:
+    """Each request with its person's key in each data set it is about, and the answers to what is none."""
     if dataset is not None:
         chosen_datasets(workspace, dataset)
     asked = [one if isinstance(one, Asked) else by_key(one) for one in keys]
@@ -47,15 +79,14 @@ def erase(
             if one.dataset is None and one.identities[0].type is None:  # then it holds for every key
                 raise
             refused.append(_rejected(f"line {one.line}: {fault}", fault.exit_code))
-    if dry_run:
-        return _dry_run(workspace, list(people.values()), refused)
-    answers = [
+    return people, refused
+
+
+def _submitted(workspace: Workspace, people: Mapping[Asked, Sequence[Pair]]) -> list[Answer]:
+    return [
         _answer(workspace, submit_person(workspace, person, request_id=one.request_id))
         for one, person in people.items()
     ]
-    done = carry_out_waiting(workspace, progress)
-    answers = [_completed(answer, done) for answer in answers]
-    return {"requests": answers + refused, "seconds": round(time.perf_counter() - started, 3)}
 
 
 def identities_of(workspace: Workspace, asked: Asked, dataset: str | None = None) -> list[Pair]:

@@ -31,7 +31,7 @@ from workbench.errors import BusyError, InputError, NotFoundError, WorkbenchErro
 from workbench.files import remove, sync_folder, write_atomic
 from workbench.state.tables import requests
 from workbench.workflows.erase import exit_of, identities_of
-from workbench.workflows.execute import carry_out_waiting
+from workbench.workflows.jobs import erase_waiting
 from workbench.workspace import Workspace
 
 RECEIPT, RESULT, REJECTED = ".receipt.json", ".result.json", "rejected"
@@ -169,7 +169,7 @@ def _guarded(step: Callable[..., int], *arguments: Any) -> int:
 
 
 def _carry_out(workspace: Workspace) -> int:
-    for request, result in carry_out_waiting(workspace).items():
+    for request, result in erase_waiting(workspace).items():
         log("completed", request=request, retrain_seconds=result["retrain_seconds"])
     return 0
 
