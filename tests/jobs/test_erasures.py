@@ -40,13 +40,13 @@ def erasures(workspace: Workspace) -> list[dict[str, Any]]:
     return [job for job in list_jobs(workspace)["jobs"] if job["kind"] == "erase"]
 
 
-def awaited(workspace: Workspace, status: str) -> dict[str, Any]:
+def awaited(workspace: Workspace, is_so: Callable[[dict[str, Any]], bool]) -> None:
+    """Waits until something is so of every job of an erasure."""
     for _ in range(600):
-        job = erasures(workspace)[-1]
-        if job["status"] == status:
-            return job
+        if all(is_so(job) for job in erasures(workspace)):
+            return
         time.sleep(0.1)
-    raise AssertionError(job)
+    raise AssertionError(erasures(workspace))
 
 
 def quarantined(workspace: Workspace) -> int:
@@ -147,10 +147,9 @@ def test_a_detached_erasure_answers_at_once_and_waits_for_its_turn(
         assert quarantined(trained) == 1
         again = command("--workspace", trained.root, "erase", KEYS[0], "--detach", "--json")
         assert (again.code, again.json["requests"][0]["request"]) == (0, known["request"])
-        awaited(trained, "running")
-        time.sleep(1.5)
+        awaited(trained, lambda job: job["text"].startswith("waiting until"))
         assert statuses(trained)[0] == "quarantined"
-    assert awaited(trained, "done")["job"] == answer.json["job"]
+    awaited(trained, lambda job: job["status"] == "done")
     assert statuses(trained)[0] == "completed"
     both = command("--workspace", trained.root, "erase", KEYS[1], "--detach", "--dry-run")
     assert both.code == InputError.exit_code
@@ -213,6 +212,6 @@ def test_appending_is_a_job(trained: Workspace, command: Callable[..., Answer], 
     answer = command(
         "--workspace", trained.root, "ingest", "pupils", "--append", "--data", tmp_path / "more.csv", "--json"
     )
-    assert answer.json["appended_rows"] in ({"train": 1, "holdout": 0}, {"train": 1}, {"holdout": 1, "train": 0})
+    assert sum(answer.json["appended_rows"].values()) == 1
     shown = list_jobs(trained)["jobs"][-1]
     assert (shown["kind"], shown["status"], shown["result"]) == ("ingest", "done", {"dataset": "pupils"})
