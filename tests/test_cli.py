@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -269,3 +270,8 @@ def test_a_training_that_is_stopped_leaves_nothing(trained: Workspace, how: sign
     assert (process.returncode, json.loads(out)["error"]["code"]) == (5, "interrupted")
     assert {path for path in (trained.root / "objects").rglob("*") if path.is_file()} == objects
     assert not list((trained.root / "staging").iterdir())
+
+
+def test_the_version_is_told(command: Command) -> None:
+    answer = command("--version")
+    assert (answer.code, answer.out.strip()) == (0, version("erasure-workbench"))

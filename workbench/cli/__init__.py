@@ -28,6 +28,16 @@ for room in (tables, models, requests, evidence, upkeep):
     app.add_typer(room.app)
 
 DEFAULT_WORKSPACE = Path("artifacts")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(version("erasure-workbench"))
+        raise typer.Exit
+
+
 _INTERRUPTED = 130  # what the parser makes of Ctrl-C
 
 
@@ -37,6 +47,9 @@ def options(
     workspace: Annotated[
         Path, typer.Option(envvar="WORKBENCH_HOME", help="The folder of the workspace.", show_default=True)
     ] = DEFAULT_WORKSPACE,
+    version: Annotated[  # noqa: ARG001 (answered by its callback)
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Options of every command."""
     context.obj = workspace
