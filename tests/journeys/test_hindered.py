@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,10 @@ KEY = "pupil-1003"
 def held(workspace: Workspace) -> bool:
     with workspace.engine.connect() as connection:
         rows = connection.execute(select(quarantine)).all()
-    return len(rows) == 1 and [r["status"] for r in list_requests(workspace)["requests"]][0] in ("quarantined", "failed")
+    return len(rows) == 1 and next(r["status"] for r in list_requests(workspace)["requests"]) in (
+        "quarantined",
+        "failed",
+    )
 
 
 def test_without_the_tracking_store_it_is_busy_until_that_is_back(

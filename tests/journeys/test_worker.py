@@ -266,7 +266,7 @@ def test_what_cannot_be_carried_out_now_is_tried_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "erase_waiting", refuse)
-        assert run(trained, inbox)["exit"] == max(7, getattr(fault, "exit_code", 2))
+        assert run(trained, inbox)["exit"] == 7
     assert [r["status"] for r in list_requests(trained)["requests"]] == ["quarantined"], "accepted all the same"
     logged = capfd.readouterr().err
     assert '"event": "fault"' in logged

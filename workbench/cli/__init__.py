@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from workbench.cli import evidence, models, requests, tables, upkeep
-from workbench.errors import WorkbenchError
+from workbench.errors import BusyError, WorkbenchError, is_of_disk
 
 app = typer.Typer(
     help="Differentially private synthetic data and exact machine unlearning for tables about people.",
@@ -76,6 +76,9 @@ def main() -> None:
             raise
         if isinstance(fault, OSError) and fault.strerror:
             where = f"{fault.filename}: " if isinstance(fault.filename, str) else ""
+            if is_of_disk(fault):
+                hint = "free or mend the disk, then give the same command again; workbench resume finishes erasures"
+                sys.exit(_report(BusyError.exit_code, "disk", f"{where}{fault.strerror}", hint, as_json))
             sys.exit(
                 _report(
                     2, "file", f"{where}{fault.strerror}", "look at the path, its permissions and the disk", as_json

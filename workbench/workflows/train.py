@@ -32,6 +32,11 @@ from workbench.workflows.publish import (
 from workbench.workspace import Workspace
 
 
+_NOTE = (
+    "Metrics and the registered model are those of the version below; each erasure puts the next version in its place."
+)
+
+
 def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = silent) -> dict[str, Any]:
     """Trains every shard slice by slice, publishes version 1 and evaluates it on the holdout.
 
@@ -96,7 +101,7 @@ def _publish(
         kind="train",
         params={key: str(value) for key, value in manifest.config.items()},
         metrics={},
-        tags={"workbench.ensemble": manifest.ensemble},
+        tags={"workbench.ensemble": manifest.ensemble, "mlflow.note.content": _NOTE},
     )
     runs.append(start_run(tracking, record))
     version = write_version(workspace, tracking, manifest, trained, metrics, schema=store.schema, train_run=runs[0])
