@@ -31,7 +31,6 @@ from workbench.workflows.publish import (
 )
 from workbench.workspace import Workspace
 
-
 _NOTE = (
     "Metrics and the registered model are those of the version below; each erasure puts the next version in its place."
 )
