@@ -49,6 +49,11 @@ def awaited(workspace: Workspace, is_so: Callable[[dict[str, Any]], bool]) -> No
     raise AssertionError(erasures(workspace))
 
 
+def lease(workspace: Workspace) -> float:
+    with workspace.engine.connect() as connection:
+        return float(connection.execute(select(jobs.c.lease_until)).scalars().all()[-1])
+
+
 def quarantined(workspace: Workspace) -> int:
     with workspace.engine.connect() as connection:
         return len(connection.execute(select(quarantine)).all())
@@ -88,7 +93,10 @@ def test_a_cancelled_erasure_stops_after_the_step_at_hand_and_can_be_resumed(
     def cancelled_meanwhile(*arguments: Any) -> Any:
         result = drop(*arguments)
         cancel_job(trained, erasures(trained)[0]["job"])
-        time.sleep(0.3)
+        before = lease(trained)
+        while lease(trained) == before:  # until a heartbeat has seen it
+            time.sleep(0.01)
+        time.sleep(0.2)
         return result
 
     with monkeypatch.context() as patch:
