@@ -16,7 +16,7 @@ from conftest import Answer
 from sqlalchemy import select, text
 from test_jobs import let_lease_end
 
-from workbench.erasure.request import submit
+from workbench.erasure.request import locate, submit
 from workbench.errors import BusyError, InputError
 from workbench.jobs import worker as worker_module
 from workbench.jobs.worker import CancelledError
@@ -87,7 +87,8 @@ def test_a_cancelled_erasure_stops_after_the_step_at_hand_and_can_be_resumed(
     trained: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_module, "BEAT_SECONDS", 0.01)
-    submit(trained, ["pupils"], KEYS[0])
+    keys = (f"pupil-{n}" for n in range(1000, 1400))  # a person of the holdout is in no shard
+    submit(trained, ["pupils"], next(key for key in keys if locate(trained, [("pupils", key)])[0].split == "train"))
     target, drop = steps.STEPS["planned"]
 
     def cancelled_meanwhile(*arguments: Any) -> Any:
@@ -156,9 +157,9 @@ def test_a_detached_erasure_answers_at_once_and_waits_for_its_turn(
         again = command("--workspace", trained.root, "erase", KEYS[0], "--detach", "--json")
         assert (again.code, again.json["requests"][0]["request"]) == (0, known["request"])
         awaited(trained, lambda job: job["text"].startswith("waiting until"))
-        assert statuses(trained)[0] == "quarantined"
+        assert "quarantined" in statuses(trained)
     awaited(trained, lambda job: job["status"] == "done")
-    assert statuses(trained)[0] == "completed"
+    assert "completed" in statuses(trained)
     both = command("--workspace", trained.root, "erase", KEYS[1], "--detach", "--dry-run")
     assert both.code == InputError.exit_code
     nothing = command("--workspace", trained.root, "erase", "nobody", "--detach", "--json")
