@@ -8,7 +8,7 @@ from reprlib import Repr
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictInt, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from workbench.errors import InputError
@@ -32,7 +32,7 @@ class SynthesizeConfig(BaseModel):
     dataset: str
     epsilon: Annotated[FiniteFloat, Field(gt=0)]
     delta: Annotated[float, Field(gt=0, lt=1)]
-    rows: Annotated[int, Field(ge=1)] | None = None
+    rows: Annotated[StrictInt, Field(ge=1)] | None = None
 
 
 class TrainConfig(BaseModel):
@@ -47,13 +47,13 @@ class TrainConfig(BaseModel):
 
     learner: Literal["gradient_boosting"]
     dataset: str
-    shards: Annotated[int, Field(ge=1, le=65536)]
-    slices: Annotated[int, Field(ge=1, le=4096)]
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    rounds: Annotated[int, Field(ge=1)] = 60
+    shards: Annotated[StrictInt, Field(ge=1, le=65536)]
+    slices: Annotated[StrictInt, Field(ge=1, le=4096)]
+    seed: Annotated[StrictInt, Field(ge=0, lt=2**31)] = 0
+    rounds: Annotated[StrictInt, Field(ge=1)] = 60
     learning_rate: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.1
-    leaves: Annotated[int, Field(ge=2, le=4096)] = 31
-    min_rows_per_leaf: Annotated[int, Field(ge=1)] = 20
+    leaves: Annotated[StrictInt, Field(ge=2, le=4096)] = 31
+    min_rows_per_leaf: Annotated[StrictInt, Field(ge=1)] = 20
     answers: Literal["probabilities", "labels"] = "probabilities"
 
     @model_validator(mode="after")

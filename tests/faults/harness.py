@@ -395,7 +395,9 @@ def _look(workspace: Workspace, keys: Sequence[str]) -> dict[str, Any]:
         status = sorted(connection.execute(select(requests.c.status)).scalars())
         certified = sorted(connection.execute(select(requests.c.certificate)).scalars())
         rows = {
-            t: connection.execute(text(f"SELECT count(*) FROM {t}")).scalar() for t in metadata.tables if t != "journal"
+            t: connection.execute(text(f"SELECT count(*) FROM {t}")).scalar()
+            for t in metadata.tables
+            if t not in ("journal", "jobs")  # they tell how often it was tried
         }
         charges = [list(map(str, row)) for row in connection.execute(text("SELECT * FROM charges ORDER BY id"))]
         left = len(waiting(connection))

@@ -1,7 +1,10 @@
 """The migrations build the very tables that the code uses, also out of an older workspace, and wholly or not at all."""
 
+import errno
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import alembic.op
@@ -12,7 +15,7 @@ from conftest import Answer
 from sqlalchemy import text
 
 from workbench.errors import InputError
-from workbench.state import HEAD, create_database, open_database
+from workbench.state import HEAD, create_database, database, disk_fault, open_database
 from workbench.state.tables import metadata
 from workbench.workspace import Workspace
 
@@ -73,3 +76,11 @@ def test_an_upgrade_that_is_killed_leaves_the_older_revision(
             create_database(first_revision.root / "state.db")
     create_database(first_revision.root / "state.db")
     assert compared(first_revision.root / "state.db") == []
+
+
+@pytest.mark.parametrize(("free", "code"), [(0, errno.ENOSPC), (1 << 30, errno.EIO)])
+def test_a_full_disk_is_told_as_such_whatever_sqlite_calls_it(tmp_path, monkeypatch, free, code):
+    monkeypatch.setattr(database.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    fault = sqlite3.OperationalError("disk I/O error")
+    fault.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+    assert disk_fault(fault, tmp_path / "state.db").errno == code

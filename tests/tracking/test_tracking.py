@@ -165,9 +165,9 @@ def test_a_store_half_created_by_a_kill_is_made_anew(tmp_path):
 
 
 def test_a_store_that_was_never_initialised_is_refused_not_created(tmp_path):
-    with pytest.raises(NotFoundError):
+    with pytest.raises(BusyError):
         log_run(Tracking(tmp_path), record("a"))
-    with pytest.raises(NotFoundError):
+    with pytest.raises(BusyError):
         purge_runs(Tracking(tmp_path), run_ids=[])
     assert list(tmp_path.iterdir()) == []
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from workbench.cli.terms import Detach, Json, Set, opened, progress_of, show
+from workbench.cli.terms import Detach, Json, Set, opened, progress_of, run_job, show
 
 app = typer.Typer()
 jobs_app = typer.Typer(help="Long work, here or in processes of its own.", no_args_is_help=True)
@@ -22,7 +22,7 @@ def synthesize(
     from workbench.config import SynthesizeConfig, read_config
 
     settings = read_config(config, SynthesizeConfig, overrides or ())
-    _run_job(context, "synthesize", settings.model_dump(mode="json"), detach, as_json)
+    run_job(context, "synthesize", settings.model_dump(mode="json"), detach, as_json)
 
 
 @app.command()
@@ -53,7 +53,7 @@ def train(
     from workbench.config import TrainConfig, read_config
 
     settings = read_config(config, TrainConfig, overrides or ())
-    _run_job(context, "train", settings.model_dump(mode="json"), detach, as_json)
+    run_job(context, "train", settings.model_dump(mode="json"), detach, as_json)
 
 
 @app.command()
@@ -105,16 +105,4 @@ def jobs_run(context: typer.Context, job: str, as_json: Json = False) -> None:
 
     with progress_of(job) as progress:
         result = take_job(opened(context), job, progress)
-    show(result, as_json)
-
-
-def _run_job(context: typer.Context, kind: str, config: dict[str, Any], detach: bool, as_json: bool) -> None:
-    from workbench.workflows.jobs import detach_job, run_job
-
-    workspace = opened(context)
-    if detach:
-        show(detach_job(workspace, kind, config), as_json)
-        return
-    with progress_of(kind) as progress:
-        result = run_job(workspace, kind, config, progress)
     show(result, as_json)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import re
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ from workbench.workspace import Workspace, check_name
 
 # What the byte scan looks for must be long enough not to occur by chance
 _SCANNABLE = 8
+_ROW_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 # What may still be stopped, and what is waiting to be carried out
 _WAITING = "quarantined"
 OPEN = ("quarantined", "planned", "executing", "verifying", "failed")
@@ -295,9 +297,10 @@ def _locate(workspace: Workspace, identities: Sequence[Pair]) -> _Located:
             entry = catalog.entry(connection, name)
             kind, person = entry.schema.identity_type, identifier
             if entry.schema.subject == ROW_SUBJECT:
-                if not (identifier.isascii() and identifier.isdecimal() and len(identifier) < 20):
+                if not _ROW_NUMBER.fullmatch(identifier):  # 007 may be someone's number, but not that of row 7
                     raise MalformedKeyError(
-                        f"a key of data set {name} is a row number, counted from 0", hint="give a decimal number"
+                        f"a key of data set {name} is a row number, counted from 0, without leading zeros",
+                        hint="give a decimal number",
                     )
                 person = row_identifier(entry.ingest, int(identifier))
             ids = identify(

@@ -14,6 +14,10 @@ from workbench.tracking.store import Tracking
 
 CHAMPION = "champion"
 
+_DESCRIPTION = (
+    "SISA ensemble of data set {dataset}. It holds no weights: whichever version is served asks the workspace at every "
+    "request, so a quarantine holds at once and an erasure without a restart. Superseded versions are purged."
+)
 _SCRIPT = Path(__file__).with_name("served_model.py")
 _REQUIREMENTS = ["erasure-workbench"]  # given, because MLflow would otherwise load the model to guess them (10 s)
 
@@ -49,7 +53,7 @@ def register_version(
         config = {"workspace": str(workspace.absolute()), "ensemble": ensemble}
         _write_model(model, run_id, config, _signature(schema, answers) if schema else None)
         client.finalize_logged_model(model.model_id, "READY")
-        _require_registered_model(client, name)
+        _require_registered_model(client, name, experiment)
         # The source is the folder: MLflow would look `models:/<id>` up in the process-wide store, not in this one.
         registered = client.create_model_version(
             name,
@@ -112,11 +116,11 @@ def _signature(schema: Schema, answers: Sequence[str]) -> Any:
     return ModelSignature(inputs=columns(features), outputs=columns(answers) if answers else None)
 
 
-def _require_registered_model(client: Any, name: str) -> None:
+def _require_registered_model(client: Any, name: str, dataset: str) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(name)
+        client.create_registered_model(name, description=_DESCRIPTION.format(dataset=dataset))
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

@@ -128,9 +128,13 @@ class Tracking:
             connection.execute("PRAGMA journal_mode = WAL")
 
     def require(self) -> None:
-        """Raises NotFoundError where the store was never initialised: MLflow would silently create another."""
+        """Raises BusyError where the store is missing, as MLflow would silently create another: nothing can be recorded until
+        it is back, and what was begun stays resumable."""
         if not self.database.is_file():
-            raise NotFoundError(f"there is no tracking store at {self.database}", hint="workbench init creates it")
+            raise BusyError(
+                f"there is no tracking store at {self.database}",
+                hint="restore it from a backup, or workbench init makes an empty one; then workbench resume",
+            )
 
 
 @contextmanager

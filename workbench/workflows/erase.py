@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -14,7 +14,8 @@ from workbench.erasure.request import OPEN, Pair, Receipt, Subject, locate, reas
 from workbench.errors import ApprovalRequiredError, BusyError, InputError, NotFoundError
 from workbench.progress import Progress, silent
 from workbench.state.tables import requests
-from workbench.workflows.execute import Failure, Outcome, carry_out, plans_for
+from workbench.workflows.execute import Failure, Outcome, plans_for
+from workbench.workflows.jobs import detach_erasures, erase_waiting
 from workbench.workspace import Workspace
 
 Answer = dict[str, Any]
@@ -37,6 +38,36 @@ def erase(
     finds anything, and the requests stay open; where some could, each is answered for itself.
     """
     started = time.perf_counter()
+    people, refused = _people(workspace, keys, dataset, malformed)
+    if dry_run:
+        return _dry_run(workspace, list(people.values()), refused)
+    answers = _submitted(workspace, people)
+    outcome = erase_waiting(workspace, progress, first=[a["duplicate_of"] or a["request"] for a in answers])
+    answers = _carried_out(workspace, answers, outcome)
+    return {"requests": answers + refused, "seconds": round(time.perf_counter() - started, 3)}
+
+
+def erase_detached(
+    workspace: Workspace,
+    keys: Sequence[str | Asked],
+    *,
+    dataset: str | None = None,
+    malformed: Sequence[Malformed] = (),
+) -> dict[str, Any]:
+    """Accepts requests as `erase` does, with everyone quarantined at once, and has a process of its own carry them out."""
+    started = time.perf_counter()
+    people, refused = _people(workspace, keys, dataset, malformed)
+    answers = _submitted(workspace, people)
+    job, going = detach_erasures(workspace)
+    answers = [_standing(workspace, answer | _going(answer, going)) for answer in answers]
+    seconds = round(time.perf_counter() - started, 3)
+    return {"requests": answers + refused, "job": job and job["job"], "seconds": seconds}
+
+
+def _people(
+    workspace: Workspace, keys: Sequence[str | Asked], dataset: str | None, malformed: Sequence[Malformed]
+) -> tuple[dict[Asked, list[Pair]], list[Answer]]:
+    """Each request with its person's key in each data set it is about, and the answers to what is none."""
     if dataset is not None:
         chosen_datasets(workspace, dataset)
     asked = [one if isinstance(one, Asked) else by_key(one) for one in keys]
@@ -51,15 +82,14 @@ def erase(
             if one.dataset is None and one.identities[0].type is None:  # then it holds for every key
                 raise
             refused.append(_rejected(f"line {one.line}: {fault}", fault.exit_code))
-    if dry_run:
-        return _dry_run(workspace, list(people.values()), refused)
-    answers = [
+    return people, refused
+
+
+def _submitted(workspace: Workspace, people: Mapping[Asked, Sequence[Pair]]) -> list[Answer]:
+    return [
         _answer(workspace, submit_person(workspace, person, request_id=one.request_id))
         for one, person in people.items()
     ]
-    outcome = carry_out(workspace, progress, first=[answer["duplicate_of"] or answer["request"] for answer in answers])
-    answers = _carried_out(workspace, answers, outcome)
-    return {"requests": answers + refused, "seconds": round(time.perf_counter() - started, 3)}
 
 
 def identities_of(workspace: Workspace, asked: Asked, dataset: str | None = None) -> list[Pair]:
@@ -131,6 +161,14 @@ def _carried_out(workspace: Workspace, answers: Sequence[Answer], outcome: Outco
     if failed and not any(answer["status"] == "completed" for answer in told):
         raise failed[0].fault
     return told
+
+
+def _going(answer: Answer, going: Collection[str]) -> Answer:
+    """What a process of its own will carry out; a duplicate is told the request it repeats."""
+    request = answer.pop("duplicate_of") or answer["request"]
+    if request not in going:
+        return {}
+    return {"request": request, "status": "quarantined", "reason": None, "exit": 0}
 
 
 def _standing(workspace: Workspace, answer: Answer) -> Answer:

@@ -20,6 +20,7 @@ from workbench.erasure.policy import ErasurePolicy
 from workbench.erasure.request import Subject, advance, subjects_of, waiting
 from workbench.erasure.saga import Erasure
 from workbench.errors import BusyError, InputError, WorkbenchError
+from workbench.jobs.worker import CancelledError
 from workbench.progress import Progress, silent
 from workbench.state import writing
 from workbench.state.tables import requests
@@ -82,6 +83,8 @@ def carry_out(workspace: Workspace, progress: Progress = silent, *, first: Colle
         if datasets.isdisjoint(stuck):
             try:
                 done |= _carry_out_group(workspace, datasets, progress)
+            except CancelledError:
+                raise
             except (WorkbenchError, OSError) as fault:
                 failures.append(Failure(fault=fault, datasets=datasets))
     return Outcome(done=done, failures=tuple(failures))
@@ -113,6 +116,8 @@ def _resume(workspace: Workspace, progress: Progress) -> Outcome:
                     current = next((e for e in saga.unfinished(connection) if e.id == erasure.id), None)
                 if current is not None:
                     done |= _carry_out(workspace, current, progress)
+        except CancelledError:
+            raise
         except (WorkbenchError, OSError) as fault:
             failures.append(Failure(fault=fault, datasets=frozenset(erasure.datasets)))
     return Outcome(done=done, failures=tuple(failures))

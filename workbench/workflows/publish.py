@@ -238,7 +238,10 @@ def write_version(
                     "workbench.ensemble": manifest.ensemble,
                     "workbench.parent_version": str(manifest.version - 1) if manifest.version > 1 else "none",
                     "workbench.retrained_shards": ",".join(map(str, sorted(trained))) or "none",
-                    "workbench.reused_shards": str(len(manifest.constituents) - len(trained)),
+                    "workbench.reused_shards": ",".join(
+                        str(s) for s in range(len(manifest.constituents)) if s not in trained
+                    )
+                    or "none",
                     **tags,
                 },
                 parent=train_run,

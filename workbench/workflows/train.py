@@ -30,6 +30,9 @@ from workbench.workflows.publish import (
 from workbench.workspace import Workspace
 
 _NOTHING = "nothing that read its rows is published"
+_NOTE = (
+    "Metrics and the registered model are those of the version below; each erasure puts the next version in its place."
+)
 
 
 def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = silent) -> dict[str, Any]:
@@ -96,7 +99,7 @@ def _publish(
         kind="train",
         params={key: str(value) for key, value in manifest.config.items()},
         metrics={},
-        tags={"workbench.ensemble": manifest.ensemble},
+        tags={"workbench.ensemble": manifest.ensemble, "mlflow.note.content": _NOTE},
     )
     runs.append(start_run(tracking, record))
     version = write_version(workspace, tracking, manifest, trained, metrics, schema=store.schema, train_run=runs[0])
