@@ -7,24 +7,19 @@ time of the whole erasure in a warm process: quarantine, retraining, evaluation,
 
 from __future__ import annotations
 
-import json
-import platform
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import ROWS, adult, config_of, keep
 
 from workbench.config import TrainConfig
 from workbench.data import catalog
 from workbench.data.store import Store
 from workbench.sisa.ensemble import Manifest
 from workbench.workflows.erase import erase
-from workbench.workflows.ingest import ingest
-from workbench.workflows.initialise import initialise
 from workbench.workflows.publish import evaluate, train_shards
 from workbench.workflows.train import train
 from workbench.workspace import Workspace
@@ -39,10 +34,6 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     started = time.process_time()
     work()
     return time.process_time() - started
-
-
-def config_of(shards: int, slices: int) -> TrainConfig:
-    return TrainConfig(learner="gradient_boosting", dataset="adult", shards=shards, slices=slices)
 
 
 def manifest_of(workspace: Workspace, store: Store, config: TrainConfig) -> Manifest:
@@ -95,15 +86,13 @@ def measure(workspace: Workspace, store: Store, shards: int, slices: int, whole:
 def end_to_end(workspace: Workspace) -> float:
     train(workspace, config_of(20, 5))
     rng = np.random.default_rng(1)
-    rows = [str(row) for row in rng.choice(32_561, END_TO_END + 1, replace=False)]
+    rows = [str(row) for row in rng.choice(ROWS, END_TO_END + 1, replace=False)]
     seconds = [erase(workspace, [row], dataset="adult")["seconds"] for row in rows]
     return statistics.median(seconds[1:])  # the first also warms the process up
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        workspace = initialise(Path(folder) / "workspace")
-        ingest(workspace, "adult")
+    with adult() as workspace:
         with workspace.engine.connect() as connection:
             store = catalog.store(connection, workspace, "adult")
         single = config_of(1, 1)
@@ -112,13 +101,12 @@ def main() -> None:
         rows = [measure(workspace, store, shards, slices, whole) for shards, slices in PARTITIONS]
         seconds = end_to_end(workspace)
     result = {
-        "machine": f"{platform.machine()}, Python {platform.python_version()}",
         "subjects": SUBJECTS,
         "whole_model": {"train_s": whole, "auc": whole_auc},
         "partitions": rows,
         "end_to_end_s": seconds,
     }
-    Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    keep(__file__, result)
     print(f"one whole model: {whole:.2f} CPU s, AUC {whole_auc:.4f}")
     print(" S  R | all shards | one subject      | eight at once    | AUC")
     for row in rows:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,9 @@ def test_an_unexpected_fault_shows_no_value_and_one_of_the_file_system_says_wher
     def leak(_: Workspace) -> None:
         raise RuntimeError("pupil-1001 earns 12 a month")
 
+    def refused(_: Workspace) -> None:
+        raise PermissionError(13, "Permission denied", "/the/file")
+
     def full(_: Workspace) -> None:
         raise OSError(28, "No space left on device", "/the/file")
 
@@ -244,9 +248,13 @@ def test_an_unexpected_fault_shows_no_value_and_one_of_the_file_system_says_wher
     answer = command("--workspace", trained.root, "doctor", "--json")
     assert (answer.code, answer.error["code"]) == (1, "internal")
     assert "pupil" not in answer.out + answer.err
+    monkeypatch.setattr("workbench.workflows.doctor.doctor", refused)
+    answer = command("--workspace", trained.root, "doctor", "--json")
+    assert (answer.code, answer.error["message"]) == (2, "/the/file: Permission denied")
     monkeypatch.setattr("workbench.workflows.doctor.doctor", full)
     answer = command("--workspace", trained.root, "doctor", "--json")
-    assert (answer.code, answer.error["message"]) == (2, "/the/file: No space left on device")
+    assert (answer.code, answer.error["message"]) == (5, "/the/file: No space left on device")
+    assert "resume" in answer.error["hint"]
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
@@ -269,3 +277,8 @@ def test_a_training_that_is_stopped_leaves_nothing(trained: Workspace, how: sign
     assert (process.returncode, json.loads(out)["error"]["code"]) == (5, "interrupted")
     assert {path for path in (trained.root / "objects").rglob("*") if path.is_file()} == objects
     assert not list((trained.root / "staging").iterdir())
+
+
+def test_the_version_is_told(command: Command) -> None:
+    answer = command("--version")
+    assert (answer.code, answer.out.strip()) == (0, version("erasure-workbench"))

@@ -102,3 +102,9 @@ def test_every_fault_is_named_at_once():
     with pytest.raises(InputError) as caught:
         parse_config({"generator": "mst", "dataset": "d", "epsilon": -1, "delta": 2}, SynthesizeConfig, source="test")
     assert all(field in str(caught.value) for field in ("epsilon", "delta", "test"))
+
+
+@pytest.mark.parametrize("setting", ["shards=true", "slices=true", "seed=false", "rounds=60.0", "leaves='31'"])
+def test_what_is_no_whole_number_does_not_become_one(setting):
+    with pytest.raises(InputError, match=setting.partition("=")[0]):
+        read_config(TREES, TrainConfig, [setting])

@@ -8,7 +8,7 @@ from reprlib import Repr
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictInt, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from workbench.errors import InputError
@@ -32,11 +32,13 @@ class SynthesizeConfig(BaseModel):
     dataset: str
     epsilon: Annotated[FiniteFloat, Field(gt=0)]
     delta: Annotated[float, Field(gt=0, lt=1)]
-    rows: Annotated[int, Field(ge=1)] | None = None
+    rows: Annotated[StrictInt, Field(ge=1)] | None = None
 
 
 class TrainConfig(BaseModel):
     """A SISA ensemble's training. `rounds` boosting rounds are spread over the slices of a shard.
+
+    `answers` is what the ensemble tells its clients, with or without the probability of each label; nothing is trained by it.
 
     Every field is public and independent of the data, so that erasures never change what a shard's training depends on.
     """
@@ -45,13 +47,14 @@ class TrainConfig(BaseModel):
 
     learner: Literal["gradient_boosting"]
     dataset: str
-    shards: Annotated[int, Field(ge=1, le=65536)]
-    slices: Annotated[int, Field(ge=1, le=4096)]
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    rounds: Annotated[int, Field(ge=1)] = 60
+    shards: Annotated[StrictInt, Field(ge=1, le=65536)]
+    slices: Annotated[StrictInt, Field(ge=1, le=4096)]
+    seed: Annotated[StrictInt, Field(ge=0, lt=2**31)] = 0
+    rounds: Annotated[StrictInt, Field(ge=1)] = 60
     learning_rate: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.1
-    leaves: Annotated[int, Field(ge=2, le=4096)] = 31
-    min_rows_per_leaf: Annotated[int, Field(ge=1)] = 20
+    leaves: Annotated[StrictInt, Field(ge=2, le=4096)] = 31
+    min_rows_per_leaf: Annotated[StrictInt, Field(ge=1)] = 20
+    answers: Literal["probabilities", "labels"] = "probabilities"
 
     @model_validator(mode="after")
     def _every_slice_is_learnt(self) -> Self:

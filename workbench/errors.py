@@ -3,6 +3,15 @@
 No message holds an identifier, a row or a value from a table: they go to terminals, logs and job rows.
 """
 
+import errno
+
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
+
+
+def is_of_disk(fault: OSError) -> bool:
+    """Whether a fault is the disk's and not of what was asked: once that is mended, the same can be asked again."""
+    return fault.errno in _DISK
+
 
 class WorkbenchError(Exception):
     """A fault with a message for people, a hint what to do, a stable `code` for scripts and a process exit code."""
@@ -53,6 +62,10 @@ class BusyError(WorkbenchError):
     code = "busy"
 
 
+class LockedError(BusyError):
+    """Another process is writing the data set; nothing was begun."""
+
+
 class QuarantinedError(WorkbenchError):
     """Every model that could answer saw a subject with an open erasure request."""
 
@@ -61,7 +74,7 @@ class QuarantinedError(WorkbenchError):
 
 
 class ApprovalRequiredError(WorkbenchError):
-    """The request waits for a person to approve it."""
+    """The request waits for a person to approve it, or for its window to end."""
 
     exit_code = 7
     code = "awaiting_approval"

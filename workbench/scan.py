@@ -2,26 +2,35 @@
 
 Files are read in pieces, and what is packed (gzip, bzip2, xz, zstd, tar, zip and so npz, Parquet) is unpacked on the way,
 in memory alone, as deep as `DEPTH` and as far as `_allowance`. Linear in the bytes, whatever the number of needles.
+
+A database file is read by a process of its own: closing a descriptor of one drops every lock that SQLite holds on it in the
+same process (POSIX locks; sqlite.org/howtocorrupt.html, 2.2), and a thread may be writing to it.
 """
 
 from __future__ import annotations
 
 import base64
 import bz2
+import errno
 import gzip
 import hashlib
 import io
 import json
 import lzma
 import os
+import re
+import shutil
 import sqlite3
 import stat
 import struct
+import subprocess
+import sys
 import tarfile
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -38,7 +47,10 @@ DEPTH = 4  # containers within containers
 _CHUNK = 1 << 20
 _HEAD = 512  # enough to tell a tar
 _IN_MEMORY = 256 << 20  # the largest packed zip or Parquet file: they need seeking
+_TRIES = 10  # at a file that someone is writing
 _SQLITE = b"SQLite format 3\x00"
+_DATABASE = re.compile(r"\.(db|sqlite3?)(\b|[-.~])")  # its name, and those of its logs, journals and drafts
+_COPY = "import shutil, sys; shutil.copyfileobj(open(sys.argv[1], 'rb'), sys.stdout.buffer)"
 _SPELT_OUT = {"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"}  # encodings that keep values whole
 _STREAMS: dict[bytes, Callable[[BinaryIO], BinaryIO]] = {
     b"\x1f\x8b": lambda stream: cast(BinaryIO, gzip.GzipFile(fileobj=stream)),
@@ -82,12 +94,9 @@ def scan_folder(root: Path, needles: Collection[bytes], digests: Collection[str]
             hits.append(place)
         if path is None:
             continue
-        try:
-            found = search.file(path)
-        except FileNotFoundError:
-            continue  # gone since it was listed, as temporary files go
-        except OSError as fault:
-            found = _Found(unread=[os.strerror(fault.errno or 0)])
+        found = _settled(search, path)
+        if found is None:
+            continue
         files += 1
         seen_pages += found.pages
         hits += [place] * found.hit
@@ -121,6 +130,8 @@ class _Found:
     """What the search of one file came to."""
 
     hit: bool = False
+    size: int = 0
+    head: bytes = b""
     pages: int = 0
     unread: list[str] = field(default_factory=list)
 
@@ -161,22 +172,19 @@ class Search:
 
     def content(self, path: Path) -> _Found:
         """The search of a file's content, and of what is packed in it."""
-        found = _Found()
-        with path.open("rb") as raw:
-            self._stream(cast(BinaryIO, raw), found, _Budget(_allowance(os.fstat(raw.fileno()).st_size)))
+        found = _Found(size=path.stat().st_size)
+        with _opened(path) as raw:
+            self._stream(raw, found, _Budget(_allowance(found.size)))
         return found
 
     def file(self, path: Path) -> _Found:
         """The search of a file's content, and of the rows of a database."""
         found = self.content(path)
-        with path.open("rb") as raw:
-            head = raw.read(100)
-            if head.startswith(_SQLITE):
-                found.pages = raw.seek(0, io.SEEK_END) // (int.from_bytes(head[16:18], "big") or 512)
-        if head.startswith(_SQLITE):
+        if found.head.startswith(_SQLITE):
+            found.pages = found.size // (int.from_bytes(found.head[16:18], "big") or 512)
             self._database(path, found)
-        elif path.name.endswith("-wal") and len(head) >= 32:
-            found.pages = (path.stat().st_size - 32) // (24 + int.from_bytes(head[8:12], "big"))
+        elif path.name.endswith("-wal") and len(found.head) >= 32:
+            found.pages = (found.size - 32) // (24 + int.from_bytes(found.head[8:12], "big"))
         return found
 
     def _candidates(self, window: bytes, offset: int) -> npt.NDArray[np.intp]:
@@ -189,6 +197,8 @@ class Search:
         stream = io.BufferedReader(tap, _CHUNK)
         try:
             head = stream.peek(_HEAD)
+            if not depth:
+                found.head = head[:100]
             if depth < DEPTH:
                 self._unpack(stream, head, raw, found, budget, depth)
             elif _packing(head):
@@ -230,7 +240,7 @@ class Search:
         self, kind: bytes, stream: io.BufferedReader[_Tap], raw: BinaryIO, found: _Found, budget: _Budget, depth: int
     ) -> None:
         """A zip or Parquet file: read from the disk where it lies there, else from memory."""
-        if depth:
+        if depth or not raw.seekable():
             content = stream.read(_IN_MEMORY)
             if stream.peek(1):
                 raise _TooLargeError
@@ -265,6 +275,51 @@ class Search:
                         found.hit |= self.find(b"\x00".join(cells))
         except (sqlite3.Error, UnicodeDecodeError):
             found.unread.append("a damaged or locked database, whose pages were searched but not its rows")
+
+
+def _settled(search: Search, path: Path) -> _Found | None:
+    """The search of a file, again where it was being written; None where it is gone, as what others erase or finish goes."""
+    for left in reversed(range(_TRIES)):
+        before = _signature(path)
+        try:
+            found = search.file(path)
+        except FileNotFoundError:
+            return None
+        except OSError as fault:
+            found = _Found(unread=[os.strerror(fault.errno or 0)])
+        after = _signature(path)
+        if not found.unread or not left or (after == before is not None):
+            break
+        if after is None:
+            return None
+        time.sleep(0.1)
+    return found
+
+
+def _signature(path: Path) -> tuple[int, ...] | None:
+    """What changes when a file does; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A file's bytes. What may be a database that this process has open, by its name or another, is read by a child."""
+    if not _DATABASE.search(path.resolve().name) and path.stat().st_nlink == 1:
+        with path.open("rb") as raw:
+            yield raw
+        return
+    cat = shutil.which("cat")
+    command = [cat, "--"] if cat else [sys.executable, "-I", "-S", "-c", _COPY]
+    with subprocess.Popen([*command, path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0) as child:
+        assert child.stdout is not None
+        yield cast(BinaryIO, child.stdout)
+    if child.returncode:
+        path.stat()  # raises where it is gone
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 class _TooLargeError(Exception):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from workbench.errors import BusyError, InputError
+from workbench.errors import InputError, LockedError
 from workbench.files import remove_abandoned, remove_parts, write_atomic
 from workbench.state import create_database, has_tables, open_database
 
@@ -132,14 +132,14 @@ class Workspace:
 
     @contextmanager
     def lock(self, dataset: str) -> Iterator[None]:
-        """Serialises writers of one data set; raises BusyError at once where another process is at it."""
+        """Serialises writers of one data set; raises LockedError at once where another process is at it."""
         path = self.root / "locks" / f"{check_name(dataset, 'data set')}.lock"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise BusyError(
+                raise LockedError(
                     f"another process is writing data set {dataset}", hint="wait for it to end, then try again"
                 ) from None
             yield

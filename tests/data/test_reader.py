@@ -74,3 +74,20 @@ def test_random_damage_raises_nothing_but_input_errors(tmp_path, ending):
         except InputError:
             refused += 1
     assert refused > 20
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz"])
+@pytest.mark.parametrize("lines", ['1,2\n3,"4\n5,6\n', '1,"2', '"1,2\n3,4\n', '3,"4\n' + "a canary,6\n" * 600_000])
+def test_a_quote_that_is_never_closed_is_told_and_quotes_nothing(tmp_path, lines, ending):
+    path = tmp_path / f"t.{ending}"
+    content = ("a,b\n" + lines).encode()
+    path.write_bytes(content if ending == "csv" else gzip.compress(content, 1))
+    with pytest.raises(InputError, match="a quoted cell that never ends") as caught:
+        list(read_chunks(path))
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("cell", ['5" pipe', '"a ""b""\nc"', '""'])
+def test_quotes_that_are_no_cell_s_or_are_closed_are_fine(tmp_path, cell):
+    (tmp_path / "t.csv").write_text(f"a,b\n1,{cell}\n2,x\n")
+    assert sum(map(len, read_chunks(tmp_path / "t.csv"))) == 2

@@ -7,6 +7,7 @@ import pytest
 from workbench.data.partition import LINE
 from workbench.data.store import BUCKET_BITS
 from workbench.erasure.plan import plan
+from workbench.erasure.policy import ErasurePolicy
 from workbench.erasure.request import Subject
 from workbench.lineage import Artifact
 from workbench.sisa.ensemble import Constituent, Manifest, constituent_id
@@ -32,6 +33,11 @@ def manifest(ensemble="e", shards=SHARDS, slices=SLICES):
 
 def artifact(name, kind, **body):
     return Artifact(id=name, kind=kind, dataset="d", derived_from=["d"], body=body)
+
+
+def stale(ensemble, **pending):
+    """The version of an ensemble whose shards (s0=2: shard 0 from slice 2) received rows since they were trained."""
+    return artifact(ensemble.id, "ensemble", stale=True, pending={shard[1:]: first for shard, first in pending.items()})
 
 
 def lineage_of(*manifests):
@@ -135,3 +141,48 @@ def test_planning_changes_nothing_and_says_no_token():
     secret = inputs[1][0]
     for value in (b"secret", secret.token.hex(), str(secret.point), str(secret.slice_point)):
         assert str(value) not in said
+
+
+PENDING = {
+    "rows came before the touched slice": ([subject(1, 3)], {"s1": 1}, {1: 1}),
+    "rows came after it": ([subject(1, 3)], {"s1": 4}, {1: 3}),
+    "rows came into the same slice": ([subject(1, 3)], {"s1": 3}, {1: 3}),
+    "of two subjects the earlier, of rows the earliest": (
+        [subject(1, 3), subject(1, 2, name="b")],
+        {"s1": 0},
+        {1: 0},
+    ),
+    "pending shards without a subject keep what they are": ([subject(1, 3)], {"s0": 0, "s3": 2}, {1: 3}),
+    "a subject of the holdout alone retrains nothing": ([subject(1, 3, split="holdout")], {"s1": 0}, {}),
+}
+
+
+@pytest.mark.parametrize("case", PENDING)
+def test_a_shard_that_received_rows_is_retrained_from_the_first_slice_concerned(case):
+    subjects, pending, retrain = PENDING[case]
+    ensemble = manifest()
+    artifacts = [stale(ensemble, **pending), *lineage_of(ensemble)[1:]]
+    for order in (subjects, subjects[::-1]):
+        assert plan("d", order, [ensemble], artifacts).ensembles[0].retrain == retrain
+
+
+CONFIGURED = artifact("g", "generator", **PRIVATE, config={"epsilon": 1.0, "delta": 1e-5})
+RELEASED = artifact("g-release", "release", **PRIVATE)
+POLICIES = {
+    # policy, generator, split of the subject -> ids kept, ids purged, ids measured again
+    "kept": ("keep_private", CONFIGURED, "train", {"g", "g-release"}, set(), set()),
+    "retired": ("retire", CONFIGURED, "train", set(), {"g", "g-release"}, set()),
+    "measured again": ("remeasure", CONFIGURED, "train", set(), {"g", "g-release"}, {"g"}),
+    "made by who knows what": ("remeasure", OTHERS[1], "train", set(), {"g", "g-release"}, set()),
+    "of a person it never read": ("remeasure", CONFIGURED, "holdout", {"g", "g-release"}, set(), set()),
+}
+
+
+@pytest.mark.parametrize("case", POLICIES)
+def test_a_policy_decides_on_what_is_private(case):
+    policy, generator, split, keep, purge, again = POLICIES[case]
+    planned = plan("d", [subject(1, 3, split=split)], [], [generator, RELEASED], ErasurePolicy(private=policy))
+    assert {a.id for a in planned.keep} == keep
+    assert {a.id for a in planned.purge} == purge
+    assert {a.id for a in planned.remeasure} == again
+    assert [told["id"] for told in planned.to_json()["remeasure"]] == sorted(again)

@@ -1,31 +1,30 @@
-"""Real faults in a real erasure: a process forked from this warm one is killed, or its system calls made to fail.
+"""Real faults in real work: a process forked from this warm one is killed, or its system calls made to fail.
 
-`strace` (apt-get update && apt-get install -y strace) counts the calls of an undisturbed erasure and then kills, or fails,
-at any one of them. Where it is missing, a crash hook in the child kills it at a rename, unlink, fsync, file opened for
-writing, database opened or journal entry: coarser, but everywhere.
+Where the calls of a process can't be stopped (see `calls`), a crash hook in the child kills it at a rename, unlink, fsync,
+file opened for writing, database opened or journal entry: coarser, but everywhere.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import re
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
+from select import POLLIN, poll
 from typing import Any
 
+from calls import CALLS, Fault, answer, available, watch
 from sqlalchemy import select, text
 
 from workbench import journal
@@ -37,6 +36,7 @@ from workbench.state.tables import journal as entries
 from workbench.state.tables import metadata, requests
 from workbench.tracking import Tracking
 from workbench.tracking.log import experiment_id
+from workbench.tracking.store import _client
 from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
 from workbench.workflows.execute import carry_out_waiting
@@ -44,31 +44,13 @@ from workbench.workflows.publish import current_versions, read_manifest
 from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
 
-STRACE = shutil.which("strace")
-# Every call by which an erasure changes a file; each is swept alone, because strace counts each alone.
-CALLS = ("write", "pwrite64", "fsync", "fdatasync", "ftruncate", "rename", "unlink", "unlinkat", "rmdir", "mkdir")
+STOPPABLE = available()
 LOG = os.environ.get("WORKBENCH_FAULTS_LOG")
 _MEMORY = Path("/dev/shm")
 _TIMEOUT = 120.0
-_PR_SET_PTRACER = 0x59616D61
 _HOOKED = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "sqlite3.connect"}
 
 Work = Callable[[Workspace], Any]
-
-
-@dataclass(frozen=True)
-class Fault:
-    """SIGKILL, or an error, at the `when`-th of these calls; `onward`: at every later one too. `hook` is the crash hook."""
-
-    call: str
-    when: int
-    error: str | None = None
-    onward: bool = False
-
-    @property
-    def inject(self) -> str:
-        what = f"error={self.error}" if self.error else "signal=SIGKILL"
-        return f"{self.call}:{what}:when={self.when}{'+' if self.onward else ''}"
 
 
 @dataclass(frozen=True)
@@ -86,12 +68,25 @@ class Outcome:
         return bool({"WorkbenchError", "OSError"} & set(self.kinds))
 
 
+@dataclass(frozen=True)
+class Deed:
+    """What is disturbed, what the next start does, and whether, looked at between the two, it has to be carried through.
+
+    `begun` asserts that nothing that is told at that moment is false.
+    """
+
+    work: Work
+    resume: Work
+    begun: Callable[[Workspace], bool]
+
+
 @dataclass
 class Lab:
-    """A workspace at one path in memory, put back to how it was before every try; `keys` are who is erased."""
+    """A workspace at one path in memory, put back to how it was before every try; `keys` are who is looked for in it."""
 
     folder: Path
     keys: tuple[str, ...]
+    deed: Deed
     initial: dict[str, Any] = field(default_factory=dict)
     expected: dict[str, Any] = field(default_factory=dict)
 
@@ -99,61 +94,82 @@ class Lab:
     def root(self) -> Path:
         return self.folder / "workspace"
 
+    @cached_property
+    def workspace(self) -> Workspace:
+        """The workspace as children are given it: its engine keeps no connection, only compiled statements."""
+        return Workspace(self.root)
+
     @classmethod
     @contextmanager
-    def opened(cls, source: Path) -> Iterator[Lab]:
-        """A lab with a copy of a trained workspace, which knows how an undisturbed erasure leaves it."""
+    def opened(
+        cls, source: Path, deed: Deed | None = None, *, keys: Sequence[str] = (), prepare: Work | None = None
+    ) -> Iterator[Lab]:
+        """A lab with a copy of a trained workspace, which knows how the undisturbed deed leaves it; an erasure if none given.
+
+        `prepare` puts beside or into the workspace what the deed needs, once.
+        """
         with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
-            lab = cls(Path(folder).resolve(), placed(Workspace(source), "train")[:1])
+            keys = tuple(keys) or placed(Workspace(source), "train")[:1]
+            lab = cls(Path(folder).resolve(), tuple(keys), deed or erasure_of(keys))
             shutil.copytree(source, lab.root)
             tracking = Tracking(lab.root)
             with tracking.session() as client:  # warms MLflow, and moves its paths here
                 experiment_id(tracking, client, "pupils")
-            shutil.copytree(lab.root, lab.folder / "base")
+            if prepare is not None:
+                prepare(Workspace(lab.root))
+            (lab.folder / "base").mkdir()
+            if lab.root.exists():
+                shutil.copytree(lab.root, lab.folder / "base", dirs_exist_ok=True)
             lab.initial = lab.look()
-            warm = lab.folder / "warm"  # whatever an erasure imports is imported here, once
-            shutil.copytree(lab.root, warm)
-            lab.erase(Workspace(warm))
-            answer = lab.run(lab.erase)
-            assert answer.error is None, answer.error
+            lab.warm_up()
+            lab.reset()
+            done = lab.run(lab.deed.work)
+            assert done.error is None, done.error
             lab.expected = lab.look()
             yield lab
 
-    def reset(self) -> None:
-        shutil.rmtree(self.root, ignore_errors=True)
-        shutil.copytree(self.folder / "base", self.root)
+    def warm_up(self) -> None:
+        """Does the deed here once, so that children find imported and compiled whatever it takes."""
+        self.deed.work(self.workspace)
+        _look(self.workspace, self.keys)
+        client = _client(Tracking(self.root).uri)
+        for store in (client._tracking_client.store, client._get_registry_client().store):
+            store.engine.dispose()  # its connections are to a file that is about to be replaced
 
-    def run(
-        self, work: Work, fault: Fault | None = None, *, at: str | None = None, trace: Path | None = None
-    ) -> Outcome:
+    def reset(self) -> None:
+        for path in self.folder.iterdir():
+            if path.name.startswith(".") or path == self.root:
+                shutil.rmtree(path, ignore_errors=True)
+        if any((self.folder / "base").iterdir()):
+            shutil.copytree(self.folder / "base", self.root)
+
+    def run(self, work: Work, fault: Fault | None = None, *, at: str | None = None) -> Outcome:
         """Does `work` in a forked child with the fault, which is armed where the function `at` is first entered."""
-        return self.start(work, fault, at=at, trace=trace).wait()
+        return self.start(work, fault, at=at).wait()
 
     def start(
-        self, work: Work, fault: Fault | None = None, *, at: str | None = None, trace: Path | None = None
+        self, work: Work, fault: Fault | None = None, *, at: str | None = None, watched: Sequence[str] = ()
     ) -> Child:
+        """A child at work; calls that are `watched` it only counts."""
         ours, theirs = socket.socketpair()
-        traced = trace is not None or (fault is not None and fault.call != "hook")
+        if fault is not None and fault.call != "hook":
+            watched = (fault.call,)
         pid = os.fork()
         if pid == 0:
             ours.close()
-            _in_child(theirs, self.root, work, fault, at, traced)
+            _in_child(theirs, self.workspace, work, fault, at, watched)
         theirs.close()
-        child = Child(pid, ours)
-        if traced:
-            child.tracer = _attach(child, fault, trace)
-        return child
+        return Child(pid, ours, fault)
 
     def points(self) -> list[Fault]:
-        """A kill at every call of the undisturbed erasure, and at every point of the crash hook."""
+        """A kill at every call of the undisturbed deed, and at every point of the crash hook."""
         self.reset()
-        counts = {"hook": int(self.run(lambda workspace: _counting(self.erase, workspace)).answer)}
-        if STRACE:
+        counts = {"hook": int(self.run(lambda workspace: _counting(self.deed.work, workspace)).answer)}
+        if STOPPABLE:
             self.reset()
-            trace = self.folder / "trace"
-            assert self.run(self.erase, trace=trace).error is None
-            found = Counter(re.findall(r"^\d+ +(\w+)\(", trace.read_text(errors="replace"), re.MULTILINE))
-            counts |= {call: found[call] for call in CALLS if found[call]}
+            child = self.start(self.deed.work, watched=CALLS)
+            assert child.wait().error is None
+            counts |= {call: child.counts[call] for call in CALLS if child.counts[call]}
         return [Fault(call, when) for call, count in counts.items() for when in range(1, count + 1)]
 
     def look(self, keys: Sequence[str] = ()) -> dict[str, Any]:
@@ -163,48 +179,51 @@ class Lab:
         return dict(outcome.answer)
 
     def survive(self, *faults: Fault, at: str | None = None) -> Outcome:
-        """One try: the erasure with the first fault, a resume with each further one, a resume with none; then judges.
+        """One try: the deed with the first fault, a resume with each further one, a resume with none; then judges.
 
         Returns how the first ended; raises AssertionError where anything is not as it must be.
         """
         self.reset()
         first: Outcome | None = None
         for fault in faults:
-            outcome = self.run(
-                self.erase if first is None else carry_out_waiting, fault, at=at if first is None else None
-            )
+            work = self.deed.work if first is None else self.deed.resume
+            outcome = self.run(work, fault, at=at if first is None else None)
             first = first or outcome
             if fault.error and outcome.error:
                 assert outcome.clear, f"not a clear fault: {outcome.error}"
         assert first is not None
-        outcome = self.run(lambda workspace: _resume(workspace, self.keys))
+        outcome = self.run(lambda workspace: _resume(self.deed, workspace, self.keys))
         assert outcome.error is None, f"after {faults}: {outcome.error}"
-        between, after = outcome.answer
-        assert between["false"] == [], "a certificate of an erasure that is not over"
-        assert between["unprotected"] == [], "an open request without its quarantine"
-        if between["requests"]:
+        begun, after = outcome.answer
+        if begun:
             self.judge(after)
         else:
-            assert after == self.initial, f"nothing was accepted, yet: {_difference(self.initial, after)}"
-        _note(faults, first)
+            assert first.killed or first.error is not None, "it ended well, yet was never begun"
+            assert after == self.initial, f"it was not begun, yet: {_difference(self.initial, after)}"
         return first
 
     def erase(self, workspace: Workspace) -> Any:
-        """The erasure that is disturbed."""
+        """The erasure of the keys."""
         return erase(workspace, list(self.keys))
 
-    def sweep(self, faults: Sequence[Fault]) -> None:
-        """Survives each fault alone; raises AssertionError with every one that was not."""
-        fell = []
-        for fault in faults:
+    def sweep(self, what: str, tries: Iterable[tuple[Fault, ...]], *, at: str | None = None) -> None:
+        """Survives each try, but for those that the log of an interrupted sweep holds; raises with every one that fell."""
+        fell, over = [], _survived()
+        for faults in tries:
+            name = " then ".join(fault.name for fault in faults) + (f" after {at}" if at else "")
+            if (what, name) in over:
+                continue
             try:
-                self.survive(fault)
+                first = self.survive(*faults, at=at)
             except AssertionError as reason:
-                fell.append(f"{fault.inject}: {reason}")
-        assert not fell, f"{len(fell)} of {len(faults)}: " + " | ".join(fell)
+                fell.append(f"{name}: {reason}")
+                _note(what, name, faults, survived=False, hit=True)
+            else:
+                _note(what, name, faults, survived=True, hit=first.killed or first.error is not None)
+        assert not fell, f"{len(fell)}: " + " | ".join(fell)
 
     def judge(self, after: dict[str, Any]) -> None:
-        """The workspace must be as an undisturbed erasure leaves it."""
+        """The workspace must be as the undisturbed deed leaves it."""
         assert after == self.expected, f"not as undisturbed: {_difference(self.expected, after)}"
 
 
@@ -214,31 +233,56 @@ class Child:
 
     pid: int
     socket: socket.socket
-    tracer: subprocess.Popen[bytes] | None = None
+    fault: Fault | None = None
+    counts: Counter[str] = field(default_factory=Counter)
 
     def wait(self) -> Outcome:
-        self.socket.settimeout(_TIMEOUT)
-        received = b""
-        try:
-            while chunk := self.socket.recv(1 << 20):
+        """How it ends; one that takes longer than it may is killed."""
+        received, deadline, listeners = b"", time.monotonic() + _TIMEOUT, list[int]()
+        calling = poll()
+        calling.register(self.socket, POLLIN)
+        while True:
+            ready = calling.poll(max(0.0, deadline - time.monotonic()) * 1000)
+            if not ready:
+                os.kill(self.pid, signal.SIGKILL)
+                received = b'{"error": "it hung", "kinds": []}'
+                break
+            for descriptor, event in ready:
+                if descriptor in listeners and event & POLLIN:
+                    answer(descriptor, self.pid, self.fault, self.counts)
+                elif descriptor in listeners:  # nobody is left who could call
+                    calling.unregister(descriptor)
+            if any(descriptor == self.socket.fileno() for descriptor, _ in ready):
+                chunk, found, _, _ = socket.recv_fds(self.socket, 1 << 20, 1)
+                for descriptor in found:
+                    listeners.append(descriptor)
+                    calling.register(descriptor, POLLIN)
+                if not chunk:
+                    break
                 received += chunk
-        except TimeoutError:
-            os.kill(self.pid, signal.SIGKILL)
-            received = b'{"error": "it hung", "kinds": []}'
+        for descriptor in listeners:
+            os.close(descriptor)
         _, status = os.waitpid(self.pid, 0)
-        if self.tracer is not None:
-            self.tracer.wait(_TIMEOUT)
         self.socket.close()
-        if os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGKILL:
-            return Outcome(error=f"it died of signal {os.WTERMSIG(status)}")
-        if os.WIFSIGNALED(status) and not received.strip(b"r"):
-            return Outcome(killed=True)
-        document = json.loads(received.lstrip(b"r"))
-        return Outcome(document.get("answer"), document.get("error"), tuple(document.get("kinds", ())))
+        return _outcome(received.lstrip(b"r"), status)
+
+
+def _outcome(received: bytes, status: int) -> Outcome:
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGKILL:
+        return Outcome(error=f"it died of signal {os.WTERMSIG(status)}")
+    if os.WIFSIGNALED(status) and not received:
+        return Outcome(killed=True)
+    document = json.loads(received)
+    return Outcome(document.get("answer"), document.get("error"), tuple(document.get("kinds", ())))
 
 
 def _in_child(
-    connection: socket.socket, root: Path, work: Work, fault: Fault | None, at: str | None, traced: bool
+    connection: socket.socket,
+    workspace: Workspace,
+    work: Work,
+    fault: Fault | None,
+    at: str | None,
+    watched: Sequence[str],
 ) -> None:
     """Runs the work and answers over the socket (never by a call that is swept); does not return."""
     try:
@@ -247,12 +291,11 @@ def _in_child(
         os.dup2(null, 2)
 
         def arm() -> None:
-            if traced:
-                _await_tracer(connection)
+            if watched:
+                watch(watched, connection)
             elif fault is not None:
                 _hook(fault.when)
 
-        workspace = Workspace(root)
         if at is None:
             arm()
         else:
@@ -261,26 +304,8 @@ def _in_child(
     except BaseException as fault_:
         kinds = [kind.__name__ for kind in type(fault_).__mro__]
         document = {"error": f"{type(fault_).__name__}: {fault_}", "kinds": kinds}
-    connection.sendall(json.dumps(document).encode())
+    connection.sendall(json.dumps(document, default=str).encode())
     os._exit(0)
-
-
-def _await_tracer(connection: socket.socket) -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_ulong(-1), 0, 0, 0)
-    connection.sendall(b"r")
-    while "TracerPid:\t0\n" in Path("/proc/self/status").read_text():
-        time.sleep(0.001)
-
-
-def _attach(child: Child, fault: Fault | None, trace: Path | None) -> subprocess.Popen[bytes] | None:
-    child.socket.settimeout(_TIMEOUT)
-    if child.socket.recv(1, socket.MSG_PEEK) != b"r":
-        return None  # it ended before the fault was to be armed
-    what = [f"--inject={fault.inject}", f"--trace={fault.call}"] if fault else [f"--trace={','.join(CALLS)}"]
-    return subprocess.Popen(
-        [str(STRACE), "-f", "-qq", *what, "-o", str(trace or os.devnull), "-p", str(child.pid)],
-        stderr=subprocess.DEVNULL,
-    )
 
 
 def _before(path: str, action: Callable[[], None]) -> None:
@@ -332,15 +357,20 @@ def _counting(work: Work, workspace: Workspace) -> int:
     return _reached
 
 
-def _resume(workspace: Workspace, keys: Sequence[str]) -> list[Any]:
-    """What a restart finds, and what it leaves once everything that waits was carried out."""
-    between = _halfway(workspace)
-    carry_out_waiting(workspace)
-    return [between, _look(workspace, keys)]
+def erasure_of(keys: Sequence[str]) -> Deed:
+    """The erasure of the keys, which has to be carried through once a request is accepted."""
+    return Deed(work=lambda workspace: erase(workspace, list(keys)), resume=carry_out_waiting, begun=_accepted)
 
 
-def _halfway(workspace: Workspace) -> dict[str, Any]:
-    """Before the resume: requests, those certified without being over, and those open without a quarantine."""
+def _resume(deed: Deed, workspace: Workspace, keys: Sequence[str]) -> list[Any]:
+    """Whether it was begun, and what a restart leaves."""
+    begun = deed.begun(workspace)
+    deed.resume(workspace)
+    return [begun, _look(workspace, keys)]
+
+
+def _accepted(workspace: Workspace) -> bool:
+    """Whether there are requests; none may be certified without being over, or be open without a quarantine."""
     with workspace.engine.connect() as connection:
         status = dict(connection.execute(select(requests.c.id, requests.c.status)).all())
         kinds = select(entries.c.body).where(entries.c.kind == "CERTIFIED")
@@ -348,22 +378,26 @@ def _halfway(workspace: Workspace) -> dict[str, Any]:
         held = set(connection.execute(text("SELECT request FROM quarantine")).scalars())
         versions = {artifact.body["version"] for artifact in current_versions(connection).values()}
     done = {request for request, state in status.items() if state == "completed"}
-    false = sorted(certified ^ done)
+    assert certified == done, "a certificate of an erasure that is not over"
     for path in (workspace.root / "certificates").glob("*.json"):
-        if verify(workspace, path)["valid"] != (path.stem in done):
-            false.append(path.stem)
+        assert verify(workspace, path)["valid"] == (path.stem in done), "a certificate of an erasure that is not over"
     unprotected = [r for r, state in status.items() if state in OPEN and versions == {1} and r not in held]
-    return {"requests": sorted(status), "false": false, "unprotected": unprotected}
+    assert not unprotected, "an open request without its quarantine"
+    return bool(status)
 
 
 def _look(workspace: Workspace, keys: Sequence[str]) -> dict[str, Any]:
+    if not workspace.root.exists():
+        return {"beside": sorted(path.name for path in workspace.root.parent.iterdir())}
     with workspace.engine.connect() as connection:
         manifests = [read_manifest(workspace, a) for a in current_versions(connection).values()]
         store = catalog.store(connection, workspace, "pupils")
         status = sorted(connection.execute(select(requests.c.status)).scalars())
         certified = sorted(connection.execute(select(requests.c.certificate)).scalars())
         rows = {
-            t: connection.execute(text(f"SELECT count(*) FROM {t}")).scalar() for t in metadata.tables if t != "journal"
+            t: connection.execute(text(f"SELECT count(*) FROM {t}")).scalar()
+            for t in metadata.tables
+            if t not in ("journal", "jobs")  # they tell how often it was tried
         }
         charges = [list(map(str, row)) for row in connection.execute(text("SELECT * FROM charges ORDER BY id"))]
         left = len(waiting(connection))
@@ -391,6 +425,7 @@ def _look(workspace: Workspace, keys: Sequence[str]) -> dict[str, Any]:
         "mlflow": {name: n for name, n in mlflow.items() if n},
         "files": dict(sorted(files.items())),
         "doctor": [c for c in report["checks"] if not c["ok"]],
+        "beside": sorted(path.name for path in workspace.root.parent.iterdir()),
     }
 
 
@@ -418,13 +453,21 @@ def _identities(workspace: Workspace, keys: Sequence[str]) -> Identities:
     return identify(list(keys), identity_type="pupil-number", token_key=token, placement_key=placement)
 
 
-def _note(faults: Sequence[Fault], first: Outcome) -> None:
-    """A line per survived try, for the count that `make faults` prints."""
+def _note(what: str, name: str, faults: Sequence[Fault], *, survived: bool, hit: bool) -> None:
+    """A line per try, for the table that `make faults` prints and for going on with an interrupted sweep."""
     if LOG:
-        hit = first.killed or first.error is not None
-        what = "two kills" if len(faults) > 1 else f"{faults[0].error or 'kill'} at {faults[0].call}"
+        kind = "two kills" if len(faults) > 1 else f"{faults[0].error or 'kill'} at {faults[0].call}"
+        line = {"what": what, "try": name, "kind": kind, "survived": survived, "hit": hit}
         with Path(LOG).open("a") as log:
-            log.write(json.dumps({"fault": what, "hit": hit}) + "\n")
+            log.write(json.dumps(line) + "\n")
+
+
+def _survived() -> set[tuple[str, str]]:
+    return {(line["what"], line["try"]) for line in _noted(Path(LOG)) if line["survived"]} if LOG else set()
+
+
+def _noted(log: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
 
 
 def _difference(expected: dict[str, Any], found: dict[str, Any]) -> str:
@@ -434,12 +477,14 @@ def _difference(expected: dict[str, Any], found: dict[str, Any]) -> str:
 
 
 def tally(log: Path) -> None:
-    """Prints points tried and survived; a try that fell raised before its line was written, so pytest tells of it."""
-    tries = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
-    counts = Counter((line["fault"], line["hit"]) for line in tries)
-    for fault in sorted({fault for fault, _ in counts}):
-        print(f"{fault:24} {counts[fault, True]:5} struck, {counts[fault, False]:5} went unnoticed, all survived")
-    print(f"{len(tries)} points survived")
+    """Prints the tries by what was disturbed and how: those that struck, those that met no such call, those that fell."""
+    noted = {(line["what"], line["try"]): line for line in _noted(log)}.values()  # the last of each counts
+    print(f"{'disturbed':10} {'by':24} {'struck':>7} {'unnoticed':>9} {'fell':>5}")
+    for what, kind in sorted({(line["what"], line["kind"]) for line in noted}):
+        mine = [line for line in noted if (line["what"], line["kind"]) == (what, kind)]
+        struck, fell = sum(line["hit"] for line in mine), sum(not line["survived"] for line in mine)
+        print(f"{what:10} {kind:24} {struck:7} {len(mine) - struck:9} {fell:5}")
+    print(f"{len(noted)} points tried, {sum(line['survived'] for line in noted)} survived")
 
 
 if __name__ == "__main__":

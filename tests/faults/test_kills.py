@@ -1,15 +1,33 @@
-"""An erasure is killed, or made to fail, at every one of its system calls; what was begun then ends as if undisturbed."""
+"""Work is killed, or made to fail, at every one of its system calls; what was begun then ends as if undisturbed."""
 
 from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from harness import STRACE, Fault, Lab
+from conftest import pupils
+from harness import STOPPABLE, Deed, Fault, Lab, placed
+from sqlalchemy import select
+
+from workbench.config import SynthesizeConfig, TrainConfig
+from workbench.privacy.ledger import Ledger
+from workbench.state.tables import appends
+from workbench.state.tables import journal as entries
+from workbench.workflows.backup import backup
+from workbench.workflows.doctor import doctor
+from workbench.workflows.erase import erase
+from workbench.workflows.execute import carry_out_waiting
+from workbench.workflows.ingest import append, ingest
+from workbench.workflows.keys import list_keys, rotate_key
+from workbench.workflows.restore import export_suppressions, restore
+from workbench.workflows.synthesize import synthesize
+from workbench.workflows.train import train
+from workbench.workspace import Workspace
 
 PARTS = 40  # the sweep is cut into as many tests, for pytest -n
 STRIDE = int(os.environ.get("WORKBENCH_FAULTS_STRIDE", "1"))
@@ -17,12 +35,39 @@ PAIRS = 200
 THIN = 12
 ROOM = ("write", "pwrite64", "ftruncate", "mkdir")  # calls that can find the disk full
 
-needs_strace = pytest.mark.skipif(not STRACE, reason="apt-get update && apt-get install -y strace")
+needs_stopping = pytest.mark.skipif(not STOPPABLE, reason="the calls of a process can't be stopped on this machine")
 
 
 @pytest.fixture(scope="module")
-def lab(full_workspace: Path) -> Iterator[Lab]:
-    with Lab.opened(full_workspace) as lab:
+def small_workspace(
+    tmp_path_factory: pytest.TempPathFactory, empty_workspace: Path, pupils_files: tuple[Path, Path]
+) -> Path:
+    """Few pupils, a release and an ensemble: what a try costs is mostly reading files that don't matter to it."""
+    folder = tmp_path_factory.mktemp("small")
+    shutil.copytree(empty_workspace, folder / "workspace")
+    workspace = Workspace.open(folder / "workspace")
+    pupils(40).to_csv(folder / "pupils.csv", index=False)
+    ingest(workspace, "pupils", schema=pupils_files[0], data=folder / "pupils.csv")
+    Ledger(workspace.engine).set_budget("pupils", epsilon=4, delta=1e-5)
+    synthesize(workspace, SynthesizeConfig(generator="mst", dataset="pupils", epsilon=1, delta=1e-5))
+    train(
+        workspace,
+        TrainConfig(
+            learner="gradient_boosting",
+            dataset="pupils",
+            shards=2,
+            slices=2,
+            rounds=4,
+            leaves=4,
+            min_rows_per_leaf=3,
+        ),
+    )
+    return workspace.root
+
+
+@pytest.fixture(scope="module")
+def lab(small_workspace: Path) -> Iterator[Lab]:
+    with Lab.opened(small_workspace) as lab:
         yield lab
 
 
@@ -31,18 +76,22 @@ def points(lab: Lab) -> list[Fault]:
     return lab.points()
 
 
-def evenly(points: list[Fault], n: int) -> list[Fault]:
-    return [points[i * (len(points) - 1) // (n - 1)] for i in range(n)]
+def evenly(points: Sequence[Fault], n: int) -> list[tuple[Fault, ...]]:
+    return [(points[i * (len(points) - 1) // (n - 1)],) for i in range(n)]
+
+
+def alone(points: Sequence[Fault], part: int) -> list[tuple[Fault, ...]]:
+    return [(point,) for point in points[::STRIDE][part::PARTS]]
 
 
 def test_an_erasure_survives_kills_at_some_of_its_calls(lab: Lab, points: list[Fault]) -> None:
-    lab.sweep(evenly(points, THIN))
+    lab.sweep("erasure", evenly(points, THIN))
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("part", range(PARTS))
 def test_an_erasure_survives_a_kill_at_any_call(lab: Lab, points: list[Fault], part: int) -> None:
-    lab.sweep(points[::STRIDE][part::PARTS])
+    lab.sweep("erasure", alone(points, part))
 
 
 @pytest.mark.faults
@@ -50,32 +99,118 @@ def test_an_erasure_survives_a_kill_at_any_call(lab: Lab, points: list[Fault], p
 def test_an_erasure_and_its_resume_survive_being_killed(lab: Lab, points: list[Fault], part: int) -> None:
     chance = random.Random(0)
     pairs = [(chance.choice(points), chance.choice(points)) for _ in range(PAIRS)]
-    for pair in pairs[part::PARTS]:
-        lab.survive(*pair)
+    lab.sweep("erasure", pairs[::STRIDE][part::PARTS])
 
 
-@needs_strace
+@needs_stopping
 @pytest.mark.faults
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
 @pytest.mark.parametrize("part", range(PARTS))
 def test_an_erasure_survives_an_error_of_any_call(lab: Lab, points: list[Fault], error: str, part: int) -> None:
     calls = [point for point in points if point.call != "hook" and (error == "EIO" or point.call in ROOM)]
-    lab.sweep([replace(point, error=error) for point in calls[::STRIDE][part::PARTS]])
+    lab.sweep("erasure", alone([replace(point, error=error) for point in calls], part))
 
 
-@needs_strace
+@needs_stopping
 @pytest.mark.faults
 @pytest.mark.parametrize("part", range(4))
 def test_an_erasure_survives_a_disk_that_stays_full(lab: Lab, points: list[Fault], part: int) -> None:
     for call in ("pwrite64", "write"):
-        chosen = evenly([point for point in points if point.call == call], 24)[part::4]
-        lab.sweep([replace(point, error="ENOSPC", onward=True) for point in chosen])
+        calls = [point for point in points if point.call == call]
+        full = [replace(point, error="ENOSPC", onward=True) for point in calls]
+        lab.sweep("erasure", evenly(full, 24)[part::4])
 
 
-@needs_strace
+@needs_stopping
 @pytest.mark.faults
 @pytest.mark.parametrize("place", ["compact", "sweep"])
 def test_an_erasure_survives_a_kill_while_a_database_is_rewritten(lab: Lab, place: str) -> None:
     """`compact` begins with the VACUUM of the state; soon after `sweep`, MLflow's rows are purged and it is rewritten."""
-    for when in range(1, 600, 25) if place == "sweep" else range(1, 48, 2):
-        lab.survive(Fault("pwrite64", when), at=f"workbench.workflows.steps:{place}")
+    whens = range(1, 600, 25) if place == "sweep" else range(1, 48, 2)
+    lab.sweep("erasure", [(Fault("pwrite64", when),) for when in whens], at=f"workbench.workflows.steps:{place}")
+
+
+def more_rows(workspace: Workspace) -> None:
+    pupils(12, first=5000, seed=7).to_csv(workspace.root.parent / "more.csv", index=False)
+
+
+def has_appended(workspace: Workspace) -> bool:
+    with workspace.engine.connect() as connection:
+        done = connection.execute(select(entries.c.body).where(entries.c.kind == "APPENDED")).all()
+        return bool(done or connection.execute(select(appends)).all())
+
+
+def go_on(workspace: Workspace) -> None:
+    """What the next erasure begins with: interrupted appends are finished, and what killed processes left is removed."""
+    carry_out_waiting(workspace)
+    workspace.clear()
+
+
+APPEND = Deed(
+    work=lambda workspace: append(workspace, "pupils", data=workspace.root.parent / "more.csv"),
+    resume=go_on,
+    begun=has_appended,
+)
+
+
+def back_up(workspace: Workspace) -> None:
+    """A backup, the list of someone who was erased since, and no workspace any more."""
+    folder = workspace.root.parent
+    backup(workspace, folder / "backup.tar.zst")
+    erase(workspace, [placed(workspace, "train")[0]])
+    export_suppressions(workspace, folder / "list.json")
+    workspace.engine.dispose()
+    shutil.rmtree(workspace.root)
+
+
+def bring_back(workspace: Workspace) -> None:
+    folder = workspace.root.parent
+    restore(workspace.root, folder / "backup.tar.zst", suppressions=folder / "list.json")
+
+
+def is_whole_or_absent(workspace: Workspace) -> bool:
+    """A restore must end well at its next try; there is a workspace only once it is whole."""
+    if workspace.root.exists():
+        assert doctor(workspace)["healthy"], "there is a workspace that is not whole"
+    return True
+
+
+RESTORE = Deed(
+    work=bring_back,
+    resume=lambda workspace: None if workspace.root.exists() else bring_back(workspace),
+    begun=is_whole_or_absent,
+)
+
+
+def has_rotated_again(workspace: Workspace) -> bool:
+    with workspace.engine.connect() as connection:
+        return len(connection.execute(select(entries.c.body).where(entries.c.kind == "KEY_ROTATED")).all()) == 2
+
+
+def settle(workspace: Workspace) -> None:
+    list_keys(workspace)
+    workspace.clear()
+
+
+ROTATION = Deed(work=rotate_key, resume=settle, begun=has_rotated_again)
+
+DEEDS = {"append": (APPEND, more_rows), "restore": (RESTORE, back_up), "rotation": (ROTATION, rotate_key)}
+
+
+@pytest.fixture(scope="module", params=DEEDS)
+def other(small_workspace: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, Lab, list[Fault]]]:
+    deed, prepare = DEEDS[request.param]
+    with Lab.opened(small_workspace, deed, keys=["pupil-5003"], prepare=prepare) as lab:
+        yield request.param, lab, lab.points()
+
+
+def test_other_work_survives_kills_at_some_of_its_calls(other: tuple[str, Lab, list[Fault]]) -> None:
+    what, lab, points = other
+    lab.sweep(what, evenly(points, 8))
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("part", range(PARTS))
+def test_other_work_survives_a_kill_at_any_call(other: tuple[str, Lab, list[Fault]], part: int) -> None:
+    what, lab, points = other
+    lab.sweep(what, alone(points, part))

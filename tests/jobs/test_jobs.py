@@ -26,7 +26,7 @@ def enqueued(workspace: Workspace) -> str:
 
 def let_lease_end(workspace: Workspace) -> None:
     with workspace.engine.connect() as connection:
-        connection.execute(text("UPDATE jobs SET lease_until = 1"))
+        connection.execute(text("UPDATE jobs SET lease_until = -1"))
 
 
 def test_a_job_has_one_worker_until_its_lease_ends(workspace: Workspace) -> None:
@@ -125,3 +125,29 @@ def test_a_detached_job_goes_on_in_a_process_of_its_own(trained: Workspace) -> N
             break
         time.sleep(0.1)
     assert (shown["status"], shown["result"]["version"]) == ("done", 1)
+
+
+@pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
+def test_a_lease_heeds_no_clock_that_is_set(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, jump: float) -> None:
+    job, now = enqueued(workspace), time.time()
+    with writing(workspace.engine) as connection:
+        claim(connection, job, "first")
+        monkeypatch.setattr(time, "time", lambda: now + jump)
+        with pytest.raises(BusyError):
+            claim(connection, job, "second")
+        assert not get(connection, job).lost, "its worker lives"
+    let_lease_end(workspace)
+    with writing(workspace.engine) as connection:
+        assert claim(connection, job, "second").worker == "second", "its worker is dead"
+
+
+def test_a_lease_of_before_a_restart_of_the_machine_has_ended(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, uptime = enqueued(workspace), time.monotonic()
+    with writing(workspace.engine) as connection:
+        monkeypatch.setattr(time, "monotonic", lambda: uptime + 1_000_000)
+        claim(connection, job, "first")
+        monkeypatch.setattr(time, "monotonic", lambda: uptime)
+        assert get(connection, job).lost
+        assert claim(connection, job, "second").worker == "second"

@@ -205,7 +205,7 @@ def test_an_erasure_that_meets_an_interrupted_append_finishes_it_first(
         patch.setattr(Store, "replace", killed)
         with pytest.raises(Killed):
             append(trained, "pupils", data=csv(MORE, tmp_path))
-    monkeypatch.setattr(execute, "finish_appends", lambda _: None)  # as while the append still held its lock
+    monkeypatch.setattr(execute, "finish_appends", lambda _: {})  # as while the append still held its lock
     result = erase(trained, [key])["requests"][0]
     assert not in_split(trained, key, "train")
     assert verify(trained, Path(result["certificate"]), replay=True)["valid"]

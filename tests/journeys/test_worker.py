@@ -58,7 +58,7 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
                 connection.execute(requests.update().where(requests.c.id == request).values(**values))
         return {request: {"retrain_seconds": 0.0} for request in ids}
 
-    monkeypatch.setattr(module, "carry_out_waiting", carry_out)
+    monkeypatch.setattr(module, "erase_waiting", carry_out)
 
 
 def run(workspace: Workspace, inbox: Path) -> dict[str, Any]:
@@ -123,7 +123,7 @@ OPERATIONS = (
     "remove",
     "sync_folder",
     "submit_person",
-    "carry_out_waiting",
+    "erase_waiting",
     "_take",
     "_reject",
     "_tell",
@@ -265,8 +265,8 @@ def test_what_cannot_be_carried_out_now_is_tried_again(
         raise fault
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "carry_out_waiting", refuse)
-        assert run(trained, inbox)["exit"] == max(7, getattr(fault, "exit_code", 2))
+        patch.setattr(module, "erase_waiting", refuse)
+        assert run(trained, inbox)["exit"] == 7
     assert [r["status"] for r in list_requests(trained)["requests"]] == ["quarantined"], "accepted all the same"
     logged = capfd.readouterr().err
     assert '"event": "fault"' in logged

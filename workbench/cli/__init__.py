@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from workbench.cli import evidence, models, requests, tables, upkeep
-from workbench.errors import WorkbenchError
+from workbench.errors import BusyError, WorkbenchError, is_of_disk
 
 app = typer.Typer(
     help="Differentially private synthetic data and exact machine unlearning for tables about people.",
@@ -28,6 +28,16 @@ for room in (tables, models, requests, evidence, upkeep):
     app.add_typer(room.app)
 
 DEFAULT_WORKSPACE = Path("artifacts")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(version("erasure-workbench"))
+        raise typer.Exit
+
+
 _INTERRUPTED = 130  # what the parser makes of Ctrl-C
 
 
@@ -37,6 +47,9 @@ def options(
     workspace: Annotated[
         Path, typer.Option(envvar="WORKBENCH_HOME", help="The folder of the workspace.", show_default=True)
     ] = DEFAULT_WORKSPACE,
+    version: Annotated[  # noqa: ARG001 (answered by its callback)
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Options of every command."""
     context.obj = workspace
@@ -63,6 +76,9 @@ def main() -> None:
             raise
         if isinstance(fault, OSError) and fault.strerror:
             where = f"{fault.filename}: " if isinstance(fault.filename, str) else ""
+            if is_of_disk(fault):
+                hint = "free or mend the disk, then give the same command again; workbench resume finishes erasures"
+                sys.exit(_report(BusyError.exit_code, "disk", f"{where}{fault.strerror}", hint, as_json))
             sys.exit(
                 _report(
                     2, "file", f"{where}{fault.strerror}", "look at the path, its permissions and the disk", as_json

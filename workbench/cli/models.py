@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from workbench.cli.terms import Detach, Json, Set, opened, progress_of, show
+from workbench.cli.terms import Detach, Json, Set, opened, progress_of, run_job, show
 
 app = typer.Typer()
 jobs_app = typer.Typer(help="Long work, here or in processes of its own.", no_args_is_help=True)
@@ -22,7 +22,7 @@ def synthesize(
     from workbench.config import SynthesizeConfig, read_config
 
     settings = read_config(config, SynthesizeConfig, overrides or ())
-    _run_job(context, "synthesize", settings.model_dump(mode="json"), detach, as_json)
+    run_job(context, "synthesize", settings.model_dump(mode="json"), detach, as_json)
 
 
 @app.command()
@@ -32,13 +32,16 @@ def sample(
     n: Annotated[int, typer.Option("-n", help="How many rows.")],
     out: Annotated[Path, typer.Option(help="A .parquet or .csv file.")],
     seed: Annotated[int | None, typer.Option(help="Equal seeds give equal rows.", min=0)] = None,
+    recipient: Annotated[
+        str | None, typer.Option(help="Who gets the file; an erasure names it as one to notify. Nobody in the data.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Draw rows from a fitted generator; this costs no budget."""
     from workbench.workflows.sample import sample as run
 
     with progress_of("sampling") as progress:
-        result = run(opened(context), generator, n, out, seed=seed, progress=progress)
+        result = run(opened(context), generator, n, out, seed=seed, recipient=recipient, progress=progress)
     show(result, as_json)
 
 
@@ -50,7 +53,7 @@ def train(
     from workbench.config import TrainConfig, read_config
 
     settings = read_config(config, TrainConfig, overrides or ())
-    _run_job(context, "train", settings.model_dump(mode="json"), detach, as_json)
+    run_job(context, "train", settings.model_dump(mode="json"), detach, as_json)
 
 
 @app.command()
@@ -65,6 +68,18 @@ def predict(
     from workbench.workflows.predict import predict as run
 
     show(run(opened(context), ensemble, data, out), as_json)
+
+
+@app.command()
+def retire(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="ID", help="An ensemble or a generator.")],
+    as_json: Json = False,
+) -> None:
+    """Withdraw an ensemble or a generator for good, with all that was derived from it, also where it is damaged."""
+    from workbench.workflows.retire import retire as run
+
+    show(run(opened(context), name), as_json)
 
 
 @jobs_app.command("list")
@@ -90,16 +105,4 @@ def jobs_run(context: typer.Context, job: str, as_json: Json = False) -> None:
 
     with progress_of(job) as progress:
         result = take_job(opened(context), job, progress)
-    show(result, as_json)
-
-
-def _run_job(context: typer.Context, kind: str, config: dict[str, Any], detach: bool, as_json: bool) -> None:
-    from workbench.workflows.jobs import detach_job, run_job
-
-    workspace = opened(context)
-    if detach:
-        show(detach_job(workspace, kind, config), as_json)
-        return
-    with progress_of(kind) as progress:
-        result = run_job(workspace, kind, config, progress)
     show(result, as_json)

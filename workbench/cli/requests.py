@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench.cli.terms import Json, Set, opened, progress_of, show
+from workbench.cli.terms import Detach, Json, Set, opened, progress_of, show
 from workbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,18 +34,25 @@ def erase(
         str | None, typer.Option(help="Keys by line, .csv, .jsonl or OpenDSR .json; - for standard input.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    detach: Detach = False,
     as_json: Json = False,
 ) -> None:
     """Erase people: retrain what they touched, purge, verify, certify. Keys in a file stay out of the process list."""
     from workbench.workflows.erase import erase as run
+    from workbench.workflows.erase import erase_detached
 
+    if detach and dry_run:
+        raise InputError("--dry-run only shows what would be done, so there is nothing to --detach", hint="give one")
     intake = _read_requests(file) if file else None
     everyone = [*(keys or ()), *(intake.asked if intake else ())]
     malformed = intake.malformed if intake else ()
-    with progress_of("erasing") as progress:
-        result = run(
-            opened(context), everyone, dataset=dataset, malformed=malformed, dry_run=dry_run, progress=progress
-        )
+    if detach:
+        result = erase_detached(opened(context), everyone, dataset=dataset, malformed=malformed)
+    else:
+        with progress_of("erasing") as progress:
+            result = run(
+                opened(context), everyone, dataset=dataset, malformed=malformed, dry_run=dry_run, progress=progress
+            )
     worst = max((request.pop("exit", 0) for request in result["requests"]), default=0)
     show(result, as_json)
     raise typer.Exit(worst)
@@ -65,6 +72,14 @@ def requests_approve(context: typer.Context, request: str, as_json: Json = False
     from workbench.workflows.requests import approve_request
 
     show(approve_request(opened(context), request), as_json)
+
+
+@requests_app.command("release")
+def requests_release(context: typer.Context, request: str, as_json: Json = False) -> None:
+    """Let a request be carried out before its window ends."""
+    from workbench.workflows.requests import release_request
+
+    show(release_request(opened(context), request), as_json)
 
 
 @requests_app.command("deny")
@@ -96,7 +111,7 @@ def policy(
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Declare how a data set's erasure requests are handled: approval, due date, suppression."""
+    """Declare how a data set's erasure requests are handled: approval, due date, suppression, limits."""
     from workbench.workflows.requests import set_policy
 
     show(set_policy(opened(context), dataset, config, overrides or []), as_json)
@@ -105,11 +120,16 @@ def policy(
 @app.command()
 def resume(context: typer.Context, as_json: Json = False) -> None:
     """Finish interrupted erasures and carry out every request that waits."""
-    from workbench.workflows.execute import carry_out_waiting
+    from workbench.workflows.jobs import erase_waiting
 
     with progress_of("resuming") as progress:
-        done = carry_out_waiting(opened(context), progress)
-    show({"requests": [{"request": request, **result} for request, result in done.items()]}, as_json)
+        outcome = erase_waiting(opened(context), progress)
+    if outcome.failures and not outcome.done:
+        outcome.results()
+    shown = [{"request": request, **result} for request, result in outcome.done.items()]
+    failed = [{"datasets": sorted(f.datasets), "reason": str(f.fault)} for f in outcome.failures]
+    show({"requests": shown, **({"failed": failed} if failed else {})}, as_json)
+    raise typer.Exit(outcome.exit_code)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.terms import Json, opened, progress_of, show
+from workbench.cli.terms import Detach, Json, opened, progress_of, run_job, show
 from workbench.errors import InputError
 
 app = typer.Typer()
@@ -52,20 +52,14 @@ def ingest(
     schema: Annotated[Path | None, typer.Option(help="The schema file; not for bundled data sets.")] = None,
     data: Annotated[Path | None, typer.Option(help="The table: .csv, .csv.gz or .parquet.")] = None,
     append: Annotated[bool, typer.Option("--append", help="Add the rows to a data set that is there.")] = False,
+    detach: Detach = False,
     as_json: Json = False,
 ) -> None:
     """Take in a table: adult, oulad or german from the box, or one of your own; or add rows to one."""
-    from workbench.workflows.ingest import append as add
-    from workbench.workflows.ingest import ingest as run
-
     if append and (schema is not None or data is None):
         raise InputError("--append takes --data, and no --schema: a data set keeps the one it has")
-    with progress_of("ingesting") as progress:
-        if append and data is not None:
-            result = add(opened(context), name, data=data, progress=progress)
-        else:
-            result = run(opened(context), name, schema=schema, data=data, progress=progress)
-    show(result, as_json)
+    paths = {"schema": schema and str(schema.absolute()), "data": data and str(data.absolute())}
+    run_job(context, "ingest", {"name": name, **paths, "append": append}, detach, as_json)
 
 
 @ledger_app.command("budget")

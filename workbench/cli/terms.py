@@ -41,3 +41,17 @@ def show(result: dict[str, Any], as_json: bool) -> None:
     from workbench.show import show_result
 
     show_result(result)
+
+
+def run_job(context: typer.Context, kind: str, config: dict[str, Any], detach: bool, as_json: bool) -> None:
+    """Does a piece of long work and shows its result; or detached, and shows its job."""
+    from workbench.workflows.jobs import detach_job
+    from workbench.workflows.jobs import run_job as run
+
+    workspace = opened(context)
+    if detach:
+        show(detach_job(workspace, kind, config), as_json)
+        return
+    with progress_of(kind) as progress:
+        result = run(workspace, kind, config, progress)
+    show(result, as_json)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +45,17 @@ def entry(connection: Connection, name: str) -> Entry:
         )
     return Entry(
         name=row.name,
-        schema=Schema.model_validate(row.schema),
+        schema=_schema(json.dumps(row.schema)),
         ingest=row.ingest,
         mlflow_run=row.mlflow_run,
         policy=row.policy,
     )
+
+
+@lru_cache(maxsize=64)
+def _schema(document: str) -> Schema:
+    """A stored schema; it never changes, and every submission and prediction asks for it several times."""
+    return Schema.model_validate_json(document)
 
 
 def store(connection: Connection, workspace: Workspace, name: str) -> Store:

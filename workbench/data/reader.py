@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -81,14 +82,40 @@ def _csv(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
                 rows += batch.num_rows
                 yield batch
     except pa.ArrowInvalid:
+        _refuse_open_quote(path)
         if ragged:
             where = f" (data row {ragged[0] - 2})" if ragged[0] > 1 else ""
             raise InputError(f"{path} is ragged: a row{where} has more or fewer cells than the header") from None
         raise
     except OSError:
         raise InputError(f"{path} cannot be decompressed: damaged or not gzip") from None
+    _refuse_open_quote(path)
     if not rows:
         raise InputError(f"{path} has a header but no rows")
+
+
+def _refuse_open_quote(path: Path) -> None:
+    """Raises InputError where a quoted cell never ends: all rows after its quote would count as that one cell.
+
+    Arrow takes it silently. Python's parser, which is slow, is asked only where the number of quotes is odd.
+    """
+    import csv
+
+    with pa.input_stream(str(path), compression="detect") as stream:
+        quotes = sum(chunk.count(b'"') for chunk in iter(lambda: stream.read(1 << 22), b""))
+    if quotes % 2 == 0:
+        return
+    with pa.input_stream(str(path), compression="detect") as stream:
+        lines = io.TextIOWrapper(io.BufferedReader(stream), "utf-8", "replace", newline="")
+        try:
+            for _ in csv.reader(lines, strict=True):
+                pass
+        except csv.Error as fault:
+            if "expected after" not in str(fault):  # at the end of the file, or of what Python takes for one cell
+                raise InputError(
+                    f'{path} has a quoted cell that never ends: its closing " is missing',
+                    hint="mend that row; a quote within a quoted cell is written twice",
+                ) from None
 
 
 def _header(start: bytes, path: Path) -> list[str]:

@@ -15,6 +15,7 @@ from workbench.lineage import Artifact
 from workbench.sisa.ensemble import Constituent, Manifest, constituent_id
 
 DEFAULT_POLICY = ErasurePolicy()
+HANDED_OUT = ("release", "export")  # whoever got one is to be notified of an erasure, GDPR Art. 19
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,10 @@ class EnsemblePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class ErasurePlan:
-    """What happens to one data set: rows to drop by bucket file, ensembles to retrain, artifacts to purge or to keep."""
+    """What happens to one data set: rows to drop by bucket file, ensembles to retrain, artifacts to purge or to keep.
+
+    `remeasure` are generators among those to purge that are fitted again, where the ledger allows it.
+    """
 
     dataset: str
     requests: tuple[str, ...]
@@ -51,11 +55,17 @@ class ErasurePlan:
     ensembles: tuple[EnsemblePlan, ...]
     purge: tuple[Artifact, ...]
     keep: tuple[Artifact, ...]
+    remeasure: tuple[Artifact, ...] = ()
 
     @property
     def shards(self) -> tuple[int, ...]:
         """The shards that are trained again, over all ensembles."""
         return tuple(sorted({shard for ensemble in self.ensembles for shard in ensemble.retrain}))
+
+    @property
+    def predicted_seconds(self) -> float:
+        """What training again is expected to take, over all ensembles."""
+        return sum(ensemble.predicted_seconds for ensemble in self.ensembles)
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON for operators; it names no subject."""
@@ -67,8 +77,22 @@ class ErasurePlan:
             "keep_private": [
                 {"id": a.id, "kind": a.kind, "epsilon": a.body["epsilon"], "delta": a.body["delta"]} for a in self.keep
             ],
-            "predicted_seconds": round(sum(e.predicted_seconds for e in self.ensembles), 3),
+            "remeasure": [
+                {
+                    "id": a.id,
+                    "epsilon": a.body["epsilon"],
+                    "delta": a.body["delta"],
+                    "otherwise": "retired, where the ledger refuses the charge",
+                }
+                for a in self.remeasure
+            ],
+            "notify": [{"id": a.id, **_recipient(a)} for a in (*self.keep, *self.purge) if a.kind in HANDED_OUT],
+            "predicted_seconds": round(self.predicted_seconds, 3),
         }
+
+
+def _recipient(artifact: Artifact) -> dict[str, Any]:
+    return {"recipient": artifact.body["recipient"]} if "recipient" in artifact.body else {}
 
 
 def plan(
@@ -82,7 +106,8 @@ def plan(
 
     `manifests` are the current version of every ensemble of the data set, `artifacts` its live lineage. Superseded models
     and every evaluation (they read the subject's rows) are purged; differentially private generators and releases stay,
-    unless the policy retires them.
+    unless the policy retires them or has them measured again. One whose config is unknown can't be, and is retired. Exports
+    lie outside, so what is known of them stays: whoever got one is to be notified.
 
     Where records were appended since a shard was trained (`pending_of` its version), retraining it begins at the first slice
     that either received or loses records: a checkpoint after that has not seen what lies before it in the store. Pending
@@ -101,15 +126,19 @@ def plan(
         if c.shard in e.retrain
     }
     private = tuple(a for a in artifacts if a.kind in ("generator", "release") and a.body["private"])
-    keep = private if policy.private == "keep_private" else ()
+    exports = tuple(a for a in artifacts if a.kind == "export")
+    unread = policy.private == "remeasure" and all(subject.split != "train" for subject in subjects)
+    keep = private if policy.private == "keep_private" or unread else ()
     gone = superseded | {a.id for a in private if a not in keep}
+    again = policy.private == "remeasure" and not unread
     return ErasurePlan(
         dataset=dataset,
         requests=tuple(sorted({subject.request for subject in subjects})),
         drops=drops,
         ensembles=ensembles,
         purge=tuple(a for a in artifacts if a.id in gone or a.kind == "evaluation"),
-        keep=keep,
+        keep=keep + exports,
+        remeasure=tuple(a for a in private if again and a.kind == "generator" and "config" in a.body),
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import re
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -21,8 +22,8 @@ from workbench.data.identity import canonical, identify, row_identifier, suppres
 from workbench.data.partition import Partition
 from workbench.data.store import SPLITS, Split
 from workbench.erasure import vault
-from workbench.erasure.policy import ErasurePolicy
-from workbench.errors import InputError, MalformedKeyError, NotFoundError
+from workbench.erasure.limits import crowded, policies_of, window_end
+from workbench.errors import BusyError, InputError, MalformedKeyError, NotFoundError
 from workbench.schema.schema import ROW_SUBJECT
 from workbench.state import writing
 from workbench.state.tables import quarantine, requests
@@ -30,6 +31,7 @@ from workbench.workspace import Workspace, check_name
 
 # What the byte scan looks for must be long enough not to occur by chance
 _SCANNABLE = 8
+_ROW_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 # What may still be stopped, and what is waiting to be carried out
 _WAITING = "quarantined"
 OPEN = ("quarantined", "planned", "executing", "verifying", "failed")
@@ -136,13 +138,16 @@ def _accept(
             told = _receipt(known, nonce=nonce.hex() if mine else None)
             return replace(told, known_before=known.commitment != commitment)
         entries = [catalog.entry(connection, name) for name in datasets]
-        policies = [ErasurePolicy.model_validate(entry.policy) for entry in entries]
+        policies = policies_of(connection, datasets)
         same = _open_request(connection, found)
         reason = f"duplicate of the open request {same}" if same else None
         if malformed:
             reason = malformed
         elif not found.subjects:
             reason = f"nothing found of this subject in {', '.join(datasets)}: unknown, or erased before"
+        due = _due(min(policy.due_days for policy in policies.values()))
+        crowd = None if reason else crowded(connection, {s.dataset: policies[s.dataset] for s in found.subjects})
+        must_wait = crowd or any(policy.approval == "required" for policy in policies.values())
         row = {
             "id": request,
             "status": "rejected" if reason else _WAITING,
@@ -150,17 +155,18 @@ def _accept(
             "commitment": commitment,
             "received": journal.now(),
             "datasets": sorted({subject.dataset for subject in found.subjects}),
-            "due": _due(min(policy.due_days for policy in policies)),
+            "due": due,
             "actor": journal.actor(),
-            "approval": "waiting" if any(p.approval == "required" for p in policies) and not reason else "none",
-            "reason": reason,
+            "approval": "waiting" if must_wait and not reason else "none",
+            "reason": reason or crowd,
+            "not_before": None if reason else window_end(policies.values(), due),
         }
         connection.execute(requests.insert().values(**row))
         journal.append(connection, "RECEIVED", request=request, commitment=commitment)
         if reason:
             journal.append(connection, "REJECTED", request=request)
         else:
-            _quarantine(connection, request, found, suppress=all(policy.suppression for policy in policies))
+            _quarantine(connection, request, found, suppress=all(policy.suppression for policy in policies.values()))
         stored = connection.execute(select(requests).where(requests.c.id == request)).one()
     return replace(
         _receipt(stored), nonce=None if reason else nonce.hex(), duplicate_of=same, malformed=malformed is not None
@@ -178,8 +184,30 @@ def approve(workspace: Workspace, request: str) -> None:
         row = _get(connection, request)
         if row.status != _WAITING or row.approval != "waiting":
             raise InputError(f"request {request} does not wait for approval: it is {row.status}")
-        connection.execute(requests.update().where(requests.c.id == request).values(approval="given"))
+        # A window again, or whoever is approved alone would be alone in what the next version changes
+        end = window_end(policies_of(connection, row.datasets).values(), row.due)
+        values = {"approval": "given", "reason": None, "not_before": end}
+        connection.execute(requests.update().where(requests.c.id == request).values(**values))
         journal.append(connection, "APPROVED", request=request)
+
+
+def release(workspace: Workspace, request: str) -> None:
+    """Lets a request be carried out before its window ends; an approval that it waits for is still waited for."""
+    with writing(workspace.engine) as connection:
+        row = _get(connection, request)
+        if row.status != _WAITING or row.not_before is None:
+            raise InputError(f"request {request} does not wait for a window to end: it is {row.status}")
+        connection.execute(requests.update().where(requests.c.id == request).values(not_before=None))
+        journal.append(connection, "RELEASED", request=request)
+
+
+def expedite(workspace: Workspace, request: str) -> None:
+    """Approves a waiting request and releases it from its window, whatever its policy says, as a restore must."""
+    with writing(workspace.engine) as connection:
+        chosen = (requests.c.id == request) & (requests.c.status == _WAITING)
+        values = {"approval": "given", "not_before": None, "reason": None}
+        if connection.execute(requests.update().where(chosen).values(**values)).rowcount:
+            journal.append(connection, "APPROVED", request=request)
 
 
 def withdraw(workspace: Workspace, request: str, *, status: str, reason: str) -> None:
@@ -196,8 +224,13 @@ def withdraw(workspace: Workspace, request: str, *, status: str, reason: str) ->
 
 
 def waiting(connection: Connection) -> list[str]:
-    """Requests that may be carried out now, oldest first."""
-    ready = (requests.c.status == _WAITING) & (requests.c.approval != "waiting")
+    """Requests that may be carried out now, oldest first.
+
+    One that was received later than it is now has seen the clock set back; it does not wait for its window as well.
+    """
+    now = journal.now()
+    over = requests.c.not_before.is_(None) | (requests.c.not_before <= now) | (requests.c.received > now)
+    ready = (requests.c.status == _WAITING) & (requests.c.approval != "waiting") & over
     return list(connection.execute(select(requests.c.id).where(ready).order_by(requests.c.received)).scalars())
 
 
@@ -239,6 +272,15 @@ def has_open_request(connection: Connection, dataset: str) -> bool:
     return connection.execute(chosen).first() is not None
 
 
+def refuse_open_request(connection: Connection, dataset: str, refused: str) -> None:
+    """Raises BusyError, saying what is refused, where a subject of the data set waits for its erasure to finish."""
+    if has_open_request(connection, dataset):
+        raise BusyError(
+            f"a subject of data set {dataset} has an open erasure request; {refused} before it is finished",
+            hint="workbench resume, or decide on it: workbench requests list",
+        )
+
+
 def lift(connection: Connection, dataset: str, request_ids: Collection[str]) -> None:
     """Ends the quarantine of those requests in one data set, in the caller's write transaction."""
     chosen = quarantine.c.request.in_(request_ids) & (quarantine.c.dataset == dataset)
@@ -255,9 +297,10 @@ def _locate(workspace: Workspace, identities: Sequence[Pair]) -> _Located:
             entry = catalog.entry(connection, name)
             kind, person = entry.schema.identity_type, identifier
             if entry.schema.subject == ROW_SUBJECT:
-                if not (identifier.isascii() and identifier.isdecimal() and len(identifier) < 20):
+                if not _ROW_NUMBER.fullmatch(identifier):  # 007 may be someone's number, but not that of row 7
                     raise MalformedKeyError(
-                        f"a key of data set {name} is a row number, counted from 0", hint="give a decimal number"
+                        f"a key of data set {name} is a row number, counted from 0, without leading zeros",
+                        hint="give a decimal number",
                     )
                 person = row_identifier(entry.ingest, int(identifier))
             ids = identify(
@@ -320,6 +363,15 @@ def _get(connection: Connection, request: str) -> Any:
     return row
 
 
+def reason_of(row: Any) -> str | None:
+    """Why a request stands as its row says: why it was refused, or what it waits for."""
+    if row.reason or row.status != _WAITING:
+        return str(row.reason) if row.reason else None
+    if row.approval == "waiting":
+        return "waits for approval"
+    return f"waits for its window to end at {row.not_before}" if row.not_before else None
+
+
 def _receipt(row: Any, nonce: str | None = None) -> Receipt:
     return Receipt(
         id=row.id,
@@ -327,10 +379,10 @@ def _receipt(row: Any, nonce: str | None = None) -> Receipt:
         commitment=row.commitment,
         due=row.due,
         nonce=nonce,
-        reason=row.reason,
+        reason=reason_of(row),
         certificate=row.certificate,
     )
 
 
 def _due(days: int) -> str:
-    return (dt.datetime.now(dt.UTC) + dt.timedelta(days=days)).isoformat(timespec="seconds")
+    return (dt.datetime.fromisoformat(journal.now()) + dt.timedelta(days=days)).isoformat(timespec="seconds")

@@ -53,6 +53,14 @@ class EnsembleState(_Frozen):
         return float(sum(sum(a["body"]["seconds"]) for a in self.artifacts if a["kind"] == "constituent"))
 
 
+class GeneratorState(_Frozen):
+    """A private generator to measure again, with its config; once it was, the artifacts in its place, none if retired."""
+
+    old: str
+    config: dict[str, Any]
+    artifacts: tuple[dict[str, Any], ...] = ()
+
+
 class DatasetState(_Frozen):
     """One data set: bucket files to rewrite, ensembles, artifacts to purge and to keep, checkpoints that were removed."""
 
@@ -61,6 +69,7 @@ class DatasetState(_Frozen):
     purge: tuple[dict[str, Any], ...]
     keep: tuple[dict[str, Any], ...]
     removed: tuple[str, ...] = ()
+    remeasure: tuple[GeneratorState, ...] = ()
 
 
 class Erasure(_Frozen):
@@ -76,6 +85,16 @@ class Erasure(_Frozen):
     def with_datasets(self, datasets: Mapping[str, DatasetState]) -> Erasure:
         """The same erasure with other data set states."""
         return self.model_copy(update={"datasets": dict(datasets)})
+
+    def without(self, dataset: str, name: str) -> Erasure:
+        """The same erasure with nothing left to do for an ensemble or generator that was withdrawn."""
+        state = self.datasets[dataset]
+        left = {
+            "ensembles": tuple(e for e in state.ensembles if e.old.ensemble != name),
+            "remeasure": tuple(g for g in state.remeasure if g.old != name),
+            "keep": tuple(a for a in state.keep if name not in (a["id"], *a["derived_from"]) or a["kind"] == "export"),
+        }
+        return self.with_datasets({**self.datasets, dataset: state.model_copy(update=left)})
 
 
 def dataset_state(plan: ErasurePlan) -> DatasetState:
@@ -93,6 +112,7 @@ def dataset_state(plan: ErasurePlan) -> DatasetState:
         ),
         purge=tuple(artifact_to_json(a) for a in plan.purge),
         keep=tuple(artifact_to_json(a) for a in plan.keep),
+        remeasure=tuple(GeneratorState(old=a.id, config=dict(a.body["config"])) for a in plan.remeasure),
     )
 
 

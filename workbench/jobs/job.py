@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 
 from workbench import journal
 from workbench.errors import BusyError, InputError, NotFoundError
@@ -42,8 +42,8 @@ class Job:
 
     @property
     def lost(self) -> bool:
-        """Whether its worker is taken for dead."""
-        return self.status == "running" and self.lease_until < time.time()
+        """Whether its worker is taken for dead. A lease that ends later than one given now is of before a restart."""
+        return self.status == "running" and not 0 <= self.lease_until - _now() <= LEASE_SECONDS
 
 
 def enqueue(connection: Connection, kind: str, config: Mapping[str, Any]) -> Job:
@@ -67,6 +67,19 @@ def enqueue(connection: Connection, kind: str, config: Mapping[str, Any]) -> Job
     return job
 
 
+def reopen(connection: Connection, kind: str, config: Mapping[str, Any]) -> Job:
+    """The last job of that kind, waiting again, where it came to no end and nobody is at it; else a new one.
+
+    For work that is one and the same however often it is tried; in the caller's write transaction.
+    """
+    last = next((job for job in reversed(find(connection)) if job.kind == kind), None)
+    if last is None or not (last.status in ("waiting", "failed") or last.lost):
+        return enqueue(connection, kind, config)
+    again = {"status": "waiting", "cancel": False, "progress": 0.0, "text": "", "result": {}, "config": dict(config)}
+    _update(connection, last.id, **again)
+    return get(connection, last.id)
+
+
 def claim(connection: Connection, job_id: str, worker: str) -> Job:
     """Takes a waiting or lost job for a worker; raises BusyError where another has it, InputError where it is over."""
     job = get(connection, job_id)
@@ -74,7 +87,7 @@ def claim(connection: Connection, job_id: str, worker: str) -> Job:
         raise InputError(f"job {job_id} is {job.status} already")
     if job.status == "running" and not job.lost:
         raise BusyError(f"job {job_id} is being worked on", hint="wait for it, or cancel it")
-    _update(connection, job_id, status="running", worker=worker, lease_until=time.time() + LEASE_SECONDS)
+    _update(connection, job_id, status="running", worker=worker, lease_until=_now() + LEASE_SECONDS)
     return get(connection, job_id)
 
 
@@ -83,14 +96,14 @@ def beat(connection: Connection, job_id: str, worker: str, *, progress: float, t
     job = get(connection, job_id)
     if job.worker != worker or job.status != "running":
         raise BusyError(f"job {job_id} was taken over by another worker")
-    _update(connection, job_id, lease_until=time.time() + LEASE_SECONDS, progress=progress, text=text)
+    _update(connection, job_id, lease_until=_now() + LEASE_SECONDS, progress=progress, text=text)
     return job.cancel
 
 
 def finish(connection: Connection, job_id: str, worker: str, status: str, result: Mapping[str, Any]) -> None:
-    """Ends a job, unless it was lost to another worker."""
+    """Ends a job, unless it was lost to another worker. Its config goes: the path of a file may name a person."""
     mine = (jobs.c.id == job_id) & (jobs.c.worker == worker)
-    values = {"status": status, "result": dict(result), "updated": journal.now(), "lease_until": 0.0}
+    values = {"status": status, "result": dict(result), "updated": journal.now(), "lease_until": 0.0, "config": {}}
     if status == "done":
         values["progress"] = 1.0
     connection.execute(jobs.update().where(mine).values(**values))
@@ -102,7 +115,7 @@ def cancel(connection: Connection, job_id: str) -> Job:
     if job.status in OVER:
         raise InputError(f"job {job_id} is {job.status} already")
     idle = job.status == "waiting" or job.lost
-    _update(connection, job_id, cancel=True, **({"status": "cancelled"} if idle else {}))
+    _update(connection, job_id, cancel=True, **({"status": "cancelled", "config": {}} if idle else {}))
     return get(connection, job_id)
 
 
@@ -116,7 +129,12 @@ def get(connection: Connection, job_id: str) -> Job:
 
 def find(connection: Connection) -> list[Job]:
     """All jobs, oldest first."""
-    return [Job(**row._mapping) for row in connection.execute(select(jobs).order_by(jobs.c.created, jobs.c.id))]
+    return [Job(**row._mapping) for row in connection.execute(select(jobs).order_by(jobs.c.created, text("rowid")))]
+
+
+def _now() -> float:
+    """Seconds that every process of this machine counts alike, and that nobody can set back or forward."""
+    return time.monotonic()
 
 
 def _update(connection: Connection, job_id: str, **values: Any) -> None:

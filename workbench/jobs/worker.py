@@ -7,6 +7,7 @@ import platform
 import secrets
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Engine
@@ -16,12 +17,12 @@ from workbench.jobs.job import LEASE_SECONDS, Job, beat, claim, finish
 from workbench.progress import Progress
 from workbench.state import writing
 
-BEAT_SECONDS = LEASE_SECONDS / 6
+BEAT_SECONDS = LEASE_SECONDS / 15  # how soon a cancel is noticed
 Work = Callable[[Progress], Mapping[str, Any]]
 
 
 class CancelledError(BusyError):
-    """The job was asked to stop; what it had begun was taken back."""
+    """The job was asked to stop; what it had begun was taken back, or can be resumed."""
 
     code = "cancelled"
 
@@ -29,7 +30,8 @@ class CancelledError(BusyError):
 def work_on(engine: Engine, job_id: str, work: Work, progress: Progress) -> Mapping[str, Any]:
     """Claims a job, does its work and records how it ended; returns what the work returned.
 
-    `work` takes back what it began when an exception ends it. The row gets the kind of a fault, never its text.
+    `work` takes back what it began, or leaves it resumable, when an exception ends it. The row gets the kind of a fault,
+    never its text; where even that can't be written it is left as a dead worker's.
     """
     worker = f"{platform.node()}:{os.getpid()}:{secrets.token_hex(4)}"
     with writing(engine) as connection:
@@ -52,13 +54,14 @@ def work_on(engine: Engine, job_id: str, work: Work, progress: Progress) -> Mapp
         result = {"error": type(fault).__name__}
         raise
     finally:
-        with writing(engine) as connection:
+        with suppress(WorkbenchError, OSError), writing(engine) as connection:
             finish(connection, job_id, worker, status, result)
 
 
 def _ids(answer: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of an answer that may be kept: ids of what was made."""
-    return {key: answer[key] for key in ("dataset", "generator", "release", "ensemble", "version") if key in answer}
+    ids = {key: answer[key] for key in ("dataset", "generator", "release", "ensemble", "version") if key in answer}
+    return ids | ({"requests": [one["request"] for one in answer["requests"]]} if "requests" in answer else {})
 
 
 class _Pulse:
@@ -67,7 +70,7 @@ class _Pulse:
     def __init__(self, engine: Engine, job: Job, worker: str, progress: Progress) -> None:
         self._engine, self._job, self._worker, self._progress = engine, job, worker, progress
         self._latest = (0.0, "")
-        self._fault: WorkbenchError | None = None
+        self._fault: WorkbenchError | OSError | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -95,7 +98,7 @@ class _Pulse:
         try:
             with writing(self._engine) as connection:
                 stop = beat(connection, self._job.id, self._worker, progress=fraction, text=text)
-        except WorkbenchError as fault:
+        except (WorkbenchError, OSError) as fault:
             self._fault = fault
             return
         if stop:

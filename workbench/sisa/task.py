@@ -24,6 +24,10 @@ class Task:
         """Number of classes; 1 for regression."""
         return len(self.labels) or 1
 
+    def answer_columns(self, answers: Literal["probabilities", "labels"]) -> tuple[str, ...]:
+        """The columns of a prediction, `prediction` first."""
+        return ("prediction", *(f"probability_{label}" for label in self.labels if answers == "probabilities"))
+
 
 def task_of(schema: Schema) -> Task:
     """The prediction task that a schema declares; raises InputError where it has no target, label or feature."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -17,8 +18,9 @@ from sqlalchemy.pool import NullPool
 
 from workbench.errors import BusyError, InputError, NotFoundError
 
-HEAD = "0001"
+HEAD = "0002"
 _COMPACT_TRIES = 25
+_LEAST_SPACE = 65536  # bytes: what SQLite needs to open a database with a write-ahead log
 _NEWER = "install the newer workbench that wrote it"
 _PRAGMAS = (
     *("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "foreign_keys=ON", "busy_timeout=30000"),
@@ -48,11 +50,20 @@ def _engine(path: Path) -> Engine:
 def disk_fault(error: BaseException, path: Path) -> OSError | None:
     """What SQLite calls an operational error, as the fault of the disk that it is; None for any other."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
+    is_ours = code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+    # On a full disk it may fail at its shared memory first, which it calls an I/O error
+    if code == sqlite3.SQLITE_FULL or (is_ours and _is_full(path)):
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+    if is_ours:
         return OSError(errno.EIO, os.strerror(errno.EIO), str(path))
     return None
+
+
+def _is_full(path: Path) -> bool:
+    try:
+        return shutil.disk_usage(path.parent).free < _LEAST_SPACE
+    except OSError:
+        return False
 
 
 def create_database(path: Path) -> None:

@@ -99,6 +99,7 @@ requests = Table(
     Column("actor", String, nullable=False),
     Column("approval", String, nullable=False),  # none | waiting | given
     Column("reason", String),
+    Column("not_before", String),  # the end of the window it was accepted in
 )
 
 # What an open request knows of its person, sealed under a key of its own; destroyed before the request completes.
@@ -152,7 +153,7 @@ jobs = Table(
     Column("status", String, nullable=False),  # waiting | running | done | failed | cancelled
     Column("actor", String, nullable=False),
     Column("worker", String),
-    Column("lease_until", Float, nullable=False),  # seconds since 1970
+    Column("lease_until", Float, nullable=False),  # seconds of this machine's monotonic clock
     Column("cancel", Boolean, nullable=False),
     Column("progress", Float, nullable=False),
     Column("text", String, nullable=False),

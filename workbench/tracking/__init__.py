@@ -17,7 +17,6 @@ from workbench.tracking.lineage import link_constituents, log_constituent
 from workbench.tracking.log import Kind, RunRecord, end_run, estimate_metrics, find_runs, log_run, runs_of, start_run
 from workbench.tracking.purge import PurgeReport, purge_runs
 from workbench.tracking.registry import CHAMPION, move_models, register_version
-from workbench.tracking.scan import remnants
 from workbench.tracking.store import Tracking
 
 __all__ = [
@@ -35,7 +34,6 @@ __all__ = [
     "move_models",
     "purge_runs",
     "register_version",
-    "remnants",
     "runs_of",
     "start_run",
 ]

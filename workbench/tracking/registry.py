@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,10 @@ from workbench.tracking.store import Tracking
 
 CHAMPION = "champion"
 
+_DESCRIPTION = (
+    "SISA ensemble of data set {dataset}. It holds no weights: whichever version is served asks the workspace at every "
+    "request, so a quarantine holds at once and an erasure without a restart. Superseded versions are purged."
+)
 _SCRIPT = Path(__file__).with_name("served_model.py")
 _REQUIREMENTS = ["erasure-workbench"]  # given, because MLflow would otherwise load the model to guess them (10 s)
 
@@ -29,12 +33,14 @@ def register_version(
     version: int,
     tags: Mapping[str, str],
     schema: Schema | None = None,
+    answers: Sequence[str] = (),
 ) -> str:
     """Registers an ensemble version and moves the alias `champion` to it; returns MLflow's own version number.
 
     - No weights are copied: the model is a script that asks the workspace at every request, so that a quarantine or
       an erasure holds for models which a server has already loaded.
-    - No input example is stored; the signature, if a schema is given, is the names of its features.
+    - No input example is stored; the signature, if a schema is given, is the names of its features and of the columns
+      that it `answers` with.
     """
     with tracking.session() as client:
         model = client.create_logged_model(
@@ -45,9 +51,9 @@ def register_version(
             model_type="ensemble",
         )
         config = {"workspace": str(workspace.absolute()), "ensemble": ensemble}
-        _write_model(model, run_id, config, schema)
+        _write_model(model, run_id, config, _signature(schema, answers) if schema else None)
         client.finalize_logged_model(model.model_id, "READY")
-        _require_registered_model(client, name)
+        _require_registered_model(client, name, experiment)
         # The source is the folder: MLflow would look `models:/<id>` up in the process-wide store, not in this one.
         registered = client.create_model_version(
             name,
@@ -77,7 +83,7 @@ def move_models(tracking: Tracking, to: Path) -> None:
             tracking.relocate(found, to)
 
 
-def _write_model(model: Any, run_id: str, config: dict[str, str], schema: Schema | None) -> None:
+def _write_model(model: Any, run_id: str, config: dict[str, str], signature: Any) -> None:
     from mlflow.models import Model
     from mlflow.pyfunc import save_model
     from mlflow.utils.file_utils import local_file_uri_to_path
@@ -88,14 +94,14 @@ def _write_model(model: Any, run_id: str, config: dict[str, str], schema: Schema
             local_file_uri_to_path(model.artifact_location),  # type: ignore[no-untyped-call]
             python_model=str(_SCRIPT),
             model_config=config,
-            signature=None if schema is None else _signature(schema),
+            signature=signature,
             pip_requirements=_REQUIREMENTS,
             mlflow_model=Model(run_id=run_id, model_id=model.model_id),
         )
 
 
-def _signature(schema: Schema) -> Any:
-    """The features by name, of any type: the workspace's codec judges values, and says what is wrong with them."""
+def _signature(schema: Schema, answers: Sequence[str]) -> Any:
+    """The columns by name, of any type: the workspace's codec judges values, and says what is wrong with them."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec
     from mlflow.types import Schema as Columns
@@ -103,14 +109,18 @@ def _signature(schema: Schema) -> Any:
 
     anything: Any = AnyType()  # type: ignore[no-untyped-call]
     features = [name for name in schema.encoded if name != schema.target]
-    return ModelSignature(inputs=Columns([ColSpec(anything, name, required=False) for name in features]))
+
+    def columns(names: Sequence[str]) -> Columns:
+        return Columns([ColSpec(anything, name, required=False) for name in names])
+
+    return ModelSignature(inputs=columns(features), outputs=columns(answers) if answers else None)
 
 
-def _require_registered_model(client: Any, name: str) -> None:
+def _require_registered_model(client: Any, name: str, dataset: str) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(name)
+        client.create_registered_model(name, description=_DESCRIPTION.format(dataset=dataset))
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

@@ -93,6 +93,13 @@ class Tracking:
                     ) from None
                 raise disk_fault(error, self.database) or error from None
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps the database open meanwhile: who closes it last writes the whole log back, after every record otherwise."""
+        with self.connection(timeout=10) as connection:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+            yield
+
     def relocate(self, found: str, to: Path | None = None) -> None:
         """Points recorded artifact paths here, in a workspace that was moved or copied from where `found` lies; or `to` where
         it is about to be moved.
@@ -121,9 +128,13 @@ class Tracking:
             connection.execute("PRAGMA journal_mode = WAL")
 
     def require(self) -> None:
-        """Raises NotFoundError where the store was never initialised: MLflow would silently create another."""
+        """Raises BusyError where the store is missing, as MLflow would silently create another: nothing can be recorded until
+        it is back, and what was begun stays resumable."""
         if not self.database.is_file():
-            raise NotFoundError(f"there is no tracking store at {self.database}", hint="workbench init creates it")
+            raise BusyError(
+                f"there is no tracking store at {self.database}",
+                hint="restore it from a backup, or workbench init makes an empty one; then workbench resume",
+            )
 
 
 @contextmanager

@@ -27,9 +27,9 @@ from workbench.data.ingest import Ingested, KeyRing, ingest_table
 from workbench.data.partition import Partition
 from workbench.data.store import Split, bucket_path
 from workbench.erasure.plan import pending_of
-from workbench.erasure.request import has_open_request
+from workbench.erasure.request import refuse_open_request
 from workbench.erasure.suppression import refuse_erased_meanwhile
-from workbench.errors import BusyError, InputError
+from workbench.errors import BusyError, InputError, WorkbenchError
 from workbench.files import file_sha256, remove, sync_folder
 from workbench.lineage import Artifact
 from workbench.schema.schema import ROW_SUBJECT
@@ -51,7 +51,7 @@ def append_rows(workspace: Workspace, dataset: str, sources: Any, ring: KeyRing)
     """
     with workspace.engine.connect() as connection:
         store = catalog.store(connection, workspace, dataset)
-        _refuse_open_request(connection, dataset)
+        refuse_open_request(connection, dataset, "no row is added")
     if store.schema.subject == ROW_SUBJECT:
         raise InputError(
             f"nothing can be added to data set {dataset}: its subjects are row numbers of its one ingest",
@@ -70,16 +70,23 @@ def append_rows(workspace: Workspace, dataset: str, sources: Any, ring: KeyRing)
     return stored, finish_append(workspace, dataset)
 
 
-def finish_appends(workspace: Workspace) -> None:
-    """Carries through every append that was interrupted; one whose data set another process writes is left to that."""
+def finish_appends(workspace: Workspace) -> dict[str, WorkbenchError | OSError]:
+    """Carries through every append that was interrupted; returns, by data set, the faults of those that can't be.
+
+    One whose data set another process writes is left to that.
+    """
     folder = workspace.root / "appends"
     begun = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    faults: dict[str, WorkbenchError | OSError] = {}
     for dataset in sorted(begun):
         try:
             with workspace.lock(dataset):
                 finish_append(workspace, dataset)
         except BusyError:
             continue
+        except (WorkbenchError, OSError) as fault:
+            faults[dataset] = fault
+    return faults
 
 
 def finish_append(workspace: Workspace, dataset: str) -> list[str]:
@@ -135,7 +142,7 @@ def _announce(workspace: Workspace, dataset: str, content: Path, stored: Ingeste
         _sync(folder)
         sync_folder(folder.parent)
         with writing(workspace.engine) as connection:
-            _refuse_open_request(connection, dataset)
+            refuse_open_request(connection, dataset, "no row is added")
             refuse_erased_meanwhile(connection, ring)
             for (split, bucket), digest in stored.digests.items():
                 catalog.announce_bucket(connection, dataset, split, bucket, digest)
@@ -165,14 +172,6 @@ def _mark_stale(connection: Connection, version: Artifact, partition: Partition,
         pending[shard] = min(first, pending.get(shard, first))
     lineage.amend(connection, version.id, stale=True, pending={str(s): f for s, f in sorted(pending.items())})
     return str(version.body["ensemble"])
-
-
-def _refuse_open_request(connection: Connection, dataset: str) -> None:
-    if has_open_request(connection, dataset):
-        raise BusyError(
-            f"a subject of data set {dataset} has an open erasure request; no row is added before it is finished",
-            hint="workbench resume, or decide on it: workbench requests list",
-        )
 
 
 def _folder(workspace: Workspace, dataset: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -13,6 +13,7 @@ from workbench.data import catalog
 from workbench.erasure import saga
 from workbench.erasure.certificate import sign
 from workbench.erasure.environment import environment
+from workbench.erasure.plan import HANDED_OUT
 from workbench.erasure.saga import DatasetState, Erasure
 from workbench.files import write_atomic
 from workbench.state import compact, writing
@@ -35,12 +36,13 @@ Result = dict[str, Any]
 def certify(workspace: Workspace, erasure: Erasure) -> dict[str, Result]:
     """Signs a certificate per request; each request completes in one transaction, the last one ends the erasure."""
     compact(workspace.engine)
-    seconds = time.time() - erasure.started
+    seconds = max(0.0, time.time() - erasure.started)  # the clock may have been set back
     tracking = Tracking(workspace.root)
     results = {}
     purge_runs(tracking, run_ids=find_runs(tracking, tag=_TAG, value=erasure.id))  # of a try that was cut off
-    for dataset, state in erasure.datasets.items():
-        log_run(tracking, _erasure_run(dataset, state, erasure, seconds))
+    with tracking.held():
+        for dataset, state in erasure.datasets.items():
+            log_run(tracking, _erasure_run(dataset, state, erasure, seconds))
     with workspace.engine.connect() as connection:
         rows = {row.id: row for row in connection.execute(requests.select().where(requests.c.id.in_(erasure.requests)))}
         head = journal.head(connection)
@@ -83,7 +85,7 @@ def _predicate(
         "environment": environment(),
         "stays": [_SUPPRESSED] if token else [],
         "excluded": list(EXCLUDED),
-        "notify": sorted({a["id"] for state in datasets.values() for a in state.keep if a["kind"] == "release"}),
+        "notify": sorted({a["id"] for state in datasets.values() for a in _handed_out(state)}),
     }
 
 
@@ -103,7 +105,7 @@ def _basis(connection: Connection, dataset: str, state: DatasetState) -> dict[st
     private = [
         {
             "artifact": artifact["id"],
-            "basis": "kept: differentially private",
+            "basis": "kept: differentially private" + (", outside" if artifact["kind"] == "export" else ""),
             "epsilon": artifact["body"]["epsilon"],
             "delta": artifact["body"]["delta"],
         }
@@ -114,9 +116,37 @@ def _basis(connection: Connection, dataset: str, state: DatasetState) -> dict[st
         "schema_sha256": schema.digest(),
         "schema_reviewed": not schema.unreviewed,
         "unreviewed_domains": list(schema.unreviewed),
-        "artifacts": models + private,
+        "artifacts": models + private + _replaced(state),
         "purged": sorted(artifact["kind"] for artifact in state.purge),
     }
+
+
+def _handed_out(state: DatasetState) -> Iterator[dict[str, Any]]:
+    """Releases and exports that somebody may have, whether they were kept or not."""
+    return (a for a in (*state.keep, *state.purge) if a["kind"] in HANDED_OUT)
+
+
+def _replaced(state: DatasetState) -> list[dict[str, Any]]:
+    """What became of the private generators that were not kept."""
+    told: list[dict[str, Any]] = []
+    again = {g.old: g for g in state.remeasure}
+    for artifact in state.purge:
+        if artifact["kind"] != "generator":
+            continue
+        made = again[artifact["id"]].artifacts if artifact["id"] in again else ()
+        if not made:
+            told.append({"artifact": artifact["id"], "basis": "retired"})
+        told += [
+            {
+                "artifact": new["id"],
+                "basis": "re-measured on the remaining records, charged",
+                "epsilon": new["body"]["epsilon"],
+                "delta": new["body"]["delta"],
+            }
+            for new in made
+            if new["kind"] != "evaluation"
+        ]
+    return told
 
 
 def _result(workspace: Workspace, path: str, request: str, datasets: Mapping[str, DatasetState]) -> Result:

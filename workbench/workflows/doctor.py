@@ -12,7 +12,7 @@ from workbench.data import catalog
 from workbench.data.store import SPLITS
 from workbench.erasure.request import OPEN
 from workbench.erasure.verify import Check, check_objects
-from workbench.errors import WorkbenchError
+from workbench.errors import InputError, LockedError, WorkbenchError
 from workbench.state.tables import requests
 from workbench.workflows.publish import current_versions, objects_of, read_manifest
 from workbench.workspace import FOLDERS, SECRET_KEYS, Workspace
@@ -96,14 +96,31 @@ def _foreign(workspace: Workspace) -> Check:
     """Files nobody registered escape every purge, so they are named."""
     known = {*FOLDERS, *_FILES}
     foreign = [p.name for p in workspace.root.iterdir() if p.name not in known]
-    with workspace.engine.connect() as connection:
-        names = set(catalog.names(connection))
-        live = {d for a in current_versions(connection).values() for d in _objects(workspace, a)}
-    foreign += [f"data/{p.name}" for p in (workspace.root / "data").iterdir() if p.name not in names]
-    stray = [p for p in (workspace.root / "objects").rglob("*") if p.is_file() and p.name not in live]
-    foreign += [str(p.relative_to(workspace.root)) for p in stray]
+    written = []
+    for dataset in sorted({p.name for folder in ("data", "objects") for p in (workspace.root / folder).iterdir()}):
+        if not _strays(workspace, dataset):
+            continue
+        try:
+            with workspace.lock(dataset):  # again: while nobody writes, what is not recorded never will be
+                foreign += _strays(workspace, dataset)
+        except LockedError:
+            written.append(dataset)
+        except InputError:  # no data set has such a name
+            foreign += _strays(workspace, dataset)
     detail = "none" if not foreign else f"{len(foreign)} that the workbench does not know, first {sorted(foreign)[:5]}"
+    detail += f"; being written: {', '.join(written)}" if written else ""
     return Check(name="foreign files", ok=not foreign, detail=detail)
+
+
+def _strays(workspace: Workspace, dataset: str) -> list[str]:
+    """A data set's folder of records, and checkpoints, that are recorded nowhere."""
+    with workspace.engine.connect() as connection:
+        is_known = dataset in catalog.names(connection)
+        live = {d for a in current_versions(connection).values() for d in _objects(workspace, a)}
+    data, objects = (workspace.root / folder / dataset for folder in ("data", "objects"))
+    strays = [data] if data.exists() and not is_known else []
+    strays += [p for p in (objects, *objects.rglob("*")) if p.is_file() and p.name not in live]
+    return [str(path.relative_to(workspace.root)) for path in strays]
 
 
 def _objects(workspace: Workspace, artifact: Any) -> frozenset[str]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+
+from sqlalchemy import select
 
 from workbench.data import catalog
 from workbench.erasure.intake import Asked, Malformed, by_key
-from workbench.erasure.request import Pair, Receipt, Subject, locate, submit_person
+from workbench.erasure.request import OPEN, Pair, Receipt, Subject, locate, reason_of, submit_person
 from workbench.errors import ApprovalRequiredError, BusyError, InputError, NotFoundError
 from workbench.progress import Progress, silent
-from workbench.workflows.execute import carry_out_waiting, plans_for
+from workbench.state.tables import requests
+from workbench.workflows.execute import Failure, Outcome, plans_for
+from workbench.workflows.jobs import detach_erasures, erase_waiting
 from workbench.workspace import Workspace
 
 Answer = dict[str, Any]
@@ -29,10 +33,41 @@ def erase(
     """Erases the subjects of those keys from `dataset`, or from every data set where there is one identity type only.
 
     What an intake read of a file may stand among the keys; its `malformed` entries are answered as rejected.
-    All that waits is planned together: one retraining per shard. An unknown subject is answered `rejected`, never
-    "erased". Raises CheckFailedError, with the requests left open, where the verification finds anything.
+    All that waits in a data set is planned together: one retraining per shard. An unknown subject is answered `rejected`,
+    never "erased". Where none of them could be carried out the fault is raised, as CheckFailedError where the verification
+    finds anything, and the requests stay open; where some could, each is answered for itself.
     """
     started = time.perf_counter()
+    people, refused = _people(workspace, keys, dataset, malformed)
+    if dry_run:
+        return _dry_run(workspace, list(people.values()), refused)
+    answers = _submitted(workspace, people)
+    outcome = erase_waiting(workspace, progress, first=[a["duplicate_of"] or a["request"] for a in answers])
+    answers = _carried_out(workspace, answers, outcome)
+    return {"requests": answers + refused, "seconds": round(time.perf_counter() - started, 3)}
+
+
+def erase_detached(
+    workspace: Workspace,
+    keys: Sequence[str | Asked],
+    *,
+    dataset: str | None = None,
+    malformed: Sequence[Malformed] = (),
+) -> dict[str, Any]:
+    """Accepts requests as `erase` does, with everyone quarantined at once, and has a process of its own carry them out."""
+    started = time.perf_counter()
+    people, refused = _people(workspace, keys, dataset, malformed)
+    answers = _submitted(workspace, people)
+    job, going = detach_erasures(workspace)
+    answers = [_standing(workspace, answer | _going(answer, going)) for answer in answers]
+    seconds = round(time.perf_counter() - started, 3)
+    return {"requests": answers + refused, "job": job and job["job"], "seconds": seconds}
+
+
+def _people(
+    workspace: Workspace, keys: Sequence[str | Asked], dataset: str | None, malformed: Sequence[Malformed]
+) -> tuple[dict[Asked, list[Pair]], list[Answer]]:
+    """Each request with its person's key in each data set it is about, and the answers to what is none."""
     if dataset is not None:
         chosen_datasets(workspace, dataset)
     asked = [one if isinstance(one, Asked) else by_key(one) for one in keys]
@@ -47,15 +82,14 @@ def erase(
             if one.dataset is None and one.identities[0].type is None:  # then it holds for every key
                 raise
             refused.append(_rejected(f"line {one.line}: {fault}", fault.exit_code))
-    if dry_run:
-        return _dry_run(workspace, list(people.values()), refused)
-    answers = [
+    return people, refused
+
+
+def _submitted(workspace: Workspace, people: Mapping[Asked, Sequence[Pair]]) -> list[Answer]:
+    return [
         _answer(workspace, submit_person(workspace, person, request_id=one.request_id))
         for one, person in people.items()
     ]
-    done = carry_out_waiting(workspace, progress)
-    answers = [_completed(answer, done) for answer in answers]
-    return {"requests": answers + refused, "seconds": round(time.perf_counter() - started, 3)}
 
 
 def identities_of(workspace: Workspace, asked: Asked, dataset: str | None = None) -> list[Pair]:
@@ -99,10 +133,51 @@ def chosen_datasets(workspace: Workspace, dataset: str | None) -> list[str]:
     return names
 
 
-def _completed(answer: Answer, done: Mapping[str, Answer]) -> Answer:
-    """The answer once everything that waited was carried out; a duplicate gets that of the request it repeats."""
-    request = answer.pop("duplicate_of", None) or answer["request"]
-    return answer | {"request": request, "reason": None, "exit": 0} | done[request] if request in done else answer
+def _carried_out(workspace: Workspace, answers: Sequence[Answer], outcome: Outcome) -> list[Answer]:
+    """The answers once everything that waited was tried; a duplicate gets that of the request it repeats.
+
+    Raises the fault where nothing that was asked for could be done.
+    """
+    told: list[Answer] = []
+    failed: list[Failure] = []
+    for answer in answers:
+        request = answer.pop("duplicate_of") or answer["request"]
+        with workspace.engine.connect() as connection:
+            row = connection.execute(requests.select().where(requests.c.id == request)).one()
+        failure = next((f for f in outcome.failures if not f.datasets.isdisjoint(row.datasets)), None)
+        if request in outcome.done:
+            told.append(answer | {"request": request, "reason": None, "exit": 0} | outcome.done[request])
+        elif row.status == "completed" and answer["status"] != "completed":  # by another process
+            certificate = str(workspace.root / row.certificate)
+            done = {"status": "completed", "certificate": certificate, "reason": None, "exit": 0}
+            told.append(answer | {"request": request} | done)
+        elif failure is not None and row.status in OPEN and row.approval != "waiting":
+            failed.append(failure)
+            code = getattr(failure.fault, "exit_code", InputError.exit_code)
+            left = {"status": row.status, "reason": str(failure.fault), "exit": code}
+            told.append(answer | {"request": request} | left)
+        else:
+            told.append(_standing(workspace, answer))
+    if failed and not any(answer["status"] == "completed" for answer in told):
+        raise failed[0].fault
+    return told
+
+
+def _going(answer: Answer, going: Collection[str]) -> Answer:
+    """What a process of its own will carry out; a duplicate is told the request it repeats."""
+    request = answer.pop("duplicate_of") or answer["request"]
+    if request not in going:
+        return {}
+    return {"request": request, "status": "quarantined", "reason": None, "exit": 0}
+
+
+def _standing(workspace: Workspace, answer: Answer) -> Answer:
+    """The answer with what an accepted request waits for, if for anything: planning may have found that it costs too much."""
+    if answer["status"] != "quarantined":
+        return answer
+    with workspace.engine.connect() as connection:
+        row = connection.execute(select(requests).where(requests.c.id == answer["request"])).one()
+    return answer | {"reason": reason_of(row), "not_before": row.not_before}
 
 
 def _answer(workspace: Workspace, receipt: Receipt) -> Answer:

@@ -1,22 +1,26 @@
-"""Carrying erasures out: what was interrupted first, then all that waits, planned together."""
+"""Carrying erasures out: what was interrupted first, then all that waits, planned together by data sets."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import select
 
 from workbench import lineage
 from workbench.data import catalog
 from workbench.erasure import saga
+from workbench.erasure.limits import affordable
 from workbench.erasure.plan import ErasurePlan, plan
 from workbench.erasure.policy import ErasurePolicy
 from workbench.erasure.request import Subject, advance, subjects_of, waiting
 from workbench.erasure.saga import Erasure
-from workbench.errors import WorkbenchError
+from workbench.errors import BusyError, InputError, WorkbenchError
+from workbench.jobs.worker import CancelledError
 from workbench.progress import Progress, silent
 from workbench.state import writing
 from workbench.state.tables import requests
@@ -29,33 +33,120 @@ from workbench.workflows.publish import (
 from workbench.workflows.steps import STEPS
 from workbench.workspace import Workspace
 
+Fault = WorkbenchError | OSError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """An erasure or append that could not be carried out, and the data sets it leaves as they were."""
+
+    fault: Fault
+    datasets: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What was carried out, by request id, and what could not be: data sets that share no request don't wait for each other."""
+
+    done: Mapping[str, Result]
+    failures: tuple[Failure, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0, or the worst of the failures."""
+        return max((getattr(f.fault, "exit_code", InputError.exit_code) for f in self.failures), default=0)
+
+    def results(self) -> dict[str, Result]:
+        """What was done; raises the first fault where there is one, which says how many more there are."""
+        if self.failures:
+            raise _told(self.failures[0].fault, others=len(self.failures) - 1)
+        return dict(self.done)
+
 
 def carry_out_waiting(workspace: Workspace, progress: Progress = silent) -> dict[str, Result]:
-    """Finishes erasures that were interrupted, then carries out all requests that wait, planned together.
+    """Carries out all that is interrupted or waits; raises the first fault once everything was tried, see `carry_out`."""
+    return carry_out(workspace, progress).results()
 
-    Returns what was done by request id. Raises BusyError where another process is writing one of the data sets.
+
+def carry_out(workspace: Workspace, progress: Progress = silent, *, first: Collection[str] = ()) -> Outcome:
+    """Finishes what was interrupted, then carries out all requests that wait: planned together where they share a data set.
+
+    Each group locks its own data sets only, and its failure keeps no other from being tried. Groups of the requests `first`
+    come first, so that processes at work at the same time each begin with their own.
     """
-    results = resume(workspace, progress)
+    before = _resume(workspace, progress)
+    done, failures = dict(before.done), list(before.failures)
     with workspace.engine.connect() as connection:
-        datasets = {subject.dataset for subject in subjects_of(connection, waiting(connection))}
-    with _locked(workspace, datasets):
-        erasure = _begin(workspace, datasets)
-        return results | (_carry_out(workspace, erasure, progress) if erasure else {})
+        groups = _groups(subjects_of(connection, waiting(connection)))
+    stuck = {dataset for failure in failures for dataset in failure.datasets}
+    for datasets in sorted(groups, key=lambda group: groups[group].isdisjoint(first)):
+        if datasets.isdisjoint(stuck):
+            try:
+                done |= _carry_out_group(workspace, datasets, progress)
+            except CancelledError:
+                raise
+            except (WorkbenchError, OSError) as fault:
+                failures.append(Failure(fault=fault, datasets=datasets))
+    return Outcome(done=done, failures=tuple(failures))
 
 
 def resume(workspace: Workspace, progress: Progress = silent) -> dict[str, Result]:
-    """Finishes what was interrupted: appends, and erasures from their last finished step; returns those by request id."""
-    finish_appends(workspace)
-    results: dict[str, Result] = {}
+    """Finishes what was interrupted: appends, and erasures from their last finished step; returns those by request id.
+
+    Raises the first fault once everything was tried.
+    """
+    return _resume(workspace, progress).results()
+
+
+def settle(workspace: Workspace, dataset: str) -> None:
+    """Finishes what was interrupted; raises a fault only where it leaves this data set unfinished."""
+    mine = [failure for failure in _resume(workspace, silent).failures if dataset in failure.datasets]
+    Outcome(done={}, failures=tuple(mine)).results()
+
+
+def _resume(workspace: Workspace, progress: Progress) -> Outcome:
+    failures = [Failure(fault=fault, datasets=frozenset([name])) for name, fault in finish_appends(workspace).items()]
+    done: dict[str, Result] = {}
     with workspace.engine.connect() as connection:
         begun = saga.unfinished(connection)
     for erasure in begun:
-        with _locked(workspace, erasure.datasets):
-            with workspace.engine.connect() as connection:  # again: someone else may have gone on with it
-                current = next((e for e in saga.unfinished(connection) if e.id == erasure.id), None)
-            if current is not None:
-                results |= _carry_out(workspace, current, progress)
-    return results
+        try:
+            with _locked(workspace, erasure.datasets):
+                with workspace.engine.connect() as connection:  # again: someone else may have gone on with it
+                    current = next((e for e in saga.unfinished(connection) if e.id == erasure.id), None)
+                if current is not None:
+                    done |= _carry_out(workspace, current, progress)
+        except CancelledError:
+            raise
+        except (WorkbenchError, OSError) as fault:
+            failures.append(Failure(fault=fault, datasets=frozenset(erasure.datasets)))
+    return Outcome(done=done, failures=tuple(failures))
+
+
+def _carry_out_group(workspace: Workspace, datasets: frozenset[str], progress: Progress) -> dict[str, Result]:
+    with _locked(workspace, datasets):
+        erasure = _begin(workspace, datasets)
+        return _carry_out(workspace, erasure, progress) if erasure else {}
+
+
+def _groups(subjects: Iterable[Subject]) -> dict[frozenset[str], set[str]]:
+    """Requests by the data sets they concern; those that share one, at whatever remove, are one group."""
+    asked: dict[str, set[str]] = {}
+    for subject in subjects:
+        asked.setdefault(subject.request, set()).add(subject.dataset)
+    groups: dict[frozenset[str], set[str]] = {}
+    for request, datasets in asked.items():
+        joined = [group for group in groups if not group.isdisjoint(datasets)]
+        together = {request}.union(*(groups.pop(group) for group in joined))
+        groups[frozenset(datasets).union(*joined)] = together
+    return groups
+
+
+def _told(fault: Fault, *, others: int) -> Fault:
+    """The fault, with how many more there were in its message."""
+    if not others or isinstance(fault, OSError):
+        return fault
+    return type(fault)(f"{fault}; {others} more could not be finished either", hint=fault.hint)
 
 
 @contextmanager
@@ -79,7 +170,7 @@ def plans_for(workspace: Workspace, subjects: Sequence[Subject]) -> list[Erasure
     return plans
 
 
-def _begin(workspace: Workspace, datasets: set[str]) -> Erasure | None:
+def _begin(workspace: Workspace, datasets: Collection[str]) -> Erasure | None:
     """Plans the requests that wait in these data sets alone, and makes the plan durable.
 
     All in one write transaction, so that nobody withdraws a request between its planning and its beginning.
@@ -88,8 +179,12 @@ def _begin(workspace: Workspace, datasets: set[str]) -> Erasure | None:
         subjects = subjects_of(connection, waiting(connection))
         outside = {subject.request for subject in subjects if subject.dataset not in datasets}  # accepted a moment ago
         subjects = [subject for subject in subjects if subject.request not in outside]
+        subjects = affordable(connection, subjects, partial(plans_for, workspace))
         if not subjects:
             return None
+        unfinished = {dataset for erasure in saga.unfinished(connection) for dataset in erasure.datasets}
+        if not unfinished.isdisjoint(datasets):  # its process died since we looked
+            raise BusyError(f"an erasure in {', '.join(sorted(datasets))} is not finished", hint="workbench resume")
         erasure = Erasure(
             id=f"erasure-{secrets.token_hex(6)}",
             step="planned",

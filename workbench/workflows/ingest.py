@@ -28,7 +28,7 @@ from workbench.state import writing
 from workbench.state.tables import datasets
 from workbench.tracking import RunRecord, Tracking, log_run, purge_runs
 from workbench.workflows.append import append_rows, finish_append
-from workbench.workflows.execute import resume
+from workbench.workflows.execute import settle
 from workbench.workspace import Workspace, check_name
 
 Sources = list[tuple[Iterable[pd.DataFrame], Split | None]]
@@ -48,7 +48,7 @@ def ingest(
     erased (see `ingest_table`).
     """
     check_name(name, "data set")
-    resume(workspace)
+    settle(workspace, name)
     schema_path, data_path = _paths(name, schema, data)
     declared = read_schema(schema_path)
     started = time.perf_counter()
@@ -103,7 +103,7 @@ def append(workspace: Workspace, name: str, *, data: Path, progress: Progress = 
     on. Raises as `append_rows` does.
     """
     started = time.perf_counter()
-    resume(workspace)
+    settle(workspace, name)
     with workspace.engine.connect() as connection:
         entry = catalog.entry(connection, name)
     schema = entry.schema

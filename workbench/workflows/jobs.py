@@ -1,47 +1,74 @@
-"""Long work as jobs: done here and now, or by a detached process that outlives this one.
-
-Erasures are no jobs: they are durable by themselves, and their byte scan must not share a process with a heartbeat, because
-closing a database file that was opened for reading drops the locks SQLite holds on it in the same process.
-"""
+"""Long work as jobs: done here and now, or by a detached process that outlives this one."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.config import SynthesizeConfig, TrainConfig, parse_config
-from workbench.errors import InputError
-from workbench.jobs.job import Job, cancel, enqueue, find, get
+from workbench.errors import InputError, LockedError, WorkbenchError
+from workbench.jobs.job import Job, cancel, enqueue, find, get, reopen
 from workbench.jobs.worker import Work, work_on
 from workbench.progress import Progress, silent
 from workbench.state import writing
 from workbench.workspace import Workspace
 
+if TYPE_CHECKING:
+    from workbench.workflows.certify import Result
+    from workbench.workflows.execute import Outcome
+
 
 def run_job(workspace: Workspace, kind: str, config: Mapping[str, Any], progress: Progress = silent) -> dict[str, Any]:
     """Does a piece of long work in this process, as a job that others can watch and cancel."""
-    job_id = _enqueue(workspace, kind, config).id
-    return dict(work_on(workspace.engine, job_id, _work(workspace, kind, config), progress))
+    return take_job(workspace, _enqueue(workspace, kind, config).id, progress)
 
 
 def detach_job(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Hands a piece of long work to a process of its own, which goes on when this one ends."""
-    job = _enqueue(workspace, kind, config)
-    command = [sys.executable, "-m", "workbench", "--workspace", str(workspace.root), "jobs", "run", job.id]
-    subprocess.Popen(
-        command, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    return {"job": job.id, "kind": kind, "status": job.status}
+    return _detach(workspace, _enqueue(workspace, kind, config))
+
+
+def erase_waiting(workspace: Workspace, progress: Progress = silent, *, first: Collection[str] = ()) -> Outcome:
+    """Does as `carry_out`, as a job where anything is to be carried out.
+
+    A cancel stops it after the step at hand: its requests stay open, quarantined and resumable. What failed or was lost is
+    tried again as the same job.
+    """
+    from workbench.workflows.execute import carry_out
+
+    job = _reopen_erasures(workspace, patient=False)
+    if job is None:
+        return carry_out(workspace, progress, first=first)
+    outcomes: list[Outcome] = []
+
+    def work(tell: Progress) -> dict[str, Any]:
+        outcomes.append(carry_out(workspace, tell, first=first))
+        return _listed(outcomes[0].results())  # a failure is the job's, too
+
+    try:
+        work_on(workspace.engine, job.id, work, progress)
+    except (WorkbenchError, OSError):
+        if not outcomes:
+            raise
+    return outcomes[0]
+
+
+def detach_erasures(workspace: Workspace) -> tuple[dict[str, Any] | None, list[str]]:
+    """Hands what waits to a process of its own: the job, if there is anything to do, and the requests it will carry out."""
+    job = _reopen_erasures(workspace, patient=True)
+    return (None, []) if job is None else (_detach(workspace, job), list(job.config["requests"]))
 
 
 def take_job(workspace: Workspace, job_id: str, progress: Progress = silent) -> dict[str, Any]:
     """Works on a job that waits or whose worker died."""
     with workspace.engine.connect() as connection:
         job = get(connection, job_id)
-    return dict(work_on(workspace.engine, job.id, _work(workspace, job.kind, job.config), progress))
+    # made once the job is ours: of one that is over there is no config left
+    return dict(work_on(workspace.engine, job.id, lambda p: _work(workspace, job.kind, job.config)(p), progress))
 
 
 def cancel_job(workspace: Workspace, job_id: str) -> dict[str, Any]:
@@ -56,6 +83,25 @@ def list_jobs(workspace: Workspace) -> dict[str, Any]:
         return {"jobs": [_describe(job) for job in find(connection)]}
 
 
+def _detach(workspace: Workspace, job: Job) -> dict[str, Any]:
+    command = [sys.executable, "-m", "workbench", "--workspace", str(workspace.root), "jobs", "run", job.id]
+    subprocess.Popen(
+        command, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    return {"job": job.id, "kind": job.kind, "status": job.status}
+
+
+def _reopen_erasures(workspace: Workspace, *, patient: bool) -> Job | None:
+    """The job of all that waits to be carried out, or None; its row names requests, and nobody."""
+    from workbench.erasure import saga
+    from workbench.erasure.request import waiting
+
+    with writing(workspace.engine) as connection:
+        begun = {request for erasure in saga.unfinished(connection) for request in erasure.requests}
+        due = sorted(begun.union(waiting(connection)))
+        return reopen(connection, "erase", {"requests": due, "patient": patient}) if due else None
+
+
 def _enqueue(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> Job:
     _work(workspace, kind, config)  # a config that can't be read is refused before there is a row
     with writing(workspace.engine) as connection:
@@ -64,6 +110,7 @@ def _enqueue(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> Job:
 
 def _work(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> Work:
     makers: dict[str, Callable[[Workspace, Mapping[str, Any]], Work]] = {
+        "erase": _erase,
         "ingest": _ingest,
         "synthesize": _synthesize,
         "train": _train,
@@ -73,11 +120,35 @@ def _work(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> Work:
     return makers[kind](workspace, config)
 
 
-def _ingest(workspace: Workspace, config: Mapping[str, Any]) -> Work:
-    from workbench.workflows.ingest import ingest
+def _erase(workspace: Workspace, config: Mapping[str, Any]) -> Work:
+    """Erases whatever waits; where nobody looks on, as late as the lock is free."""
+    from workbench.workflows.execute import carry_out
 
-    paths = {key: Path(config[key]) if config[key] else None for key in ("schema", "data")}
-    return lambda progress: ingest(workspace, config["name"], **paths, progress=progress)
+    def work(progress: Progress) -> dict[str, Any]:
+        done: dict[str, Result] = {}
+        while True:
+            outcome = carry_out(workspace, progress)
+            done |= outcome.done
+            if not config["patient"] or not any(isinstance(f.fault, LockedError) for f in outcome.failures):
+                return _listed(done | outcome.results())
+            progress(0.0, "waiting until nobody writes the data set")
+            time.sleep(1)
+
+    return work
+
+
+def _listed(done: Mapping[str, Result]) -> dict[str, Any]:
+    return {"requests": [{"request": request, **result} for request, result in done.items()]}
+
+
+def _ingest(workspace: Workspace, config: Mapping[str, Any]) -> Work:
+    from workbench.workflows.ingest import append, ingest
+
+    name, data = config["name"], config["data"] and Path(config["data"])
+    if config.get("append"):
+        return lambda progress: append(workspace, name, data=data, progress=progress)
+    schema = config["schema"] and Path(config["schema"])
+    return lambda progress: ingest(workspace, name, schema=schema, data=data, progress=progress)
 
 
 def _synthesize(workspace: Workspace, config: Mapping[str, Any]) -> Work:

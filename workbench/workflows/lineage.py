@@ -46,7 +46,18 @@ def _describe(artifact: Artifact) -> dict[str, Any]:
         "created": artifact.created,
         **{
             key: artifact.body[key]
-            for key in ("shard", "version", "private", "epsilon", "delta", "mlflow_run", "stale", "pending")
+            for key in (
+                "shard",
+                "version",
+                "private",
+                "epsilon",
+                "delta",
+                "rows",
+                "recipient",
+                "mlflow_run",
+                "stale",
+                "pending",
+            )
             if key in artifact.body
         },
     }

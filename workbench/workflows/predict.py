@@ -45,7 +45,7 @@ def predict(workspace: Workspace, ensemble: str, data: Path, out: Path) -> dict[
 
 
 def predict_frame(root: Path, ensemble: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """Predictions for a frame of feature columns: `prediction`, and `probability_LABEL` per class.
+    """Predictions for a frame of feature columns: `prediction`, and `probability_LABEL` per class where it may tell them.
 
     Raises QuarantinedError where every constituent saw a subject with an open request, InputError for rows outside the
     schema's domain.
@@ -65,7 +65,7 @@ def _predict(workspace: Workspace, ensemble: str, frame: pd.DataFrame) -> pd.Dat
         vote = _vote(workspace, manifest, schema, quarantined, _encode(schema, frame))
         # A request accepted meanwhile, or a version published, makes this answer one that may not be returned
         if _current(workspace, ensemble)[0::2] == (manifest, quarantined):
-            return _labelled(task_of(schema), vote)
+            return _told(task_of(schema), TrainConfig.model_validate(manifest.config), vote)
 
 
 def _current(workspace: Workspace, ensemble: str) -> tuple[Manifest, Schema, frozenset[int]]:
@@ -117,9 +117,9 @@ def _vote(
     return soft_vote([learner.predict(objects.get(str(c.digest)), features, task=task) for c in constituents])
 
 
-def _labelled(task: Task, vote: Values) -> pd.DataFrame:
+def _told(task: Task, config: TrainConfig, vote: Values) -> pd.DataFrame:
     if task.kind == "regression":
         return pd.DataFrame({"prediction": vote[:, 0]})
-    labels = np.asarray(task.labels, dtype=object)
-    probabilities = {f"probability_{label}": vote[:, k] for k, label in enumerate(task.labels)}
-    return pd.DataFrame({"prediction": labels[vote.argmax(axis=1)], **probabilities})
+    prediction = np.asarray(task.labels, dtype=object)[vote.argmax(axis=1)]
+    first, *probabilities = task.answer_columns(config.answers)
+    return pd.DataFrame({first: prediction, **dict(zip(probabilities, vote.T, strict=False))})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def sweep(workspace: Workspace, dataset: str) -> frozenset[str]:
     """
     with workspace.engine.connect() as connection:
         current = current_versions(connection, dataset).values()
-        live = {digest for artifact in current for digest in read_manifest(workspace, artifact).objects()}
+        live = live_objects(connection, dataset)
     objects = objects_of(workspace, dataset)
     stray = frozenset(objects.digests()) - live
     for digest in stray:
@@ -82,6 +83,14 @@ def sweep(workspace: Workspace, dataset: str) -> frozenset[str]:
         if str(path.relative_to(workspace.root)) not in paths and _dataset_of(path) == dataset:
             remove(path)
     return stray
+
+
+def live_objects(
+    connection: Connection, dataset: str | None = None, *, without: Collection[str] = ()
+) -> frozenset[str]:
+    """Digests of all checkpoints in use, as the lineage knows them: a damaged manifest must not hide what it names."""
+    constituents = [a for a in lineage.find(connection, dataset=dataset, kind="constituent") if a.id not in without]
+    return frozenset(digest for a in constituents for digest in a.body["checkpoints"] if digest is not None)
 
 
 def stray_runs(workspace: Workspace, dataset: str) -> frozenset[str]:
@@ -111,10 +120,14 @@ def manifest_path(ensemble: str, version: int) -> Path:
 def read_manifest(workspace: Workspace, artifact: Artifact) -> Manifest:
     """The manifest of an ensemble's version; raises InputError where it is missing or not what was published."""
     path = workspace.root / (artifact.path or "")
-    manifest = parse_manifest(path.read_bytes() if path.is_file() else b"")
-    if manifest.digest != artifact.digest:
-        raise InputError(f"the manifest of {artifact.id} is not the published one", hint="restore it from a backup")
-    return manifest
+    with suppress(InputError):
+        manifest = parse_manifest(path.read_bytes() if path.is_file() else b"")
+        if manifest.digest == artifact.digest:
+            return manifest
+    raise InputError(
+        f"the manifest of {artifact.id} is missing, damaged or not the published one",
+        hint=f"restore it from a backup, or withdraw the ensemble: workbench retire {artifact.body['ensemble']}",
+    )
 
 
 def train_shards(
@@ -208,38 +221,45 @@ def write_version(
     not seen all records of their slices, with the first slice concerned.
     """
     tags = tags or {}
-    made = [_log_shard(tracking, manifest, shard, train_run, tags) for _, shard in sorted(trained.items())]
-    models = [artifact.body["mlflow_model"] for artifact in (*reused, *made) if artifact.body["mlflow_model"]]
-    run = log_run(
-        tracking,
-        RunRecord(
+    with tracking.held():
+        made = [_log_shard(tracking, manifest, shard, train_run, tags) for _, shard in sorted(trained.items())]
+        models = [artifact.body["mlflow_model"] for artifact in (*reused, *made) if artifact.body["mlflow_model"]]
+        run = log_run(
+            tracking,
+            RunRecord(
+                experiment=manifest.dataset,
+                name=f"{manifest.ensemble} version {manifest.version}",
+                kind="version",
+                params={"ensemble": manifest.ensemble, "version": str(manifest.version), "digest": manifest.digest},
+                metrics={
+                    k: v for name, e in metrics.items() for k, v in estimate_metrics(f"utility/{name}", e).items()
+                },
+                tags={
+                    "workbench.ensemble": manifest.ensemble,
+                    "workbench.parent_version": str(manifest.version - 1) if manifest.version > 1 else "none",
+                    "workbench.retrained_shards": ",".join(map(str, sorted(trained))) or "none",
+                    "workbench.reused_shards": ",".join(
+                        str(s) for s in range(len(manifest.constituents)) if s not in trained
+                    )
+                    or "none",
+                    **tags,
+                },
+                parent=train_run,
+            ),
+        )
+        link_constituents(tracking, run_id=run, model_ids=models)
+        registered = register_version(
+            tracking,
             experiment=manifest.dataset,
-            name=f"{manifest.ensemble} version {manifest.version}",
-            kind="version",
-            params={"ensemble": manifest.ensemble, "version": str(manifest.version), "digest": manifest.digest},
-            metrics={k: v for name, e in metrics.items() for k, v in estimate_metrics(f"utility/{name}", e).items()},
-            tags={
-                "workbench.ensemble": manifest.ensemble,
-                "workbench.parent_version": str(manifest.version - 1) if manifest.version > 1 else "none",
-                "workbench.retrained_shards": ",".join(map(str, sorted(trained))) or "none",
-                "workbench.reused_shards": str(len(manifest.constituents) - len(trained)),
-                **tags,
-            },
-            parent=train_run,
-        ),
-    )
-    link_constituents(tracking, run_id=run, model_ids=models)
-    registered = register_version(
-        tracking,
-        experiment=manifest.dataset,
-        run_id=run,
-        name=manifest.ensemble,
-        workspace=workspace.root,
-        ensemble=manifest.ensemble,
-        version=manifest.version,
-        tags={"workbench.digest": manifest.digest},
-        schema=schema,
-    )
+            run_id=run,
+            name=manifest.ensemble,
+            workspace=workspace.root,
+            ensemble=manifest.ensemble,
+            version=manifest.version,
+            tags={"workbench.digest": manifest.digest},
+            schema=schema,
+            answers=task_of(schema).answer_columns(TrainConfig.model_validate(manifest.config).answers),
+        )
     path = manifest_path(manifest.ensemble, manifest.version)
     write_atomic(workspace.root / path, manifest.to_bytes())
     version = Artifact(

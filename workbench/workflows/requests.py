@@ -11,7 +11,7 @@ from workbench import journal
 from workbench.config import read_config
 from workbench.data import catalog
 from workbench.erasure.policy import ErasurePolicy
-from workbench.erasure.request import OPEN, approve, withdraw
+from workbench.erasure.request import OPEN, approve, reason_of, release, withdraw
 from workbench.state import writing
 from workbench.state.tables import datasets, requests
 from workbench.workspace import Workspace
@@ -29,10 +29,11 @@ def list_requests(workspace: Workspace) -> dict[str, Any]:
                 "approval": row.approval,
                 "received": row.received,
                 "due": row.due,
+                "not_before": row.not_before if row.status == "quarantined" else None,
                 "overdue": row.status in OPEN and row.due < journal.now(),
                 "completed": row.completed,
                 "actor": row.actor,
-                "reason": row.reason,
+                "reason": reason_of(row),
                 "certificate": str(workspace.root / row.certificate) if row.certificate else None,
             }
             for row in rows
@@ -44,6 +45,12 @@ def approve_request(workspace: Workspace, request: str) -> dict[str, Any]:
     """Lets a request that waits for approval be carried out by the next erasure or worker."""
     approve(workspace, request)
     return {"request": request, "approval": "given"}
+
+
+def release_request(workspace: Workspace, request: str) -> dict[str, Any]:
+    """Lets a request be carried out by the next erasure or worker, before its window ends."""
+    release(workspace, request)
+    return {"request": request, "not_before": None}
 
 
 def deny_request(workspace: Workspace, request: str, reason: str) -> dict[str, Any]:

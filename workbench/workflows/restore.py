@@ -23,13 +23,12 @@ from workbench import journal
 from workbench.data import catalog
 from workbench.data.identity import suppression_token
 from workbench.data.store import SPLITS
-from workbench.erasure.request import Subject, approve, submit_subjects
+from workbench.erasure.request import Subject, expedite, submit_subjects
 from workbench.erasure.suppression import Tokens, listed, suppress
 from workbench.errors import BusyError, InputError, NotFoundError
 from workbench.files import check_output, remove, sync_folder, write_atomic
 from workbench.progress import Progress, silent
 from workbench.state import writing
-from workbench.state.tables import requests
 from workbench.tracking import Tracking, move_models
 from workbench.workflows.backup import CONTENTS, DATABASES, ENDINGS, FOLDERS, FORMAT
 from workbench.workflows.execute import carry_out_waiting
@@ -212,11 +211,7 @@ def _erase(workspace: Workspace, tokens: Tokens, progress: Progress) -> int:
     people = _people(workspace, tokens)
     for subjects in people:
         receipt = submit_subjects(workspace, subjects)
-        request = receipt.duplicate_of or receipt.id
-        with workspace.engine.connect() as connection:
-            row = connection.execute(requests.select().where(requests.c.id == request)).one()
-        if row.approval == "waiting":
-            approve(workspace, request)
+        expedite(workspace, receipt.duplicate_of or receipt.id)
     carry_out_waiting(workspace, progress)
     if left := _people(workspace, tokens):
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from pathlib import Path
 from typing import Any
@@ -11,41 +12,72 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
+from sqlalchemy import Connection
 
-from workbench import lineage
+from workbench import journal, lineage
 from workbench.data import catalog
 from workbench.errors import InputError, NotFoundError
-from workbench.files import check_output
+from workbench.files import check_output, file_sha256
 from workbench.generators.mst import FittedMst, load_mst
+from workbench.lineage import Artifact
 from workbench.progress import Progress, silent
 from workbench.schema import Codec
+from workbench.state import writing
 from workbench.workspace import Workspace
 
 _BATCH = 1 << 18
 _FORMULA = r"\A([=+\-@\t\r])"  # OWASP, "CSV Injection"
+MAX_RECIPIENT = 200
 MAX_ROWS = 100_000_000  # more is a slip of the pen that would fill the disk
 
 
 def sample(
-    workspace: Workspace, generator: str, n: int, out: Path, *, seed: int | None = None, progress: Progress = silent
+    workspace: Workspace,
+    generator: str,
+    n: int,
+    out: Path,
+    *,
+    seed: int | None = None,
+    recipient: str | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Writes `n` synthetic rows to a Parquet or CSV file; equal seeds give equal rows."""
+    """Writes `n` synthetic rows to a Parquet or CSV file; equal seeds give equal rows.
+
+    What leaves the workspace is on record before the file is there, with who gets it, so that an erasure can tell whom to
+    notify (GDPR Art. 19).
+    """
     if not 1 <= n <= MAX_ROWS:
         raise InputError(f"asked for {n} rows; a file holds from 1 to {MAX_ROWS:,}", hint="-n 1000")
     check_output(out, (".parquet", ".csv"))
+    _check_recipient(recipient)
     started = time.perf_counter()
     with workspace.engine.connect() as connection:
-        artifact = lineage.get(connection, generator)
-        if artifact.kind != "generator":
-            raise NotFoundError(
-                f"{generator} is of kind {artifact.kind}, not a generator", hint="workbench lineage DATASET"
-            )
+        artifact = _generator(connection, generator)
         codec = Codec(catalog.entry(connection, artifact.dataset).schema)
     fitted = load_mst(workspace.root / str(artifact.path))
-    write_rows(out, codec, fitted, n, rng=np.random.default_rng(seed), progress=progress)
     private = {key: artifact.body[key] for key in ("private", "epsilon", "delta")}
+    part = out.with_name(f".part-{out.name}")
+    try:
+        write_rows(part, codec, fitted, n, rng=np.random.default_rng(seed), progress=progress)
+        export = Artifact(
+            id=f"{generator}-export-{secrets.token_hex(4)}",
+            kind="export",
+            dataset=artifact.dataset,
+            derived_from=[generator, artifact.dataset],
+            digest=file_sha256(part),
+            body=private | {"rows": n} | ({"recipient": recipient} if recipient else {}),
+        )
+        with writing(workspace.engine) as connection:
+            _generator(connection, generator)  # again: it may be gone since
+            lineage.record(connection, export)
+            journal.append(connection, "EXPORTED", export=export.id, rows=n)
+        part.replace(out)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
     return {
         "generator": generator,
+        "export": export.id,
         "path": str(out),
         "rows": n,
         **private,
@@ -56,29 +88,40 @@ def sample(
 def write_rows(
     path: Path, codec: Codec, fitted: FittedMst, n: int, *, rng: np.random.Generator, progress: Progress = silent
 ) -> None:
-    """Streams `n` rows to `path`, in batches; an unfinished file is removed.
+    """Streams `n` rows to `path`, in batches.
 
     In CSV a text that a spreadsheet would take for a formula gets an apostrophe before it; Parquet holds every value as it is.
     """
-    part = path.with_name(f".part-{path.name}")
-    try:
-        writer: pq.ParquetWriter | pacsv.CSVWriter | None = None
-        for start in range(0, n, _BATCH):
-            values = codec.unbin(fitted.sample(min(_BATCH, n - start), rng=rng), rng=rng)
-            table = pa.Table.from_pandas(codec.decode(values), preserve_index=False)
-            is_csv = path.suffix.lower() == ".csv"
-            if is_csv:
-                table = _without_formulas(table)
-            if writer is None:
-                writer = pacsv.CSVWriter(part, table.schema) if is_csv else pq.ParquetWriter(part, table.schema)
-            writer.write_table(table)
-            progress(min(1.0, (start + _BATCH) / n), f"{min(n, start + _BATCH):,} rows")
-        if writer is not None:
-            writer.close()
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    writer: pq.ParquetWriter | pacsv.CSVWriter | None = None
+    for start in range(0, n, _BATCH):
+        values = codec.unbin(fitted.sample(min(_BATCH, n - start), rng=rng), rng=rng)
+        table = pa.Table.from_pandas(codec.decode(values), preserve_index=False)
+        is_csv = path.suffix.lower() == ".csv"
+        if is_csv:
+            table = _without_formulas(table)
+        if writer is None:
+            writer = pacsv.CSVWriter(path, table.schema) if is_csv else pq.ParquetWriter(path, table.schema)
+        writer.write_table(table)
+        progress(min(1.0, (start + _BATCH) / n), f"{min(n, start + _BATCH):,} rows")
+    if writer is not None:
+        writer.close()
+
+
+def _generator(connection: Connection, name: str) -> Artifact:
+    artifact = lineage.get(connection, name)
+    if artifact.kind != "generator":
+        raise NotFoundError(f"{name} is of kind {artifact.kind}, not a generator", hint="workbench lineage DATASET")
+    return artifact
+
+
+def _check_recipient(recipient: str | None) -> None:
+    if recipient is not None and not (
+        recipient.strip() and recipient.isprintable() and len(recipient) <= MAX_RECIPIENT
+    ):
+        raise InputError(
+            f"a recipient is named by 1 to {MAX_RECIPIENT} printable characters, found {len(recipient)} characters",
+            hint="--recipient 'who gets the file'",
+        )
 
 
 def _without_formulas(table: pa.Table) -> pa.Table:

@@ -6,19 +6,17 @@ import secrets
 import time
 from typing import Any
 
-from sqlalchemy import Connection
-
 from workbench.config import TrainConfig
 from workbench.data import catalog
 from workbench.data.store import Store
-from workbench.erasure.request import has_open_request
-from workbench.errors import BusyError, InputError
+from workbench.erasure.request import refuse_open_request
+from workbench.errors import InputError
 from workbench.progress import Progress, silent
 from workbench.sisa.ensemble import Manifest
 from workbench.sisa.task import task_of
 from workbench.state import writing
 from workbench.tracking import RunRecord, Tracking, end_run, purge_runs, start_run
-from workbench.workflows.execute import resume
+from workbench.workflows.execute import settle
 from workbench.workflows.publish import (
     Trained,
     Version,
@@ -31,6 +29,11 @@ from workbench.workflows.publish import (
 )
 from workbench.workspace import Workspace
 
+_NOTHING = "nothing that read its rows is published"
+_NOTE = (
+    "Metrics and the registered model are those of the version below; each erasure puts the next version in its place."
+)
+
 
 def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = silent) -> dict[str, Any]:
     """Trains every shard slice by slice, publishes version 1 and evaluates it on the holdout.
@@ -39,7 +42,7 @@ def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = sil
     then nothing of the training is left.
     """
     started = time.perf_counter()
-    resume(workspace)
+    settle(workspace, config.dataset)
     with workspace.engine.connect() as connection:
         schema = catalog.entry(connection, config.dataset).schema
     task_of(schema)
@@ -47,7 +50,7 @@ def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = sil
     with workspace.lock(config.dataset):
         with workspace.engine.connect() as connection:
             store = catalog.store(connection, workspace, config.dataset)
-            _refuse_open_requests(connection, config.dataset)
+            refuse_open_request(connection, config.dataset, _NOTHING)
         sweep(workspace, config.dataset)  # what a killed training left
         _refuse_too_many_shards(store, config)
         trained: dict[int, Trained] = {}
@@ -96,24 +99,16 @@ def _publish(
         kind="train",
         params={key: str(value) for key, value in manifest.config.items()},
         metrics={},
-        tags={"workbench.ensemble": manifest.ensemble},
+        tags={"workbench.ensemble": manifest.ensemble, "mlflow.note.content": _NOTE},
     )
     runs.append(start_run(tracking, record))
     version = write_version(workspace, tracking, manifest, trained, metrics, schema=store.schema, train_run=runs[0])
     runs.extend(version.runs)
     end_run(tracking, runs[0], status="FINISHED")
     with writing(workspace.engine) as connection:
-        _refuse_open_requests(connection, manifest.dataset)
+        refuse_open_request(connection, manifest.dataset, _NOTHING)
         record_version(connection, version.manifest, version.artifacts, retrained=trained, requests=())
     return version
-
-
-def _refuse_open_requests(connection: Connection, dataset: str) -> None:
-    if has_open_request(connection, dataset):
-        raise BusyError(
-            f"a subject of data set {dataset} has an open erasure request; nothing that read its rows may be published",
-            hint="finish the erasure, then train",
-        )
 
 
 def _refuse_too_many_shards(store: Store, config: TrainConfig) -> None:

@@ -93,7 +93,9 @@ def _against_workspace(
     checks: list[Check] = []
     with workspace.engine.connect() as connection:
         broken = journal.broken_at(connection)
-        rows = connection.execute(select(entries).where(entries.c.kind.in_(("PUBLISHED", "CERTIFIED")))).all()
+        rows = connection.execute(
+            select(entries).where(entries.c.kind.in_(("PUBLISHED", "CERTIFIED", "RETIRED")))
+        ).all()
         heads = set(connection.execute(select(entries.c.digest)).scalars())
         versions = current_versions(connection)
     detail = "every link holds" if broken is None else f"the chain breaks at entry {broken}"
@@ -108,6 +110,7 @@ def _against_workspace(
         for row in rows
         if row.kind == "PUBLISHED"
     }
+    retired = {row.body["artifact"] for row in rows if row.kind == "RETIRED"}
     current: dict[str, Manifest] = {}
     superseded: int | None = None
     for subject in statement["subject"]:
@@ -120,6 +123,9 @@ def _against_workspace(
         detail = "published with this digest" if known else "the journal knows no such version"
         checks.append(Check(name=f"ensemble {subject['name']}", ok=known, detail=detail))
         ensemble, _, number = subject["name"].rpartition("@")
+        if ensemble in retired:
+            checks.append(Check(name=f"retired {ensemble}", ok=True, detail="it was withdrawn since"))
+            continue
         if ensemble not in versions:
             checks.append(Check(name=f"ensemble {ensemble}", ok=False, detail="it is not in this workspace any more"))
             continue

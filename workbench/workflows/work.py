@@ -26,12 +26,12 @@ from sqlalchemy import select
 
 from workbench import journal
 from workbench.erasure.intake import MAX_BYTES, Asked, Intake, ending_of, parse
-from workbench.erasure.request import OPEN, submit_person
-from workbench.errors import BusyError, InputError, NotFoundError, WorkbenchError
+from workbench.erasure.request import OPEN, reason_of, submit_person
+from workbench.errors import BusyError, InputError, NotFoundError, WorkbenchError, is_of_disk
 from workbench.files import remove, sync_folder, write_atomic
 from workbench.state.tables import requests
 from workbench.workflows.erase import exit_of, identities_of
-from workbench.workflows.execute import carry_out_waiting
+from workbench.workflows.jobs import erase_waiting
 from workbench.workspace import Workspace
 
 RECEIPT, RESULT, REJECTED = ".receipt.json", ".result.json", "rejected"
@@ -165,12 +165,14 @@ def _guarded(step: Callable[..., int], *arguments: Any) -> int:
         return fault.exit_code
     except OSError as fault:  # without its file name, which is the sender's
         log("fault", batch=batch, code="file", message=fault.strerror)
-        return InputError.exit_code
+        return BusyError.exit_code if is_of_disk(fault) else InputError.exit_code
 
 
 def _carry_out(workspace: Workspace) -> int:
-    for request, result in carry_out_waiting(workspace).items():
+    outcome = erase_waiting(workspace)
+    for request, result in outcome.done.items():
         log("completed", request=request, retrain_seconds=result["retrain_seconds"])
+    outcome.results()
     return 0
 
 
@@ -334,7 +336,7 @@ def _standing(workspace: Workspace, entry: Entry, rows: Mapping[str, Any]) -> En
         "line": entry["line"],
         "request": entry["request"],
         "status": row.status if row else "rejected",
-        "reason": row.reason if row else entry["reason"],
+        "reason": reason_of(row) if row else entry["reason"],
         "duplicate_of": entry["duplicate_of"],
         "certificate": str(workspace.root / meant.certificate) if meant and meant.certificate else None,
         "exit": entry["exit"] if meant is None or meant.status == "rejected" else exit_of(meant.status),

@@ -1,0 +1,306 @@
+"""A worker is killed again and again while requests of all kinds arrive: nobody is lost, doubled, left behind or made up."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from conftest import PUPILS_SCHEMA, pupils
+from sqlalchemy import func, select
+
+from workbench.config import SynthesizeConfig, TrainConfig
+from workbench.data import catalog
+from workbench.erasure.request import OPEN, commit_to
+from workbench.privacy.ledger import Ledger
+from workbench.scan import scan_folder
+from workbench.state.tables import charges, erasures, quarantine, requests
+from workbench.state.tables import journal as entries
+from workbench.workflows.doctor import doctor
+from workbench.workflows.ingest import ingest
+from workbench.workflows.initialise import initialise
+from workbench.workflows.publish import current_versions, read_manifest, train_shards
+from workbench.workflows.scan import scan
+from workbench.workflows.synthesize import synthesize
+from workbench.workflows.train import train
+from workbench.workflows.verify import verify
+from workbench.workspace import Workspace
+
+PEOPLE, SHARED = 300, 150  # in each of the two data sets, and in both
+DATASETS = {"school": 0, "camp": PEOPLE - SHARED}  # the number of the first of its people
+PATIENCE = 120.0
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One entry of one file: whose key, and what it is."""
+
+    key: str
+    what: Literal["person", "unknown", "malformed"]
+
+
+def key_of(number: int) -> str:
+    """A key that nothing else looks like."""
+    return f"canary-{hashlib.sha256(str(number).encode()).hexdigest()[:12]}"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """Two data sets of the same identity type, an ensemble of each, and a release of the first."""
+    workspace = initialise(tmp_path / "workspace")
+    (tmp_path / "schema.yaml").write_text(PUPILS_SCHEMA, encoding="utf-8")
+    for number, (name, first) in enumerate(DATASETS.items()):
+        frame = pupils(PEOPLE, first=first, seed=number)
+        frame["pupil"] = frame["pupil"].str.removeprefix("pupil-").astype(int).map(key_of)
+        frame.to_csv(tmp_path / "table.csv", index=False)
+        ingest(workspace, name, schema=tmp_path / "schema.yaml", data=tmp_path / "table.csv")
+        train(
+            workspace,
+            TrainConfig(
+                learner="gradient_boosting",
+                dataset=name,
+                shards=4 - number,
+                slices=2,
+                rounds=6,
+                leaves=7,
+                min_rows_per_leaf=5,
+            ),
+        )
+    (tmp_path / "table.csv").unlink()
+    Ledger(workspace.engine).set_budget("pupils", epsilon=4, delta=1e-5)
+    synthesize(workspace, SynthesizeConfig(generator="mst", dataset="school", epsilon=1, delta=1e-5))
+    return workspace
+
+
+def files_of(n: int, chance: random.Random) -> dict[str, list[Sent]]:
+    """`n` entries in files of mixed kinds: people, some of them again, strangers, and entries that can't be read."""
+    people = [key_of(number) for number in chance.sample(range(2 * PEOPLE - SHARED), n * 3 // 4)]
+    again = chance.sample(people, n // 10)
+    strangers = [key_of(10**6 + number) for number in range(n // 12)]
+    good = [Sent(key, "person") for key in people + again] + [Sent(key, "unknown") for key in strangers]
+    chance.shuffle(good)
+    malformed = [Sent(key_of(10**7 + number), "malformed") for number in range(n - len(good))]
+    files: dict[str, list[Sent]] = {}
+    while good:
+        ending = chance.choice([".txt", ".csv", ".jsonl", ".json"])
+        files[f"batch-{len(files):03}{ending}"] = [good.pop() for _ in range(min(len(good), chance.randint(1, 8)))]
+    for one in malformed:
+        sent = chance.choice(list(files.values()))
+        sent.insert(chance.randint(0, len(sent)), one)
+    return files
+
+
+def written(name: str, sent: Sequence[Sent], chance: random.Random) -> str:
+    """A file's content, an entry a line."""
+    if name.endswith(".json"):
+        return json.dumps([_open_dsr(one, chance) for one in sent])
+    lines = []
+    for number, one in enumerate(sent):
+        if name.endswith(".txt"):
+            lines.append(one.key + ("\x01" if one.what == "malformed" else ""))
+        elif name.endswith(".csv"):
+            ticket = f"ticket-{name[6:9]}-{number}" if chance.random() < 0.5 else ""
+            lines.append(f"{one.key},{ticket}" + (",," if one.what == "malformed" else ""))
+        else:
+            lines.append(json.dumps({"key": [one.key] if one.what == "malformed" else one.key}))
+    return "\n".join(["key,request_id", *lines] if name.endswith(".csv") else lines) + "\n"
+
+
+def _open_dsr(one: Sent, chance: random.Random) -> dict[str, Any]:
+    return {
+        "regulation": "gdpr",
+        "subject_request_id": str(uuid.UUID(int=chance.getrandbits(128), version=4)),
+        "subject_request_type": "access" if one.what == "malformed" else "erasure",
+        "subject_identities": [
+            {"identity_type": "pupil-number", "identity_value": one.key, "identity_format": "raw"},
+        ],
+        "submitted_time": "2026-01-31T12:00:00Z",
+        "api_version": "2.0",
+    }
+
+
+def drop(inbox: Path, name: str, content: bytes) -> None:
+    """As senders do: written under another name, then renamed."""
+    (inbox / f"{name}.part").write_bytes(content)
+    (inbox / f"{name}.part").rename(inbox / name)
+
+
+def start(workspace: Workspace, inbox: Path, log: Path) -> subprocess.Popen[bytes]:
+    arguments = ["--workspace", workspace.root, "worker", "--inbox", inbox, "--interval", "0.2"]
+    with log.open("ab") as out:
+        return subprocess.Popen([sys.executable, "-m", "workbench", *map(str, arguments)], stdout=out, stderr=out)
+
+
+def progress_of(workspace: Workspace, log: Path) -> tuple[int, int]:
+    with workspace.engine.connect() as connection:
+        return connection.execute(select(func.count()).select_from(entries)).scalar_one(), log.stat().st_size
+
+
+def at_work(workspace: Workspace, log: Path, process: subprocess.Popen[bytes]) -> None:
+    """Waits until the worker did anything at all."""
+    log.touch()
+    before, deadline = progress_of(workspace, log), time.monotonic() + PATIENCE
+    while progress_of(workspace, log) == before and time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.02)
+
+
+def is_over(workspace: Workspace, inbox: Path, names: Sequence[str]) -> bool:
+    with workspace.engine.connect() as connection:
+        still = connection.execute(select(requests.c.id).where(requests.c.status.in_(OPEN))).first()
+    answered = all((inbox / f"{name}.result.json").exists() for name in names)
+    return still is None and answered and not list(inbox.glob(".taken-*"))
+
+
+def everyone_is_erased_once(workspace: Workspace, tmp_path: Path, *, n: int, kills: int, seed: int) -> None:
+    chance, inbox, log = random.Random(seed), tmp_path / "inbox", tmp_path / "log"
+    inbox.mkdir()
+    sent = files_of(n, chance)
+    content = {name: written(name, ones, chance).encode() for name, ones in sent.items()}
+    poison = {f"poison-{number}{ending}": b"\xff{" for number, ending in enumerate((".csv", ".json", ".txt", ".exe"))}
+    arriving = list((content | poison).items())
+    chance.shuffle(arriving)
+    charged = _rows(workspace, charges)
+    share = -(-len(arriving) // (kills + 1))
+
+    def arrive() -> None:
+        for _ in range(min(share, len(arriving))):
+            drop(inbox, *arriving.pop())
+
+    killed = 0
+    while killed < kills:
+        arrive()
+        process = start(workspace, inbox, log)
+        try:
+            at_work(workspace, log, process)
+            time.sleep(chance.uniform(0, 4))
+        finally:
+            process.kill()
+        killed += process.wait() == -signal.SIGKILL
+    arrive()
+    process = start(workspace, inbox, log)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and not is_over(workspace, inbox, list(sent)):
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.1)
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+    assert is_over(workspace, inbox, list(sent)), log.read_text()
+    judge_answers(workspace, inbox, sent)
+    judge_inbox(inbox, sent, poison)
+    judge_workspace(workspace, sent)
+    judge_nothing_left(workspace, inbox, log, [one.key for ones in sent.values() for one in ones])
+    assert _rows(workspace, charges) == charged
+    judge_ensembles(workspace)
+
+
+def judge_answers(workspace: Workspace, inbox: Path, sent: dict[str, list[Sent]]) -> None:
+    """Every entry has its answer: one accepted and certified request a person; the others are told why not."""
+    accepted: dict[str, str] = {}
+    repeated: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
+    for name, ones in sent.items():
+        receipts, results = (
+            json.loads((inbox / f"{name}.{kind}.json").read_bytes())["requests"] for kind in ("receipt", "result")
+        )
+        for one, receipt, result in zip(ones, receipts, results, strict=True):
+            assert receipt["request"] == result["request"]
+            if one.what == "person" and receipt["nonce"] is not None:
+                assert one.key not in accepted, "a person's request is doubled"
+                assert commit_to(bytes.fromhex(receipt["nonce"]), [one.key]) == receipt["commitment"]
+                assert result["status"] == "completed"
+                assert verify(workspace, Path(result["certificate"]))["valid"]
+                accepted[one.key] = result["certificate"]
+                continue
+            assert (receipt["status"], result["status"]) == ("rejected", "rejected")
+            assert (result["request"] is None) == (one.what == "malformed")
+            assert result["reason"] == receipt["reason"] is not None
+            if one.what == "person":
+                repeated.append((one.key, receipt, result))
+            elif one.what == "unknown":
+                assert result["reason"].startswith("nothing found of this subject")
+    assert set(accepted) == {one.key for ones in sent.values() for one in ones if one.what == "person"}
+    for key, receipt, result in repeated:
+        if result["reason"].startswith("duplicate of the open request"):
+            assert receipt["duplicate_of"] in result["reason"]
+            assert result["certificate"] == accepted[key]
+        else:
+            assert result["reason"].startswith("nothing found of this subject")
+    assert {path.name for path in (workspace.root / "certificates").iterdir()} == {
+        Path(path).name for path in accepted.values()
+    }
+
+
+def judge_inbox(inbox: Path, sent: dict[str, list[Sent]], poison: dict[str, bytes]) -> None:
+    answers = {f"{name}.{kind}.json" for name in sent for kind in ("receipt", "result")}
+    assert {path.name for path in inbox.iterdir()} == answers | {".lock", "rejected"}
+    refused = {path.name: path.read_bytes() for path in (inbox / "rejected").iterdir()}
+    assert {name for name in refused if not name.endswith(".reason.txt")} == set(poison)
+    assert all(f"{name}.reason.txt" in refused for name in poison)
+
+
+def judge_workspace(workspace: Workspace, sent: dict[str, list[Sent]]) -> None:
+    read = [one for ones in sent.values() for one in ones if one.what != "malformed"]
+    people = {one.key for one in read if one.what == "person"}
+    with workspace.engine.connect() as connection:
+        kinds = Counter(connection.execute(select(entries.c.kind)).scalars())
+        status = Counter(connection.execute(select(requests.c.status)).scalars())
+    assert status == {"completed": len(people), "rejected": len(read) - len(people)}
+    assert (kinds["RECEIVED"], kinds["CERTIFIED"]) == (len(read), len(people))
+    assert _rows(workspace, quarantine) == _rows(workspace, erasures) == []
+    report = doctor(workspace)
+    assert report["healthy"], report
+
+
+def judge_nothing_left(workspace: Workspace, inbox: Path, log: Path, keys: Sequence[str]) -> None:
+    found = scan(workspace, keys)
+    assert (found["hits"], found["clean"]) == ([], True)
+    needles = [key.encode() for key in keys]
+    assert not scan_folder(inbox, needles).hits
+    assert not any(needle in log.read_bytes() for needle in needles)
+
+
+def judge_ensembles(workspace: Workspace) -> None:
+    """Each is, byte for byte, what training from scratch on who remains gives."""
+    with workspace.engine.connect() as connection:
+        manifests = [read_manifest(workspace, artifact) for artifact in current_versions(connection).values()]
+        stores = {name: catalog.store(connection, workspace, name) for name in DATASETS}
+    assert sorted(manifest.dataset for manifest in manifests) == sorted(DATASETS)
+    for manifest in manifests:
+        config = TrainConfig.model_validate(manifest.config)
+        scratch = train_shards(workspace, stores[manifest.dataset], config, dict.fromkeys(range(config.shards), 0))
+        assert manifest.version > 1
+        assert [scratch[c.shard].constituent.checkpoints for c in manifest.constituents] == [
+            c.checkpoints for c in manifest.constituents
+        ]
+
+
+def _rows(workspace: Workspace, table: Any) -> list[Any]:
+    with workspace.engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(select(table))]
+
+
+def test_a_worker_killed_now_and_then_erases_everyone_once(workspace: Workspace, tmp_path: Path) -> None:
+    everyone_is_erased_once(workspace, tmp_path, n=40, kills=3, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_worker_killed_twenty_times_erases_everyone_once(workspace: Workspace, tmp_path: Path, seed: int) -> None:
+    everyone_is_erased_once(workspace, tmp_path, n=200, kills=20, seed=seed)

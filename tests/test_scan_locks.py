@@ -1,0 +1,106 @@
+"""The byte scan leaves alone what others are at: locks of this process on its databases, and files that come and go."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workbench import scan
+from workbench.scan import scan_folder
+from workbench.tracking import Tracking, remnants
+
+_INTRUDER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+"""
+
+
+def intrudes(database: Path) -> bool:
+    """Whether another process gets the write lock."""
+    done = subprocess.run([sys.executable, "-c", _INTRUDER, str(database)], capture_output=True, text=True)
+    assert not done.returncode or "database is locked" in done.stderr, done.stderr
+    return not done.returncode
+
+
+def writer(path: Path, mode: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(f"PRAGMA journal_mode = {mode}")
+    connection.execute("CREATE TABLE IF NOT EXISTS t (x)")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("INSERT INTO t VALUES ('a canary')")
+    return connection
+
+
+@pytest.mark.parametrize("has_cat", [True, False])
+@pytest.mark.parametrize("mode", ["WAL", "DELETE"])
+@pytest.mark.parametrize("called", ["state.db", "mlflow.db.new", "linked"])
+def test_a_scan_keeps_the_locks_of_its_process(tmp_path, monkeypatch, mode, called, has_cat):
+    if not has_cat:
+        monkeypatch.setattr(scan.shutil, "which", lambda _: None)
+    root = tmp_path / "root"
+    root.mkdir()
+    database = root / called if called != "linked" else tmp_path / "elsewhere.db"
+    sqlite3.connect(database).execute("CREATE TABLE t (x)").connection.close()
+    if called == "linked":
+        (root / "by-another-name").hardlink_to(database)
+        (root / "by-a-third").symlink_to(database)
+    connection = writer(database, mode)
+    assert not intrudes(database)
+    assert scan_folder(root, [b"absent"]).unread == ()
+    assert not intrudes(database), "the scan dropped the lock"
+    connection.execute("COMMIT")
+    assert intrudes(database)
+    assert scan_folder(root, [b"a canary"]).hits
+    connection.close()
+
+
+def test_the_search_of_the_tracking_store_keeps_them_too(tmp_path):
+    tracking = Tracking(tmp_path)
+    connection = writer(tracking.database, "WAL")
+    assert remnants(tracking, [b"absent"]) == []
+    assert not intrudes(tracking.database), "the search dropped the lock"
+    connection.close()
+
+
+@pytest.mark.parametrize("is_read_first", [False, True])
+@pytest.mark.parametrize("name", ["bucket=1.parquet", "object", "mlflow.db", "mlflow.db-wal", "state.db-shm"])
+def test_what_goes_while_it_is_read_is_not_unread(tmp_path, monkeypatch, name, is_read_first):
+    """Another data set's erasure deletes checkpoints, buckets and, with its last connection, a database's side files."""
+    head = scan._SQLITE if name.endswith(".db") else b"PAR1"
+    (tmp_path / name).write_bytes(head + b"damaged" * 20)
+    search = scan.Search.content
+
+    def gone_meanwhile(self, path):
+        found = search(self, path) if is_read_first else None
+        path.unlink()
+        return found or search(self, path)
+
+    monkeypatch.setattr(scan.Search, "content", gone_meanwhile)
+    assert scan_folder(tmp_path, [b"absent"]).unread == ()
+
+
+def test_what_is_being_written_is_read_again(tmp_path, monkeypatch):
+    path, reads = tmp_path / "bucket.parquet", []
+    path.write_bytes(b"PAR1 half a file")
+    search = scan.Search.content
+
+    def finished_meanwhile(self, place):
+        found = search(self, place)
+        reads.append(found.unread)
+        path.write_bytes(b"a canary, whole")
+        return found
+
+    monkeypatch.setattr(scan.Search, "content", finished_meanwhile)
+    found = scan_folder(tmp_path, [b"canary"])
+    assert (found.hits, found.unread, len(reads)) == (("bucket.parquet",), (), 2)
+
+
+def test_what_stays_damaged_is_unread(tmp_path):
+    (tmp_path / "bucket.parquet").write_bytes(b"PAR1 half a file")
+    (tmp_path / "a.db").write_bytes(scan._SQLITE + b"x" * 5000)
+    assert len(scan_folder(tmp_path, [b"absent"]).unread) == 2

@@ -1,0 +1,255 @@
+"""Fitting a DP generator and writing its release: what a first synthesis and an erasure that measures again have in common."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlalchemy import Connection
+
+from workbench import journal, lineage
+from workbench.config import SynthesizeConfig
+from workbench.data.dataset import Dataset
+from workbench.data.store import Store
+from workbench.files import file_sha256, remove, sync_folder
+from workbench.generators.marginals.domain import Domain
+from workbench.generators.mst import FittedMst, Mst
+from workbench.lineage import Artifact
+from workbench.metrics.estimate import Estimate
+from workbench.metrics.fidelity import mean_tvd
+from workbench.metrics.utility import classification, regression
+from workbench.privacy.ledger import Ledger
+from workbench.progress import Progress, silent
+from workbench.schema import Codec
+from workbench.schema.codec import Values
+from workbench.sisa.learners.gradient_boosting import GradientBoosting
+from workbench.sisa.task import task_of
+from workbench.tracking import RunRecord, Tracking, estimate_metrics, log_run, purge_runs
+from workbench.workflows.sample import write_rows
+from workbench.workspace import Workspace
+
+_JUDGE = GradientBoosting(rounds=100, learning_rate=0.1, leaves=31, min_rows_per_leaf=20)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """A generator with its release and evaluation, written and logged but not yet in the database."""
+
+    generator: str
+    path: Path
+    rows: int
+    metrics: Mapping[str, float | Estimate]
+    artifacts: tuple[Artifact, ...]
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """MLflow runs that belong to it: the fit, then the evaluation."""
+        return tuple(dict.fromkeys(artifact.body["mlflow_run"] for artifact in self.artifacts))
+
+
+def make_release(
+    workspace: Workspace,
+    store: Store,
+    config: SynthesizeConfig,
+    *,
+    tags: Mapping[str, str] | None = None,
+    progress: Progress = silent,
+) -> Release:
+    """Charges the ledger, fits the generator, writes a release and how good it is; the caller records it.
+
+    Raises BudgetError before anything is read. `tags` go on every MLflow run it makes, so that a try that was cut off can be
+    found. Where it does not come to its end, what it wrote is removed; what it charged stays charged.
+    """
+    generator = Mst(epsilon=config.epsilon, delta=config.delta)
+    name = f"{config.dataset}-{config.generator}-{secrets.token_hex(3)}"
+    Ledger(workspace.engine).charge(
+        store.schema.population, generator.event, dataset=config.dataset, purpose=f"fit {config.generator} as {name}"
+    )
+    fitted = _fit(generator, store.read("train"), progress)
+    rows = config.rows or max(1, round(fitted.total))
+    runs: list[str] = []
+    try:
+        progress(0.85, f"sampling {rows:,} rows")
+        path = _write(workspace, name, fitted, Codec(store.schema), rows)
+        progress(0.9, "evaluating")
+        metrics = _evaluate(store, path)
+        _log(workspace, config, name, rows, metrics, tags or {}, runs)
+    except BaseException:
+        discard_release(workspace, name, runs)
+        raise
+    artifacts = _describe(config, name, path, runs, metrics)
+    return Release(generator=name, path=path, rows=rows, metrics=metrics, artifacts=artifacts)
+
+
+def record_release(connection: Connection, artifacts: tuple[Artifact, ...]) -> None:
+    """Makes a release known, inside the caller's write transaction."""
+    for artifact in artifacts:
+        lineage.record(connection, artifact)
+        if artifact.kind == "release":
+            body = artifact.body
+            journal.append(connection, "RELEASED", release=artifact.id, epsilon=body["epsilon"], delta=body["delta"])
+
+
+def discard_release(workspace: Workspace, name: str, runs: list[str] | tuple[str, ...]) -> None:
+    """Removes what a release that is not recorded has written."""
+    remove(_folder(workspace, name))
+    remove(_file(workspace, name))
+    purge_runs(Tracking(workspace.root), run_ids=runs)
+
+
+def sweep_releases(workspace: Workspace, dataset: str) -> None:
+    """Removes generators and releases of a data set that no artifact names: left by a killed synthesis or erasure.
+
+    The caller holds the data set's lock.
+    """
+    with workspace.engine.connect() as connection:
+        known = {artifact.path for artifact in lineage.find(connection, dataset=dataset)}
+    ours = re.compile(rf"{re.escape(dataset)}-[a-z]+-[0-9a-f]{{6}}(\.parquet)?")
+    for path in (path for folder in ("generators", "releases") for path in (workspace.root / folder).iterdir()):
+        if ours.fullmatch(path.name) and str(path.relative_to(workspace.root)) not in known:
+            remove(path)
+
+
+def _folder(workspace: Workspace, name: str) -> Path:
+    return workspace.root / "generators" / name
+
+
+def _file(workspace: Workspace, name: str) -> Path:
+    return workspace.root / "releases" / f"{name}.parquet"
+
+
+def _write(workspace: Workspace, name: str, fitted: FittedMst, codec: Codec, rows: int) -> Path:
+    """Writes generator and release, each there whole or not at all; returns where the release lies."""
+    release = _file(workspace, name)
+    with workspace.staging() as staging:  # which nobody takes for a dead one's
+        (staging / "generator").mkdir()
+        fitted.save(staging / "generator")
+        write_rows(staging / release.name, codec, fitted, rows, rng=np.random.default_rng())
+        for path in (*(staging / "generator").iterdir(), staging / release.name):
+            _sync(path)
+        (staging / "generator").rename(_folder(workspace, name))
+        (staging / release.name).rename(release)
+    sync_folder(release.parent)
+    sync_folder(_folder(workspace, name).parent)
+    return release
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _fit(generator: Mst, records: Dataset, progress: Progress) -> FittedMst:
+    codec = records.codec
+    return generator.fit(
+        codec.bin(records.values),
+        Domain(codec.names, codec.sizes),
+        max_rows_per_subject=records.schema.max_rows_per_subject,
+        progress=lambda fraction, text: progress(0.8 * fraction, text),
+    )
+
+
+def _evaluate(store: Store, release: Path) -> dict[str, float | Estimate]:
+    """Marginal distances to the training rows, and how well a model trained on the release does on the holdout."""
+    real, holdout = store.read("train"), store.read("holdout")
+    codec = real.codec
+    table: pa.Table = pq.read_table(release)
+    values = codec.encode(table.to_pandas()).values
+    bins, synthetic = codec.bin(real.values), codec.bin(values)
+    metrics: dict[str, float | Estimate] = {
+        f"fidelity/tvd{way}": mean_tvd(bins, synthetic, codec.sizes, way=way) for way in (1, 2)
+    }
+    if store.schema.target is not None and len(holdout):
+        metrics |= {f"utility/tstr_{name}": value for name, value in _train_on_synthetic(holdout, values).items()}
+    return metrics
+
+
+def _train_on_synthetic(holdout: Dataset, values: Values) -> dict[str, Estimate]:
+    task, target = task_of(holdout.schema), holdout.target_position
+    features = np.delete(values, target, axis=1)
+    model = _JUDGE.fit(features, values[:, target], task=task, resume=None, rounds=_JUDGE.rounds, seed=0)
+    predicted = _JUDGE.predict(model, holdout.features, task=task)
+    if task.kind == "regression":
+        return regression(holdout.target, predicted[:, 0], holdout.points)
+    return classification(holdout.target, predicted, holdout.points)
+
+
+def _log(
+    workspace: Workspace,
+    config: SynthesizeConfig,
+    name: str,
+    rows: int,
+    metrics: Mapping[str, float | Estimate],
+    tags: Mapping[str, str],
+    runs: list[str],
+) -> None:
+    """The run of the fit, which is public, and below it the evaluation, which is not; adds each id to `runs` at once."""
+    tracking = Tracking(workspace.root)
+    fit = log_run(
+        tracking,
+        RunRecord(
+            experiment=config.dataset,
+            name=f"synthesize {name}",
+            kind="synthesize",
+            params={key: str(value) for key, value in config.model_dump().items()},
+            metrics={"privacy/epsilon": config.epsilon, "privacy/delta": config.delta, "rows": float(rows)},
+            tags={"workbench.audience": "release", "workbench.private": "true", **tags},
+        ),
+    )
+    runs.append(fit)
+    flat: dict[str, float] = {}
+    for key, value in metrics.items():
+        flat |= estimate_metrics(key, value) if isinstance(value, Estimate) else {key: value}
+    evaluation = RunRecord(
+        experiment=config.dataset,
+        name=f"evaluate {name}",
+        kind="evaluation",
+        params={},
+        metrics=flat,
+        tags=tags,
+        parent=fit,
+    )
+    runs.append(log_run(tracking, evaluation))
+
+
+def _describe(
+    config: SynthesizeConfig, name: str, release: Path, runs: list[str], metrics: Mapping[str, float | Estimate]
+) -> tuple[Artifact, ...]:
+    private = {"private": True, "epsilon": config.epsilon, "delta": config.delta, "mlflow_run": runs[0]}
+    numbers = {key: value.to_json() if isinstance(value, Estimate) else value for key, value in metrics.items()}
+    return (
+        Artifact(
+            id=name,
+            kind="generator",
+            dataset=config.dataset,
+            derived_from=[config.dataset],
+            path=f"generators/{name}",
+            body=private | {"generator": config.generator, "config": config.model_dump(mode="json")},
+        ),
+        Artifact(
+            id=f"{name}-release",
+            kind="release",
+            dataset=config.dataset,
+            derived_from=[name],
+            path=f"releases/{release.name}",
+            digest=file_sha256(release),
+            body=private,
+        ),
+        Artifact(
+            id=f"{name}-evaluation",
+            kind="evaluation",
+            dataset=config.dataset,
+            derived_from=[f"{name}-release", config.dataset],
+            body={"metrics": numbers, "mlflow_run": runs[1]},
+        ),
+    )
