@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from workbench.generators.kinds import load_generator
 from workbench.lineage import Artifact
 from workbench.progress import Progress, silent
 from workbench.schema import Codec
-from workbench.schema.condition import Within
+from workbench.schema.condition import Within, parse_where
 from workbench.state import writing
 from workbench.workspace import Workspace
 
@@ -41,10 +41,14 @@ def sample(
     out: Path,
     *,
     seed: int | None = None,
+    where: Sequence[str] = (),
     recipient: str | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Writes `n` synthetic rows to a Parquet or CSV file; equal seeds give equal rows.
+
+    `where` are conditions such as `sex=Female`, `age=30..39` or `sector=a|b`, which all rows meet; a marginal generator draws
+    them exactly from its model given that.
 
     What leaves the workspace is on record before the file is there, with who gets it, so that an erasure can tell whom to
     notify (GDPR Art. 19).
@@ -59,9 +63,10 @@ def sample(
         codec = Codec(catalog.entry(connection, artifact.dataset).schema)
     fitted = load_generator(artifact.body["generator"], workspace.root / str(artifact.path), codec)
     private = {key: artifact.body[key] for key in ("private", "epsilon", "delta") if key in artifact.body}
+    conditions = parse_where(codec, where)
     part = out.with_name(f".part-{out.name}")
     try:
-        write_rows(part, codec, fitted, n, rng=np.random.default_rng(seed), progress=progress)
+        write_rows(part, codec, fitted, n, rng=np.random.default_rng(seed), where=conditions, progress=progress)
         export = Artifact(
             id=f"{generator}-export-{secrets.token_hex(4)}",
             kind="export",

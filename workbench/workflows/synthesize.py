@@ -26,7 +26,7 @@ def synthesize(workspace: Workspace, config: SynthesizeConfig, *, progress: Prog
     with workspace.engine.connect() as connection:
         catalog.entry(connection, config.dataset)
     with workspace.lock(config.dataset):
-        sweep_releases(workspace, config.dataset)  # what a killed synthesis left
+        sweep_releases(workspace, config.dataset, fits=False)  # what a killed synthesis left
         with workspace.engine.connect() as connection:
             store = catalog.store(connection, workspace, config.dataset)
         release = make_release(workspace, store, config, progress=progress)
