@@ -156,7 +156,7 @@ def test_progress_rises_to_its_end_and_can_stop_the_fit(kind: str) -> None:
     assert told == sorted(told)
     assert 0 <= told[0] <= told[-1] <= 1
 
-    def stop(fraction: float, _: str) -> None:
+    def stop(_fraction: float, _: str) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -11,6 +11,7 @@ from workbench.config import SynthesizeConfig
 from workbench.errors import InputError
 from workbench.generators.aim import MOST_CELLS, ROUNDS_PER_COLUMN, candidates_of, first_round_rho
 from workbench.generators.marginals.domain import Domain
+from workbench.generators.mst import MOST_PAIR_CELLS
 from workbench.privacy.calibration import zcdp_rho
 from workbench.privacy.mechanisms import gaussian_sigma
 
@@ -28,7 +29,9 @@ def forecast(
     """Noise, memory and seconds; raises InputError where it would take more memory than a fit may."""
     domain = Domain(tuple(names), tuple(sizes))
     candidates = _candidates(config.generator, domain)
-    tables = sum(domain.cells(c) for c in candidates) * _CELL * config.shards + 20 * MOST_CELLS * _CELL
+    cells = [domain.cells(c) for c in candidates]
+    held = sum(cells) * config.shards if config.generator == "aim" else 4 * max(cells, default=0)
+    tables = (held + 20 * MOST_CELLS + 4 * sum(sizes) * config.shards) * _CELL
     if tables > MOST_BYTES:
         raise InputError(
             f"{config.generator} would hold {tables / 2**30:.1f} GiB of marginals, the most is {MOST_BYTES / 2**30:.0f}",
@@ -37,7 +40,7 @@ def forecast(
     rounds = min(ROUNDS_PER_COLUMN * len(names), 50) if config.generator == "aim" else 0
     return {
         "columns": len(names),
-        "cells": {"largest column": max(sizes), "largest marginal": max(map(domain.cells, candidates), default=0)},
+        "cells": {"largest column": max(sizes), "largest marginal": max(cells, default=0)},
         "marginals_considered": len(candidates),
         "noise": _noise(config, len(names), per_subject),
         "memory_bytes": tables,
@@ -55,7 +58,7 @@ def _candidates(generator: str, domain: Domain) -> list[tuple[str, ...]]:
     if generator == "aim" and len(domain.names) > 1:
         return candidates_of(domain)
     if generator == "mst":
-        return list(combinations(domain.names, 2))
+        return [pair for pair in combinations(domain.names, 2) if domain.cells(pair) <= MOST_PAIR_CELLS]
     return []
 
 
