@@ -241,12 +241,9 @@ def test_progress_rises_from_zero_to_one():
 def test_two_columns_of_thousands_of_values_are_not_paired():
     domain = Domain(("x", "y", "z"), (2_100, 2_100, 2))
     rng = np.random.default_rng(0)
-    records = np.stack(
-        [rng.integers(0, 10_000, 200_000), rng.integers(0, 10_000, 200_000), rng.integers(0, 2, 200_000)], 1
-    )
+    records = rng.integers(0, domain.sizes, (50_000, 3))
     model = Mst(epsilon=3000.0, delta=1e-5).fit(Rows(domain, (records,), 1), Notebook())  # so that nothing is rare
-    assert set(map(len, model.model.cliques)) == {1, 2}
-    assert ("x", "y") not in model.model.cliques
+    assert max(map(domain.cells, model.model.cliques)) == 4_200
     assert len(model.sample(1000, rng=rng)) == 1000
 
 
