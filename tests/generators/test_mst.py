@@ -238,13 +238,10 @@ def test_progress_rises_from_zero_to_one():
     assert fractions == sorted(fractions)
 
 
-def test_two_columns_of_thousands_of_values_are_not_paired():
-    domain = Domain(("x", "y", "z"), (2_100, 2_100, 2))
-    rng = np.random.default_rng(0)
-    records = rng.integers(0, domain.sizes, (50_000, 3))
-    model = Mst(epsilon=3000.0, delta=1e-5).fit(Rows(domain, (records,), 1), Notebook())  # so that nothing is rare
-    assert max(map(domain.cells, model.model.cliques)) == 4_200
-    assert len(model.sample(1000, rng=rng)) == 1000
+def test_pairs_of_too_many_cells_are_not_measured_and_their_columns_stay_independent(monkeypatch):
+    monkeypatch.setattr("workbench.generators.mst.MOST_PAIR_CELLS", 9)
+    model = fit(correlated(20_000, np.random.default_rng(0))).model
+    assert {clique for clique in model.cliques if len(clique) == 2} == {("a", "d"), ("b", "d")}
 
 
 @pytest.mark.slow
