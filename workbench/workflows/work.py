@@ -95,7 +95,8 @@ def work(workspace: Workspace, inbox: Path, *, stop: Stop, once: bool = False, i
     """
     inbox = _checked(workspace, inbox)
     done: dict[str, int] = dict.fromkeys(("files", "requests", "poison"), 0)
-    with _alone(inbox):
+    # SQLite writes its log back into the database whenever the last connection closes: not after each request, then
+    with _alone(inbox), workspace.engine.connect():
         _clear(inbox)
         while True:
             worst = _round(workspace, inbox, done, stop)
