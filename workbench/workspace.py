@@ -30,6 +30,7 @@ FOLDERS = (
     "locks",
     "staging",
     "appends",
+    "fits",
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

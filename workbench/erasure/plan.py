@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from workbench.data.partition import Partition
 from workbench.data.store import BUCKET_BITS
 from workbench.erasure.policy import ErasurePolicy
 from workbench.erasure.request import Subject
@@ -46,7 +47,8 @@ class EnsemblePlan:
 class ErasurePlan:
     """What happens to one data set: rows to drop by bucket file, ensembles to retrain, artifacts to purge or to keep.
 
-    `remeasure` are generators among those to purge that are fitted again, where the ledger allows it.
+    `remeasure` are generators among those to purge that are fitted again, where the ledger allows it; `points` are where the
+    training subjects are on the hash line.
     """
 
     dataset: str
@@ -56,6 +58,15 @@ class ErasurePlan:
     purge: tuple[Artifact, ...]
     keep: tuple[Artifact, ...]
     remeasure: tuple[Artifact, ...] = ()
+    points: tuple[int, ...] = ()
+
+    def measured_shards(self, generator: Artifact) -> tuple[int, ...]:
+        """The shards of a sharded generator that held a subject; of one that is not sharded none is told apart."""
+        n_shards = int(generator.body["config"].get("shards", 1))
+        if n_shards == 1:
+            return ()
+        places = Partition(n_shards=n_shards, n_slices=1).shard_of(np.array(self.points, dtype=np.uint64))
+        return tuple(sorted(set(places.tolist())))
 
     @property
     def shards(self) -> tuple[int, ...]:
@@ -82,6 +93,7 @@ class ErasurePlan:
                     "id": a.id,
                     "epsilon": a.body["epsilon"],
                     "delta": a.body["delta"],
+                    **_shards_told(a, self.measured_shards(a)),
                     "otherwise": "retired, where the ledger refuses the charge",
                 }
                 for a in self.remeasure
@@ -89,6 +101,13 @@ class ErasurePlan:
             "notify": [{"id": a.id, **_recipient(a)} for a in (*self.keep, *self.purge) if a.kind in HANDED_OUT],
             "predicted_seconds": round(self.predicted_seconds, 3),
         }
+
+
+def _shards_told(generator: Artifact, shards: Sequence[int]) -> dict[str, Any]:
+    if not shards:
+        return {}
+    n_shards = int(generator.body["config"]["shards"])
+    return {"shards": f"{len(shards)} of {n_shards}", "noise": f"{n_shards**0.5:.3g} times that of one shard"}
 
 
 def _recipient(artifact: Artifact) -> dict[str, Any]:
@@ -139,6 +158,7 @@ def plan(
         purge=tuple(a for a in artifacts if a.id in gone or a.kind == "evaluation"),
         keep=keep + exports,
         remeasure=tuple(a for a in private if again and a.kind == "generator" and "config" in a.body),
+        points=tuple(subject.point for subject in subjects if subject.split == "train"),
     )
 
 

@@ -7,6 +7,7 @@ moment, is one transaction: the step returns what it adds to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -40,7 +41,7 @@ from workbench.workflows.publish import (
     train_shards,
     write_version,
 )
-from workbench.workflows.release import make_release, record_release, sweep_releases
+from workbench.workflows.release import make_release, record_release, remake_release, sweep_releases
 from workbench.workspace import Workspace
 
 ERASURE_TAG = (
@@ -99,7 +100,8 @@ def _measured_again(
 
     try:
         config = SynthesizeConfig.model_validate(generator.config)
-        release = make_release(workspace, store, config, tags={ERASURE_TAG: erasure_id}, progress=tell)
+        make = partial(remake_release, old=generator.old, shards=generator.shards) if generator.shards else make_release
+        release = make(workspace, store, config, tags={ERASURE_TAG: erasure_id}, progress=tell)
     except (BudgetError, ValidationError):  # an erasure waits neither for budget nor for a config of another workbench
         return generator
     return generator.model_copy(update={"artifacts": tuple(artifact_to_json(a) for a in release.artifacts)})
