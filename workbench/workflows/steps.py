@@ -93,7 +93,7 @@ def retrain(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple
 def _measured_again(
     workspace: Workspace, store: Store, generator: GeneratorState, erasure_id: str, progress: Progress
 ) -> GeneratorState:
-    """A private generator fitted on what remains, charged anew; without a successor where that can't be."""
+    """A generator fitted on what remains, charged anew if it is private; without a successor where that can't be."""
 
     def tell(fraction: float, what: str) -> None:
         progress(0.7 + 0.1 * fraction, what)
@@ -102,7 +102,11 @@ def _measured_again(
         config = SynthesizeConfig.model_validate(generator.config)
         make = partial(remake_release, old=generator.old, shards=generator.shards) if generator.shards else make_release
         release = make(workspace, store, config, tags={ERASURE_TAG: erasure_id}, progress=tell)
-    except (BudgetError, ValidationError):  # an erasure waits neither for budget nor for a config of another workbench
+    except (
+        BudgetError,
+        ValidationError,
+        InputError,
+    ):  # an erasure waits for no budget, config of another workbench or rows
         return generator
     return generator.model_copy(update={"artifacts": tuple(artifact_to_json(a) for a in release.artifacts)})
 
