@@ -1,4 +1,4 @@
-"""Generators that are not private, under an erasure: under quarantine at once, then retired or fitted again, and nothing left."""
+"""Generators that are not private, under an erasure: quarantined at once, then retired or fitted again, nothing left."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from test_remeasure import bases, charges, nothing_unnamed, of_kind, predicate
 
 from workbench.config import SynthesizeConfig
 from workbench.erasure.request import submit
-from workbench.errors import BusyError, InputError, QuarantinedError
+from workbench.errors import BusyError, CheckFailedError, InputError, QuarantinedError
 from workbench.lineage import Artifact
 from workbench.state import compact
 from workbench.workflows import execute, release
@@ -75,7 +75,9 @@ def test_with_its_releases_it_is_retired_and_whoever_has_rows_is_named(unprotect
     assert {"id": export, "recipient": "the press"} in planned["notify"]
     assert planned["keep_private"] == planned["refit"] == planned["remeasure"] == []
     answer = erase(unprotected, [placed(unprotected, "train")[0]])["requests"][0]
-    assert of_kind(unprotected, "generator") == of_kind(unprotected, "release") == of_kind(unprotected, "evaluation") == []
+    assert (
+        of_kind(unprotected, "generator") == of_kind(unprotected, "release") == of_kind(unprotected, "evaluation") == []
+    )
     assert predicate(answer["certificate"])["notify"] == sorted([export, f"{old.id}-release"])
     assert {"retired", "outside: not private, whoever has it is to be notified"} < bases(answer["certificate"])
     assert not any("epsilon" in a for a in predicate(answer["certificate"])["datasets"][0]["artifacts"])
@@ -92,7 +94,7 @@ def test_private_generators_beside_it_are_kept(trained: Workspace) -> None:
     assert {"kept: differentially private", "retired"} < bases(answer["certificate"])
 
 
-def test_it_is_fitted_again_on_what_remains(unprotected: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_fitted_again_on_what_remains(unprotected: Workspace) -> None:
     set_policy(unprotected, "pupils", POLICY, ["nonprivate=refit"])
     old, spent = the_generator(unprotected), charges(unprotected)
     before = json.loads((unprotected.root / str(old.path) / "gaussian_copula.json").read_text())["total"]
@@ -200,6 +202,41 @@ def test_a_request_accepted_during_a_fit_keeps_it_from_being_published(
     nothing_unnamed(trained)
 
 
+def test_a_request_accepted_during_a_fit_ends_it_at_the_next_report(trained: Workspace) -> None:
+    told: list[str] = []
+
+    def late(_: float, text: str) -> None:
+        told.append(text)
+        if text == "column 2 of 4":
+            submit(trained, ["pupils"], placed(trained, "train")[0])
+
+    with pytest.raises(BusyError, match="open erasure request"):
+        synthesize(trained, COPULA, progress=late)
+    assert told[-1] == "column 2 of 4"
+    nothing_unnamed(trained)
+
+
+@pytest.mark.parametrize("name", ["generator", "release", "a copy of the release"])
+def test_a_purged_file_that_is_still_there_is_found_before_anything_is_certified(
+    unprotected: Workspace, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (made,) = of_kind(unprotected, "release")
+    paths = {"generator": str(the_generator(unprotected).path), "release": str(made.path)}
+    content = (unprotected.root / str(made.path)).read_bytes()
+    target, work = execute.STEPS["published"]
+
+    def forgetful(*arguments: Any) -> Any:
+        done = work(*arguments)
+        (left := unprotected.root / paths.get(name, "data/copy.bin")).parent.mkdir(exist_ok=True)
+        left.write_bytes(content)
+        return done
+
+    monkeypatch.setitem(execute.STEPS, "published", (target, forgetful))
+    with pytest.raises(CheckFailedError, match="byte scan" if "copy" in name else "purged files gone"):
+        erase(unprotected, [placed(unprotected, "train")[0]])
+    assert not list((unprotected.root / "certificates").iterdir())
+
+
 @pytest.mark.parametrize("step", ["planned", "dropped", "retrained", "published", "purged", "verified"])
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("policy", ["retire", "refit"])
@@ -238,10 +275,15 @@ def traces_of(workspace: Workspace, generator: Artifact) -> set[bytes]:
     document = json.loads((workspace.root / str(generator.path) / "gaussian_copula.json").read_text())
     numbers = [value for row in document["correlation"] for value in row if abs(value) < 1]
     content = (workspace.root / "releases" / f"{generator.id}.parquet").read_bytes()
-    (evaluation,) = of_kind(workspace, "evaluation")
+    (evaluation,) = (a for a in of_kind(workspace, "evaluation") if f"{generator.id}-release" in a.derived_from)
     distance = str(evaluation.body["metrics"]["fidelity/tvd2"])
     middle = len(content) // 2
-    return {repr(numbers[0]).encode(), content[middle : middle + 64], distance.encode(), evaluation.body["mlflow_run"].encode()}
+    return {
+        repr(numbers[0]).encode(),
+        content[middle : middle + 64],
+        distance.encode(),
+        evaluation.body["mlflow_run"].encode(),
+    }
 
 
 def found(workspace: Workspace, traces: set[bytes]) -> set[bytes]:

@@ -21,7 +21,15 @@ from workbench.erasure import saga, vault
 from workbench.erasure.plan import pending_of
 from workbench.erasure.request import advance, lift, subjects_of
 from workbench.erasure.saga import DatasetState, EnsembleState, Erasure, GeneratorState, artifact_to_json
-from workbench.erasure.verify import Check, check_bytes, check_isolation, check_objects, check_removed, check_rows
+from workbench.erasure.verify import (
+    Check,
+    check_bytes,
+    check_isolation,
+    check_objects,
+    check_purged,
+    check_removed,
+    check_rows,
+)
 from workbench.errors import BudgetError, CheckFailedError, InputError
 from workbench.files import remove, sha256
 from workbench.lineage import Artifact
@@ -250,6 +258,7 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
         checks.append(check_rows(store, [(token, point) for name, token, point in people if name == dataset]))
         objects = objects_of(workspace, dataset)
         checks.append(check_removed(objects, state.removed))
+        checks.append(check_purged(workspace.root, [a["path"] for a in state.purge if a["path"] is not None]))
         for e in state.ensembles:
             checks.append(check_isolation(e.old, e.new, e.retrain))
             checks.append(check_objects(objects, e.new.objects()))
@@ -289,10 +298,11 @@ def _holds(store: Store, token: bytes, point: int) -> bool:
 
 
 def _removed(workspace: Workspace, erasure: Erasure) -> set[str]:
-    """Digests of checkpoints that may lie nowhere: another data set's may be the very same, and stay."""
+    """Digests of checkpoints and releases that may lie nowhere: another data set's may be the very same, and stay."""
     with workspace.engine.connect() as connection:
         live = live_objects(connection)
-    return {digest for state in erasure.datasets.values() for digest in state.removed} - live
+    releases = {a["digest"] for state in erasure.datasets.values() for a in state.purge if a["kind"] == "release"}
+    return ({digest for state in erasure.datasets.values() for digest in state.removed} | releases) - live
 
 
 def shred(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasure, Commit]:  # noqa: ARG001

@@ -34,7 +34,7 @@ def synthesize(workspace: Workspace, config: SynthesizeConfig, *, progress: Prog
         with workspace.engine.connect() as connection:
             store = catalog.store(connection, workspace, config.dataset)
             _refuse_unprotected(connection, config)
-        release = make_release(workspace, store, config, progress=progress)
+        release = make_release(workspace, store, config, progress=_abortable(workspace, config, progress))
         try:
             with writing(workspace.engine) as connection:
                 _refuse_unprotected(connection, config)  # again: a request may have been accepted since
@@ -54,6 +54,17 @@ def synthesize(workspace: Workspace, config: SynthesizeConfig, *, progress: Prog
         "mlflow_run": release.runs[0],
         "seconds": round(time.perf_counter() - started, 3),
     }
+
+
+def _abortable(workspace: Workspace, config: SynthesizeConfig, progress: Progress) -> Progress:
+    """Progress whose next report ends a run that can no longer be published."""
+
+    def tell(fraction: float, text: str) -> None:
+        with workspace.engine.connect() as connection:
+            _refuse_unprotected(connection, config)
+        progress(fraction, text)
+
+    return tell
 
 
 def _refuse_unprotected(connection: Connection, config: SynthesizeConfig) -> None:
