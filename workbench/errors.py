@@ -80,7 +80,7 @@ class LockedError(BusyError):
 
 
 class QuarantinedError(WorkbenchError):
-    """Every model that could answer saw a subject with an open erasure request."""
+    """Every model or generator that could answer saw a subject with an open erasure request."""
 
     exit_code = 6
     code = "quarantined"

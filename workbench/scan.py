@@ -251,6 +251,13 @@ class Search:
             while stream.read(_CHUNK):
                 pass
             file = raw
+        try:
+            self._inside(kind, file, found, budget, depth)
+        finally:
+            if file is raw:
+                raw.seek(0, io.SEEK_END)  # else the rest of it would be hashed a second time
+
+    def _inside(self, kind: bytes, file: BinaryIO, found: _Found, budget: _Budget, depth: int) -> None:
         if kind == b"PAR1":
             for window in _joined(_parquet(file)):
                 budget.spend(len(window))

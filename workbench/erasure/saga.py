@@ -54,7 +54,7 @@ class EnsembleState(_Frozen):
 
 
 class GeneratorState(_Frozen):
-    """A private generator to measure again, with its config; once it was, the artifacts in its place, none if retired.
+    """A generator to fit again, with its config; once it was, the artifacts in its place, none if retired.
 
     `shards`: those of a sharded generator that are measured again; none: the whole.
     """

@@ -70,7 +70,7 @@ def make_release(
     tags: Mapping[str, str] | None = None,
     progress: Progress = silent,
 ) -> Release:
-    """Charges the ledger, fits the generator, writes a release and how good it is; the caller records it.
+    """Charges the ledger if the generator is private, fits it, writes a release and how good it is; the caller records it.
 
     Raises BudgetError before anything is read. `tags` go on every MLflow run it makes, so that a try that was cut off can be
     found. Where it does not come to its end, what it wrote is removed; what it charged stays charged.
@@ -80,7 +80,7 @@ def make_release(
         check_memory(config, codec.free_names, codec.free_sizes)
     fit = _begin(workspace, store, config)
     generator = generator_of(config)
-    if not fit.charged:
+    if config.private and not fit.charged:
         Ledger(workspace.engine).charge(
             store.schema.population, generator.event, dataset=config.dataset, purpose=fit.purpose
         )

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from workbench import journal, lineage
 from workbench.data import catalog
+from workbench.erasure.request import refuse_quarantined
 from workbench.errors import InputError, NotFoundError
 from workbench.files import check_output, file_sha256
 from workbench.generators.generator import FittedGenerator
@@ -51,7 +52,8 @@ def sample(
     them exactly from its model given that.
 
     What leaves the workspace is on record before the file is there, with who gets it, so that an erasure can tell whom to
-    notify (GDPR Art. 19).
+    notify (GDPR Art. 19). Raises QuarantinedError where the generator is not private and someone it was fitted to has an open
+    erasure request, also when that was accepted meanwhile; then there is no file.
     """
     if not 1 <= n <= MAX_ROWS:
         raise InputError(f"asked for {n} rows; a file holds from 1 to {MAX_ROWS:,}", hint="-n 1000")
@@ -76,7 +78,7 @@ def sample(
             body=private | {"rows": n} | ({"recipient": recipient} if recipient else {}),
         )
         with writing(workspace.engine) as connection:
-            _generator(connection, generator)  # again: it may be gone since
+            _generator(connection, generator)  # again: it may be gone, or under quarantine, since
             lineage.record(connection, export)
             journal.append(connection, "EXPORTED", export=export.id, rows=n)
         part.replace(out)
@@ -126,6 +128,7 @@ def _generator(connection: Connection, name: str) -> Artifact:
     artifact = lineage.get(connection, name)
     if artifact.kind != "generator":
         raise NotFoundError(f"{name} is of kind {artifact.kind}, not a generator", hint="workbench lineage DATASET")
+    refuse_quarantined(connection, artifact)
     return artifact
 
 
