@@ -49,12 +49,12 @@ def test_a_hostile_config_or_schema_is_refused_at_once(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.yaml").write_text(text)
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(InputError) as config:
         read_config(tmp_path / "x.yaml", TrainConfig)
     with pytest.raises(InputError):
         read_schema(tmp_path / "x.yaml")
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     assert len(str(config.value)) < 20_000
     assert not (tmp_path / "PWNED").exists()
 
