@@ -55,7 +55,7 @@ class Aim(Priced):
     def fit(
         self, rows: Rows, notebook: Notebook, *, forbidden: tuple[Forbidden, ...] = (), progress: Progress = silent
     ) -> FittedMarginals:
-        """Fits the rows; all that is learnt of them goes through the notebook. Raises InputError for codes outside the domain."""
+        """Fits the rows, learning of them through the notebook alone; raises InputError for codes outside the domain."""
         several = len(rows.domain.names) > 1
         progress(0.0, "measuring single columns")
         begun = start(rows, notebook, rho=self.rho * (_ONE_WAY if several else 1.0), forbidden=forbidden)
@@ -76,13 +76,15 @@ def candidates_of(domain: Domain) -> list[Clique]:
     Raises InputError for a table of so many columns that even its pairs are too many.
     """
     names = domain.names
-    pairs = list(combinations(names, 2))
+    pairs: list[Clique] = list(combinations(names, 2))
     if len(pairs) > MOST_CANDIDATES:
         raise InputError(
             f"AIM chooses among pairs of columns, at most {MOST_CANDIDATES} of them; {len(names)} columns have {len(pairs)}",
             hint="generator: mst",
         )
-    triples = list(combinations(names, 3)) if math.comb(len(names), 3) + len(pairs) <= MOST_CANDIDATES else []
+    triples: list[Clique] = (
+        list(combinations(names, 3)) if math.comb(len(names), 3) + len(pairs) <= MOST_CANDIDATES else []
+    )
     return [c for c in (*pairs, *triples) if domain.cells(c) <= _MOST_CANDIDATE_CELLS] or pairs[:1]
 
 

@@ -44,7 +44,7 @@ class Mst(Priced):
     def fit(
         self, rows: Rows, notebook: Notebook, *, forbidden: tuple[Forbidden, ...] = (), progress: Progress = silent
     ) -> FittedMarginals:
-        """Fits the rows; all that is learnt of them goes through the notebook. Raises InputError for codes outside the domain."""
+        """Fits the rows, learning of them through the notebook alone; raises InputError for codes outside the domain."""
         rho = _split(self.rho, len(rows.domain.names))
         progress(0.0, "measuring single columns")
         begun = start(rows, notebook, rho=rho.one_way, forbidden=forbidden)

@@ -128,6 +128,27 @@ class Codec:
             values[:, position] = np.where(missing, np.nan, drawn)
         return values
 
+    # SHIM until the schema branch is merged
+    @property
+    def free_names(self):
+        return self.names
+
+    @property
+    def free_sizes(self):
+        return self.sizes
+
+    def bin_free(self, values):
+        return self.bin(values)
+
+    def complete(self, codes, *, rng, limits=None):
+        return self.unbin(codes, rng=rng)
+
+    def forbidden(self):
+        return []
+
+    def cell_weights(self, name, within):
+        return np.array([1.0 if i in within.codes else 0.0 for i in range(self.sizes[self.names.index(name)])])
+
 
 def _is_coded(column: Column) -> bool:
     return column.kind in CATEGORICAL_KINDS or column.kind == "boolean"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from workbench import journal, lineage
 from workbench.data import catalog
 from workbench.errors import InputError, NotFoundError
 from workbench.files import check_output, file_sha256
-from workbench.generators.mst import FittedMst, load_mst
+from workbench.generators.generator import FittedGenerator
+from workbench.generators.kinds import load_generator
 from workbench.lineage import Artifact
 from workbench.progress import Progress, silent
 from workbench.schema import Codec
+from workbench.schema.condition import Within
 from workbench.state import writing
 from workbench.workspace import Workspace
 
@@ -54,8 +57,8 @@ def sample(
     with workspace.engine.connect() as connection:
         artifact = _generator(connection, generator)
         codec = Codec(catalog.entry(connection, artifact.dataset).schema)
-    fitted = load_mst(workspace.root / str(artifact.path))
-    private = {key: artifact.body[key] for key in ("private", "epsilon", "delta")}
+    fitted = load_generator(artifact.body["generator"], workspace.root / str(artifact.path), codec)
+    private = {key: artifact.body[key] for key in ("private", "epsilon", "delta") if key in artifact.body}
     part = out.with_name(f".part-{out.name}")
     try:
         write_rows(part, codec, fitted, n, rng=np.random.default_rng(seed), progress=progress)
@@ -86,7 +89,14 @@ def sample(
 
 
 def write_rows(
-    path: Path, codec: Codec, fitted: FittedMst, n: int, *, rng: np.random.Generator, progress: Progress = silent
+    path: Path,
+    codec: Codec,
+    fitted: FittedGenerator,
+    n: int,
+    *,
+    rng: np.random.Generator,
+    where: Mapping[str, Within] | None = None,
+    progress: Progress = silent,
 ) -> None:
     """Streams `n` rows to `path`, in batches.
 
@@ -94,7 +104,7 @@ def write_rows(
     """
     writer: pq.ParquetWriter | pacsv.CSVWriter | None = None
     for start in range(0, n, _BATCH):
-        values = codec.unbin(fitted.sample(min(_BATCH, n - start), rng=rng), rng=rng)
+        values = fitted.sample(min(_BATCH, n - start), rng=rng, where=where)
         table = pa.Table.from_pandas(codec.decode(values), preserve_index=False)
         is_csv = path.suffix.lower() == ".csv"
         if is_csv:

@@ -1,4 +1,4 @@
-"""Fitting a DP generator and releasing a synthetic table: charged first, then read."""
+"""Fitting a generator and releasing a synthetic table: where it is private, charged first, then read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from workbench.workspace import Workspace
 def synthesize(workspace: Workspace, config: SynthesizeConfig, *, progress: Progress = silent) -> dict[str, Any]:
     """Charges the ledger, fits the generator, writes a release and how good it is; raises BudgetError before reading.
 
-    The release and generator are private with the stated epsilon. The evaluation reads real rows, so it is internal.
+    Release and generator are private with the stated epsilon, or say that they are not. The evaluation reads real rows, so it
+    is internal.
     """
     started = time.perf_counter()
     settle(workspace, config.dataset)
@@ -41,9 +42,8 @@ def synthesize(workspace: Workspace, config: SynthesizeConfig, *, progress: Prog
         "release": f"{release.generator}-release",
         "path": str(release.path),
         "rows": release.rows,
-        "private": True,
-        "epsilon": config.epsilon,
-        "delta": config.delta,
+        "private": config.private,
+        **({"epsilon": config.epsilon, "delta": config.delta} if config.private else {}),
         "metrics": numbers,
         "mlflow_run": release.runs[0],
         "seconds": round(time.perf_counter() - started, 3),

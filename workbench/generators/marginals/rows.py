@@ -41,6 +41,11 @@ class Rows:
         """Rows in each cell of the marginal of `clique`, by shard: int64 [shards, *shape]."""
         return np.stack([self.domain.count(codes, clique) for codes in self.shards])
 
+    def noisy(self, clique: Clique, *, sigma: float, shards: Sequence[int]) -> dict[int, list[Any]]:
+        """Noisy counts of some shards; they cost each subject there per_subject^2 / (2 sigma^2)."""
+        counts = self.count(clique)
+        return {shard: gaussian_counts(counts[shard], sigma=sigma).tolist() for shard in shards}
+
     def grouped(self, groups: Sequence[Codes], domain: Domain) -> Rows:
         """The same rows in a smaller domain: `groups[i]` maps the cells of column i."""
         return Rows(
@@ -68,6 +73,11 @@ class Notebook:
         self._notes = _read(path) if path is not None and path.exists() else []
         self._next = 0
 
+    @staticmethod
+    def write(path: Path, notes: Sequence[dict[str, Any]]) -> None:
+        """Writes notes as a file that can be read again."""
+        write_atomic(path, "".join(json.dumps(note) + "\n" for note in notes).encode())
+
     @property
     def measurements(self) -> list[dict[str, Any]]:
         """The measurements that are noted: clique, sigma, rho and `values` by shard."""
@@ -82,7 +92,8 @@ class Notebook:
         """The noisy marginal of all shards together, for `rho` (each shard has its own noise: parallel composition)."""
         sigma = gaussian_sigma(rho=rho, sensitivity=rows.per_subject)
         asked = {"clique": list(clique), "rho": rho, "sigma": sigma}
-        note = self._noted(asked, lambda: {"values": gaussian_counts(rows.count(clique), sigma=sigma).tolist()})
+        everyone = range(len(rows.shards))
+        note = self._noted(asked, lambda: {"values": list(rows.noisy(clique, sigma=sigma, shards=everyone).values())})
         return measurement_of(note)
 
     def choose(self, scores: Callable[[], Codes], *, rho: float, sensitivity: int) -> int:
