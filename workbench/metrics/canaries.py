@@ -63,8 +63,8 @@ def count_scores(marginals: Sequence[Counted], *, rows_each: int) -> Floats:
     precision: Floats = 4.0 * np.eye(n)
     evidence: Floats = np.zeros(n)
     for m in marginals:
-        sharing = np.bincount(m.cells, minlength=m.values.size)
-        excess: Floats = m.values - m.without - rows_each * sharing / 2
+        sharing = np.bincount(m.cells, minlength=m.values.size).astype(np.float64)
+        excess = np.asarray(m.values - m.without - rows_each * sharing / 2, dtype=np.float64)
         together: Floats = np.equal.outer(m.cells, m.cells).astype(np.float64)
         precision += together * (rows_each / m.sigma) ** 2
         evidence += excess[m.cells] * (rows_each / m.sigma**2)
