@@ -62,6 +62,25 @@ def sample(
 
 
 @app.command()
+def audit(
+    context: typer.Context,
+    config: Annotated[Path, typer.Argument(help="The config of a generator.")],
+    overrides: Set = None,
+    canaries: Annotated[int, typer.Option(help="Artificial subjects, each in by the toss of a coin.")] = 500,
+    public: Annotated[bool, typer.Option("--public", help="The data set is public: charge nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Bound a generator's epsilon from below, by one fit with canaries; nothing of the fit is kept."""
+    from workbench.config import SynthesizeConfig, read_config
+    from workbench.workflows.audit import audit as run
+
+    settings = read_config(config, SynthesizeConfig, overrides or ())
+    with progress_of("auditing") as progress:
+        result = run(opened(context), settings, canaries=canaries, public=public, progress=progress)
+    show(result, as_json)
+
+
+@app.command()
 def train(
     context: typer.Context, config: Path, overrides: Set = None, detach: Detach = False, as_json: Json = False
 ) -> None:
