@@ -185,6 +185,7 @@ def _random_table(rng: np.random.Generator) -> pd.DataFrame:
             "text": rng.choice(np.array([*CELLS, None], dtype=object), n),
             "number": pd.Series(numbers, dtype=object).astype(float) if None in numbers else numbers.astype(int),
             "same": ["1"] * n,
+            "spelt": rng.choice(["1", "1.0", "1.00", "2"], n),
             "goal": rng.choice(["0", "1"], n),
         }
     )
