@@ -364,6 +364,84 @@ def test_policies_drop_and_count_and_clip_keeps(workspace, tmp_path):
     assert (hours == 2.0).sum() == 0, "of two records with one key the first in canonical order stays"
 
 
+LEVELS = {"determined": {"column": "level", "by": "town", "values": {"Öland": 1, "Åland": 2, "東京 🗼": 3}}}
+LATE = {"never": {"term": [9, 9], "passed": [True]}}
+
+
+def constrained(folder, **policy):
+    columns = {"level": {"kind": "integer", "bounds": [1, 3], "missing": True} | policy}
+    document = yaml.safe_load(PUPILS_SCHEMA)
+    document["columns"] |= columns
+    document["columns"]["term"] |= policy
+    document["columns"]["passed"] |= policy
+    document["constraints"] = [LEVELS, LATE]
+    (folder / "schema.yaml").write_text(yaml.safe_dump(document, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    return folder / "schema.yaml"
+
+
+def levelled():
+    frame = table()
+    frame["level"] = frame["town"].map(LEVELS["determined"]["values"])
+    frame.loc[frame["term"] == 9, "passed"] = False
+    return frame
+
+
+def test_rows_that_break_a_constraint_are_named_by_rule_and_number(workspace, tmp_path):
+    frame = levelled()
+    good = ingest(workspace, "good", schema=constrained(tmp_path), data=write(frame, tmp_path / "good.parquet"))
+    assert sum(good["rows"].values()) == len(frame)
+    frame.loc[[3, 8], ["town", "level"]] = ["Öland", 3]
+    frame.loc[6, ["term", "passed"]] = [9, True]
+    said = refused(workspace, constrained(tmp_path), write(frame, tmp_path / "bad.parquet"))
+    assert "column 'level': value is not the one that its determining column gives (rows 3, 8; 2 in all)" in said
+    assert "column 'term, passed': the values never occur together (rows 6; 1 in all)" in said
+    assert "Öland" not in said
+
+
+def test_rows_that_break_a_constraint_are_left_out_where_the_policy_drops(workspace, tmp_path):
+    frame = levelled()
+    frame.loc[[3, 8], ["town", "level"]] = ["Öland", 3]
+    frame.loc[6, ["term", "passed"]] = [9, True]
+    schema = constrained(tmp_path, out_of_domain="drop")
+    result = ingest(workspace, "pupils", schema=schema, data=write(frame, tmp_path / "t.csv"))
+    assert result["left_out"] == {"out_of_domain": 3}
+    assert sum(result["rows"].values()) == len(frame) - 3
+
+
+def test_a_table_that_tells_nothing_is_a_table(workspace, tmp_path):
+    """Fewer rows than columns: constant ones, domains of one value, all values different, nothing but gaps."""
+    columns = {
+        "who": {"kind": "identifier", "role": "subject_id"},
+        "only": {"kind": "categorical", "categories": ["x"]},
+        "point": {"kind": "integer", "bounds": [5, 5]},
+        "spot": {"kind": "continuous", "bounds": [0.5, 0.5]},
+        "instant": {"kind": "datetime", "bounds": ["2020-01-01T00:00:00", "2020-01-01T00:00:00"]},
+        "constant": {"kind": "integer", "bounds": [0, 9]},
+        "unique": {"kind": "integer", "bounds": [0, 10**6], "bins": 65536},
+        "gaps": {"kind": "boolean", "missing": True},
+    }
+    document = {
+        "population": "p",
+        "identity_type": "i",
+        "subject": "who",
+        "columns": columns,
+        "holdout": {"share": 1e-9},
+    }
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    frame = pd.DataFrame(
+        {"who": ["a", "b", "c"], "only": "x", "point": 5, "spot": 0.5, "instant": "2020-01-01", "constant": 7}
+    ).assign(unique=[1, 500, 999_999], gaps=None)
+    result = ingest(workspace, "t", schema=tmp_path / "s.yaml", data=write(frame, tmp_path / "t.csv"))
+    assert result["rows"] == {"train": 3}
+    stored_values = read(workspace, "t")
+    codec = stored_values.codec
+    cells = codec.bin_free(stored_values.values)
+    assert codec.free_sizes == (1, 1, 1, 1, 10, 65536, 3)
+    drawn = codec.complete(cells, np.random.default_rng(0))
+    np.testing.assert_array_equal(codec.bin_free(drawn), cells)
+    assert codec.encode(codec.decode(drawn)).violations == []
+
+
 def test_no_raw_identifier_is_in_any_stored_byte(workspace, tmp_path):
     """Also inside compressed Parquet columns, and for numbers, as eight bytes."""
     import pyarrow.parquet as pq

@@ -110,7 +110,14 @@ WITHINS = {
     "flag": [_codes(1), _codes(0, missing=True), _codes(missing=True)],
     "age": [
         Within(low=low, high=high, missing=gap)
-        for low, high, gap in [(30, 39, False), (-10, 90, True), (-10, -10, False), (19, 20, True), (90, 90, False)]
+        for low, high, gap in [
+            (30, 39, False),
+            (-10, 90, True),
+            (-10, -10, False),
+            (19, 20, True),
+            (90, 90, False),
+            (29.5, 31.5, False),
+        ]
     ]
     + [Within(missing=True)],
     "day": [Within(low=DAY, high=3 * DAY), Within(low=0, high=0), Within(low=5, high=10 * DAY)],
@@ -154,7 +161,7 @@ def test_values_are_drawn_evenly_inside_cell_and_limit(name: str) -> None:
         assert within.allows(values).all()
         np.testing.assert_array_equal(CODEC.bin_free(drawn), codes)
         if column.kind == "integer" and within.low is not None:
-            whole = np.arange(within.low, within.high + 1)  # type: ignore[operator]
+            whole = np.arange(np.ceil(within.low), np.floor(within.high) + 1)  # type: ignore[arg-type]
             assert set(values[~np.isnan(values)]) == set(whole)
         if column.kind == "continuous" and within == Within(low=0.3, high=3.9):
             assert values[codes[:, place] == 1].mean() == pytest.approx(0.9, abs=0.03)

@@ -23,6 +23,7 @@ from workbench.schema.column import Column
 from workbench.schema.constraint import Constraint, check_constraints
 
 ROW_SUBJECT = "row"
+POPULATION = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
 class Holdout(BaseModel):
@@ -55,8 +56,8 @@ class Schema(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    population: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    identity_type: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    population: str = Field(pattern=POPULATION)
+    identity_type: str = Field(pattern=POPULATION)
     subject: str
     max_rows_per_subject: int = Field(default=1, ge=1)
     over_limit: Literal["reject", "drop"] = "reject"
