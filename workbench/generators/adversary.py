@@ -31,7 +31,7 @@ WIDTH = 256
 CLIP = 0.5
 # How fast the discriminator learns and forgets. Tried on Adult, see docs/adr/0014-dp-ctgan.md.
 _LEARNING_RATE, _FORGETTING = 8.0, 0.01
-_GENERATOR_RATE, _GENERATOR_STEPS, _GENERATOR_ROWS = 2e-3, 5, 500
+_GENERATOR_RATE, _GENERATOR_STEPS, _GENERATOR_ROWS = 4e-3, 5, 500
 _AVERAGING = 0.95  # of the generator's weights, over its steps
 _ROWS_AT_ONCE = 2**15  # of a large batch, to bound memory
 
@@ -154,6 +154,7 @@ def train(
         with torch.no_grad():
             fakes = drawn_rows(chances(generator, n_fakes, start, bags.sizes, public), bags.sizes, public)
         opponent.step(bags, fakes)
+        adam.param_groups[0]["lr"] = _GENERATOR_RATE * (1 - step / steps.count)
         for _ in range(_GENERATOR_STEPS):
             made = chances(generator, _GENERATOR_ROWS, start, bags.sizes, public)
             away = kl_div(made.mean(dim=0).clamp_min(1e-9).log(), start, reduction="sum") / len(bags.sizes)

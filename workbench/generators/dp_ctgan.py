@@ -57,7 +57,7 @@ _FORMAT = "workbench-dp-ctgan-1"
 _FILES = ("dp_ctgan.json", "dp_ctgan.safetensors")
 _NAMES = ("start", "first.weight", "first.bias", "second.weight", "second.bias", "last.weight", "last.bias")
 _AT_ONCE = 2**13  # rows drawn at once
-_CALIBRATIONS = 40
+_CALIBRATIONS = 20
 _TRIES = 50  # draws of rows that meet a condition, before it counts as one that can't be met
 
 
@@ -84,12 +84,12 @@ class DpCtgan:
     def noise(self) -> float:
         """The noise multiplier of the steps: the least (to 0.1 %) for which a fit costs at most epsilon."""
         enough = 1.0
-        while epsilon_of(self._event_with(enough), self.delta) > self.epsilon:
+        while epsilon_of(self._event_after(self.steps, enough), self.delta) > self.epsilon:
             enough *= 2
         short = enough / 2 if enough > 1 else 0.0
         while enough - short > 1e-3 * enough:
             middle = (short + enough) / 2
-            if epsilon_of(self._event_with(middle), self.delta) <= self.epsilon:
+            if epsilon_of(self._event_after(self.steps, middle), self.delta) <= self.epsilon:
                 enough = middle
             else:
                 short = middle
@@ -98,10 +98,7 @@ class DpCtgan:
     @property
     def event(self) -> DpEvent:
         """What one fit costs, to be charged before it."""
-        return self._event_with(self.noise)
-
-    def _event_with(self, noise: float) -> DpEvent:
-        return self._event_after(self.steps, noise)
+        return self._event_after(self.steps, self.noise)
 
     def _event_after(self, steps: int, noise: float) -> DpEvent:
         step = PoissonSampledDpEvent(_RATE, GaussianDpEvent(noise))
