@@ -15,8 +15,8 @@ from workbench.generators.adversary import CLIP, Bags, Discriminator, Steps, sti
 from workbench.generators.dp_ctgan import DpCtgan, load_dp_ctgan
 from workbench.generators.marginals.rows import Notebook
 from workbench.privacy.calibration import epsilon_of
-from workbench.schema.condition import Within
 from workbench.schema.schema import parse_schema
+from workbench.schema.within import Within
 
 COLUMNS = {
     "town": {"kind": "categorical", "categories": ["a", "b", "c"], "missing": True},
@@ -209,8 +209,8 @@ def test_conditions_are_met_or_refused(fitted):
     assert set(values[:, 0]) == {1.0}
     assert values[:, 1].min() >= 10
     assert values[:, 1].max() <= 30
-    with pytest.raises(InputError, match="meet the condition on"):
-        fitted.sample(5, rng=np.random.default_rng(0), where={"hours": Within(low=60.0)})
+    with pytest.raises(InputError, match="meet the conditions on"):
+        fitted.sample(5, rng=np.random.default_rng(0), where={"hours": Within(low=60.0, high=70.0)})
 
 
 def test_the_number_of_rows_is_noisy():

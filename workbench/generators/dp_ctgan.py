@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,8 +40,8 @@ from workbench.generators.marginals.start import measure_all
 from workbench.privacy.calibration import epsilon_of, zcdp_rho
 from workbench.progress import Progress, silent
 from workbench.schema import Codec
-from workbench.schema.codec import Values
-from workbench.schema.condition import Within
+from workbench.schema.codec import Mask, Values
+from workbench.schema.within import Within
 
 Array = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.int64]
@@ -58,7 +58,7 @@ _FILES = ("dp_ctgan.json", "dp_ctgan.safetensors")
 _NAMES = ("start", "first.weight", "first.bias", "second.weight", "second.bias", "last.weight", "last.bias")
 _AT_ONCE = 2**13  # rows drawn at once
 _CALIBRATIONS = 20
-_TRIES = 50  # draws of rows that meet a condition, before it counts as one that can't be met
+_TRIES = 50  # times the rows asked for are drawn, before a condition counts as one that can't be met
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,25 +202,30 @@ class FittedDpCtgan:
             raise InputError("a DP-CTGAN begins with positive shares and has a number of rows")
 
     def sample(self, n: int, *, rng: np.random.Generator, where: Mapping[str, Within] | None = None) -> Values:
-        """`n` encoded rows; equal seeds give equal rows on one platform. Raises InputError where `where` is hardly met."""
-        if not where:
-            return self._rows(n, rng)
-        taken: list[Values] = []
-        for _ in range(_TRIES):
-            rows = self._rows(max(n, _AT_ONCE), rng)
-            taken.append(rows[_meets(rows, self.codec, where)])
-            if sum(map(len, taken)) >= n:
-                return np.concatenate(taken)[:n]
-        raise InputError(
-            f"only {sum(map(len, taken))} of {_TRIES * max(n, _AT_ONCE):,} drawn rows meet the condition on {sorted(where)}",
-            hint="allow more values, ask for fewer rows, or take a generator that draws conditions exactly: aim, mst",
-        )
+        """`n` encoded rows; equal seeds give equal rows on one platform. Raises InputError where `where` is hardly met.
 
-    def _rows(self, n: int, rng: np.random.Generator) -> Values:
+        Rows that `where` or a declared constraint excludes are thrown away.
+        """
+        forbidden = self.codec.forbidden()
+        at_least = _AT_ONCE if where or forbidden else 1
+        rows = np.empty((0, len(self.codec.names)))
+        drawn = 0
+        while len(rows) < n:
+            if drawn >= _TRIES * max(n, at_least):
+                raise InputError(
+                    f"only {len(rows)} of {drawn:,} drawn rows meet the conditions on {sorted(where or {})}",
+                    hint="allow more values, ask for fewer rows, or take a generator that draws conditions exactly: mst",
+                )
+            codes = self._codes(max(n - len(rows), at_least), rng)
+            drawn += len(codes)
+            values = self.codec.complete(codes[_possible(codes, self.codec, forbidden)], rng=rng)
+            rows = np.concatenate([rows, values[_meets(values, self.codec, where or {})]])
+        return rows[:n]
+
+    def _codes(self, n: int, rng: np.random.Generator) -> Codes:
         sizes = self.codec.free_sizes
-        codes = [_draw(self._chances(min(_AT_ONCE, n - first), rng), sizes, rng) for first in range(0, n, _AT_ONCE)]
-        empty = np.empty((0, len(sizes)), dtype=np.int64)
-        return self.codec.complete(np.concatenate([empty, *codes]), rng=rng)
+        parts = [_draw(self._chances(min(_AT_ONCE, n - first), rng), sizes, rng) for first in range(0, n, _AT_ONCE)]
+        return np.concatenate(parts)
 
     def _chances(self, n: int, rng: np.random.Generator) -> Array:
         """Chances [n, cells] of n rows."""
@@ -283,17 +288,18 @@ def load_dp_ctgan(folder: Path, codec: Codec) -> FittedDpCtgan:
         ) from None
 
 
-def _meets(rows: Values, codec: Codec, where: Mapping[str, Within]) -> npt.NDArray[np.bool_]:
+def _meets(rows: Values, codec: Codec, where: Mapping[str, Within]) -> Mask:
     met = np.ones(len(rows), dtype=bool)
     for name, within in where.items():
-        column = rows[:, codec.names.index(name)]
-        if within.codes is not None:
-            met &= np.isin(column, list(within.codes))
-        if within.low is not None:
-            met &= column >= within.low
-        if within.high is not None:
-            met &= column <= within.high
+        met &= within.allows(rows[:, codec.names.index(name)])
     return met
+
+
+def _possible(codes: Codes, codec: Codec, forbidden: Sequence[tuple[tuple[str, ...], Mask]]) -> Mask:
+    possible = np.ones(len(codes), dtype=bool)
+    for names, cells in forbidden:
+        possible &= ~cells[tuple(codes[:, codec.free_names.index(name)] for name in names)]
+    return possible
 
 
 def _draw(chances: Array, sizes: tuple[int, ...], rng: np.random.Generator) -> Codes:

@@ -21,8 +21,8 @@ import pandas as pd
 from pydantic import ValidationError
 
 from workbench.errors import InputError
-from workbench.schema.codec import distinct_texts, parse_microseconds, parse_number
 from workbench.schema.column import EXACT_INTEGER, Column
+from workbench.schema.encode import distinct_texts, parse_microseconds, parse_number
 from workbench.schema.schema import ROW_SUBJECT, Schema
 
 MAX_DISTINCT = 50_000  # beyond it a column's values are no longer counted, so that memory stays bounded
