@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from workbench.generators.ctgan import Ctgan, load_ctgan
 from workbench.generators.flat_table import flat_table
 from workbench.generators.gaussian_copula import GaussianCopula, load_gaussian_copula
 from workbench.generators.tvae import Tvae, load_tvae
-from workbench.schema.condition import Within
 from workbench.schema.schema import parse_schema
+from workbench.schema.within import Within
 
 KINDS: dict[str, tuple[Callable[[], Any], Callable[..., Any]]] = {
     "gaussian_copula": (GaussianCopula, load_gaussian_copula),
@@ -57,17 +57,16 @@ def people(n: int = 300, *, columns: dict[str, Any] = COLUMNS, seed: int = 0) ->
     return dataset(np.column_stack([every[name] for name in columns]).astype(float), columns)
 
 
-def dataset(values: np.ndarray, columns: dict[str, Any]) -> Dataset:
-    schema = parse_schema(
-        {
-            "population": "people",
-            "identity_type": "row",
-            "subject": "row",
-            "holdout": {"share": 0.2},
-            "columns": columns,
-        },
-        source="test",
-    )
+def dataset(values: np.ndarray, columns: dict[str, Any], constraints: Sequence[Any] = ()) -> Dataset:
+    document = {
+        "population": "people",
+        "identity_type": "row",
+        "subject": "row",
+        "holdout": {"share": 0.2},
+        "columns": columns,
+        "constraints": list(constraints),
+    }
+    schema = parse_schema(document, source="test")
     places = np.arange(len(values), dtype=np.uint64)
     return Dataset(name="people", schema=schema, values=values, points=places, slice_points=places)
 
@@ -331,6 +330,32 @@ def test_conditions_are_met_or_refused(kind: str) -> None:
     assert ((drawn[:, 3] >= 30) & (drawn[:, 3] <= 60)).all()
     with pytest.raises(InputError, match="only 0 of 100,000 drawn rows meet the condition"):
         fitted.sample(5, rng=np.random.default_rng(0), where={"grade": Within(codes=frozenset({3}))})
+
+
+def test_what_the_schema_says_of_whole_rows_holds_for_every_row(kind: str, tmp_path: Path) -> None:
+    columns = {
+        "town": {"kind": "categorical", "categories": ["a", "b", "c"], "missing": True},
+        "zip": {"kind": "integer", "bounds": [0, 9], "missing": True},
+        "job": {"kind": "categorical", "categories": ["none", "some"]},
+        "hours": {"kind": "integer", "bounds": [0, 60]},
+    }
+    determined = {"determined": {"column": "zip", "by": "town", "values": {"a": 3, "b": 5, "c": 8}}}
+    never = {"never": {"job": ["none"], "hours": [1, 60]}}
+    rng = np.random.default_rng(0)
+    town, job = rng.choice([0.0, 1.0, 2.0, np.nan], 300), rng.integers(0, 2, 300)
+    zips = np.array([3.0, 5.0, 8.0, np.nan])[np.nan_to_num(town, nan=3).astype(int)]
+    values = np.column_stack([town, zips, job, job * rng.integers(1, 61, 300)]).astype(float)
+    data = dataset(values, columns, [determined, never])
+    fitted = KINDS[kind][0]().fit(data)
+    fitted.save(tmp_path)
+    for one in (fitted, KINDS[kind][1](tmp_path, data.codec)):
+        drawn = one.sample(
+            200, rng=np.random.default_rng(0), where={"town": Within(codes=frozenset({1}), missing=True)}
+        )
+        assert len(drawn) == 200
+        assert not data.codec.encode(data.codec.decode(drawn)).violations
+        np.testing.assert_array_equal(drawn[:, 1], np.where(np.isnan(drawn[:, 0]), np.nan, 5))
+        assert np.isnan(drawn[:, 0]).any()
 
 
 def test_missing_and_damaged_files_are_refused(kind: str, tmp_path: Path) -> None:

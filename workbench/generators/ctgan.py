@@ -23,7 +23,7 @@ from workbench.generators.spans import Decoder, Span, check_width, fitting, load
 from workbench.progress import Progress, silent
 from workbench.schema import Codec
 from workbench.schema.codec import Values
-from workbench.schema.condition import Within
+from workbench.schema.within import Within
 
 _FORMAT = "workbench-ctgan-1"
 _FILES = ("ctgan.json", "ctgan.safetensors")

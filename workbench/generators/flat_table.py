@@ -1,8 +1,8 @@
 """A data set as copulas and neural networks take it: columns of codes and columns of numbers, without gaps.
 
 A missing code is a code of its own. Of a number that may be missing, whether it is becomes a column of codes beside it, so
-that the models learn what goes with missing values. A column of one value needs no model. The columns come from the schema;
-nothing is guessed from the rows.
+that the models learn what goes with missing values. A column of one value, or one that another determines, needs no model.
+The columns come from the schema; nothing is guessed from the rows.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from workbench.data.dataset import Dataset
 from workbench.errors import InputError
 from workbench.schema import Codec
 from workbench.schema.codec import Mask, Values
-from workbench.schema.column import NUMERIC_KINDS, Column
-from workbench.schema.condition import Within
+from workbench.schema.column import Column
+from workbench.schema.within import Within
 
 # Draws of rows that meet a condition, before it counts as one that can't be met.
 _TRIES = 50
@@ -45,7 +45,8 @@ class FlatTable:
 
     Guarantees:
       - `values(table(v))` equals v, but for what a float loses where numbers are stretched.
-      - whatever numbers and known codes a model draws, `values` of them lie inside the schema's domain.
+      - whatever numbers and known codes a model draws, `values` of them lie inside the schema's domain, and determined columns
+        are what the schema says.
     """
 
     codec: Codec
@@ -56,7 +57,7 @@ class FlatTable:
         count = len(self.codec.names)
         if not all(0 <= position < count for position in (*self.fixed, *self.gaps)):
             raise InputError(f"a flat table names columns that its schema of {count} columns has not")
-        if not all(self._column(p).missing and self._column(p).kind in NUMERIC_KINDS for p in self.gaps):
+        if not all(self._column(p).missing and not self._column(p).is_coded for p in self.gaps):
             raise InputError("a flat table has gaps in columns that may have none")
         for position, value in self.fixed.items():
             if not _belongs(value, self._column(position)):
@@ -66,11 +67,10 @@ class FlatTable:
     def parts(self) -> tuple[Part, ...]:
         """The columns of the flat table, in order."""
         parts = []
-        for position in range(len(self.codec.names)):
+        for position in self.codec.free:
             if position in self.fixed:
                 continue
-            coded = self._column(position).kind not in NUMERIC_KINDS
-            parts.append(Part(str(position), position, coded, False))
+            parts.append(Part(str(position), position, self._column(position).is_coded, False))
             if position in self.gaps:
                 parts.append(Part(f"{position}?", position, True, True))
         return tuple(parts)
@@ -110,7 +110,7 @@ class FlatTable:
                 number = drawn / _stretch(column)
                 number = number if column.kind == "continuous" else np.rint(number)
                 values[:, part.position] = np.clip(number, column.low, column.high)
-        return values
+        return self.codec.determine(values)
 
     def to_json(self) -> dict[str, Any]:
         """What `load_flat_table` reads."""
@@ -129,13 +129,14 @@ def flat_table(dataset: Dataset, *, generator: str) -> FlatTable:
             hint="ingest more rows",
         )
     fixed, gaps = {}, []
-    for position, column in enumerate(dataset.values.T):
+    for position in dataset.codec.free:
+        column = dataset.values[:, position]
         absent = np.isnan(column)
         if absent.all() or (not absent.any() and (column == column[0]).all()):
             fixed[position] = float(column[0])
-        elif absent.any() and dataset.codec.schema.encoded[dataset.codec.names[position]].kind in NUMERIC_KINDS:
+        elif absent.any() and not dataset.codec.schema.encoded[dataset.codec.names[position]].is_coded:
             gaps.append(position)
-    if len(fixed) == dataset.values.shape[1]:
+    if len(fixed) == len(dataset.codec.free):
         raise InputError(f"every column of {dataset.name} holds one value: there is nothing for {generator} to learn")
     return FlatTable(codec=dataset.codec, fixed=fixed, gaps=frozenset(gaps))
 
@@ -149,43 +150,41 @@ def load_flat_table(document: Mapping[str, Any], codec: Codec) -> FlatTable:
 
 
 def draw(one_batch: Callable[[int], Values], n: int, *, codec: Codec, where: Mapping[str, Within] | None) -> Values:
-    """`n` rows from a generator that knows no conditions: those that don't meet `where` are thrown away.
+    """`n` rows from a generator that knows no conditions: those that don't meet `where`, or that the schema says never
+    occur, are thrown away.
 
-    Raises InputError where too few of very many rows meet it.
+    Raises InputError where too few of very many rows are left.
     """
-    if not where:
+    never = [c.allowed(codec.schema.encoded) for c in codec.schema.constraints if c.never is not None]
+    if not where and not never:
         return one_batch(n)
     taken: list[Values] = []
     for _ in range(_TRIES):
         rows = one_batch(max(n, _LEAST_DRAWN))
-        taken.append(rows[_meeting(rows, codec, where)])
+        meets = _all_within(rows, codec, where or {})
+        for both in never:
+            meets &= ~_all_within(rows, codec, both)
+        taken.append(rows[meets])
         if sum(map(len, taken)) >= n:
             return np.concatenate(taken)[:n]
+    asked = f"the condition on {sorted(where)}" if where else "the schema's constraints"
     raise InputError(
-        f"only {sum(map(len, taken))} of {_TRIES * max(n, _LEAST_DRAWN):,} drawn rows meet the condition on {sorted(where)}",
+        f"only {sum(map(len, taken))} of {_TRIES * max(n, _LEAST_DRAWN):,} drawn rows meet {asked}",
         hint="allow more values, ask for fewer rows, or take a generator that draws conditions exactly: aim, mst",
     )
 
 
-def _meeting(rows: Values, codec: Codec, where: Mapping[str, Within]) -> Mask:
+def _all_within(rows: Values, codec: Codec, conditions: Mapping[str, Within]) -> Mask:
     met = np.ones(len(rows), dtype=bool)
-    for name, within in where.items():
-        column = rows[:, codec.names.index(name)]
-        if within.codes is not None:
-            met &= np.isin(column, list(within.codes))
-        if within.low is not None:
-            met &= column >= within.low
-        if within.high is not None:
-            met &= column <= within.high
+    for name, within in conditions.items():
+        met &= within.allows(rows[:, codec.names.index(name)])
     return met
 
 
 def _belongs(value: float, column: Column) -> bool:
     if np.isnan(value):
         return column.missing
-    if column.kind in NUMERIC_KINDS:
-        return column.low <= value <= column.high
-    return value in range(len(column.categories or ()) or 2)
+    return value in range(column.cells) if column.is_coded else column.low <= value <= column.high
 
 
 def _stretch(column: Column) -> float:

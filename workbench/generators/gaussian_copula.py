@@ -25,7 +25,7 @@ from workbench.generators.flat_table import FlatTable, draw, flat_table, load_fl
 from workbench.progress import Progress, silent
 from workbench.schema import Codec
 from workbench.schema.codec import Values
-from workbench.schema.condition import Within
+from workbench.schema.within import Within
 
 _FORMAT = "workbench-gaussian-copula-1"
 _FILE = "gaussian_copula.json"

@@ -158,7 +158,6 @@ def fitting(kind: type[Any], *, epochs: int, progress: Progress, **sizes: Any) -
     model = watched(epochs=epochs, enable_gpu=False, **sizes)
     model.set_random_state(secrets.randbelow(2**31))
     progress(0.0, "encoding")
-    with parallel_config(
-        backend="sequential"
-    ):  # joblib's processes would be sent the rows, by files where they are many
+    # joblib's processes would be sent the rows, through files where they are many
+    with parallel_config(backend="sequential"):
         yield model

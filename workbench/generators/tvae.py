@@ -21,7 +21,7 @@ from workbench.generators.spans import Decoder, Span, check_width, fitting, load
 from workbench.progress import Progress, silent
 from workbench.schema import Codec
 from workbench.schema.codec import Values
-from workbench.schema.condition import Within
+from workbench.schema.within import Within
 
 _FORMAT = "workbench-tvae-1"
 _FILES = ("tvae.json", "tvae.safetensors")
