@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from workbench.config import MARGINAL, SynthesizeConfig
+from workbench.errors import InputError
 from workbench.generators.generator import FittedGenerator, Generator
 from workbench.schema import Codec
 
@@ -27,7 +28,11 @@ def generator_of(config: SynthesizeConfig) -> Generator:
         from workbench.generators.tvae import Tvae
 
         return Tvae(**epochs)
-    raise NotImplementedError(config.generator)
+    from workbench.generators.dp_ctgan import DpCtgan
+
+    epsilon, delta = config.budget
+    steps = {} if config.steps is None else {"steps": config.steps}
+    return DpCtgan(epsilon=epsilon, delta=delta, **steps)
 
 
 def load_generator(kind: str, folder: Path, codec: Codec) -> FittedGenerator:
@@ -48,7 +53,11 @@ def load_generator(kind: str, folder: Path, codec: Codec) -> FittedGenerator:
         from workbench.generators.tvae import load_tvae
 
         return load_tvae(folder, codec)
-    raise NotImplementedError(kind)
+    if kind == "dp_ctgan":
+        from workbench.generators.dp_ctgan import load_dp_ctgan
+
+        return load_dp_ctgan(folder, codec)
+    raise InputError(f"no generator is of kind {kind!r}", hint="a newer workbench may have made it")
 
 
 def _marginal(config: SynthesizeConfig) -> Generator:
