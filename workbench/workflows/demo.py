@@ -63,7 +63,7 @@ def _run(workspace: Workspace, progress: Progress) -> dict[str, Any]:
     ledger = Ledger(workspace.engine)
     ledger.set_budget(POPULATION, epsilon=BUDGET, delta=DELTA)
     release = synthesize(
-        workspace, read_config(CONFIGS / "generators" / "mst.yaml", SynthesizeConfig), progress=step(0.1, 0.5)
+        workspace, read_config(CONFIGS / "generators" / "aim.yaml", SynthesizeConfig), progress=step(0.1, 0.5)
     )
     config = read_config(CONFIGS / "models" / "trees.yaml", TrainConfig)
     trained = train(workspace, config, progress=step(0.5, 0.7))
