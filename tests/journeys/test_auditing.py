@@ -37,20 +37,14 @@ def test_an_honest_generator_is_not_refuted(generator, command, trained):
     assert found["epsilon"]["n"] == 50
 
 
-@pytest.mark.parametrize("generator", ["mst", "aim"])
-def test_a_generator_without_noise_is_refuted(generator, command, trained, monkeypatch):
+@pytest.mark.parametrize("shards", [1, 4])
+def test_a_generator_without_noise_is_refuted(shards, command, trained, monkeypatch):
+    """All guesses are right; that is what 30 can show. In shards, each canary is looked for in its own."""
     honest = rows_module.gaussian_sigma
     monkeypatch.setattr(rows_module, "gaussian_sigma", lambda **price: honest(**price) / 1000)
-    found = audit(command, trained, generator, "--canaries", 60, epsilon=0.5).json
+    found = audit(command, trained, "mst", "--canaries", 60, "--set", f"shards={shards}", epsilon=0.5).json
     assert found["epsilon"]["low"] > 3 * 0.5
     assert found["refuted"]
-
-
-def test_shards_are_guessed_by_their_own_counts(command, trained, monkeypatch):
-    honest = rows_module.gaussian_sigma
-    monkeypatch.setattr(rows_module, "gaussian_sigma", lambda **price: honest(**price) / 1000)
-    found = audit(command, trained, "mst", "--canaries", 60, "--set", "shards=4", epsilon=0.5).json
-    assert found["epsilon"]["low"] > 3 * 0.5
 
 
 def test_the_fit_is_charged_and_nothing_of_it_is_kept(command, trained):

@@ -68,8 +68,7 @@ def count_scores(marginals: Sequence[Counted], *, rows_each: int) -> Floats:
         together: Floats = np.equal.outer(m.cells, m.cells).astype(np.float64)
         precision += together * (rows_each / m.sigma) ** 2
         evidence += excess[m.cells] * (rows_each / m.sigma**2)
-    scores: Floats = np.linalg.solve(precision, evidence)
-    return scores
+    return np.asarray(np.linalg.solve(precision, evidence), dtype=np.float64)
 
 
 def distance_scores(canaries: Floats, synthetic: Floats) -> Floats:
