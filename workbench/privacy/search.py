@@ -63,7 +63,8 @@ class SchemaSearch:
 
     Guarantees:
       - `event` is a function of the fields alone, and pays for all that `find` learns.
-      - a category is named only if a noisy count of its rows passed a threshold; bounds are ends of public ranges with a high noisy count.
+      - a category is named only if a noisy count of its rows passed a threshold.
+      - bounds are ends of public ranges whose noisy count is high.
       - what it raises depends on the rows only where the file can't be read or names its columns badly, or by noisy counts.
     """
 
