@@ -164,7 +164,8 @@ def test_every_exit_code_is_the_documented_one(
     assert (answer.code, answer.error["code"]) == (4, "not_found")
     with trained.lock("pupils"):
         answer = command(*home, "erase", "pupil-1001", "--json")
-        assert (answer.code, answer.error["code"]) == (5, "busy")
+        assert (answer.code, answer.json["requests"][0]["status"]) == (5, "quarantined")
+        assert answer.json["requests"][0]["nonce"]
         assert command(*synthesize).code == 5
     with monkeypatch.context() as patched:
         patched.setattr("workbench.workflows.doctor.doctor", _interrupted)

@@ -20,19 +20,57 @@ CONFIGS = _PACKAGE / "_configs" if (_PACKAGE / "_configs").is_dir() else _PACKAG
 _BRIEF = Repr()
 _BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother = 2, 200, 200
 
+MARGINAL = ("aim", "mst", "independent")
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
 class SynthesizeConfig(BaseModel):
-    """A DP generator's run. `rows` is the size of the release: by default the generator's own noisy count."""
+    """A generator's run. `rows` is the size of the release: by default the number of rows, a noisy one where it is private.
+
+    Private generators take `epsilon` and `delta`, the others neither. `shards`: a marginal generator measures each shard by
+    itself, so that an erasure can measure one again. `epochs` (ctgan, tvae) and `steps` (dp_ctgan) say how long to train.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    generator: Literal["mst"]
+    generator: Literal["aim", "mst", "independent", "dp_ctgan", "gaussian_copula", "ctgan", "tvae"]
     dataset: str
-    epsilon: Annotated[FiniteFloat, Field(gt=0)]
-    delta: Annotated[float, Field(gt=0, lt=1)]
+    epsilon: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    delta: Annotated[float, Field(gt=0, lt=1)] | None = None
     rows: Annotated[StrictInt, Field(ge=1)] | None = None
+    shards: Annotated[StrictInt, Field(ge=1, le=1024)] = 1
+    epochs: Annotated[StrictInt, Field(ge=1)] | None = None
+    steps: Annotated[StrictInt, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _asks_for_what_there_is(self) -> Self:
+        given = {"epsilon", "delta"} & {name for name in ("epsilon", "delta") if getattr(self, name) is not None}
+        if self.private and len(given) < 2:
+            raise ValueError(f"{self.generator} is differentially private: give epsilon and delta")
+        if not self.private and given:
+            raise ValueError(f"{self.generator} is not differentially private: it takes neither epsilon nor delta")
+        takes = {
+            "shards": (self.shards > 1, MARGINAL),
+            "epochs": (self.epochs is not None, ("ctgan", "tvae")),
+            "steps": (self.steps is not None, ("dp_ctgan",)),
+        }
+        for name, (asked, by) in takes.items():
+            if asked and self.generator not in by:
+                raise ValueError(f"{name} is for {', '.join(by)}, not for {self.generator}")
+        return self
+
+    @property
+    def private(self) -> bool:
+        """Whether the generator is differentially private."""
+        return self.generator in (*MARGINAL, "dp_ctgan")
+
+    @property
+    def budget(self) -> tuple[float, float]:
+        """Epsilon and delta of a private generator."""
+        assert self.epsilon is not None
+        assert self.delta is not None
+        return self.epsilon, self.delta
 
 
 class TrainConfig(BaseModel):

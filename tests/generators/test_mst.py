@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -10,15 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-import workbench.generators.mst as mst_module
 from workbench.errors import InputError
+from workbench.generators.marginals import fitted as fitted_module
+from workbench.generators.marginals import rows as rows_module
 from workbench.generators.marginals.domain import Domain
 from workbench.generators.marginals.estimate import Measurement
+from workbench.generators.marginals.fitted import load_marginals
 from workbench.generators.marginals.model import GraphicalModel
-from workbench.generators.mst import Mst, load_mst, measure, pair_scores, select_tree
+from workbench.generators.marginals.rows import Notebook, Rows
+from workbench.generators.marginals.start import measure_all
+from workbench.generators.mst import Mst, pair_scores, select_tree
 from workbench.privacy.calibration import epsilon_of
 
 DOMAIN = Domain(("a", "b", "c", "d"), (4, 3, 5, 2))
+PAIRS = list(combinations(DOMAIN.names, 2))
 MST = Mst(epsilon=1.0, delta=1e-5)
 
 
@@ -30,9 +36,17 @@ def correlated(n, rng):
     return np.stack([a, b, c, d], axis=1)
 
 
+def rows_of(records, domain=DOMAIN, k=1):
+    return Rows(domain, (records,), k)
+
+
+def fit(records, domain=DOMAIN, k=1, **more):
+    return MST.fit(rows_of(records, domain, k), Notebook(), **more)
+
+
 @pytest.fixture(scope="module")
 def fitted():
-    return MST.fit(correlated(20_000, np.random.default_rng(0)), DOMAIN, max_rows_per_subject=1)
+    return fit(correlated(20_000, np.random.default_rng(0)))
 
 
 @pytest.fixture
@@ -43,7 +57,7 @@ def spent(monkeypatch):
         k = 1
 
     prices = Spent()
-    gaussian, select = mst_module.gaussian_counts, mst_module.choose
+    gaussian, select = rows_module.gaussian_counts, rows_module.choose
 
     def spy_gaussian(counts, *, sigma):
         prices.append(prices.k**2 / (2 * sigma**2))
@@ -54,8 +68,8 @@ def spent(monkeypatch):
         prices.append((epsilon * (1024 * prices.k / sensitivity)) ** 2 / 8)
         return select(scores, epsilon=epsilon, sensitivity=sensitivity)
 
-    monkeypatch.setattr(mst_module, "gaussian_counts", spy_gaussian)
-    monkeypatch.setattr(mst_module, "choose", spy_choose)
+    monkeypatch.setattr(rows_module, "gaussian_counts", spy_gaussian)
+    monkeypatch.setattr(rows_module, "choose", spy_choose)
     return prices
 
 
@@ -65,7 +79,7 @@ def test_the_pieces_cost_the_event_and_no_more(n_columns, k, spent):
     spent.k = k
     domain = Domain(DOMAIN.names[:n_columns], DOMAIN.sizes[:n_columns])
     records = correlated(500, np.random.default_rng(1))[:, :n_columns]
-    MST.fit(records, domain, max_rows_per_subject=k)
+    fit(records, domain, k)
     assert len(spent) == n_columns + 2 * (n_columns - 1)
     assert sum(spent) <= MST.rho
     assert sum(spent) == pytest.approx(MST.rho, rel=1e-9)
@@ -115,7 +129,7 @@ def test_one_subject_moves_a_score_by_at_most_its_rows(case):
     singles = tuple((name,) for name in DOMAIN.names)
     potentials = tuple(rng.normal(size=size) for size in DOMAIN.sizes)
     public = GraphicalModel(DOMAIN, singles, potentials, float(rng.uniform(1, 60)))
-    before, after = pair_scores(rest, public), pair_scores(whole, public)
+    before, after = pair_scores(rows_of(rest), public, PAIRS), pair_scores(rows_of(whole), public, PAIRS)
     assert max(abs(after[pair] - before[pair]) for pair in before) <= 1024 * k
 
 
@@ -127,7 +141,7 @@ def test_the_bounds_are_reached():
     assert (DOMAIN.count(rows, ("a", "b")) ** 2).sum() == k**2
     far = tuple(np.where(np.arange(size) == size - 1, 0.0, -1e3) for size in DOMAIN.sizes)
     public = GraphicalModel(DOMAIN, tuple((name,) for name in DOMAIN.names), far, 10.0)
-    before, after = pair_scores(none, public), pair_scores(rows, public)
+    before, after = pair_scores(rows_of(none), public, PAIRS), pair_scores(rows_of(rows), public, PAIRS)
     assert all(after[pair] - before[pair] == 1024 * k for pair in before)
 
 
@@ -135,7 +149,7 @@ def test_scores_are_the_distance_from_independence():
     records = correlated(300, np.random.default_rng(2))
     zero = tuple(np.zeros(size) for size in DOMAIN.sizes)
     uniform = GraphicalModel(DOMAIN, tuple((name,) for name in DOMAIN.names), zero, 300.0)
-    for (a, b), score in pair_scores(records, uniform).items():
+    for (a, b), score in pair_scores(rows_of(records), uniform, PAIRS).items():
         expected = np.full(DOMAIN.shape((a, b)), 300 / DOMAIN.cells((a, b)))
         assert score / 1024 == pytest.approx(np.abs(DOMAIN.count(records, (a, b)) - expected).sum(), abs=0.02)
 
@@ -146,7 +160,7 @@ def test_scores_are_the_distance_from_independence():
 def test_measurements_spread_the_budget_by_size():
     """Least expected total noise: sigma falls with the cube root of the number of cells."""
     records = correlated(100, np.random.default_rng(3))
-    small, large = measure(records, DOMAIN, [("d",), ("a", "b")], rho=0.5, sensitivity=1)
+    small, large = measure_all(rows_of(records), [("d",), ("a", "b")], Notebook(), rho=0.5)
     assert small.sigma / large.sigma == pytest.approx((12 / 2) ** (1 / 3))
     assert small.sigma**-2 / 2 + large.sigma**-2 / 2 == pytest.approx(0.5)
 
@@ -155,7 +169,7 @@ def test_the_tree_joins_what_belongs_together():
     records = correlated(20_000, np.random.default_rng(4))
     singles = tuple((name,) for name in DOMAIN.names)
     logs = tuple(np.log(DOMAIN.count(records, name) + 1.0) for name in singles)
-    edges = select_tree(records, GraphicalModel(DOMAIN, singles, logs, 20_000.0), rho=0.1, sensitivity=1)
+    edges = select_tree(rows_of(records), GraphicalModel(DOMAIN, singles, logs, 20_000.0), Notebook(), rho=0.1)
     assert {("a", "b"), ("c", "d")} <= set(edges)
     assert len(edges) == 3
     assert {name for edge in edges for name in edge} == set(DOMAIN.names)
@@ -177,7 +191,7 @@ def test_the_default_sample_size_is_the_noisy_total(fitted):
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_an_empty_or_single_row_table_can_be_fitted(n):
-    fitted = MST.fit(np.zeros((n, 4), dtype=np.int64), DOMAIN, max_rows_per_subject=1)
+    fitted = fit(np.zeros((n, 4), dtype=np.int64))
     assert fitted.total >= 1
     DOMAIN.check(fitted.sample(50, rng=np.random.default_rng(0)))
     assert len(fitted.sample(rng=np.random.default_rng(0))) >= 1
@@ -186,42 +200,59 @@ def test_an_empty_or_single_row_table_can_be_fitted(n):
 def test_one_column_is_enough():
     domain = Domain(("a",), (4,))
     records = np.repeat([[0], [1], [3]], [500, 300, 200], axis=0)
-    rows = MST.fit(records, domain, max_rows_per_subject=1).sample(1000, rng=np.random.default_rng(0))
+    rows = fit(records, domain).sample(1000, rng=np.random.default_rng(0))
     assert np.abs(domain.count(rows, ("a",)) - [500, 300, 0, 200]).max() < 60
 
 
 def test_rare_cells_are_merged_and_split_by_what_is_known():
     measured = Measurement(("a",), np.array([900.0, 4.0, 600.0, -8.0, 19.0]), 10.0)
-    group = mst_module._merge_rare(measured)
+    group = fitted_module.merge_rare(measured)
     np.testing.assert_array_equal(group, [0, 2, 1, 2, 2])
-    shares = mst_module._shares(measured, group)
+    shares = fitted_module.shares_of(measured, group)
     np.testing.assert_allclose(shares[[0, 2]], 1.0)
     assert 0 < shares[3] < shares[1] < shares[4]
     codes = np.repeat([2, 0, 1], [10_000, 40, 60])
-    expanded = mst_module._expand(codes, group, shares, rng=np.random.default_rng(0))
+    expanded = fitted_module._expand(codes, group, shares, rng=np.random.default_rng(0))
     expected = [40, 10_000 * shares[1], 60, 10_000 * shares[3], 10_000 * shares[4]]
     assert np.abs(np.bincount(expanded, minlength=5) - expected).max() <= 1
 
 
 def test_a_single_rare_cell_is_left_alone():
     measured = Measurement(("a",), np.array([900.0, 4.0, 600.0]), 10.0)
-    np.testing.assert_array_equal(mst_module._merge_rare(measured), [0, 1, 2])
+    np.testing.assert_array_equal(fitted_module.merge_rare(measured), [0, 1, 2])
 
 
 def test_codes_outside_the_domain_are_refused_before_any_mechanism_runs(spent):
     with pytest.raises(InputError, match="outside the domain"):
-        MST.fit(np.full((3, 4), 9), DOMAIN, max_rows_per_subject=1)
+        fit(np.full((3, 4), 9))
     assert spent == []
 
 
 def test_progress_rises_from_zero_to_one():
     told = []
     records = correlated(200, np.random.default_rng(5))
-    MST.fit(records, DOMAIN, max_rows_per_subject=1, progress=lambda fraction, text: told.append((fraction, text)))
+    fit(records, progress=lambda fraction, text: told.append((fraction, text)))
     fractions = [fraction for fraction, _ in told]
     assert fractions[0] == 0
     assert fractions[-1] == 1
     assert fractions == sorted(fractions)
+
+
+def test_pairs_of_too_many_cells_are_not_measured_and_their_columns_stay_independent(monkeypatch):
+    monkeypatch.setattr("workbench.generators.mst.MOST_PAIR_CELLS", 9)
+    model = fit(correlated(20_000, np.random.default_rng(0))).model
+    assert {clique for clique in model.cliques if len(clique) == 2} == {("a", "d"), ("b", "d")}
+
+
+@pytest.mark.slow
+def test_two_hundred_columns():
+    domain = Domain(tuple(f"c{i:03}" for i in range(200)), (6,) * 200)
+    rng = np.random.default_rng(0)
+    walk = np.cumsum(rng.integers(-1, 2, (5_000, 200)), axis=1) % 6
+    model = fit(walk, domain)
+    rows = model.sample(5_000, rng=rng)
+    near = domain.count(rows, ("c010", "c011")) / 5_000 - domain.count(walk, ("c010", "c011")) / 5_000
+    assert np.abs(near).sum() / 2 < 0.2
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -229,21 +260,21 @@ def test_progress_rises_from_zero_to_one():
 
 def test_a_saved_model_samples_the_same_rows(fitted, tmp_path):
     fitted.save(tmp_path)
-    loaded = load_mst(tmp_path)
+    loaded = load_marginals(tmp_path)
     assert loaded.total == fitted.total
     rows = [model.sample(500, rng=np.random.default_rng(6)) for model in (fitted, loaded)]
     np.testing.assert_array_equal(*rows)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mst.json", "mst.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["marginals.json", "marginals.safetensors"]
 
 
 def cut_tensors(folder):
-    path = folder / "mst.safetensors"
+    path = folder / "marginals.safetensors"
     path.write_bytes(path.read_bytes()[:-16])
 
 
 def edit_json(**changes):
     def corrupt(folder):
-        path = folder / "mst.json"
+        path = folder / "marginals.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
     return corrupt
@@ -251,23 +282,23 @@ def edit_json(**changes):
 
 def edit_array(name, change):
     def corrupt(folder):
-        arrays = load_file(folder / "mst.safetensors")
+        arrays = load_file(folder / "marginals.safetensors")
         arrays[name] = change(arrays[name])
-        save_file(arrays, folder / "mst.safetensors")
+        save_file(arrays, folder / "marginals.safetensors")
 
     return corrupt
 
 
 def add_array(folder):
-    arrays = load_file(folder / "mst.safetensors")
-    save_file(arrays | {"rows": np.zeros(3)}, folder / "mst.safetensors")
+    arrays = load_file(folder / "marginals.safetensors")
+    save_file(arrays | {"rows": np.zeros(3)}, folder / "marginals.safetensors")
 
 
 FAULTS = {
-    "no description": lambda folder: (folder / "mst.json").unlink(),
-    "no arrays": lambda folder: (folder / "mst.safetensors").unlink(),
-    "not JSON": lambda folder: (folder / "mst.json").write_text("{"),
-    "not an object": lambda folder: (folder / "mst.json").write_text("[]"),
+    "no description": lambda folder: (folder / "marginals.json").unlink(),
+    "no arrays": lambda folder: (folder / "marginals.safetensors").unlink(),
+    "not JSON": lambda folder: (folder / "marginals.json").write_text("{"),
+    "not an object": lambda folder: (folder / "marginals.json").write_text("[]"),
     "cut short": cut_tensors,
     "other format": edit_json(format="mst-0"),
     "infinite total": edit_json(total=math.inf),
@@ -291,4 +322,4 @@ def test_corrupt_files_are_refused(corrupt, fitted, tmp_path):
     fitted.save(tmp_path)
     corrupt(tmp_path)
     with pytest.raises(InputError):
-        load_mst(tmp_path)
+        load_marginals(tmp_path)

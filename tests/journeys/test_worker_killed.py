@@ -12,7 +12,7 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,13 +149,44 @@ def progress_of(workspace: Workspace, log: Path) -> tuple[int, int]:
         return connection.execute(select(func.count()).select_from(entries)).scalar_one(), log.stat().st_size
 
 
-def at_work(workspace: Workspace, log: Path, process: subprocess.Popen[bytes]) -> None:
-    """Waits until the worker did anything at all."""
-    log.touch()
-    before, deadline = progress_of(workspace, log), time.monotonic() + PATIENCE
-    while progress_of(workspace, log) == before and time.monotonic() < deadline:
+def received(workspace: Workspace) -> int:
+    with workspace.engine.connect() as connection:
+        chosen = select(func.count()).select_from(entries).where(entries.c.kind == "RECEIVED")
+        return connection.execute(chosen).scalar_one()
+
+
+def until_changed(process: subprocess.Popen[bytes], log: Path, seen: Callable[[], Any], pause: float) -> None:
+    """Waits until what is seen is another than when the worker was started."""
+    before, deadline = seen(), time.monotonic() + PATIENCE
+    while seen() == before and time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
-        time.sleep(0.02)
+        time.sleep(pause)
+
+
+def at_work(workspace: Workspace, log: Path, process: subprocess.Popen[bytes], chance: random.Random) -> None:
+    """Waits until the worker did anything at all, and for up to some seconds more."""
+    until_changed(process, log, lambda: progress_of(workspace, log), 0.02)
+    time.sleep(chance.uniform(0, 4))
+
+
+def amid_a_file(
+    workspace: Workspace, inbox: Path, log: Path, process: subprocess.Popen[bytes], chance: random.Random
+) -> None:
+    """Waits until the worker accepted a request of a file, whose receipt takes some milliseconds more."""
+    until_changed(process, log, lambda: (received(workspace), is_anything_sent(inbox)), 0.002)
+    time.sleep(chance.uniform(0, 0.02))
+
+
+def is_anything_sent(inbox: Path) -> bool:
+    """Whether a file is to be taken, or was taken and has no receipt yet."""
+    left_out = (".receipt.json", ".result.json")
+    folders = [(folder, names) for folder, _, names in os.walk(inbox) if Path(folder).name != "rejected"]
+    return any(not name.startswith(".") and not name.endswith(left_out) for _, names in folders for name in names)
+
+
+def is_amid_a_file(inbox: Path) -> bool:
+    """Whether a file was taken and has no receipt yet."""
+    return any(not path.name.startswith(".") for path in inbox.glob(".taken-*/*"))
 
 
 def is_over(workspace: Workspace, inbox: Path, names: Sequence[str]) -> bool:
@@ -168,6 +199,7 @@ def is_over(workspace: Workspace, inbox: Path, names: Sequence[str]) -> bool:
 def everyone_is_erased_once(workspace: Workspace, tmp_path: Path, *, n: int, kills: int, seed: int) -> None:
     chance, inbox, log = random.Random(seed), tmp_path / "inbox", tmp_path / "log"
     inbox.mkdir()
+    log.touch()
     sent = files_of(n, chance)
     content = {name: written(name, ones, chance).encode() for name, ones in sent.items()}
     poison = {f"poison-{number}{ending}": b"\xff{" for number, ending in enumerate((".csv", ".json", ".txt", ".exe"))}
@@ -180,16 +212,20 @@ def everyone_is_erased_once(workspace: Workspace, tmp_path: Path, *, n: int, kil
         for _ in range(min(share, len(arriving))):
             drop(inbox, *arriving.pop())
 
-    killed = 0
+    killed = amid = 0
     while killed < kills:
         arrive()
         process = start(workspace, inbox, log)
         try:
-            at_work(workspace, log, process)
-            time.sleep(chance.uniform(0, 4))
+            if killed % 2 == 0 and is_anything_sent(inbox):
+                amid_a_file(workspace, inbox, log, process, chance)
+            else:
+                at_work(workspace, log, process, chance)
         finally:
             process.kill()
         killed += process.wait() == -signal.SIGKILL
+        amid += is_amid_a_file(inbox)
+    assert amid or kills < 10, "no kill fell between the first request of a file and its receipt"
     arrive()
     process = start(workspace, inbox, log)
     try:

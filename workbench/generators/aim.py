@@ -33,7 +33,7 @@ from workbench.progress import Progress, silent
 # 0.15, choosing 0.05 to 0.2, 4 to 16 rounds a column: mean two-way TVD between 0.0271 and 0.0282, which is within its noise.
 _ONE_WAY = 0.15
 _SELECTION = 0.1
-_ROUNDS_PER_COLUMN = 8
+ROUNDS_PER_COLUMN = 8
 # Cells of all tables of the model, at most; a round may use them in proportion to the budget spent by its end.
 MOST_CELLS = 2**17
 # Cells of a candidate, and how many candidates are scored each round.
@@ -55,7 +55,7 @@ class Aim(Priced):
     def fit(
         self, rows: Rows, notebook: Notebook, *, forbidden: tuple[Forbidden, ...] = (), progress: Progress = silent
     ) -> FittedMarginals:
-        """Fits the rows; all that is learnt of them goes through the notebook. Raises InputError for codes outside the domain."""
+        """Fits the rows, learning of them through the notebook alone; raises InputError for codes outside the domain."""
         several = len(rows.domain.names) > 1
         progress(0.0, "measuring single columns")
         begun = start(rows, notebook, rho=self.rho * (_ONE_WAY if several else 1.0), forbidden=forbidden)
@@ -76,14 +76,21 @@ def candidates_of(domain: Domain) -> list[Clique]:
     Raises InputError for a table of so many columns that even its pairs are too many.
     """
     names = domain.names
-    pairs = list(combinations(names, 2))
+    pairs: list[Clique] = list(combinations(names, 2))
     if len(pairs) > MOST_CANDIDATES:
         raise InputError(
             f"AIM chooses among pairs of columns, at most {MOST_CANDIDATES} of them; {len(names)} columns have {len(pairs)}",
             hint="generator: mst",
         )
-    triples = list(combinations(names, 3)) if math.comb(len(names), 3) + len(pairs) <= MOST_CANDIDATES else []
+    triples: list[Clique] = (
+        list(combinations(names, 3)) if math.comb(len(names), 3) + len(pairs) <= MOST_CANDIDATES else []
+    )
     return [c for c in (*pairs, *triples) if domain.cells(c) <= _MOST_CANDIDATE_CELLS] or pairs[:1]
+
+
+def first_round_rho(rho: float, columns: int) -> float:
+    """What the first round's measurement costs."""
+    return (1 - _SELECTION) * rho * (1 - _ONE_WAY) / (ROUNDS_PER_COLUMN * columns)
 
 
 def _rounds(
@@ -96,7 +103,7 @@ def _rounds(
     model = begun.estimate((), total=total)
     measured: list[tuple[Measurement, GraphicalModel]] = []
     left = rho * (1 - _ONE_WAY)
-    share = left / (_ROUNDS_PER_COLUMN * len(rows.domain.names))
+    share = left / (ROUNDS_PER_COLUMN * len(rows.domain.names))
     while left > 1e-9 * rho:
         share = left if left < 2 * share else share
         known = [m for m, _ in measured]

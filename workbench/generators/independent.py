@@ -19,7 +19,7 @@ class Independent(Priced):
     def fit(
         self, rows: Rows, notebook: Notebook, *, forbidden: tuple[Forbidden, ...] = (), progress: Progress = silent
     ) -> FittedMarginals:
-        """Fits the rows; all that is learnt from them goes through the notebook."""
+        """Fits the rows, learning of them through the notebook alone."""
         progress(0.0, "measuring single columns")
         begun = start(rows, notebook, rho=self.rho, forbidden=forbidden)
         return begun.fitted(begun.estimate((), total=begun.total))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.config import CONFIGS, SynthesizeConfig, TrainConfig, read_config
-from workbench.errors import InputError
+from workbench.errors import CheckFailedError, InputError
 from workbench.privacy.ledger import Ledger, spent
 from workbench.progress import Progress, silent
 from workbench.workflows.erase import erase
@@ -69,6 +69,8 @@ def _run(workspace: Workspace, progress: Progress) -> dict[str, Any]:
     trained = train(workspace, config, progress=step(0.5, 0.7))
     erased = erase(workspace, [SUBJECT], dataset="adult", progress=step(0.7, 0.85))
     request = erased["requests"][0]
+    if request["exit"]:
+        raise CheckFailedError(f"the erasure could not be carried out: {request['reason']}")
     certificate = Path(request["certificate"])
     progress(0.9, "verifying by replay")
     verified = verify(workspace, certificate, replay=True)

@@ -1,11 +1,15 @@
-"""Fitting a DP generator and writing its release: what a first synthesis and an erasure that measures again have in common."""
+"""Fitting a generator and writing its release: what a first synthesis and an erasure that measures again have in common.
+
+A fit that measures marginals is noted as it goes, in `fits/`: killed, it goes on from there and is not charged again.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +19,16 @@ import pyarrow.parquet as pq
 from sqlalchemy import Connection
 
 from workbench import journal, lineage
-from workbench.config import SynthesizeConfig
+from workbench.config import MARGINAL, SynthesizeConfig
 from workbench.data.dataset import Dataset
+from workbench.data.partition import Partition
 from workbench.data.store import Store
-from workbench.files import file_sha256, remove, sync_folder
-from workbench.generators.marginals.domain import Domain
-from workbench.generators.mst import FittedMst, Mst
+from workbench.errors import InputError
+from workbench.files import file_sha256, remove, sha256, sync_folder, write_atomic
+from workbench.generators.generator import FittedGenerator, Generator
+from workbench.generators.kinds import generator_of, load_generator
+from workbench.generators.marginals.forecast import check_memory
+from workbench.generators.marginals.table import FittedTable
 from workbench.lineage import Artifact
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.fidelity import mean_tvd
@@ -62,17 +70,65 @@ def make_release(
     tags: Mapping[str, str] | None = None,
     progress: Progress = silent,
 ) -> Release:
-    """Charges the ledger, fits the generator, writes a release and how good it is; the caller records it.
+    """Charges the ledger if the generator is private, fits it, writes a release and how good it is; the caller records it.
 
     Raises BudgetError before anything is read. `tags` go on every MLflow run it makes, so that a try that was cut off can be
     found. Where it does not come to its end, what it wrote is removed; what it charged stays charged.
     """
-    generator = Mst(epsilon=config.epsilon, delta=config.delta)
-    name = f"{config.dataset}-{config.generator}-{secrets.token_hex(3)}"
+    if config.generator in MARGINAL:
+        codec = Codec(store.schema)
+        check_memory(config, codec.free_names, codec.free_sizes)
+    fit = _begin(workspace, store, config)
+    generator = generator_of(config)
+    if config.private and not fit.charged:
+        Ledger(workspace.engine).charge(
+            store.schema.population, generator.event, dataset=config.dataset, purpose=fit.purpose
+        )
+    fitted = _fit(generator, store, fit, progress)
+    return finish_release(workspace, store, config, fit.name, fitted, tags=tags, progress=progress)
+
+
+def remake_release(
+    workspace: Workspace,
+    store: Store,
+    config: SynthesizeConfig,
+    *,
+    old: str,
+    shards: Sequence[int],
+    tags: Mapping[str, str] | None = None,
+    progress: Progress = silent,
+) -> Release:
+    """Measures some shards of a sharded generator again, charging their subjects alone, and makes a release of the result.
+
+    Raises BudgetError before anything is read. The measurements of the other shards are used as they are.
+    """
+    fitted = load_generator(config.generator, _folder(workspace, old), Codec(store.schema))
+    if not isinstance(fitted, FittedTable):
+        raise InputError(f"{old} is not a generator of measured marginals", hint=f"workbench retire {old}")
+    name = _new_name(config)
+    partition = Partition(n_shards=config.shards, n_slices=1)
     Ledger(workspace.engine).charge(
-        store.schema.population, generator.event, dataset=config.dataset, purpose=f"fit {config.generator} as {name}"
+        store.schema.population,
+        fitted.remeasure_event,
+        dataset=config.dataset,
+        purpose=f"measure {len(shards)} of {config.shards} shards again for {name}",
+        scope=[partition.interval(shard) for shard in sorted(shards)],
     )
-    fitted = _fit(generator, store.read("train"), progress)
+    fresh = fitted.remeasured(store.read("train"), shards, progress=progress)
+    return finish_release(workspace, store, config, name, fresh, tags=tags, progress=progress)
+
+
+def finish_release(
+    workspace: Workspace,
+    store: Store,
+    config: SynthesizeConfig,
+    name: str,
+    fitted: FittedGenerator,
+    *,
+    tags: Mapping[str, str] | None = None,
+    progress: Progress = silent,
+) -> Release:
+    """Writes a fitted generator, its release and how good that is."""
     rows = config.rows or max(1, round(fitted.total))
     runs: list[str] = []
     try:
@@ -94,7 +150,8 @@ def record_release(connection: Connection, artifacts: tuple[Artifact, ...]) -> N
         lineage.record(connection, artifact)
         if artifact.kind == "release":
             body = artifact.body
-            journal.append(connection, "RELEASED", release=artifact.id, epsilon=body["epsilon"], delta=body["delta"])
+            told = {key: body[key] for key in ("private", "epsilon", "delta") if key in body}
+            journal.append(connection, "RELEASED", release=artifact.id, **told)
 
 
 def discard_release(workspace: Workspace, name: str, runs: list[str] | tuple[str, ...]) -> None:
@@ -104,14 +161,16 @@ def discard_release(workspace: Workspace, name: str, runs: list[str] | tuple[str
     purge_runs(Tracking(workspace.root), run_ids=runs)
 
 
-def sweep_releases(workspace: Workspace, dataset: str) -> None:
+def sweep_releases(workspace: Workspace, dataset: str, *, fits: bool = True) -> None:
     """Removes generators and releases of a data set that no artifact names: left by a killed synthesis or erasure.
 
-    The caller holds the data set's lock.
+    `fits` too: the notes of a fit that was cut off, where it is not to be gone on with. The caller holds the data set's lock.
     """
     with workspace.engine.connect() as connection:
         known = {artifact.path for artifact in lineage.find(connection, dataset=dataset)}
-    ours = re.compile(rf"{re.escape(dataset)}-[a-z]+-[0-9a-f]{{6}}(\.parquet)?")
+    ours = _ours(dataset)
+    for folder in _fits(workspace, dataset) if fits else ():
+        remove(folder)
     for path in (path for folder in ("generators", "releases") for path in (workspace.root / folder).iterdir()):
         if ours.fullmatch(path.name) and str(path.relative_to(workspace.root)) not in known:
             remove(path)
@@ -125,7 +184,7 @@ def _file(workspace: Workspace, name: str) -> Path:
     return workspace.root / "releases" / f"{name}.parquet"
 
 
-def _write(workspace: Workspace, name: str, fitted: FittedMst, codec: Codec, rows: int) -> Path:
+def _write(workspace: Workspace, name: str, fitted: FittedGenerator, codec: Codec, rows: int) -> Path:
     """Writes generator and release, each there whole or not at all; returns where the release lies."""
     release = _file(workspace, name)
     with workspace.staging() as staging:  # which nobody takes for a dead one's
@@ -149,14 +208,63 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _fit(generator: Mst, records: Dataset, progress: Progress) -> FittedMst:
-    codec = records.codec
-    return generator.fit(
-        codec.bin(records.values),
-        Domain(codec.names, codec.sizes),
-        max_rows_per_subject=records.schema.max_rows_per_subject,
-        progress=lambda fraction, text: progress(0.8 * fraction, text),
-    )
+@dataclass(frozen=True, kw_only=True)
+class _Fit:
+    """A fit under way: its generator's name, where its notes are, and whether it was charged before it was cut off."""
+
+    name: str
+    folder: Path
+    charged: bool
+
+    @property
+    def purpose(self) -> str:
+        """What the ledger is told."""
+        return f"fit {self.name}"
+
+
+def _begin(workspace: Workspace, store: Store, config: SynthesizeConfig) -> _Fit:
+    """A new fit, or the one of this very config on these very records that was cut off; any other is given up.
+
+    The caller holds the data set's lock.
+    """
+    about = {"config": config.model_dump(mode="json"), "records": sha256(repr(sorted(store.digests.items())).encode())}
+    purposes = {entry.purpose for entry in Ledger(workspace.engine).entries(store.schema.population)}
+    for folder in _fits(workspace, config.dataset):
+        cut_off = _Fit(name=folder.name, folder=folder, charged=f"fit {folder.name}" in purposes)
+        described = folder / "about.json"
+        if config.generator in MARGINAL and described.is_file() and json.loads(described.read_bytes()) == about:
+            return cut_off
+        remove(folder)
+    name = _new_name(config)
+    folder = workspace.root / "fits" / name
+    folder.mkdir(parents=True)
+    write_atomic(folder / "about.json", json.dumps(about).encode())
+    return _Fit(name=name, folder=folder, charged=False)
+
+
+def _new_name(config: SynthesizeConfig) -> str:
+    return f"{config.dataset}-{config.generator.replace('_', '-')}-{secrets.token_hex(3)}"
+
+
+def _fits(workspace: Workspace, dataset: str) -> list[Path]:
+    return sorted(p for p in (workspace.root / "fits").glob(f"{dataset}-*") if _ours(dataset).fullmatch(p.name))
+
+
+def _ours(dataset: str) -> re.Pattern[str]:
+    return re.compile(rf"{re.escape(dataset)}-[a-z-]+-[0-9a-f]{{6}}(\.parquet)?")
+
+
+def _fit(generator: Generator, store: Store, fit: _Fit, progress: Progress) -> FittedGenerator:
+    """Fits; a fit that ends by itself, well or not, leaves no notes."""
+
+    def tell(fraction: float, text: str) -> None:
+        progress(0.8 * fraction, text)
+
+    try:
+        fitted = generator.fit(store.read("train"), notebook=fit.folder / "notes.jsonl", progress=tell)
+    finally:
+        remove(fit.folder)
+    return fitted
 
 
 def _evaluate(store: Store, release: Path) -> dict[str, float | Estimate]:
@@ -167,7 +275,7 @@ def _evaluate(store: Store, release: Path) -> dict[str, float | Estimate]:
     values = codec.encode(table.to_pandas()).values
     bins, synthetic = codec.bin(real.values), codec.bin(values)
     metrics: dict[str, float | Estimate] = {
-        f"fidelity/tvd{way}": mean_tvd(bins, synthetic, codec.sizes, way=way) for way in (1, 2)
+        f"fidelity/tvd{way}": mean_tvd(bins, synthetic, codec.sizes, way=way) for way in (1, 2, 3)
     }
     if store.schema.target is not None and len(holdout):
         metrics |= {f"utility/tstr_{name}": value for name, value in _train_on_synthetic(holdout, values).items()}
@@ -201,9 +309,13 @@ def _log(
             experiment=config.dataset,
             name=f"synthesize {name}",
             kind="synthesize",
-            params={key: str(value) for key, value in config.model_dump().items()},
-            metrics={"privacy/epsilon": config.epsilon, "privacy/delta": config.delta, "rows": float(rows)},
-            tags={"workbench.audience": "release", "workbench.private": "true", **tags},
+            params={key: str(value) for key, value in config.model_dump(exclude_none=True).items()},
+            metrics={**_budget(config, "privacy/"), "rows": float(rows)},
+            tags={
+                "workbench.audience": "release" if config.private else "internal",
+                "workbench.private": str(config.private).lower(),
+                **tags,
+            },
         ),
     )
     runs.append(fit)
@@ -222,10 +334,18 @@ def _log(
     runs.append(log_run(tracking, evaluation))
 
 
+def _budget(config: SynthesizeConfig, prefix: str = "") -> dict[str, float]:
+    """Epsilon and delta, where the generator has them."""
+    if not config.private:
+        return {}
+    epsilon, delta = config.budget
+    return {f"{prefix}epsilon": epsilon, f"{prefix}delta": delta}
+
+
 def _describe(
     config: SynthesizeConfig, name: str, release: Path, runs: list[str], metrics: Mapping[str, float | Estimate]
 ) -> tuple[Artifact, ...]:
-    private = {"private": True, "epsilon": config.epsilon, "delta": config.delta, "mlflow_run": runs[0]}
+    private = {"private": config.private, **_budget(config), "mlflow_run": runs[0]}
     numbers = {key: value.to_json() if isinstance(value, Estimate) else value for key, value in metrics.items()}
     return (
         Artifact(

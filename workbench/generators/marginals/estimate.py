@@ -43,8 +43,8 @@ _MOST_STEPS = 12
 ITERATIONS = 150
 # A step that improves the misfit by less than this share is the last.
 _ENOUGH = 0.01
-# A cell of this potential has probability exp(-1000): in float64 exactly zero beside any other.
-WALL = -1e3
+# A cell of this potential has probability zero beside any other, and no fit can lift it: a potential is at most 1 / ridge.
+WALL = -1e8
 
 
 @dataclass(frozen=True, eq=False)

@@ -88,11 +88,11 @@ class FittedMarginals:
         n: int | None = None,
         *,
         rng: np.random.Generator,
-        where: Mapping[str, npt.NDArray[np.bool_]] | None = None,
+        where: Mapping[str, Shares] | None = None,
     ) -> Codes:
         """`n` rows of codes [n, d] of the domain; the noisy number of rows, at least 1, where n is not given.
 
-        `where` gives by column the cells that are allowed, and the rows are drawn from the model given that, exactly.
+        `where` gives by column what share of each cell is allowed, and the rows are drawn from the model given that, exactly.
         Raises InputError where the model says that there are no such rows.
         """
         model, shares = (self.model, self.shares) if not where else self._given(where)
@@ -101,24 +101,24 @@ class FittedMarginals:
             rows[:, column] = _expand(rows[:, column], group, share, rng=rng)
         return rows
 
-    def probability(self, where: Mapping[str, npt.NDArray[np.bool_]]) -> float:
+    def probability(self, where: Mapping[str, Shares]) -> float:
         """How probable the condition is."""
         return math.exp(min(0.0, self._condition(where)[0].log_z - self.model.log_z))
 
-    def _given(self, where: Mapping[str, npt.NDArray[np.bool_]]) -> tuple[GraphicalModel, tuple[Shares, ...]]:
+    def _given(self, where: Mapping[str, Shares]) -> tuple[GraphicalModel, tuple[Shares, ...]]:
         model, shares = self._condition(where)
         if model.log_z - self.model.log_z < WALL / 2:
             raise InputError(f"there are no rows with this condition on {sorted(where)}", hint="allow more values")
         return model, shares
 
-    def _condition(self, where: Mapping[str, npt.NDArray[np.bool_]]) -> tuple[GraphicalModel, tuple[Shares, ...]]:
+    def _condition(self, where: Mapping[str, Shares]) -> tuple[GraphicalModel, tuple[Shares, ...]]:
         """The model given the condition, and how merged cells then split."""
         shares, cliques, potentials = list(self.shares), list(self.model.cliques), list(self.model.potentials)
         for name, allowed in where.items():
             column = self.domain.position[name]
             if allowed.shape != self.shares[column].shape:
-                raise InputError(f"a condition on {name!r} allows or forbids each of its cells")
-            left = np.where(allowed, self.shares[column], 0.0)
+                raise InputError(f"a condition on {name!r} says of each of its cells what share is allowed")
+            left = allowed * self.shares[column]
             mass = np.bincount(self.groups[column], weights=left)
             known = mass[self.groups[column]] > 0
             shares[column] = np.where(known, left / np.where(known, mass[self.groups[column]], 1), self.shares[column])

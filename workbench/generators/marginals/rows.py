@@ -5,6 +5,7 @@ The two are the only way to the rows: what is in the notebook is differentially 
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from workbench.generators.marginals.estimate import Measurement
 from workbench.privacy.mechanisms import choose, gaussian_counts, gaussian_sigma, selection_epsilon
 
 Codes = npt.NDArray[np.int64]
+Weights = dict[str, npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,11 @@ class Rows:
     def count(self, clique: Sequence[str]) -> npt.NDArray[np.int64]:
         """Rows in each cell of the marginal of `clique`, by shard: int64 [shards, *shape]."""
         return np.stack([self.domain.count(codes, clique) for codes in self.shards])
+
+    def noisy(self, clique: Clique, *, sigma: float, shards: Sequence[int]) -> dict[int, list[Any]]:
+        """Noisy counts of some shards; they cost each subject there per_subject^2 / (2 sigma^2)."""
+        counts = self.count(clique)
+        return {shard: gaussian_counts(counts[shard], sigma=sigma).tolist() for shard in shards}
 
     def grouped(self, groups: Sequence[Codes], domain: Domain) -> Rows:
         """The same rows in a smaller domain: `groups[i]` maps the cells of column i."""
@@ -65,8 +72,13 @@ class Notebook:
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
-        self._notes = _read(path) if path is not None and path.exists() else []
+        self._notes = _mended(path) if path is not None and path.exists() else []
         self._next = 0
+
+    @staticmethod
+    def write(path: Path, notes: Sequence[dict[str, Any]]) -> None:
+        """Writes notes as a file that can be read again."""
+        write_atomic(path, "".join(json.dumps(note) + "\n" for note in notes).encode())
 
     @property
     def measurements(self) -> list[dict[str, Any]]:
@@ -75,14 +87,15 @@ class Notebook:
 
     @property
     def spent(self) -> float:
-        """The zCDP cost of all that is noted."""
-        return float(sum(note["rho"] for note in self._notes))
+        """The zCDP cost of all measurements and choices that are noted."""
+        return float(sum(note.get("rho", 0.0) for note in self._notes))
 
     def measure(self, rows: Rows, clique: Clique, *, rho: float) -> Measurement:
         """The noisy marginal of all shards together, for `rho` (each shard has its own noise: parallel composition)."""
         sigma = gaussian_sigma(rho=rho, sensitivity=rows.per_subject)
         asked = {"clique": list(clique), "rho": rho, "sigma": sigma}
-        note = self._noted(asked, lambda: {"values": gaussian_counts(rows.count(clique), sigma=sigma).tolist()})
+        everyone = range(len(rows.shards))
+        note = self._noted(asked, lambda: {"values": list(rows.noisy(clique, sigma=sigma, shards=everyone).values())})
         return measurement_of(note)
 
     def choose(self, scores: Callable[[], Codes], *, rho: float, sensitivity: int) -> int:
@@ -90,6 +103,11 @@ class Notebook:
         epsilon = selection_epsilon(rho=rho)
         note = self._noted({"rho": rho}, lambda: {"chosen": choose(scores(), epsilon=epsilon, sensitivity=sensitivity)})
         return int(note["chosen"])
+
+    def train(self, asked: dict[str, Any], run: Callable[[], Weights]) -> Weights:
+        """The weights that a training of the rows leaves; `asked` says what it costs, which is no zCDP and not in `spent`."""
+        note = self._noted(asked, lambda: {"weights": {name: _packed(weight) for name, weight in run().items()}})
+        return {name: _unpacked(packed) for name, packed in note["weights"].items()}
 
     def _noted(self, asked: dict[str, Any], run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         if self._next < len(self._notes):
@@ -117,14 +135,34 @@ class Notebook:
             os.fsync(file.fileno())
 
 
+def _packed(weight: npt.NDArray[np.float32]) -> list[Any]:
+    return [list(weight.shape), base64.b64encode(weight.astype("<f4").tobytes()).decode()]
+
+
+def _unpacked(packed: list[Any]) -> npt.NDArray[np.float32]:
+    return np.frombuffer(base64.b64decode(packed[1]), dtype="<f4").reshape(packed[0])
+
+
 def measurement_of(note: dict[str, Any]) -> Measurement:
     """A noted measurement: the sum of its shards, whose noise adds up."""
     values = np.asarray(note["values"], dtype=np.float64)
     return Measurement(tuple(note["clique"]), values.sum(axis=0), float(note["sigma"]) * len(values) ** 0.5)
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    """The notes of a file: outcomes, and last an announcement whose outcome never came.
+def read_measurements(path: Path) -> tuple[dict[str, Any], ...]:
+    """The measurements of a finished fit; raises InputError where the file is missing or damaged."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        notes = tuple(json.loads(line) for line in lines)
+        if notes and all(len(note["values"]) == len(notes[0]["values"]) > 0 for note in notes):
+            return notes
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise InputError(f"{path.name} is missing or damaged", hint="fit the generator again")
+
+
+def _mended(path: Path) -> list[dict[str, Any]]:
+    """The notes of a fit that was cut off: outcomes, and last an announcement whose outcome never came.
 
     A line that was cut off as it was written is taken out: what it announced never ran, or is the lost outcome.
     """
@@ -134,6 +172,6 @@ def _read(path: Path) -> list[dict[str, Any]]:
         write_atomic(path, whole.encode())
     try:
         notes: list[dict[str, Any]] = [json.loads(line) for line in whole.splitlines()]
-        return [note for note in notes[:-1] if len(note.keys() & {"values", "chosen"})] + notes[-1:]
+        return [note for note in notes[:-1] if len(note.keys() & {"values", "chosen", "weights"})] + notes[-1:]
     except (ValueError, AttributeError):
         raise InputError(f"{path.name} is damaged", hint="fit anew, which charges anew") from None
