@@ -44,8 +44,8 @@ def propose_schema_privately(
 
     The charge stands whatever comes of the file.
     """
-    from workbench.privacy.search import SchemaSearch
     from workbench.privacy.ledger import Ledger
+    from workbench.privacy.search import SchemaSearch
 
     _check_out(out)
     require_table(file)
