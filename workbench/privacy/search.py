@@ -51,6 +51,9 @@ _POWERS = tuple(2.0**power for power in range(-20, 63))
 _RANGES: _Floats = np.array([*(-power for power in reversed(_POWERS)), 0.0, *_POWERS])
 _YEARS: _Floats = np.arange(1700.0, 2201.0)
 _PARTS = 64
+# The ledger prices at one Rényi order, which need not be the best for nine tenths of delta: a search for all of a budget must
+# not be refused for that.
+_ONE_ORDER = 0.998
 _UNSURE = 0.01  # how probable it is that an empty range is taken for a filled one, in each search
 
 
@@ -60,7 +63,8 @@ class SchemaSearch:
 
     Guarantees:
       - `event` is a function of the fields alone, and pays for all that `find` learns.
-      - a category is named only if a noisy count of its rows passed a threshold; no bound is a value of the table.
+      - a category is named only if a noisy count of its rows passed a threshold.
+      - bounds are ends of public ranges whose noisy count is high.
       - what it raises depends on the rows only where the file can't be read or names its columns badly, or by noisy counts.
     """
 
@@ -80,7 +84,8 @@ class SchemaSearch:
     @property
     def event(self) -> ApproximateDpEvent:
         """What a search costs, to be charged before it."""
-        return ApproximateDpEvent(ZCDpEvent(zcdp_rho(self.epsilon, self.delta - self._failure)), self._failure)
+        rho = _ONE_ORDER * zcdp_rho(self.epsilon, self.delta - self._failure)
+        return ApproximateDpEvent(ZCDpEvent(rho), self._failure)
 
     def find(
         self, chunks: Iterable[pd.DataFrame], *, population: str, target: str | None = None, subject: str | None = None
