@@ -29,13 +29,14 @@ STRONG = DpCtgan(epsilon=60, delta=1e-3, steps=60)
 STRONG.__dict__["noise"] = 0.5  # about what it would solve for
 
 
-def table(subjects=200, rows_each=1, *, columns=COLUMNS, most=3, seed=0):
+def table(subjects=200, rows_each=1, *, columns=COLUMNS, most=3, seed=0, constraints=()):
     """A data set of random rows, in which `passed` goes with `hours`."""
     document = {
         "population": "p",
         "identity_type": "p",
         "subject": "who",
         "max_rows_per_subject": most,
+        "constraints": list(constraints),
         "columns": {"who": {"kind": "identifier", "role": "subject_id"}, **columns},
     }
     schema, rng, n = parse_schema(document, source="test"), np.random.default_rng(seed), subjects * rows_each
@@ -211,6 +212,18 @@ def test_conditions_are_met_or_refused(fitted):
     assert values[:, 1].max() <= 30
     with pytest.raises(InputError, match="meet the conditions on"):
         fitted.sample(5, rng=np.random.default_rng(0), where={"hours": Within(low=60.0, high=70.0)})
+
+
+def test_declared_constraints_hold_in_every_row():
+    columns = COLUMNS | {"half": {"kind": "categorical", "categories": ["low", "high"]}}
+    by = {"column": "half", "by": "passed", "values": {"false": "low", "true": "high"}}
+    never = {"town": ["a"], "passed": ["true"]}
+    dataset = table(columns=columns, constraints=[{"determined": by}, {"never": never}])
+    values = QUICK.fit(dataset).sample(5000, rng=np.random.default_rng(0))
+    assert len(values) == 5000
+    assert not ((values[:, 0] == 0) & (values[:, 2] == 1)).any()
+    assert np.array_equal(values[:, 2], values[:, 3])
+    assert set(values[:, 0][~np.isnan(values[:, 0])]) == {0, 1, 2}
 
 
 def test_the_number_of_rows_is_noisy():
