@@ -178,8 +178,9 @@ def test_a_request_accepted_while_rows_are_drawn_leaves_no_file(
     assert of_kind(unprotected, "export") == []
 
 
-def test_none_is_fitted_while_a_request_is_open(unprotected: Workspace) -> None:
+def test_none_is_begun_while_a_request_is_open(unprotected: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     submit(unprotected, ["pupils"], placed(unprotected, "train")[0])
+    monkeypatch.setattr("workbench.workflows.synthesize.make_release", lambda *_, **__: pytest.fail("begun"))
     with pytest.raises(BusyError, match="open erasure request"):
         synthesize(unprotected, COPULA)
     assert len(of_kind(unprotected, "generator")) == 1
