@@ -114,7 +114,7 @@ def _measured_again(
         BudgetError,
         ValidationError,
         InputError,
-    ):  # an erasure waits for no budget, config of another workbench or rows
+    ):  # an erasure waits for no budget, other workbench's config or rows
         return generator
     return generator.model_copy(update={"artifacts": tuple(artifact_to_json(a) for a in release.artifacts)})
 
