@@ -110,12 +110,8 @@ def _measured_again(
         config = SynthesizeConfig.model_validate(generator.config)
         make = partial(remake_release, old=generator.old, shards=generator.shards) if generator.shards else make_release
         release = make(workspace, store, config, tags={ERASURE_TAG: erasure_id}, progress=tell)
-    except (
-        BudgetError,
-        ValidationError,
-        InputError,
-    ):  # an erasure waits for no budget, config of another workbench or rows
-        return generator
+    except (BudgetError, ValidationError, InputError):
+        return generator  # an erasure waits for no budget, for no other workbench's config and for no more rows
     return generator.model_copy(update={"artifacts": tuple(artifact_to_json(a) for a in release.artifacts)})
 
 
