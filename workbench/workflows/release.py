@@ -23,7 +23,7 @@ from workbench.config import MARGINAL, SynthesizeConfig
 from workbench.data.dataset import Dataset
 from workbench.data.partition import Partition
 from workbench.data.store import Store
-from workbench.errors import InputError
+from workbench.errors import BudgetError, InputError
 from workbench.files import file_sha256, remove, sha256, sync_folder, write_atomic
 from workbench.generators.generator import FittedGenerator, Generator
 from workbench.generators.kinds import generator_of, load_generator
@@ -81,11 +81,19 @@ def make_release(
     fit = _begin(workspace, store, config)
     generator = generator_of(config)
     if config.private and not fit.charged:
-        Ledger(workspace.engine).charge(
-            store.schema.population, generator.event, dataset=config.dataset, purpose=fit.purpose
-        )
+        _charge(workspace, store, generator, fit)
     fitted = _fit(generator, store, fit, progress)
     return finish_release(workspace, store, config, fit.name, fitted, tags=tags, progress=progress)
+
+
+def _charge(workspace: Workspace, store: Store, generator: Generator, fit: _Fit) -> None:
+    try:
+        Ledger(workspace.engine).charge(
+            store.schema.population, generator.event, dataset=store.name, purpose=fit.purpose
+        )
+    except BudgetError:
+        remove(fit.folder)
+        raise
 
 
 def remake_release(
