@@ -61,6 +61,15 @@ _CALIBRATIONS = 20
 _TRIES = 50  # times the rows asked for are drawn, before a condition counts as one that can't be met
 
 
+def check_cells(codec: Codec) -> None:
+    """Raises InputError where the schema has more cells than the discriminator can take."""
+    if sum(codec.free_sizes) > MOST_CELLS:
+        raise InputError(
+            f"dp_ctgan takes schemas of at most {MOST_CELLS:,} cells in all, found {sum(codec.free_sizes):,}",
+            hint="declare fewer bins or categories, or take generator: mst",
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class DpCtgan:
     """A fit that is (epsilon, delta) differentially private per subject, add/remove.
@@ -114,11 +123,7 @@ class DpCtgan:
         With `notebook`, a fit that was cut off goes on without a second charge, unless it was cut off in its training.
         """
         codec = dataset.codec
-        if sum(codec.free_sizes) > MOST_CELLS:
-            raise InputError(
-                f"dp_ctgan takes schemas of at most {MOST_CELLS:,} cells in all, found {sum(codec.free_sizes):,}",
-                hint="declare fewer bins or categories, or take generator: mst",
-            )
+        check_cells(codec)
         notes = Notebook(notebook)
         progress(0.0, "measuring single columns")
         known = self._measure(dataset, notes)

@@ -35,6 +35,18 @@ def generator_of(config: SynthesizeConfig) -> Generator:
     return DpCtgan(epsilon=epsilon, delta=delta, **steps)
 
 
+def check_size(config: SynthesizeConfig, codec: Codec) -> None:
+    """Raises InputError, from the public schema alone, where a table is too wide or too fine for its generator."""
+    if config.generator in MARGINAL:
+        from workbench.generators.marginals.forecast import check_memory
+
+        check_memory(config, codec.free_names, codec.free_sizes)
+    if config.generator == "dp_ctgan":
+        from workbench.generators.dp_ctgan import check_cells
+
+        check_cells(codec)
+
+
 def load_generator(kind: str, folder: Path, codec: Codec) -> FittedGenerator:
     """A fitted generator of that kind as it was saved; raises InputError where a file is missing or damaged."""
     if kind in MARGINAL:

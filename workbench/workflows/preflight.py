@@ -6,7 +6,7 @@ from typing import Any
 
 from workbench.config import MARGINAL, SynthesizeConfig
 from workbench.data import catalog
-from workbench.generators.kinds import generator_of
+from workbench.generators.kinds import check_size, generator_of
 from workbench.generators.marginals.forecast import forecast
 from workbench.privacy.calibration import epsilon_of
 from workbench.privacy.ledger import EVERYONE, Ledger, LedgerEntry, spent
@@ -21,8 +21,9 @@ def preflight(workspace: Workspace, config: SynthesizeConfig) -> dict[str, Any]:
     told: dict[str, Any] = {"generator": config.generator, "dataset": config.dataset, "private": config.private}
     if config.private:
         told["privacy"] = _privacy(workspace, config, schema.population)
+    codec = Codec(schema)
+    check_size(config, codec)
     if config.generator in MARGINAL:
-        codec = Codec(schema)
         names, sizes = codec.free_names, codec.free_sizes
         told |= forecast(config, names, sizes, per_subject=schema.max_rows_per_subject)
     return told

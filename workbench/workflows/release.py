@@ -26,8 +26,7 @@ from workbench.data.store import Store
 from workbench.errors import BudgetError, InputError
 from workbench.files import file_sha256, remove, sha256, sync_folder, write_atomic
 from workbench.generators.generator import FittedGenerator, Generator
-from workbench.generators.kinds import generator_of, load_generator
-from workbench.generators.marginals.forecast import check_memory
+from workbench.generators.kinds import check_size, generator_of, load_generator
 from workbench.generators.marginals.table import FittedTable
 from workbench.lineage import Artifact
 from workbench.metrics.estimate import Estimate
@@ -75,9 +74,7 @@ def make_release(
     Raises BudgetError before anything is read. `tags` go on every MLflow run it makes, so that a try that was cut off can be
     found. Where it does not come to its end, what it wrote is removed; what it charged stays charged.
     """
-    if config.generator in MARGINAL:
-        codec = Codec(store.schema)
-        check_memory(config, codec.free_names, codec.free_sizes)
+    check_size(config, Codec(store.schema))
     fit = _begin(workspace, store, config)
     generator = generator_of(config)
     if config.private and not fit.charged:
