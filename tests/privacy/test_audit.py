@@ -254,7 +254,7 @@ CAUGHT = [
     (Mst, "rare by true counts", 1, 400),
     (Mst, "choices without noise", 1, 200),
     (Mst, "subject counted as a row", 3, 500),
-    (Aim, "choices without noise", 1, 200),
+    (Aim, "choices without noise", 1, 400),
 ]
 
 
