@@ -63,8 +63,8 @@ class Watched(Notebook):
         self._show(m.values.shape)
         return m
 
-    def choose(self, scores, *, rho, sensitivity):
-        chosen = super().choose(scores, rho=rho, sensitivity=sensitivity)
+    def choose(self, scores, *, among, rho, sensitivity):
+        chosen = super().choose(scores, among=among, rho=rho, sensitivity=sensitivity)
         self._show(chosen)
         return chosen
 
@@ -254,7 +254,7 @@ CAUGHT = [
     (Mst, "rare by true counts", 1, 400),
     (Mst, "choices without noise", 1, 200),
     (Mst, "subject counted as a row", 3, 500),
-    (Aim, "choices without noise", 1, 200),
+    (Aim, "choices without noise", 1, 400),
 ]
 
 

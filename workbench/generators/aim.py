@@ -110,7 +110,9 @@ def _rounds(
         sigma = gaussian_sigma(rho=(1 - _SELECTION) * share, sensitivity=rows.per_subject) * len(rows.shards) ** 0.5
         fits = _that_fit(begun, [m.clique for m in known], candidates, MOST_CELLS * min(1.0, 1 - (left - share) / rho))
         scores = partial(_scores, fits, tables, model, total, noise=sigma, seed=len(measured))
-        chosen = notebook.choose(scores, rho=_SELECTION * share, sensitivity=3 * _UNITS * rows.per_subject)
+        chosen = notebook.choose(
+            scores, among=len(fits), rho=_SELECTION * share, sensitivity=3 * _UNITS * rows.per_subject
+        )
         m = notebook.measure(rows, fits[chosen], rho=(1 - _SELECTION) * share)
         before = model
         model = begun.estimate([*known, m], total=total, start=before, iterations=_ROUND_ITERATIONS, steps=1)

@@ -118,7 +118,10 @@ def select_tree(rows: Rows, independent: GraphicalModel, notebook: Notebook, *, 
     edges: list[Clique] = []
     while candidates := [pair for pair in pairs if component[pair[0]] != component[pair[1]]]:
         chosen = notebook.choose(
-            partial(scores, candidates), rho=rho / (len(names) - 1), sensitivity=_UNITS * rows.per_subject
+            partial(scores, candidates),
+            among=len(candidates),
+            rho=rho / (len(names) - 1),
+            sensitivity=_UNITS * rows.per_subject,
         )
         a, b = candidates[chosen]
         edges.append((a, b))

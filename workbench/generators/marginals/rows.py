@@ -96,12 +96,14 @@ class Notebook:
         asked = {"clique": list(clique), "rho": rho, "sigma": sigma}
         everyone = range(len(rows.shards))
         note = self._noted(asked, lambda: {"values": list(rows.noisy(clique, sigma=sigma, shards=everyone).values())})
+        _require(_shape(note.get("values")) == (len(rows.shards), *rows.domain.shape(clique)))
         return measurement_of(note)
 
-    def choose(self, scores: Callable[[], Codes], *, rho: float, sensitivity: int) -> int:
-        """The index of a high score, for `rho`; a subject changes any score by at most `sensitivity`."""
+    def choose(self, scores: Callable[[], Codes], *, among: int, rho: float, sensitivity: int) -> int:
+        """The index of a high score `among` so many, for `rho`; a subject changes any score by at most `sensitivity`."""
         epsilon = selection_epsilon(rho=rho)
         note = self._noted({"rho": rho}, lambda: {"chosen": choose(scores(), epsilon=epsilon, sensitivity=sensitivity)})
+        _require(type(note.get("chosen")) is int and 0 <= note["chosen"] < among)
         return int(note["chosen"])
 
     def train(self, asked: dict[str, Any], run: Callable[[], Weights]) -> Weights:
@@ -133,6 +135,20 @@ class Notebook:
             file.write(json.dumps(note) + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def _require(is_sound: bool) -> None:
+    if not is_sound:
+        raise InputError("the notes of the fit are damaged", hint="fit anew, which charges anew")
+
+
+def _shape(values: object) -> tuple[int, ...] | None:
+    """The shape of nested lists of whole numbers; None where they are none."""
+    try:
+        table = np.asarray(values)
+    except ValueError:  # ragged
+        return None
+    return table.shape if table.dtype.kind == "i" else None
 
 
 def _packed(weight: npt.NDArray[np.float32]) -> list[Any]:
@@ -172,6 +188,8 @@ def _mended(path: Path) -> list[dict[str, Any]]:
         write_atomic(path, whole.encode())
     try:
         notes: list[dict[str, Any]] = [json.loads(line) for line in whole.splitlines()]
+        if notes and not isinstance(notes[-1], dict):
+            raise ValueError
         return [note for note in notes[:-1] if len(note.keys() & {"values", "chosen", "weights"})] + notes[-1:]
     except (ValueError, AttributeError):
         raise InputError(f"{path.name} is damaged", hint="fit anew, which charges anew") from None
