@@ -19,6 +19,7 @@ _SUFFICIENT_DECREASE = 1e-4
 _SMALLEST_STEP = 1e-10
 
 
+@np.errstate(all="ignore")  # a step too far may be infinite: it is halved until it is not
 def minimise(objective: Objective, start: Vector, *, iterations: int) -> Vector:
     """The point reached from `start` in at most `iterations` descents of `objective`, which gives value and gradient.
 
