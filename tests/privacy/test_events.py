@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from workbench.errors import InputError
 from workbench.privacy.calibration import epsilon_of
-from workbench.privacy.events import event_from_json, event_to_json
+from workbench.privacy.events import ApproximateDpEvent, event_from_json, event_to_json, split_failure
 
 positive = st.floats(min_value=1e-6, max_value=1e6)
 gaussians = st.builds(dpa.GaussianDpEvent, positive)
@@ -22,6 +22,7 @@ events = st.recursive(
     lambda inner: st.one_of(
         st.builds(dpa.SelfComposedDpEvent, inner, st.integers(1, 10_000)),
         st.builds(dpa.ComposedDpEvent, st.lists(inner, max_size=4)),
+        st.builds(ApproximateDpEvent, inner, st.floats(min_value=1e-12, max_value=0.1)),
     ),
     max_leaves=6,
 )
@@ -58,6 +59,8 @@ SENSELESS = [
     *(dpa.SelfComposedDpEvent(GAUSSIAN, count) for count in (0, -3, 2.5, np.nan)),
     dpa.ComposedDpEvent([GAUSSIAN, dpa.NonPrivateDpEvent()]),
     dpa.SelfComposedDpEvent(dpa.GaussianDpEvent(-1), 2),
+    *(ApproximateDpEvent(ZCDP, delta) for delta in (0.0, -1e-9, 1.0, math.nan, True)),
+    dpa.PoissonSampledDpEvent(0.1, ApproximateDpEvent(GAUSSIAN, 1e-9)),
 ]
 
 
@@ -65,6 +68,17 @@ SENSELESS = [
 def test_an_event_without_a_price_is_refused(event):
     with pytest.raises(InputError):
         event_to_json(event)
+
+
+def test_failures_add_up_and_leave_less_delta_for_the_rest():
+    event = dpa.ComposedDpEvent(
+        [ApproximateDpEvent(ZCDP, 1e-6), ZCDP, dpa.SelfComposedDpEvent(ApproximateDpEvent(ZCDP, 1e-6), 3)]
+    )
+    rest, failure = split_failure(event)
+    assert failure == pytest.approx(4e-6)
+    assert rest == dpa.ComposedDpEvent([ZCDP, ZCDP, dpa.SelfComposedDpEvent(ZCDP, 3)])
+    assert epsilon_of(event, 1e-5) == epsilon_of(rest, 1e-5 - failure) > epsilon_of(rest, 1e-5)
+    assert epsilon_of(event, 4e-6) == math.inf
 
 
 DAMAGED = [

@@ -18,6 +18,7 @@ from workbench.config import SynthesizeConfig
 from workbench.errors import BudgetError, InputError
 from workbench.generators.mst import Mst
 from workbench.privacy.calibration import epsilon_of, zcdp_rho
+from workbench.privacy.events import ApproximateDpEvent
 from workbench.privacy.ledger import EVERYONE, LINE, Ledger, LedgerEntry, spent, spent_pld
 from workbench.state import create_database, open_database
 from workbench.tracking import Tracking
@@ -87,6 +88,40 @@ def test_an_event_without_a_price_is_refused_before_the_budget_is_looked_at(ledg
     with pytest.raises(InputError):
         ledger.charge("people", event, dataset="d", purpose="test")
     assert ledger.entries("people") == []
+
+
+def search(delta, rho=RHO / 100):
+    return ApproximateDpEvent(dpa.ZCDpEvent(rho), delta)
+
+
+def test_what_may_fail_comes_first_and_may_fail_for_a_tenth_of_delta_in_all(ledger):
+    ledger.set_budget("people", epsilon=1.0, delta=DELTA)
+    with pytest.raises(BudgetError, match="would exceed"):
+        ledger.charge("people", search(0.11 * DELTA), dataset="d", purpose="search")
+    ledger.charge("people", search(0.06 * DELTA), dataset="d", purpose="search")
+    charge(ledger, RHO / 100)
+    with pytest.raises(BudgetError, match="would exceed"):
+        ledger.charge("people", search(0.05 * DELTA), dataset="d", purpose="search")
+    ledger.charge("people", search(0.04 * DELTA), dataset="d", purpose="search")
+    assert spent_pld(ledger.entries("people"), DELTA) is None
+    assert 0 < spent(ledger.entries("people"), DELTA) < 1.0
+
+
+def test_what_may_fail_is_refused_after_anything_else(ledger):
+    ledger.set_budget("people", epsilon=1.0, delta=DELTA)
+    charge(ledger, RHO / 100)
+    with pytest.raises(BudgetError, match="must be the first thing"):
+        ledger.charge("people", search(1e-3 * DELTA), dataset="d", purpose="search")
+    charge(ledger, RHO * 0.98)  # and leaves all of the budget to the rest
+    assert len(ledger.entries("people")) == 2
+
+
+def test_where_something_may_fail_the_rest_has_nine_tenths_of_delta(ledger):
+    ledger.set_budget("people", epsilon=1.0, delta=DELTA)
+    ledger.charge("people", search(1e-3 * DELTA, 1e-9), dataset="d", purpose="search")
+    with pytest.raises(BudgetError, match="would exceed"):
+        charge(ledger, RHO * 0.9999)
+    charge(ledger, zcdp_rho(1.0, 0.9 * DELTA) * 0.999)
 
 
 def test_populations_have_budgets_of_their_own(ledger):

@@ -7,7 +7,14 @@ import opendp.prelude as dp
 import pytest
 
 from workbench.errors import InputError
-from workbench.privacy.mechanisms import choose, gaussian_counts, gaussian_sigma, selection_epsilon
+from workbench.privacy.mechanisms import (
+    choose,
+    common_counts,
+    gaussian_counts,
+    gaussian_sigma,
+    selection_epsilon,
+    threshold_for,
+)
 
 RHOS = [1e-6, 0.0003, 0.0076, 0.1, 0.5, 7.3]
 
@@ -88,3 +95,34 @@ def test_non_integer_inputs_are_refused():
         choose(np.array([1.0]), epsilon=1.0, sensitivity=1)
     with pytest.raises(InputError, match="int64"):
         choose(np.array([], dtype=np.int64), epsilon=1.0, sensitivity=1)
+
+
+@pytest.mark.parametrize("rho", [0.0003, 0.1, 7.3])
+@pytest.mark.parametrize("delta", [1e-12, 1e-7, 0.01])
+@pytest.mark.parametrize("k", [1, 3])
+def test_opendp_maps_the_threshold_to_at_most_what_is_charged_and_no_lower_one_does(rho, delta, k):
+    sigma = gaussian_sigma(rho=rho, sensitivity=k)
+    threshold = threshold_for(sigma=sigma, delta=delta, per_subject=k)
+    space = (
+        dp.map_domain(dp.atom_domain(T="i64"), dp.atom_domain(T="i64")),
+        dp.l02inf_distance(dp.absolute_distance(T="i64")),
+    )
+    price, failure = dp.m.make_gaussian_threshold(*space, scale=sigma, threshold=threshold).map((k, k, k))
+    assert price <= rho
+    assert failure <= delta
+    if threshold > 2 * k:
+        assert dp.m.make_gaussian_threshold(*space, scale=sigma, threshold=threshold - 1).map((k, k, k))[1] > delta
+
+
+def test_only_counts_over_the_threshold_are_told_whatever_their_names():
+    counts = {"often": 1_000, "🙂\0": 900, "rare": 3, "": 950} | {f"one {i}": 1 for i in range(500)}
+    for _ in range(20):
+        told = common_counts(counts, sigma=10.0, threshold=threshold_for(sigma=10.0, delta=1e-9, per_subject=1))
+        assert list(told) == ["", "often", "🙂\0"]
+        assert all(abs(told[name] - counts[name]) < 80 for name in told)
+    assert common_counts({}, sigma=10.0, threshold=70) == {}
+
+
+def test_a_value_near_the_threshold_is_told_as_often_as_its_noise_reaches_it():
+    told = sum(bool(common_counts({"x": 50}, sigma=10.0, threshold=60)) for _ in range(2_000))
+    assert told / 2_000 == pytest.approx(0.171, abs=0.04)  # P(discrete Gaussian of sigma 10 >= 10)

@@ -29,19 +29,46 @@ def init(context: typer.Context, as_json: Json = False) -> None:
 
 @schema_app.command("infer")
 def schema_infer(
+    context: typer.Context,
     file: Path,
     out: Annotated[Path, typer.Option("-o", "--out", help="Where to write the proposal.")],
     target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
     subject: Annotated[
         str | None, typer.Option(help="The column that identifies a person; default: each row is one.")
     ] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="Under differential privacy, charged before the file is opened.")
+    ] = False,
+    population: Annotated[str | None, typer.Option(help="With --private: whose budget is charged.")] = None,
+    epsilon: Annotated[float | None, typer.Option(help="With --private: the price.")] = None,
+    delta: Annotated[float | None, typer.Option(help="With --private: the price.")] = None,
+    max_rows: Annotated[int | None, typer.Option(help="With --private: rows of a person that count.")] = None,
     as_json: Json = False,
 ) -> None:
     """Propose a schema for a table, for a person to review. It reads the data."""
-    from workbench.workflows.propose import propose_schema
+    from workbench.workflows.propose import propose_schema, propose_schema_privately
 
-    with progress_of("reading") as progress:
-        result = propose_schema(file, out, target=target, subject=subject, progress=progress)
+    if not private:
+        if any(option is not None for option in (population, epsilon, delta, max_rows)):
+            raise InputError("--population, --epsilon, --delta and --max-rows are for --private", hint="add --private")
+        with progress_of("reading") as progress:
+            result = propose_schema(file, out, target=target, subject=subject, progress=progress)
+    else:
+        if population is None or epsilon is None or delta is None:
+            raise InputError("--private needs --population, --epsilon and --delta")
+        with progress_of("reading") as progress:
+            result = propose_schema_privately(
+                opened(context),
+                file,
+                out,
+                population=population,
+                epsilon=epsilon,
+                delta=delta,
+                target=target,
+                subject=subject,
+                max_rows_per_subject=1 if max_rows is None else max_rows,
+                progress=progress,
+            )
     show(result, as_json)
 
 
@@ -62,23 +89,45 @@ def ingest(
     run_job(context, "ingest", {"name": name, **paths, "append": append}, detach, as_json)
 
 
+Population = Annotated[str | None, typer.Option(help="A population by its name, in place of a data set.")]
+
+
 @ledger_app.command("budget")
 def ledger_budget(
     context: typer.Context,
-    dataset: str,
     epsilon: Annotated[float, typer.Option(help="The most that may ever be spent.")],
     delta: Annotated[float, typer.Option(help="Well under one over the number of subjects.")],
+    dataset: Annotated[str | None, typer.Argument()] = None,
+    population: Population = None,
     as_json: Json = False,
 ) -> None:
     """Set the privacy budget of a data set's population."""
-    from workbench.workflows.ledger import set_budget
+    from workbench.workflows.ledger import set_budget, set_population_budget
 
-    show(set_budget(opened(context), dataset, epsilon=epsilon, delta=delta), as_json)
+    budget = {"epsilon": epsilon, "delta": delta}
+    if dataset is not None and population is None:
+        result = set_budget(opened(context), dataset, **budget)
+    elif population is not None and dataset is None:
+        result = set_population_budget(opened(context), population, **budget)
+    else:
+        raise InputError("a budget is of a data set or of a --population, one of them")
+    show(result, as_json)
 
 
 @ledger_app.command("show")
-def ledger_show(context: typer.Context, dataset: str, as_json: Json = False) -> None:
+def ledger_show(
+    context: typer.Context,
+    dataset: Annotated[str | None, typer.Argument()] = None,
+    population: Population = None,
+    as_json: Json = False,
+) -> None:
     """Show the budget of a data set's population and every charge."""
-    from workbench.workflows.ledger import show_ledger
+    from workbench.workflows.ledger import show_ledger, show_population_ledger
 
-    show(show_ledger(opened(context), dataset), as_json)
+    if dataset is not None and population is None:
+        result = show_ledger(opened(context), dataset)
+    elif population is not None and dataset is None:
+        result = show_population_ledger(opened(context), population)
+    else:
+        raise InputError("a ledger is of a data set or of a --population, one of them")
+    show(result, as_json)

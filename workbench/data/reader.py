@@ -24,7 +24,7 @@ def read_chunks(path: Path, columns: Sequence[str] | None = None) -> Iterator[pd
 
     Raises InputError where the file is missing, of another format, empty, ragged, repeats a column or lacks one.
     """
-    _require_table(path)
+    require_table(path)
     try:
         batches = _parquet(path, columns) if path.name.lower().endswith(".parquet") else _csv(path, columns)
         for batch in batches:
@@ -152,7 +152,7 @@ def _check_columns(path: Path, names: Sequence[str], columns: Sequence[str] | No
 
 def estimate_rows(path: Path) -> int:
     """About how many rows a table file has, for progress: exact for Parquet, from the first megabyte of a CSV."""
-    _require_table(path)
+    require_table(path)
     try:
         if path.name.lower().endswith(".parquet"):
             with pq.ParquetFile(path) as file:
@@ -165,7 +165,8 @@ def estimate_rows(path: Path) -> int:
         raise InputError(f"{path} is not a readable table: damaged, or of another format than its name says") from None
 
 
-def _require_table(path: Path) -> None:
+def require_table(path: Path) -> None:
+    """Raises InputError, without opening it, where there is no file or its name ends in none of the formats."""
     if not path.is_file():
         raise InputError(f"no file at {path}")
     if not path.name.lower().endswith(_SUFFIXES):

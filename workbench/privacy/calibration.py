@@ -9,6 +9,7 @@ from dp_accounting import DpEvent, NeighboringRelation, ZCDpEvent
 from dp_accounting.rdp import RdpAccountant
 
 from workbench.errors import InputError
+from workbench.privacy.events import split_failure
 
 # Rényi orders at which every event is priced. The best order for rho-zCDP is near 1 + sqrt(log(1/delta) / rho): tenths
 # to 11 serve large epsilons, integers to 64 the usual ones, steps of 15 % to 4,237 those down to about 0.005. The gaps
@@ -27,8 +28,11 @@ def epsilon_of(event: DpEvent, delta: float) -> float:
     Raises InputError where delta is not strictly between 0 and 1.
     """
     _require_delta(delta)
+    rest, failure = split_failure(event)
+    if failure >= delta:
+        return math.inf
     accountant = RdpAccountant(ORDERS, NeighboringRelation.ADD_OR_REMOVE_ONE)
-    return float(accountant.compose(event).get_epsilon(delta))
+    return float(accountant.compose(rest).get_epsilon(delta - failure))
 
 
 def zcdp_rho(epsilon: float, delta: float) -> float:

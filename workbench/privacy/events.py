@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import dp_accounting as dpa
@@ -10,6 +11,15 @@ import dp_accounting as dpa
 from workbench.errors import InputError
 
 Event: TypeAlias = dpa.DpEvent
+
+
+@dataclass(frozen=True)
+class ApproximateDpEvent(dpa.DpEvent):  # type: ignore[misc]  # untyped library
+    """`event`, but for a failure of probability at most `delta` (delta-approximate zCDP: Bun & Steinke 2016, Def. 8.1)."""
+
+    event: Event
+    delta: float
+
 
 _NUMBERS: dict[str, tuple[type[Event], str]] = {
     "zcdp": (dpa.ZCDpEvent, "rho"),
@@ -39,6 +49,20 @@ def _is_gaussian(event: Event) -> bool:
     return isinstance(event, dpa.GaussianDpEvent)
 
 
+def split_failure(event: Event) -> tuple[Event, float]:
+    """The event where nothing fails, and the most probable a failure is (which adds up under composition)."""
+    if isinstance(event, ApproximateDpEvent):
+        inner, delta = split_failure(event.event)
+        return inner, delta + event.delta
+    if isinstance(event, dpa.SelfComposedDpEvent):
+        inner, delta = split_failure(event.event)
+        return dpa.SelfComposedDpEvent(inner, event.count), delta * event.count
+    if isinstance(event, dpa.ComposedDpEvent):
+        parts = [split_failure(inner) for inner in event.events]
+        return dpa.ComposedDpEvent([inner for inner, _ in parts]), sum(delta for _, delta in parts)
+    return event, 0.0
+
+
 def event_to_json(event: Event) -> dict[str, Any]:
     """A JSON form of an event; raises InputError for kinds the ledger cannot price and for senseless parameters."""
     if isinstance(event, dpa.ZCDpEvent) and event.xi != 0:
@@ -46,6 +70,11 @@ def event_to_json(event: Event) -> dict[str, Any]:
     for kind, (cls, field) in _NUMBERS.items():
         if isinstance(event, cls):
             return {"kind": kind, field: _positive(getattr(event, field), f"{kind} {field}")}
+    if isinstance(event, ApproximateDpEvent):
+        delta = _positive(event.delta, "probability of a failure")
+        if delta >= 1:
+            raise InputError(f"probability of a failure must be under 1, found {delta}")
+        return {"kind": "approximate", "delta": delta, "event": event_to_json(event.event)}
     if isinstance(event, dpa.PoissonSampledDpEvent):
         rate = _positive(event.sampling_probability, "sampling probability")
         if rate > 1:
@@ -77,6 +106,8 @@ def _read(document: dict[str, Any]) -> Event:
     if kind in _NUMBERS:
         cls, field = _NUMBERS[kind]
         return cls(document[field])
+    if kind == "approximate":
+        return ApproximateDpEvent(_read(document["event"]), document["delta"])
     if kind == "poisson":
         return dpa.PoissonSampledDpEvent(document["rate"], _read(document["event"]))
     if kind == "repeat":

@@ -3,6 +3,9 @@
 A charge covers a scope of the hash line (the subjects whose points lie there); what is spent is the maximum over points
 of the composition of all charges that cover the point (parallel composition across disjoint scopes). Refusal is a
 Rényi filter at one order fixed by the budget alone, sound for adaptively chosen mechanisms (Feldman & Zrnic 2021, Thm 4.3).
+
+Mechanisms that may fail with a small probability (approximate zCDP) share a tenth of the budget's delta, and the filter has the
+rest. That division must not depend on what was learnt, so it is made where the population's first charge is such a one.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from sqlalchemy import Connection, Engine, select
 from workbench import journal
 from workbench.errors import BudgetError, InputError
 from workbench.privacy.calibration import ORDERS, epsilon_of, zcdp_rho
-from workbench.privacy.events import Event, event_from_json, event_to_json
+from workbench.privacy.events import Event, event_from_json, event_to_json, split_failure
 from workbench.state import writing
 from workbench.state.tables import budgets, charges
 
@@ -26,6 +29,7 @@ LINE = 2**64
 Scope = Sequence[tuple[int, int]]
 EVERYONE = ((0, LINE),)
 ADJACENCY = "add or remove one subject"
+FAILURES = 0.1  # the share of the budget's delta that is kept for failures, where it is divided
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +108,12 @@ class Ledger:
                 created=journal.now(),
             )
             entries = _entries(connection, population)
+            if _may_fail(entry) and entries and not _may_fail(entries[0]):
+                raise BudgetError(
+                    f"{purpose} must be the first thing that is learnt from population {population}, and the ledger has "
+                    "charges already; nothing was read",
+                    hint="write the schema by hand, or infer it before anything is fitted",
+                )
             if not _admits(budget, [*entries, entry]):
                 raise BudgetError(
                     f"charging epsilon {epsilon_of(event, budget.delta):.4g} for {purpose} would exceed the budget of "
@@ -152,11 +162,17 @@ def _admits(budget: Budget, entries: Sequence[LedgerEntry]) -> bool:
     whole = rdp.RdpAccountant(ORDERS, relation).compose(dpa.ZCDpEvent(zcdp_rho(budget.epsilon, budget.delta)))
     _, order = whole.get_epsilon_and_optimal_order(budget.delta)
     limit = budget.epsilon * (1 + 1e-9)  # a charge of exactly the budget must not fail on rounding
+    kept = FAILURES * budget.delta if _may_fail(entries[0]) else 0.0
     for events in _by_point(entries):
-        accountant = rdp.RdpAccountant([order], relation).compose(dpa.ComposedDpEvent(events))
-        if not accountant.get_epsilon(budget.delta) <= limit:
+        rest, failure = split_failure(dpa.ComposedDpEvent(events))
+        accountant = rdp.RdpAccountant([order], relation).compose(rest)
+        if not (failure <= kept * (1 + 1e-9) and accountant.get_epsilon(budget.delta - kept) <= limit):
             return False
     return True
+
+
+def _may_fail(entry: LedgerEntry) -> bool:
+    return split_failure(entry.event)[1] > 0
 
 
 def _by_point(entries: Iterable[LedgerEntry]) -> list[list[Event]]:

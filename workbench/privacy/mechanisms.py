@@ -8,6 +8,8 @@ no seed exists that could be stored or leaked.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +49,42 @@ def gaussian_counts(counts: Counts, *, sigma: float) -> Counts:
     space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T=float)
     noisy = dp.m.make_gaussian(*space, scale=sigma)(np.ascontiguousarray(counts).ravel())
     return np.asarray(noisy, dtype=np.int64).reshape(counts.shape)
+
+
+@lru_cache
+def threshold_for(*, sigma: float, delta: float, per_subject: int) -> int:
+    """The least count to tell at which a value that one subject alone holds is told with probability at most `delta`."""
+    _require_positive(sigma=sigma, delta=delta, per_subject=per_subject)
+    low, high = per_subject, 2 * per_subject
+    while _failure(sigma, high, per_subject) > delta:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _failure(sigma, middle, per_subject) <= delta else (middle, high)
+    return high
+
+
+def common_counts(counts: Mapping[str, int], *, sigma: float, threshold: int) -> dict[str, int]:
+    """Noisy counts of the values whose noisy count reaches the threshold; which others there are stays unknown.
+
+    Where a subject has at most k rows, and each counts for one value, this is (k / sigma)^2 / 2-zCDP but for a failure of the
+    probability that `threshold_for` bounds (Rogers 2023; OpenDP's propose-test-release of a map of counts).
+    """
+    _require_positive(sigma=sigma)
+    names = list(counts)  # OpenDP gets places in this list: a text may hold what its strings can't
+    noisy = _threshold(sigma, threshold)({place: int(counts[name]) for place, name in enumerate(names)})
+    # in alphabetical order: that of the rows is private
+    return dict(sorted((names[place], int(count)) for place, count in noisy.items()))
+
+
+def _threshold(sigma: float, threshold: int) -> dp.Measurement:
+    domain = dp.map_domain(dp.atom_domain(T="i64"), dp.atom_domain(T="i64"))
+    metric = dp.l02inf_distance(dp.absolute_distance(T="i64"))
+    return dp.m.make_gaussian_threshold(domain, metric, scale=sigma, threshold=threshold)
+
+
+def _failure(sigma: float, threshold: int, per_subject: int) -> float:
+    return float(_threshold(sigma, threshold).map((per_subject, per_subject, per_subject))[1])  # type: ignore[no-untyped-call]
 
 
 def selection_epsilon(*, rho: float) -> float:

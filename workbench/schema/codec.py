@@ -8,11 +8,9 @@ Three forms of a table of n rows and d stored columns:
 
 from __future__ import annotations
 
-import datetime as dt
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -21,15 +19,16 @@ import pandas as pd
 
 from workbench.errors import InputError
 from workbench.schema.column import CATEGORICAL_KINDS, Column
+from workbench.schema.constraint import on_free, tables_of
+from workbench.schema.encode import OUTSIDE, encode_column, first_moment
+from workbench.schema.encode import Mask as Mask
+from workbench.schema.encode import Values as Values
 from workbench.schema.schema import Schema
+from workbench.schema.within import Within
 
-Values = npt.NDArray[np.float64]
 Bins = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 
-_OUTSIDE = "value is outside the declared bounds"
-_TRUE, _FALSE = ("true", "t", "yes", "1", "1.0"), ("false", "f", "no", "0", "0.0")
-_BOOLEAN_TEXTS = dict.fromkeys(_TRUE, 1.0) | dict.fromkeys(_FALSE, 0.0)
+_NOT_DETERMINED = "value is not the one that its determining column gives"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +70,24 @@ class Codec:
         return tuple(self.schema.encoded)
 
     @cached_property
+    def free(self) -> tuple[int, ...]:
+        """Positions of the columns that no other determines: what a generator has to model."""
+        return tuple(place for place, name in enumerate(self.names) if name not in self._tables)
+
+    @cached_property
+    def free_names(self) -> tuple[str, ...]:
+        """Names of the free columns."""
+        return tuple(self.names[place] for place in self.free)
+
+    @cached_property
+    def free_sizes(self) -> tuple[int, ...]:
+        """Number of cells of the free columns, the missing cell included."""
+        return tuple(self.sizes[place] for place in self.free)
+
+    @cached_property
     def sizes(self) -> tuple[int, ...]:
         """Number of cells of each stored column, the missing cell included."""
-        return tuple(_cells(column) + column.missing for column in self.schema.encoded.values())
+        return tuple(column.cells + column.missing for column in self.schema.encoded.values())
 
     @cached_property
     def categorical(self) -> tuple[bool, ...]:
@@ -88,19 +102,29 @@ class Codec:
         values = np.empty((len(frame), len(self.names)))
         dropped, clipped = np.zeros(len(frame), dtype=bool), np.zeros(len(frame), dtype=bool)
         violations: list[Violation] = []
+        unsound = np.zeros(values.shape, dtype=bool)
         for position, (name, column) in enumerate(self.schema.encoded.items()):
-            encoded, broken = _encode_column(frame[name], column, self.schema.null_values)
+            encoded, broken = encode_column(frame[name], column, self.schema.null_values)
             values[:, position] = encoded
             for rule, mask in broken.items():
                 if not mask.any():
                     continue
                 if column.out_of_domain == "reject":
                     violations.append(Violation(column=name, rule=rule, rows=np.flatnonzero(mask)))
-                elif column.out_of_domain == "clip" and rule == _OUTSIDE:
+                elif column.out_of_domain == "clip" and rule == OUTSIDE:
                     values[:, position] = np.clip(encoded, column.low, column.high)
                     clipped |= mask
+                    continue
                 else:
                     dropped |= mask
+                unsound[:, position] |= mask
+        for columns, rule, broken_rows in self._broken_constraints(values):
+            mask = broken_rows & ~unsound[:, [self.names.index(name) for name in columns]].any(axis=1)
+            blamed = columns[:1] if rule == _NOT_DETERMINED else columns
+            if mask.any() and any(self.schema.columns[name].out_of_domain == "reject" for name in blamed):
+                violations.append(Violation(column=", ".join(blamed), rule=rule, rows=np.flatnonzero(mask)))
+            else:
+                dropped |= mask
         return Encoded(values, dropped, violations, clipped & ~dropped)
 
     def decode(self, values: Values) -> pd.DataFrame:
@@ -113,182 +137,105 @@ class Codec:
         bins = np.empty(values.shape, dtype=np.int64)
         for position, column in enumerate(self.schema.encoded.values()):
             encoded = values[:, position]
-            cells = encoded if _is_coded(column) else np.searchsorted(column.cuts, encoded, side="right")
-            bins[:, position] = np.where(np.isnan(encoded), _cells(column), cells)
+            cells = encoded if column.is_coded else np.searchsorted(column.cuts, encoded, side="right")
+            bins[:, position] = np.where(np.isnan(encoded), column.cells, cells)
         return bins
+
+    def bin_free(self, values: Values) -> Bins:
+        """Cell numbers [n, free] of the free columns of encoded values [n, d]."""
+        return np.ascontiguousarray(self.bin(values)[:, self.free])
 
     def unbin(self, bins: Bins, *, rng: np.random.Generator) -> Values:
         """Encoded values drawn uniformly in each cell: integers among the cell's integers, numbers in its interval."""
-        values = np.empty(bins.shape)
-        for position, column in enumerate(self.schema.encoded.values()):
-            cells = bins[:, position]
-            missing = cells >= _cells(column)
-            inside = np.where(missing, 0, cells)
-            drawn = inside if _is_coded(column) else _draw_inside(column, inside, rng)
-            values[:, position] = np.where(missing, np.nan, drawn)
-        return values
+        columns = self.schema.encoded.values()
+        return np.stack([_draw(column, bins[:, i], rng, None) for i, column in enumerate(columns)], axis=1)
 
-    # SHIM until the schema branch is merged
-    @property
-    def free_names(self):
-        return self.names
+    def complete(self, codes: Bins, rng: np.random.Generator, limits: Mapping[str, Within] | None = None) -> Values:
+        """Encoded values [n, d] of cells [n, free]: drawn inside cell and limit, and where determined, just that.
 
-    @property
-    def free_sizes(self):
-        return self.sizes
+        Raises InputError where a cell and a limit have no number in common.
+        """
+        values = np.empty((len(codes), len(self.names)))
+        for place, position in enumerate(self.free):
+            name = self.names[position]
+            values[:, position] = _draw(self.schema.columns[name], codes[:, place], rng, (limits or {}).get(name))
+        return self.determine(values)
 
-    def bin_free(self, values):
-        return self.bin(values)
+    def determine(self, values: Values) -> Values:
+        """The values with every determined column as its source says."""
+        exact = values.copy()
+        for name, (by, table) in self._tables.items():
+            exact[:, self.names.index(name)] = _looked_up(table, values[:, self.names.index(by)])
+        return exact
 
-    def complete(self, codes, *, rng, limits=None):
-        return self.unbin(codes, rng=rng)
+    def cell_weights(self, name: str, within: Within) -> Values:
+        """The share of each cell of a column that is `within`: numbers are uniform inside a cell."""
+        return within.weights(self.schema.encoded[name])
 
-    def forbidden(self):
-        return []
+    def on_free(self, conditions: Mapping[str, Within]) -> dict[str, Within]:
+        """The same conditions, those on determined columns put to the columns that determine them."""
+        return on_free(conditions, self._tables)
 
-    def cell_weights(self, name, within):
-        return np.array([1.0 if i in within.codes else 0.0 for i in range(self.sizes[self.names.index(name)])])
+    def forbidden(self) -> list[tuple[tuple[str, ...], Mask]]:
+        """Free columns and the mask over their cells that `never` forbids; of a number, only bins wholly in its range."""
+        masks = []
+        for constraint in self.schema.constraints:
+            parts = self.on_free(constraint.allowed(self.schema.encoded))
+            inside = [self.cell_weights(name, within) >= 1 for name, within in parts.items()]
+            if inside and all(cells.any() for cells in inside):
+                masks.append((tuple(parts), reduce(np.logical_and.outer, inside)))
+        return masks
+
+    @cached_property
+    def _tables(self) -> dict[str, tuple[str, Values]]:
+        return tables_of(self.schema.constraints, self.schema.encoded)
+
+    def _broken_constraints(self, values: Values) -> Iterator[tuple[tuple[str, ...], str, Mask]]:
+        """For each constraint its columns, the rule and the mask of rows that break it."""
+        for constraint in self.schema.constraints:
+            column = {name: values[:, self.names.index(name)] for name in constraint.columns}
+            if constraint.determined is not None:
+                name = constraint.determined.column
+                by, table = self._tables[name]
+                expected = _looked_up(table, column[by])
+                differs = (column[name] != expected) & ~(np.isnan(column[name]) & np.isnan(expected))
+                yield constraint.columns, _NOT_DETERMINED, differs
+            else:
+                allowed = constraint.allowed(self.schema.encoded)
+                both = np.logical_and.reduce([within.allows(column[name]) for name, within in allowed.items()])
+                yield constraint.columns, "the values never occur together", both
 
 
-def _is_coded(column: Column) -> bool:
-    return column.kind in CATEGORICAL_KINDS or column.kind == "boolean"
+def _looked_up(table: Values, codes: Values) -> Values:
+    found: Values = table[np.where(np.isnan(codes), len(table) - 1, codes).astype(np.int64)]
+    return found
 
 
-def _cells(column: Column) -> int:
-    if column.kind == "boolean":
-        return 2
-    return len(column.categories or ()) if column.kind in CATEGORICAL_KINDS else len(column.cuts) + 1
+def _draw(column: Column, cells: Bins, rng: np.random.Generator, limit: Within | None) -> Values:
+    missing = cells >= column.cells
+    inside = np.where(missing, 0, cells)
+    drawn = inside if column.is_coded else _draw_inside(column, inside, rng, ~missing, limit)
+    return np.where(missing, np.nan, drawn)
 
 
-def _draw_inside(column: Column, cells: npt.NDArray[np.int64], rng: np.random.Generator) -> Values:
-    lows = np.array([column.low, *column.cuts])
+def _draw_inside(column: Column, cells: Bins, rng: np.random.Generator, asked: Mask, limit: Within | None) -> Values:
+    lows, highs = (np.array(ends) for ends in column.cell_bounds)
+    if limit is not None and limit.low is not None and limit.high is not None:
+        lows, highs = (
+            np.maximum(lows, np.ceil(limit.low) if column.kind != "continuous" else limit.low),
+            np.minimum(highs, limit.high),
+        )
+        if (lows > highs)[cells[asked]].any():
+            raise InputError("a number was asked for in a cell that lies wholly outside what is allowed of it")
+        highs = np.maximum(lows, highs)  # of cells that nobody asked for
     if column.kind == "continuous":
-        highs = np.array([*column.cuts, column.high])
         drawn = lows[cells] + rng.random(len(cells)) * (highs - lows)[cells]
         # rounding may land on the next cell's left edge, which is not this cell's; the upper bound is the last cell's
-        rightmost = np.append(np.nextafter(highs[:-1], -np.inf), column.high)
-        inside: Values = np.minimum(drawn, rightmost[cells])
+        edges = np.append(np.nextafter(column.cuts, -np.inf), column.high)
+        inside: Values = np.minimum(drawn, np.minimum(edges, highs)[cells])
         return inside
-    firsts, lasts = lows.astype(np.int64), np.append(lows[1:] - 1, column.high).astype(np.int64)
+    firsts, lasts = lows.astype(np.int64), np.floor(highs).astype(np.int64)
     return rng.integers(firsts[cells], lasts[cells], endpoint=True).astype(np.float64)
-
-
-def _encode_column(series: pd.Series, column: Column, nulls: tuple[str, ...]) -> tuple[Values, dict[str, Mask]]:
-    """Encoded values and, per broken rule, the mask of rows that break it."""
-    if _is_native(series, column):
-        return _encode_native(series, column)
-    places, distinct = distinct_texts(series)
-    texts: list[str | None] = [*distinct, None]  # place -1, a null, reads the None at the end
-    if pd.api.types.is_object_dtype(series.dtype) or isinstance(series.dtype, pd.StringDtype | pd.CategoricalDtype):
-        texts = [None if text in nulls else text for text in texts]
-    encoded, broken = _encode_texts(texts, column)
-    return encoded[places], {rule: mask[places] for rule, mask in broken.items()}
-
-
-def _is_native(series: pd.Series, column: Column) -> bool:
-    """Whether the series already holds the column's numbers or moments; everything else is read as text."""
-    if column.kind == "datetime":
-        return pd.api.types.is_datetime64_any_dtype(series.dtype)
-    is_number = pd.api.types.is_numeric_dtype(series.dtype) and not pd.api.types.is_bool_dtype(series.dtype)
-    return column.kind in ("integer", "continuous") and is_number
-
-
-def _encode_native(series: pd.Series, column: Column) -> tuple[Values, dict[str, Mask]]:
-    absent = series.isna().to_numpy()
-    if column.kind != "datetime":
-        numbers: Values = series.to_numpy(dtype=float, na_value=np.nan)
-        return _check_numbers(numbers, absent, column)
-    moments = pd.to_datetime(series, utc=True).dt.tz_localize(None).to_numpy().astype("datetime64[us]")
-    # integer arithmetic: a quotient of floats would be off by a microsecond in one of forty moments
-    since = (moments - np.datetime64(_first_moment(column), "us")).astype(np.int64)
-    return _check_domain(np.where(absent, np.nan, since), absent, {}, column)
-
-
-def distinct_texts(series: pd.Series) -> tuple[npt.NDArray[np.intp], list[str]]:
-    """Each row's place among the distinct values (-1: null), and these as stripped texts: long tables repeat values."""
-    if isinstance(series.dtype, pd.CategoricalDtype):
-        series = series.astype(object)
-    if series.dtype == object and pd.api.types.infer_dtype(series, skipna=True) != "string":
-        series = series.map(_text, na_action="ignore")  # True and 1 are equal, but not the same text
-    places, distinct = pd.factorize(series)
-    return places, [_text(value) for value in distinct.tolist()]
-
-
-def _text(value: object) -> str:
-    """A value as a CSV file would show it; whole floats lose the point that a null neighbour gave them."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
-
-
-def _encode_texts(texts: Sequence[str | None], column: Column) -> tuple[Values, dict[str, Mask]]:
-    absent = np.array([text is None for text in texts])
-    if column.kind in CATEGORICAL_KINDS:
-        return _check_coded(
-            _category_codes(texts, column), absent, "value is not among the declared categories", column
-        )
-    if column.kind == "boolean":
-        codes = np.array([_BOOLEAN_TEXTS.get((text or "").lower(), np.nan) for text in texts])
-        return _check_coded(codes, absent, "value is not true or false", column)
-    if column.kind == "datetime":
-        since = np.array([parse_microseconds(text, _first_moment(column)) for text in texts])
-        unreadable = np.isnan(since) & ~absent
-        return _check_domain(since, absent, {"value is not an ISO 8601 date or time": unreadable}, column)
-    return _check_numbers(np.array([parse_number(text) for text in texts]), absent, column)
-
-
-def _category_codes(texts: Sequence[str | None], column: Column) -> Values:
-    assert column.categories is not None
-    codes = {category: float(code) for code, category in enumerate(column.categories)}
-    unknown = np.nan if column.other is None else codes[column.other]
-    return np.array([np.nan if text is None else codes.get(text, unknown) for text in texts])
-
-
-def parse_number(text: str | None) -> float:
-    """The number a text spells in ASCII decimals, else NaN."""
-    # float() rounds correctly, pandas' parser only nearly; but it takes 1_000 and digits of every script
-    try:
-        return float(text) if text is not None and text.isascii() and "_" not in text else math.nan
-    except ValueError:
-        return math.nan
-
-
-def _first_moment(column: Column) -> dt.datetime:
-    assert column.bounds is not None
-    assert isinstance(column.bounds[0], dt.datetime)
-    return column.bounds[0]
-
-
-def parse_microseconds(text: str | None, origin: dt.datetime) -> float:
-    """Whole microseconds in UTC from `origin` to the ISO 8601 date or time a text spells, else NaN."""
-    # datetime's own parser: pandas' would read "now" as the time of day and know no date after 2262
-    try:
-        moment = dt.datetime.fromisoformat(text or "")
-        naive = moment.astimezone(dt.UTC).replace(tzinfo=None) if moment.tzinfo else moment
-    except (ValueError, OverflowError):
-        return math.nan
-    return float((naive - origin) // dt.timedelta(microseconds=1))
-
-
-def _check_coded(codes: Values, absent: Mask, rule: str, column: Column) -> tuple[Values, dict[str, Mask]]:
-    return codes, {rule: np.isnan(codes) & ~absent} | _missing_rule(absent, column)
-
-
-def _check_numbers(numbers: Values, absent: Mask, column: Column) -> tuple[Values, dict[str, Mask]]:
-    finite = np.isfinite(numbers)
-    broken = {"value is not a finite number": ~finite & ~absent}
-    if column.kind == "integer":
-        broken["value is not an integer"] = finite & (np.floor(numbers) != numbers)
-    return _check_domain(np.where(finite, numbers, np.nan), absent, broken, column)
-
-
-def _check_domain(
-    encoded: Values, absent: Mask, broken: dict[str, Mask], column: Column
-) -> tuple[Values, dict[str, Mask]]:
-    outside = (encoded < column.low) | (encoded > column.high)
-    return encoded, broken | _missing_rule(absent, column) | {_OUTSIDE: outside}
-
-
-def _missing_rule(absent: Mask, column: Column) -> dict[str, Mask]:
-    return {} if column.missing else {"missing values are not allowed": absent}
 
 
 def _decode_column(encoded: Values, column: Column) -> pd.Series:
@@ -303,6 +250,6 @@ def _decode_column(encoded: Values, column: Column) -> pd.Series:
         truths = pd.Series(whole.astype(bool))
         return truths.astype("boolean").mask(absent) if column.missing else truths
     if column.kind == "datetime":
-        moments = np.datetime64(_first_moment(column), "us") + whole.astype("timedelta64[us]")
+        moments = np.datetime64(first_moment(column), "us") + whole.astype("timedelta64[us]")
         return pd.Series(moments).mask(absent)
     return pd.Series(whole) if not column.missing else pd.Series(whole).astype("Int64").mask(absent)

@@ -142,6 +142,25 @@ class Column(BaseModel):
         return tuple(sorted(cut for cut in cuts if self.low < cut <= self.high))
 
     @property
+    def cells(self) -> int:
+        """The number of cells of the public domain, without the one for missing values."""
+        if self.kind == "boolean":
+            return 2
+        return len(self.categories or ()) if self.kind in CATEGORICAL_KINDS else len(self.cuts) + 1
+
+    @property
+    def cell_bounds(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The least and the greatest value of each cell of a numeric column; continuous: the next cell's least instead."""
+        cuts = self.cuts
+        step = 0.0 if self.kind == "continuous" else 1.0
+        return (self.low, *cuts), (*(cut - step for cut in cuts), self.high)
+
+    @property
+    def is_coded(self) -> bool:
+        """Whether encoded values are codes: places in the list of categories, or 0 and 1 for false and true."""
+        return self.kind in CATEGORICAL_KINDS or self.kind == "boolean"
+
+    @property
     def encoded(self) -> bool:
         """Whether the column is stored and modelled at all."""
         return self.role not in ("drop", "subject_id")

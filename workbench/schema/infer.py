@@ -11,9 +11,9 @@ import datetime as dt
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,8 @@ import pandas as pd
 from pydantic import ValidationError
 
 from workbench.errors import InputError
-from workbench.schema.codec import distinct_texts, parse_microseconds, parse_number
 from workbench.schema.column import EXACT_INTEGER, Column
+from workbench.schema.encode import distinct_texts, parse_microseconds, parse_number
 from workbench.schema.schema import ROW_SUBJECT, Schema
 
 MAX_DISTINCT = 50_000  # beyond it a column's values are no longer counted, so that memory stays bounded
@@ -30,7 +30,7 @@ MAX_CATEGORIES = 1_000
 MAX_CLASSES = 20  # a target with more values is a number to predict, not a class
 LONGEST_SPAN = 280  # years between two dates that are still told apart by the microsecond
 
-_EPOCH = dt.datetime(1970, 1, 1)
+EPOCH = dt.datetime(1970, 1, 1)
 _Subjects = npt.NDArray[np.uint64]
 _Kind = Literal["boolean", "integer", "number", "moment"]
 
@@ -52,7 +52,7 @@ def infer_schema(
     n_rows = 0
     for chunk in chunks:
         if not names:
-            _check_names(chunk, target, subject)
+            check_names(chunk, target, subject)
             names = list(chunk.columns)
             evidence = {column: _Evidence(k=k) for column in names if column != subject}
         subjects = _subjects(chunk, subject, start=n_rows)
@@ -76,17 +76,33 @@ def infer_schema(
 
 def annotate(schema: Schema) -> str:
     """The YAML text of a guessed schema under a comment that says what it is, what it leaks and what to do."""
-    lines = [
+    return _commented(
+        schema,
         "THIS DRAFT READ THE DATA. Every domain marked `reviewed: false` is a guess made from the rows.",
         "What a guess leaks: that enough people hold each category named and others hold rarer ones, roughly where the",
         "smallest and largest values lie, and which columns have gaps. Differential privacy covers none of it.",
         "For each column: replace the guess by what is known from elsewhere (a code book, a form, a law), then set",
         "`reviewed: true` or delete the line. Check also population, identity_type, subject and max_rows_per_subject.",
-    ]
+    )
+
+
+def annotate_private(schema: Schema, *, epsilon: float, delta: float) -> str:
+    """The same for a schema that was found under differential privacy."""
+    return _commented(
+        schema,
+        f"THIS DRAFT IS DIFFERENTIALLY PRIVATE: epsilon {epsilon:g}, delta {delta:g}, charged to population",
+        f"{schema.population!r}; the unit is a person with at most {schema.max_rows_per_subject} rows.",
+        "It may be kept and shown at that price, with the names of the columns, which were taken to be public.",
+        "Noise can be wrong: rare categories fall under `other`, bounds are cut to what is common, and a kind may be",
+        "mistaken. For each column, check what it means, then set `reviewed: true` or delete the line.",
+    )
+
+
+def _commented(schema: Schema, *lines: str) -> str:
     reasons = {"identifier": "no value occurs twice", "text": "empty, free text, or values that too few people share"}
     left_out = [(name, column.kind) for name, column in schema.columns.items() if column.role == "drop"]
-    lines += [f"WARNING: column {name!r} is left out (role: drop): {reasons[kind]}." for name, kind in left_out]
-    return "".join(f"# {line}\n" for line in lines) + schema.to_yaml()
+    warnings = [f"WARNING: column {name!r} is left out (role: drop): {reasons[kind]}." for name, kind in left_out]
+    return "".join(f"# {line}\n" for line in (*lines, *warnings)) + schema.to_yaml()
 
 
 @dataclass
@@ -140,7 +156,7 @@ class _Evidence:
         if "number" in self.kinds:
             self.numbers.add(np.array([*map(parse_number, texts), math.nan])[places], subjects)
         if "moment" in self.kinds:
-            since = [parse_microseconds(text, _EPOCH) for text in texts]
+            since = [parse_microseconds(text, EPOCH) for text in texts]
             self.moments.add(np.array([*since, math.nan])[places], subjects)
         if not self.overflowed:
             self._count(places[filled], texts, subjects[filled])
@@ -149,11 +165,11 @@ class _Evidence:
         """Rules out every kind that one of the texts contradicts."""
         if "boolean" in self.kinds and not all(text.lower() in ("true", "false") for text in texts):
             self.kinds.discard("boolean")
-        if "number" in self.kinds and not all(_is_number(text) for text in texts):
+        if "number" in self.kinds and not all(is_number(text) for text in texts):
             self.kinds -= {"number", "integer"}
         if "integer" in self.kinds and not all(parse_number(text).is_integer() for text in texts):
             self.kinds.discard("integer")
-        if "moment" in self.kinds and any(math.isnan(parse_microseconds(text, _EPOCH)) for text in texts):
+        if "moment" in self.kinds and any(math.isnan(parse_microseconds(text, EPOCH)) for text in texts):
             self.kinds.discard("moment")
 
     def _count(self, places: npt.NDArray[np.intp], texts: list[str], subjects: _Subjects) -> None:
@@ -180,13 +196,15 @@ class _Evidence:
         return sorted(sorted(held, key=lambda text: (-self.rows[text], text))[:MAX_CATEGORIES])
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a text is a number, and not a code of digits."""
     # a leading zero is a code's (a post code's), and would be lost in a number
     has_leading_zero = re.match(r"[+-]?0\d", text) is not None
     return not has_leading_zero and (not math.isnan(parse_number(text)) or text.lower() == "nan")
 
 
-def _check_names(chunk: pd.DataFrame, target: str | None, subject: str | None) -> None:
+def check_names(chunk: pd.DataFrame, target: str | None, subject: str | None) -> None:
+    """Raises InputError where columns repeat or the named ones are not there."""
     names = [str(name) for name in chunk.columns]
     repeated = sorted(name for name, times in Counter(names).items() if times > 1)
     if repeated:
@@ -251,10 +269,16 @@ def _category_column(seen: _Evidence, *, missing: bool) -> Column | None:
         return None
     if len(common) == len(seen.rows):
         return Column(kind="categorical", categories=tuple(common), missing=missing, reviewed=False)
-    other = "other"
-    while other in seen.rows:
-        other += " (rare)"
+    other = name_for_other(seen.rows)
     return Column(kind="categorical", categories=(*common, other), other=other, missing=missing, reviewed=False)
+
+
+def name_for_other(taken: Container[str]) -> str:
+    """A name for the category of all other values that none of those taken has."""
+    other = "other"
+    while other in taken:
+        other += " (rare)"
+    return other
 
 
 def _number_column(seen: _Evidence, *, missing: bool) -> Column | None:
@@ -289,7 +313,7 @@ def _series_125(size: float) -> float:
 def _moment_column(seen: _Evidence, *, missing: bool) -> Column | None:
     if "moment" not in seen.kinds or seen.moments.lowest.empty:
         return None
-    low, high = (_EPOCH + dt.timedelta(microseconds=since) for since in seen.moments.bounds())
+    low, high = (EPOCH + dt.timedelta(microseconds=since) for since in seen.moments.bounds())
     last = min(high.year + 1, dt.MAXYEAR)
     first = max(low.year, last - LONGEST_SPAN)
     bounds = (dt.datetime(first, 1, 1), dt.datetime(last, 1, 1))
@@ -298,13 +322,18 @@ def _moment_column(seen: _Evidence, *, missing: bool) -> Column | None:
 
 def _assemble(columns: dict[str, Column], name: str, subject: str | None, most_rows: int) -> Schema:
     population = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("._-")[:48] or "table"
+    return draft(columns, population, subject, max_rows_per_subject=math.ceil(_series_125(most_rows)))
+
+
+def draft(columns: dict[str, Column], population: str, subject: str | None, **fields: Any) -> Schema:
+    """A schema of guessed columns; raises InputError where none can be made of them."""
     try:
         return Schema(
             population=population,
             identity_type=f"{population}-{'row' if subject is None else 'subject'}",
             subject=subject or ROW_SUBJECT,
-            max_rows_per_subject=math.ceil(_series_125(most_rows)),
             columns=columns,
+            **fields,
         )
     except ValidationError as error:
         faults = "; ".join(fault["msg"] for fault in error.errors())

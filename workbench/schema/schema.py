@@ -8,12 +8,22 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from workbench.errors import InputError
 from workbench.schema.column import Column
+from workbench.schema.constraint import Constraint, check_constraints
 
 ROW_SUBJECT = "row"
+POPULATION = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
 class Holdout(BaseModel):
@@ -40,13 +50,14 @@ class Schema(BaseModel):
     `population` names whose people these are: it owns the privacy budget. `identity_type` is what a request's key is
     (for example a student number); `subject` is the column that holds it, or `row` where each row is its own person.
     `max_rows_per_subject` bounds a person's contribution, and so the sensitivity of every count. `row_key` columns
-    identify a record within its subject. `null_values` are the texts that mean "missing" in a CSV file.
+    identify a record within its subject. `null_values` are the texts that mean "missing" in a CSV file. `constraints` are
+    what is known of whole rows.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    population: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    identity_type: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    population: str = Field(pattern=POPULATION)
+    identity_type: str = Field(pattern=POPULATION)
     subject: str
     max_rows_per_subject: int = Field(default=1, ge=1)
     over_limit: Literal["reject", "drop"] = "reject"
@@ -55,6 +66,7 @@ class Schema(BaseModel):
     holdout: Holdout = Holdout(share=0.2)
     null_values: tuple[str, ...] = ("",)
     columns: dict[str, Column] = Field(min_length=1)
+    constraints: tuple[Constraint, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -86,7 +98,16 @@ class Schema(BaseModel):
             raise ValueError(f"categories of {shadowed} are also null_values: a text is either a category or missing")
         if not self.encoded:
             raise ValueError("no column is stored: every role is drop or subject_id")
+        check_constraints(self.constraints, self.encoded, self.target)
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # digests of schemas stand in manifests and certificates: they must not change for a field that is not used
+        document: dict[str, Any] = inner(self)
+        if not self.constraints:
+            document.pop("constraints", None)
+        return document
 
     @property
     def encoded(self) -> dict[str, Column]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from workbench.data import catalog
+from workbench.errors import InputError
 from workbench.privacy.events import event_to_json
 from workbench.privacy.ledger import LINE, Ledger, spent, spent_pld
+from workbench.schema.schema import POPULATION
 from workbench.workspace import Workspace
+
+MAX_NEW = 48  # leaves room for the identity type that an inferred schema is given
 
 
 def set_budget(workspace: Workspace, dataset: str, *, epsilon: float, delta: float) -> dict[str, Any]:
@@ -17,9 +22,24 @@ def set_budget(workspace: Workspace, dataset: str, *, epsilon: float, delta: flo
     return {"dataset": dataset, "population": population, "budget": {"epsilon": budget.epsilon, "delta": budget.delta}}
 
 
+def set_population_budget(workspace: Workspace, population: str, *, epsilon: float, delta: float) -> dict[str, Any]:
+    """The same for a population that no data set is of yet; raises InputError for a name that no schema could have."""
+    if not re.fullmatch(POPULATION, population) or len(population) > MAX_NEW:
+        raise InputError(
+            f"a population is named by 1 to {MAX_NEW} letters, digits, dots, hyphens and underscores",
+            hint="--population people-of-x",
+        )
+    budget = Ledger(workspace.engine).set_budget(population, epsilon=epsilon, delta=delta)
+    return {"population": population, "budget": {"epsilon": budget.epsilon, "delta": budget.delta}}
+
+
 def show_ledger(workspace: Workspace, dataset: str) -> dict[str, Any]:
     """The budget, what is spent (Rényi accounting; and by privacy-loss distributions where they apply) and each charge."""
-    population = _population(workspace, dataset)
+    return {"dataset": dataset} | show_population_ledger(workspace, _population(workspace, dataset))
+
+
+def show_population_ledger(workspace: Workspace, population: str) -> dict[str, Any]:
+    """The same for a population, whether or not a data set is of it."""
     ledger = Ledger(workspace.engine)
     budget, entries = ledger.budget(population), ledger.entries(population)
     shown = None
@@ -27,7 +47,6 @@ def show_ledger(workspace: Workspace, dataset: str) -> dict[str, Any]:
         pld = spent_pld(entries, budget.delta)
         shown = {"epsilon": spent(entries, budget.delta), "delta": budget.delta, "epsilon_pld": pld}
     return {
-        "dataset": dataset,
         "population": population,
         "budget": {"epsilon": budget.epsilon, "delta": budget.delta} if budget else None,
         "spent": shown or {"epsilon": 0.0, "delta": 0.0, "epsilon_pld": 0.0},

@@ -56,7 +56,8 @@ def predict_frame(root: Path, ensemble: str, frame: pd.DataFrame) -> pd.DataFram
 def features_schema(schema: Schema) -> Schema:
     """The schema without its target: what a table to predict for must have."""
     columns = {name: column for name, column in schema.columns.items() if column.role not in ("target", "subject_id")}
-    return schema.model_copy(update={"columns": columns})
+    constraints = tuple(c for c in schema.constraints if columns.keys() >= set(c.columns))
+    return schema.model_copy(update={"columns": columns, "constraints": constraints})
 
 
 def _predict(workspace: Workspace, ensemble: str, frame: pd.DataFrame) -> pd.DataFrame:

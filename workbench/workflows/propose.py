@@ -6,29 +6,76 @@ import re
 from pathlib import Path
 from typing import Any
 
-from workbench.data.reader import estimate_rows, read_chunks
-from workbench.errors import InputError
+from workbench.data.reader import estimate_rows, read_chunks, require_table
+from workbench.errors import BudgetError, InputError
 from workbench.files import write_atomic
 from workbench.progress import Progress, silent, watched
-from workbench.schema.infer import annotate, infer_schema
+from workbench.schema import Schema
+from workbench.schema.infer import annotate, annotate_private, infer_schema
+from workbench.workspace import Workspace
 
 
 def propose_schema(
     file: Path, out: Path, *, target: str | None = None, subject: str | None = None, progress: Progress = silent
 ) -> dict[str, Any]:
     """Writes a draft schema whose every domain was guessed from the data and is marked unreviewed."""
-    if out.exists():
-        raise InputError(f"{out} exists already; a reviewed schema is not overwritten", hint="name a new file")
-    if not out.parent.is_dir():
-        raise InputError(f"there is no folder {out.parent} to write to")
+    _check_out(out)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", file.name.split(".")[0]).strip("-._") or "table"
     chunks = watched(read_chunks(file), estimate_rows(file), progress)
     schema = infer_schema(chunks, name=name, target=target, subject=subject)
     write_atomic(out, annotate(schema).encode())
+    return _described(schema, out) | {"read_the_data": True}
+
+
+def propose_schema_privately(
+    workspace: Workspace,
+    file: Path,
+    out: Path,
+    *,
+    population: str,
+    epsilon: float,
+    delta: float,
+    target: str | None = None,
+    subject: str | None = None,
+    max_rows_per_subject: int = 1,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Writes a draft schema that is differentially private; raises BudgetError, with the file unopened, where it can't pay.
+
+    The charge stands whatever comes of the file.
+    """
+    from workbench.privacy.search import SchemaSearch
+    from workbench.privacy.ledger import Ledger
+
+    _check_out(out)
+    require_table(file)
+    if subject is None and max_rows_per_subject != 1:
+        raise InputError("where each row is a person, a person has one row", hint="--subject COLUMN")
+    search = SchemaSearch(epsilon=epsilon, delta=delta, max_rows_per_subject=max_rows_per_subject)
+    ledger = Ledger(workspace.engine)
+    if ledger.budget(population) is None:
+        raise BudgetError(
+            f"population {population!r} has no privacy budget, so nothing private may be read",
+            hint="workbench ledger budget --population NAME --epsilon E --delta D",
+        )
+    ledger.charge(population, search.event, dataset="", purpose="a private search for a schema")
+    chunks = watched(read_chunks(file), estimate_rows(file), progress)
+    schema = search.find(chunks, population=population, target=target, subject=subject)
+    write_atomic(out, annotate_private(schema, epsilon=epsilon, delta=delta).encode())
+    return _described(schema, out) | {"private": True, "population": population, "epsilon": epsilon, "delta": delta}
+
+
+def _check_out(out: Path) -> None:
+    if out.exists():
+        raise InputError(f"{out} exists already; a reviewed schema is not overwritten", hint="name a new file")
+    if not out.parent.is_dir():
+        raise InputError(f"there is no folder {out.parent} to write to")
+
+
+def _described(schema: Schema, out: Path) -> dict[str, Any]:
     return {
         "schema": str(out),
         "columns": len(schema.columns),
         "unreviewed": list(schema.unreviewed),
         "dropped": [column for column, c in schema.columns.items() if c.role == "drop"],
-        "read_the_data": True,
     }
