@@ -5,6 +5,7 @@ The two are the only way to the rows: what is in the notebook is differentially 
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from workbench.generators.marginals.estimate import Measurement
 from workbench.privacy.mechanisms import choose, gaussian_counts, gaussian_sigma, selection_epsilon
 
 Codes = npt.NDArray[np.int64]
+Weights = dict[str, npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +93,8 @@ class Notebook:
 
     @property
     def spent(self) -> float:
-        """The zCDP cost of all that is noted."""
-        return float(sum(note["rho"] for note in self._notes))
+        """The zCDP cost of all measurements and choices that are noted."""
+        return float(sum(note.get("rho", 0.0) for note in self._notes))
 
     def measure(self, rows: Rows, clique: Clique, *, rho: float) -> Measurement:
         """The noisy marginal of all shards together, for `rho` (each shard has its own noise: parallel composition)."""
@@ -107,6 +109,11 @@ class Notebook:
         epsilon = selection_epsilon(rho=rho)
         note = self._noted({"rho": rho}, lambda: {"chosen": choose(scores(), epsilon=epsilon, sensitivity=sensitivity)})
         return int(note["chosen"])
+
+    def train(self, asked: dict[str, Any], run: Callable[[], Weights]) -> Weights:
+        """The weights that a training of the rows leaves; `asked` says what it costs, which is no zCDP and not in `spent`."""
+        note = self._noted(asked, lambda: {"weights": {name: _packed(weight) for name, weight in run().items()}})
+        return {name: _unpacked(packed) for name, packed in note["weights"].items()}
 
     def _noted(self, asked: dict[str, Any], run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         if self._next < len(self._notes):
@@ -134,6 +141,14 @@ class Notebook:
             os.fsync(file.fileno())
 
 
+def _packed(weight: npt.NDArray[np.float32]) -> list[Any]:
+    return [list(weight.shape), base64.b64encode(weight.astype("<f4").tobytes()).decode()]
+
+
+def _unpacked(packed: list[Any]) -> npt.NDArray[np.float32]:
+    return np.frombuffer(base64.b64decode(packed[1]), dtype="<f4").reshape(packed[0])
+
+
 def measurement_of(note: dict[str, Any]) -> Measurement:
     """A noted measurement: the sum of its shards, whose noise adds up."""
     values = np.asarray(note["values"], dtype=np.float64)
@@ -151,6 +166,6 @@ def _read(path: Path) -> list[dict[str, Any]]:
         write_atomic(path, whole.encode())
     try:
         notes: list[dict[str, Any]] = [json.loads(line) for line in whole.splitlines()]
-        return [note for note in notes[:-1] if len(note.keys() & {"values", "chosen"})] + notes[-1:]
+        return [note for note in notes[:-1] if len(note.keys() & {"values", "chosen", "weights"})] + notes[-1:]
     except (ValueError, AttributeError):
         raise InputError(f"{path.name} is damaged", hint="fit anew, which charges anew") from None

@@ -1,0 +1,320 @@
+"""DP-CTGAN: a conditional generative adversarial network, trained with differential privacy per subject.
+
+A generator network turns noise, and cells drawn from noisy single columns, into rows; a discriminator tells them from real
+ones and is trained by DP-SGD (Abadi et al. 2016; Opacus clips and adds the noise). After Xu et al. 2019 and Fang et al. 2022,
+but for what breaks privacy there or in code in circulation: no modes, frequencies or categories are read from the rows, no
+training by sampling, no normalisation or penalty across rows, no step that is not priced, no stopping by a private loss.
+
+Not promised: noise that withstands attacks on floating-point numbers. Opacus's secure mode needs a library that does not
+exist for this torch; torch's own generator, seeded anew for every step by the operating system, draws the noise of the
+steps. Who sees the generator sees no step, only what hundreds of them left in another network.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from dp_accounting import (
+    ComposedDpEvent,
+    DpEvent,
+    GaussianDpEvent,
+    PoissonSampledDpEvent,
+    SelfComposedDpEvent,
+    ZCDpEvent,
+)
+
+from workbench.data.dataset import Dataset
+from workbench.errors import InputError
+from workbench.generators.marginals.domain import Domain
+from workbench.generators.marginals.estimate import estimate_total
+from workbench.generators.marginals.fitted import shares_of
+from workbench.generators.marginals.rows import Notebook, Rows
+from workbench.generators.marginals.start import measure_all
+from workbench.privacy.calibration import epsilon_of, zcdp_rho
+from workbench.progress import Progress, silent
+from workbench.schema import Codec
+from workbench.schema.codec import Values
+from workbench.schema.condition import Within
+
+Array = npt.NDArray[np.float32]
+Codes = npt.NDArray[np.int64]
+
+STEPS = 300
+# Each subject's chance of being in a step's batch. Public: the number of subjects is not known, and a rate needs none.
+_RATE = 0.1
+# Shares of the zCDP budget for all single columns and for the number of subjects.
+_ONE_WAY, _SUBJECTS = 0.1, 0.002
+# The discriminator has a weight for each pair of cells.
+MOST_CELLS = 4096
+_FORMAT = "workbench-dp-ctgan-1"
+_FILES = ("dp_ctgan.json", "dp_ctgan.safetensors")
+_NAMES = ("start", "first.weight", "first.bias", "second.weight", "second.bias", "last.weight", "last.bias")
+_AT_ONCE = 2**13  # rows drawn at once
+_CALIBRATIONS = 40
+_TRIES = 50  # draws of rows that meet a condition, before it counts as one that can't be met
+
+
+@dataclass(frozen=True, kw_only=True)
+class DpCtgan:
+    """A fit that is (epsilon, delta) differentially private per subject, add/remove.
+
+    Guarantees:
+      - a fit costs `event`, whatever the rows: noisy single columns, a noisy number of subjects, and `steps` steps on Poisson
+        samples of subjects; steps and sampling rate are constants, and all rows of a subject are clipped as one
+      - the rest is computed from these and the schema; the number of rows is private, `total` is a noisy one
+    """
+
+    epsilon: float
+    delta: float
+    steps: int = STEPS
+
+    def __post_init__(self) -> None:
+        zcdp_rho(self.epsilon, self.delta)
+        if self.steps < 1:
+            raise InputError(f"training takes at least one step, found {self.steps}")
+
+    @cached_property
+    def noise(self) -> float:
+        """The noise multiplier of the steps: the least (to 0.1 %) for which a fit costs at most epsilon."""
+        enough = 1.0
+        while epsilon_of(self._event_with(enough), self.delta) > self.epsilon:
+            enough *= 2
+        short = enough / 2 if enough > 1 else 0.0
+        while enough - short > 1e-3 * enough:
+            middle = (short + enough) / 2
+            if epsilon_of(self._event_with(middle), self.delta) <= self.epsilon:
+                enough = middle
+            else:
+                short = middle
+        return enough
+
+    @property
+    def event(self) -> DpEvent:
+        """What one fit costs, to be charged before it."""
+        return self._event_with(self.noise)
+
+    def _event_with(self, noise: float) -> DpEvent:
+        return self._event_after(self.steps, noise)
+
+    def _event_after(self, steps: int, noise: float) -> DpEvent:
+        step = PoissonSampledDpEvent(_RATE, GaussianDpEvent(noise))
+        return ComposedDpEvent([ZCDpEvent(self._rho * (_ONE_WAY + _SUBJECTS)), SelfComposedDpEvent(step, steps)])
+
+    @cached_property
+    def _rho(self) -> float:
+        return zcdp_rho(self.epsilon, self.delta)
+
+    def fit(self, dataset: Dataset, *, notebook: Path | None = None, progress: Progress = silent) -> FittedDpCtgan:
+        """Fits the records; raises InputError where the schema has too many cells.
+
+        With `notebook`, a fit that was cut off goes on without a second charge, unless it was cut off in its training.
+        """
+        codec = dataset.codec
+        if sum(codec.free_sizes) > MOST_CELLS:
+            raise InputError(
+                f"dp_ctgan takes schemas of at most {MOST_CELLS:,} cells in all, found {sum(codec.free_sizes):,}",
+                hint="declare fewer bins or categories, or take generator: mst",
+            )
+        notes = Notebook(notebook)
+        progress(0.0, "measuring single columns")
+        known = self._measure(dataset, notes)
+        asked = {"steps": self.steps, "rate": _RATE, "noise": self.noise}
+        weights = notes.train(asked, lambda: self._train(dataset, known, progress))
+        fitted = FittedDpCtgan(codec=codec, weights=weights, total=known.total)
+        progress(1.0, "done")
+        return fitted.calibrated()
+
+    def _measure(self, dataset: Dataset, notes: Notebook) -> _Known:
+        codec, most = dataset.codec, dataset.schema.max_rows_per_subject
+        rows = Rows(Domain(codec.free_names, codec.free_sizes), (codec.bin_free(dataset.values),), most)
+        rows.domain.check(rows.shards[0])
+        ones = measure_all(rows, [(name,) for name in codec.free_names], notes, rho=self._rho * _ONE_WAY)
+        everyone = np.zeros((len(np.unique(dataset.points)), 1), dtype=np.int64)
+        counted = notes.measure(
+            Rows(Domain(("subjects",), (1,)), (everyone,), 1), ("subjects",), rho=self._rho * _SUBJECTS
+        )
+        total, subjects = estimate_total(ones), max(1.0, float(counted.values.sum()))
+        return _Known(
+            shares=tuple(shares_of(m, np.zeros(m.values.size, dtype=np.int64)) for m in ones),
+            total=total,
+            subjects=subjects,
+            rows_each=min(max(total / subjects, 1.0), float(most)),
+        )
+
+    def _train(self, dataset: Dataset, known: _Known, progress: Progress) -> dict[str, Array]:
+        from workbench.generators.adversary import Bags, Steps, train
+
+        codec = dataset.codec
+        order = np.argsort(dataset.points, kind="stable")
+        _, starts, counts = np.unique(dataset.points[order], return_index=True, return_counts=True)
+        return train(
+            Bags(codec.bin_free(dataset.values)[order], starts, counts, codec.free_sizes),
+            Steps(count=self.steps, rate=_RATE, noise=self.noise),
+            known.shares,
+            subjects=known.subjects,
+            rows_each=known.rows_each,
+            width=dataset.schema.max_rows_per_subject,
+            told=lambda done: self._tell(done, progress),
+        )
+
+    def _tell(self, done: int, progress: Progress) -> None:
+        if done % max(1, self.steps // 10) == 0:
+            spent = epsilon_of(self._event_after(done, self.noise), self.delta)
+            progress(0.05 + 0.9 * done / self.steps, f"step {done} of {self.steps}, epsilon {spent:.3g} spent")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """What is known of the rows before the training, all of it noisy: each column's shares and three counts."""
+
+    shares: tuple[npt.NDArray[np.float64], ...]
+    total: float
+    subjects: float
+    rows_each: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FittedDpCtgan:
+    """A fitted DP-CTGAN: the generator network, the noisy single columns it begins with, and a noisy number of rows.
+
+    `weights` are those of `adversary.Generator`, and `start`. Raises InputError where they do not fit the codec.
+    """
+
+    codec: Codec
+    weights: Mapping[str, Array]
+    total: float
+
+    def __post_init__(self) -> None:
+        cells, weights = sum(self.codec.free_sizes), self.weights
+        if set(weights) != set(_NAMES) or any(
+            w.dtype != np.float32 or not np.isfinite(w).all() for w in weights.values()
+        ):
+            raise InputError(f"a DP-CTGAN has finite weights called {list(_NAMES)}")
+        width, inputs = weights["first.weight"].shape
+        shapes = [(cells,), (width, inputs), (width,), (width, width + inputs), (width,), (cells, width), (cells,)]
+        if [weights[name].shape for name in _NAMES] != shapes or inputs <= cells:
+            raise InputError("the weights of a DP-CTGAN do not fit its schema")
+        if (weights["start"] <= 0).any() or not (math.isfinite(self.total) and self.total >= 0):
+            raise InputError("a DP-CTGAN begins with positive shares and has a number of rows")
+
+    def sample(self, n: int, *, rng: np.random.Generator, where: Mapping[str, Within] | None = None) -> Values:
+        """`n` encoded rows; equal seeds give equal rows on one platform. Raises InputError where `where` is hardly met."""
+        if not where:
+            return self._rows(n, rng)
+        taken: list[Values] = []
+        for _ in range(_TRIES):
+            rows = self._rows(max(n, _AT_ONCE), rng)
+            taken.append(rows[_meets(rows, self.codec, where)])
+            if sum(map(len, taken)) >= n:
+                return np.concatenate(taken)[:n]
+        raise InputError(
+            f"only {sum(map(len, taken))} of {_TRIES * max(n, _AT_ONCE):,} drawn rows meet the condition on {sorted(where)}",
+            hint="allow more values, ask for fewer rows, or take a generator that draws conditions exactly: aim, mst",
+        )
+
+    def _rows(self, n: int, rng: np.random.Generator) -> Values:
+        sizes = self.codec.free_sizes
+        codes = [_draw(self._chances(min(_AT_ONCE, n - first), rng), sizes, rng) for first in range(0, n, _AT_ONCE)]
+        empty = np.empty((0, len(sizes)), dtype=np.int64)
+        return self.codec.complete(np.concatenate([empty, *codes]), rng=rng)
+
+    def _chances(self, n: int, rng: np.random.Generator) -> Array:
+        """Chances [n, cells] of n rows."""
+        w, sizes = self.weights, self.codec.free_sizes
+        cells = _hot(_draw(np.broadcast_to(w["start"], (n, len(w["start"]))), sizes, rng), sizes)
+        noise = rng.standard_normal((n, w["first.weight"].shape[1] - cells.shape[1]), dtype=np.float32)
+        blocks = np.split(self._logits(np.concatenate([noise, cells], axis=1)), np.cumsum(sizes)[:-1], axis=1)
+        return np.concatenate([_softmax(block) for block in blocks], axis=1)
+
+    def _logits(self, inputs: Array) -> Array:
+        """What `adversary.Generator` answers, without torch."""
+        w = self.weights
+        hidden = np.maximum(inputs @ w["first.weight"].T + w["first.bias"], 0)
+        hidden = np.maximum(np.concatenate([hidden, inputs], axis=1) @ w["second.weight"].T + w["second.bias"], 0)
+        logits: Array = hidden @ w["last.weight"].T + w["last.bias"]
+        return logits
+
+    def calibrated(self) -> FittedDpCtgan:
+        """The same with the last layer's offsets moved until the single columns are the noisy ones."""
+        rng, fitted = np.random.default_rng(0), self
+        for _ in range(_CALIBRATIONS):
+            mean = fitted._chances(_AT_ONCE, rng).mean(axis=0)
+            # by at most 2 a time, as what was never drawn could otherwise never come back
+            move = np.clip(np.log(self.weights["start"]) - np.log(np.maximum(mean, 1e-9)), -2, 2) / 2
+            weights = {**fitted.weights, "last.bias": (fitted.weights["last.bias"] + move).astype(np.float32)}
+            fitted = FittedDpCtgan(codec=self.codec, weights=weights, total=self.total)
+        return fitted
+
+    def save(self, folder: Path) -> None:
+        """Writes dp_ctgan.json and dp_ctgan.safetensors into an existing folder."""
+        from safetensors.numpy import save_file
+
+        document = {
+            "format": _FORMAT,
+            "names": self.codec.free_names,
+            "sizes": self.codec.free_sizes,
+            "total": self.total,
+        }
+        (folder / _FILES[0]).write_text(
+            json.dumps(document, sort_keys=True, indent=1, allow_nan=False), encoding="utf-8"
+        )
+        save_file({name: np.ascontiguousarray(w) for name, w in self.weights.items()}, folder / _FILES[1])
+
+
+def load_dp_ctgan(folder: Path, codec: Codec) -> FittedDpCtgan:
+    """The fitted DP-CTGAN that `save` wrote into `folder`; raises InputError where a file is missing or damaged."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        document = json.loads((folder / _FILES[0]).read_text(encoding="utf-8"))
+        if document["format"] != _FORMAT:
+            raise InputError(f"{folder} holds another format than {_FORMAT}", hint="fit the generator again")
+        if (tuple(document["names"]), tuple(document["sizes"])) != (codec.free_names, codec.free_sizes):
+            raise InputError(f"{folder} holds a generator of another schema", hint="fit the generator again")
+        return FittedDpCtgan(codec=codec, weights=load_file(folder / _FILES[1]), total=float(document["total"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise InputError(
+            f"{folder} holds no readable DP-CTGAN: {type(error).__name__}", hint="fit the generator again"
+        ) from None
+
+
+def _meets(rows: Values, codec: Codec, where: Mapping[str, Within]) -> npt.NDArray[np.bool_]:
+    met = np.ones(len(rows), dtype=bool)
+    for name, within in where.items():
+        column = rows[:, codec.names.index(name)]
+        if within.codes is not None:
+            met &= np.isin(column, list(within.codes))
+        if within.low is not None:
+            met &= column >= within.low
+        if within.high is not None:
+            met &= column <= within.high
+    return met
+
+
+def _draw(chances: Array, sizes: tuple[int, ...], rng: np.random.Generator) -> Codes:
+    """Codes [n, columns] drawn from chances [n, cells], column by column."""
+    columns = []
+    for block in np.split(chances, np.cumsum(sizes)[:-1], axis=1):
+        heights = np.cumsum(block, axis=1, dtype=np.float64)
+        columns.append((heights[:, :-1] <= rng.random((len(block), 1)) * heights[:, -1:]).sum(axis=1))
+    return np.stack(columns, axis=1)
+
+
+def _hot(codes: Codes, sizes: tuple[int, ...]) -> Array:
+    return np.concatenate(
+        [np.eye(size, dtype=np.float32)[column] for size, column in zip(sizes, codes.T, strict=True)], axis=1
+    )
+
+
+def _softmax(logits: Array) -> Array:
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: Array = raised / raised.sum(axis=1, keepdims=True)
+    return shares
