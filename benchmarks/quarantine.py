@@ -1,9 +1,9 @@
 """How soon a person is left out once their request is accepted: prints a table and writes benchmarks/quarantine.json.
 
-Adult, the demo's ensemble, one warm process, files on the disk that holds the temporary folder. 300 people ask one after
-another, then 1,000 beside a thread that predicts one row over and over; each request is withdrawn again before the next.
-`last use` is the time from the call of `submit` to the last return of a prediction that had used the
-person's shard; `submit` is called at a random moment of a prediction.
+Adult, the demo's ensemble, one warm process that keeps the database open as a worker does, files on the disk that holds
+the temporary folder. 300 people ask one after another, then 1,000 beside a thread that predicts one row over and over; each
+request is withdrawn again before the next. `last use` is the time from the call of `submit` to the last return of a
+prediction that had used the person's shard; `submit` is called at a random moment of a prediction.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def summary(seconds: list[float]) -> dict[str, float]:
 
 
 def main() -> None:
-    with adult() as workspace:
+    with adult() as workspace, workspace.engine.connect():
         ensemble = train(workspace, config_of(8, 4))
         name = ensemble["ensemble"]
         with workspace.engine.connect() as connection:

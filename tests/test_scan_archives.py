@@ -145,6 +145,17 @@ def test_a_copy_under_another_name_is_found_by_its_digest(tmp_path):
     assert scan_folder(tmp_path, [CANARY]).hits == ()
 
 
+@pytest.mark.parametrize("kind", ["parquet", "zip"])
+def test_a_copy_of_what_is_packed_itself_is_found_by_its_digest(tmp_path, kind):
+    if kind == "parquet":
+        pq.write_table(pa.table({"v": ["a", "b"]}), tmp_path / "copy")
+    else:
+        with zipfile.ZipFile(tmp_path / "copy", "w") as archive:
+            archive.writestr("member", HAY)
+    digest = hashlib.sha256((tmp_path / "copy").read_bytes()).hexdigest()
+    assert scan_folder(tmp_path, [], [digest]).hits == ("copy",)
+
+
 def test_pages_of_databases_are_counted_and_rows_read_across_pages(tmp_path):
     long = b"".join(b"%07d" % i for i in range(4000))
     with sqlite3.connect(tmp_path / "a.db") as connection:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tracking.remnants import remnants
 
 from workbench import scan
 from workbench.scan import scan_folder
-from workbench.tracking import Tracking, remnants
+from workbench.tracking import Tracking
 
 _INTRUDER = """
 import sqlite3, sys
@@ -104,3 +107,40 @@ def test_what_stays_damaged_is_unread(tmp_path):
     (tmp_path / "bucket.parquet").write_bytes(b"PAR1 half a file")
     (tmp_path / "a.db").write_bytes(scan._SQLITE + b"x" * 5000)
     assert len(scan_folder(tmp_path, [b"absent"]).unread) == 2
+
+
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_what_may_not_be_looked_into_is_unread(tmp_path, monkeypatch, what):
+    """Nobody may skip silently what a needle may be in; as root, who may read everything, the refusal is made up."""
+    (tmp_path / "folder").mkdir()
+    closed = tmp_path / "folder" if what == "folder" else tmp_path / "folder" / "file"
+    (tmp_path / "folder" / "file").write_bytes(b"a canary")
+    listed, looked_at = os.scandir, Path.stat
+
+    def scandir(path):
+        if str(path) == str(closed):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return listed(path)
+
+    def status(path, **options):
+        if path == closed and what == "file":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return looked_at(path, **options)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(Path, "stat", status)
+    found = scan_folder(tmp_path, [b"canary"])
+    assert (found.hits, found.unread) == ((), (f"{closed.relative_to(tmp_path)}: Permission denied",))
+
+
+def test_a_folder_that_goes_meanwhile_is_not_unread(tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    listed = os.scandir
+
+    def gone_meanwhile(path):
+        if str(path) == str(tmp_path / "folder"):
+            (tmp_path / "folder").rmdir()
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", gone_meanwhile)
+    assert scan_folder(tmp_path, [b"canary"]).unread == ()

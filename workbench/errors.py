@@ -13,6 +13,19 @@ def is_of_disk(fault: OSError) -> bool:
     return fault.errno in _DISK
 
 
+def exit_code_of(fault: Exception) -> int:
+    """The exit code of a fault of ours or of the operating system; a disk's is that of what is busy."""
+    if isinstance(fault, WorkbenchError):
+        return fault.exit_code
+    return BusyError.exit_code if isinstance(fault, OSError) and is_of_disk(fault) else InputError.exit_code
+
+
+def told(fault: Exception) -> str:
+    """A fault in one line: its message, and what to do."""
+    hint = fault.hint if isinstance(fault, WorkbenchError) else ""
+    return f"{fault}; {hint}" if hint else str(fault)
+
+
 class WorkbenchError(Exception):
     """A fault with a message for people, a hint what to do, a stable `code` for scripts and a process exit code."""
 
@@ -67,7 +80,7 @@ class LockedError(BusyError):
 
 
 class QuarantinedError(WorkbenchError):
-    """Every model that could answer saw a subject with an open erasure request."""
+    """Every model or generator that could answer saw a subject with an open erasure request."""
 
     exit_code = 6
     code = "quarantined"

@@ -7,6 +7,7 @@ import hashlib
 import os
 import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from workbench.errors import InputError
@@ -44,6 +45,19 @@ def _open_part(path: Path, mode: int) -> tuple[Path, int]:
         os.close(descriptor)
 
 
+def locked_folder(parent: Path) -> tuple[Path, int]:
+    """A new folder below `parent` with its lock, which an open descriptor holds: nobody takes it for a dead one's."""
+    while True:
+        folder = parent / secrets.token_hex(8)
+        folder.mkdir(parents=True)
+        with suppress(FileNotFoundError):  # `remove_abandoned` came before the lock
+            descriptor = os.open(folder, os.O_RDONLY)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if folder.exists():
+                return folder, descriptor
+            os.close(descriptor)
+
+
 def check_output(path: Path, endings: tuple[str, ...]) -> None:
     """Raises InputError where a result can't be written to `path`: another ending, no such folder, or itself a folder."""
     if path.suffix.lower() not in endings:
@@ -57,30 +71,30 @@ def check_output(path: Path, endings: tuple[str, ...]) -> None:
 def remove_parts(root: Path) -> None:
     """Removes the temporary files that killed writers left anywhere below `root`; those being written stay."""
     for folder, _, names in os.walk(root):  # walks on where a folder vanishes meanwhile
-        for part in (Path(folder, name) for name in names if name.startswith(_PART)):
-            if _abandoned(part):
-                remove(part)
+        for name in names:
+            if name.startswith(_PART):
+                _remove_abandoned(Path(folder, name))
 
 
 def remove_abandoned(folder: Path) -> None:
     """Removes the folders in `folder` that nobody holds a lock on: their makers were killed."""
     for entry in folder.iterdir():
-        if _abandoned(entry):
-            remove(entry)
+        _remove_abandoned(entry)
 
 
-def _abandoned(path: Path) -> bool:
+def _remove_abandoned(path: Path) -> None:
+    """Removes what nobody holds a lock on, under that lock: its maker may be about to take it, and then finds it gone."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
-        return False
+        return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        remove(path)
     except BlockingIOError:
-        return False
+        return
     finally:
         os.close(descriptor)
-    return True
 
 
 def sync_folder(folder: Path) -> None:

@@ -88,8 +88,10 @@ def scan_folder(root: Path, needles: Collection[bytes], digests: Collection[str]
     - Not found is what is encrypted, or a number stored in binary.
     """
     search = Search(needles, digests)
-    hits, unread, files, seen_pages = [], [], 0, 0
-    for place, path in _walk(root):
+    hits: list[str] = []
+    unread: list[str] = []
+    files, seen_pages = 0, 0
+    for place, path in _walk(root, unread):
         if search.find(os.fsencode(place)):
             hits.append(place)
         if path is None:
@@ -249,6 +251,13 @@ class Search:
             while stream.read(_CHUNK):
                 pass
             file = raw
+        try:
+            self._inside(kind, file, found, budget, depth)
+        finally:
+            if file is raw:
+                raw.seek(0, io.SEEK_END)  # else the rest of it would be hashed a second time
+
+    def _inside(self, kind: bytes, file: BinaryIO, found: _Found, budget: _Budget, depth: int) -> None:
         if kind == b"PAR1":
             for window in _joined(_parquet(file)):
                 budget.spend(len(window))
@@ -297,11 +306,13 @@ def _settled(search: Search, path: Path) -> _Found | None:
 
 
 def _signature(path: Path) -> tuple[int, ...] | None:
-    """What changes when a file does; None where there is none."""
+    """What changes when a file does; None where there is none, and nothing where it can't be looked at."""
     try:
         status = path.stat()
-    except OSError:
+    except FileNotFoundError:
         return None
+    except OSError:
+        return ()
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
@@ -426,10 +437,18 @@ def _buffers(column: pa.Array) -> Iterator[pa.Buffer]:
         yield from _buffers(column.dictionary)
 
 
-def _walk(root: Path) -> Iterator[tuple[str, Path | None]]:
-    """Every name below `root`, with its path where it is a file; linked folders are followed, each once."""
+def _walk(root: Path, unread: list[str]) -> Iterator[tuple[str, Path | None]]:
+    """Every name below `root`, with its path where it is a file; linked folders are followed, each once.
+
+    Folders that can't be listed, for another reason than that they are gone, are added to `unread`.
+    """
     seen = set()
-    for folder, folders, names in os.walk(root, followlinks=True):
+
+    def skipped(fault: OSError) -> None:
+        if not isinstance(fault, FileNotFoundError):
+            unread.append(f"{Path(fault.filename).relative_to(root)}: {os.strerror(fault.errno or 0)}")
+
+    for folder, folders, names in os.walk(root, onerror=skipped, followlinks=True):
         try:
             status = Path(folder).stat()
         except FileNotFoundError:
@@ -445,7 +464,8 @@ def _walk(root: Path) -> Iterator[tuple[str, Path | None]]:
 
 
 def _is_file(path: Path) -> bool:
+    """Whether there is a file to read. What can't even be looked at may be one, and is then found to be unreadable."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
-    except OSError:
-        return False
+    except OSError as fault:
+        return fault.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)

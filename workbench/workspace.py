@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from workbench.errors import InputError, LockedError
-from workbench.files import remove_abandoned, remove_parts, write_atomic
+from workbench.files import locked_folder, remove_abandoned, remove_parts, write_atomic
 from workbench.state import create_database, has_tables, open_database
 
 SECRET_KEYS = ("placement", "token", "suppression")
@@ -30,6 +30,7 @@ FOLDERS = (
     "locks",
     "staging",
     "appends",
+    "fits",
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -115,11 +116,8 @@ class Workspace:
         """A fresh folder on the same disk, removed with all its content at the end."""
         import shutil
 
-        folder = self.root / "staging" / secrets.token_hex(8)
-        folder.mkdir(parents=True)
-        descriptor = os.open(folder, os.O_RDONLY)
+        folder, descriptor = locked_folder(self.root / "staging")
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)  # while it is held, nobody takes the folder for a dead one's
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)

@@ -31,6 +31,7 @@ from workbench import journal
 from workbench.data import catalog
 from workbench.data.identity import Identities, identify
 from workbench.erasure.request import OPEN, waiting
+from workbench.errors import WorkbenchError
 from workbench.scan import scan_folder
 from workbench.state.tables import journal as entries
 from workbench.state.tables import metadata, requests
@@ -204,7 +205,7 @@ class Lab:
 
     def erase(self, workspace: Workspace) -> Any:
         """The erasure of the keys."""
-        return erase(workspace, list(self.keys))
+        return erased(workspace, self.keys)
 
     def sweep(self, what: str, tries: Iterable[tuple[Fault, ...]], *, at: str | None = None) -> None:
         """Survives each try, but for those that the log of an interrupted sweep holds; raises with every one that fell."""
@@ -357,9 +358,19 @@ def _counting(work: Work, workspace: Workspace) -> int:
     return _reached
 
 
+def erased(workspace: Workspace, keys: Sequence[str]) -> Any:
+    """Erases; what could not be carried out is raised as it was told, and whoever was accepted must have their nonce."""
+    answers = erase(workspace, list(keys))["requests"]
+    assert all(answer["nonce"] for answer in answers if answer["request"])
+    faults = [answer["reason"] for answer in answers if answer["exit"]]
+    if faults:
+        raise WorkbenchError(faults[0])
+    return answers
+
+
 def erasure_of(keys: Sequence[str]) -> Deed:
     """The erasure of the keys, which has to be carried through once a request is accepted."""
-    return Deed(work=lambda workspace: erase(workspace, list(keys)), resume=carry_out_waiting, begun=_accepted)
+    return Deed(work=lambda workspace: erased(workspace, keys), resume=carry_out_waiting, begun=_accepted)
 
 
 def _resume(deed: Deed, workspace: Workspace, keys: Sequence[str]) -> list[Any]:

@@ -140,15 +140,9 @@ def has_appended(workspace: Workspace) -> bool:
         return bool(done or connection.execute(select(appends)).all())
 
 
-def go_on(workspace: Workspace) -> None:
-    """What the next erasure begins with: interrupted appends are finished, and what killed processes left is removed."""
-    carry_out_waiting(workspace)
-    workspace.clear()
-
-
 APPEND = Deed(
     work=lambda workspace: append(workspace, "pupils", data=workspace.root.parent / "more.csv"),
-    resume=go_on,
+    resume=carry_out_waiting,  # whatever the next command that writes is: it removes what killed processes left
     begun=has_appended,
 )
 
@@ -189,7 +183,7 @@ def has_rotated_again(workspace: Workspace) -> bool:
 
 def settle(workspace: Workspace) -> None:
     list_keys(workspace)
-    workspace.clear()
+    carry_out_waiting(workspace)
 
 
 ROTATION = Deed(work=rotate_key, resume=settle, begun=has_rotated_again)

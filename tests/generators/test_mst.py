@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from workbench.generators.mst import Mst, pair_scores, select_tree
 from workbench.privacy.calibration import epsilon_of
 
 DOMAIN = Domain(("a", "b", "c", "d"), (4, 3, 5, 2))
+PAIRS = list(combinations(DOMAIN.names, 2))
 MST = Mst(epsilon=1.0, delta=1e-5)
 
 
@@ -127,7 +129,7 @@ def test_one_subject_moves_a_score_by_at_most_its_rows(case):
     singles = tuple((name,) for name in DOMAIN.names)
     potentials = tuple(rng.normal(size=size) for size in DOMAIN.sizes)
     public = GraphicalModel(DOMAIN, singles, potentials, float(rng.uniform(1, 60)))
-    before, after = pair_scores(rows_of(rest), public), pair_scores(rows_of(whole), public)
+    before, after = pair_scores(rows_of(rest), public, PAIRS), pair_scores(rows_of(whole), public, PAIRS)
     assert max(abs(after[pair] - before[pair]) for pair in before) <= 1024 * k
 
 
@@ -139,7 +141,7 @@ def test_the_bounds_are_reached():
     assert (DOMAIN.count(rows, ("a", "b")) ** 2).sum() == k**2
     far = tuple(np.where(np.arange(size) == size - 1, 0.0, -1e3) for size in DOMAIN.sizes)
     public = GraphicalModel(DOMAIN, tuple((name,) for name in DOMAIN.names), far, 10.0)
-    before, after = pair_scores(rows_of(none), public), pair_scores(rows_of(rows), public)
+    before, after = pair_scores(rows_of(none), public, PAIRS), pair_scores(rows_of(rows), public, PAIRS)
     assert all(after[pair] - before[pair] == 1024 * k for pair in before)
 
 
@@ -147,7 +149,7 @@ def test_scores_are_the_distance_from_independence():
     records = correlated(300, np.random.default_rng(2))
     zero = tuple(np.zeros(size) for size in DOMAIN.sizes)
     uniform = GraphicalModel(DOMAIN, tuple((name,) for name in DOMAIN.names), zero, 300.0)
-    for (a, b), score in pair_scores(rows_of(records), uniform).items():
+    for (a, b), score in pair_scores(rows_of(records), uniform, PAIRS).items():
         expected = np.full(DOMAIN.shape((a, b)), 300 / DOMAIN.cells((a, b)))
         assert score / 1024 == pytest.approx(np.abs(DOMAIN.count(records, (a, b)) - expected).sum(), abs=0.02)
 
@@ -234,6 +236,23 @@ def test_progress_rises_from_zero_to_one():
     assert fractions[0] == 0
     assert fractions[-1] == 1
     assert fractions == sorted(fractions)
+
+
+def test_pairs_of_too_many_cells_are_not_measured_and_their_columns_stay_independent(monkeypatch):
+    monkeypatch.setattr("workbench.generators.mst.MOST_PAIR_CELLS", 9)
+    model = fit(correlated(20_000, np.random.default_rng(0))).model
+    assert {clique for clique in model.cliques if len(clique) == 2} == {("a", "d"), ("b", "d")}
+
+
+@pytest.mark.slow
+def test_two_hundred_columns():
+    domain = Domain(tuple(f"c{i:03}" for i in range(200)), (6,) * 200)
+    rng = np.random.default_rng(0)
+    walk = np.cumsum(rng.integers(-1, 2, (5_000, 200)), axis=1) % 6
+    model = fit(walk, domain)
+    rows = model.sample(5_000, rng=rng)
+    near = domain.count(rows, ("c010", "c011")) / 5_000 - domain.count(walk, ("c010", "c011")) / 5_000
+    assert np.abs(near).sum() / 2 < 0.2
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

@@ -17,13 +17,14 @@ from sqlalchemy import select, text
 from test_jobs import let_lease_end
 
 from workbench.erasure.request import locate, submit
-from workbench.errors import BusyError, InputError
+from workbench.errors import BusyError, InputError, LockedError
 from workbench.jobs import worker as worker_module
 from workbench.jobs.worker import CancelledError
 from workbench.scan import scan_folder
 from workbench.state.tables import jobs, quarantine
 from workbench.workflows import steps
 from workbench.workflows.erase import erase
+from workbench.workflows.execute import Outcome
 from workbench.workflows.jobs import cancel_job, erase_waiting, list_jobs, take_job
 from workbench.workflows.requests import list_requests
 from workbench.workflows.verify import verify
@@ -65,7 +66,7 @@ def test_an_erasure_is_a_job_that_names_nobody(trained: Workspace) -> None:
     job = erasures(trained)[0]
     assert (job["status"], job["progress"], sorted(job["result"]["requests"])) == ("done", 1.0, sorted(requests))
     assert not scan_folder(trained.root, [key.encode() for key in KEYS]).hits
-    assert erase_waiting(trained) == {}
+    assert erase_waiting(trained) == Outcome(done={}, failures=())
     assert len(erasures(trained)) == 1, "where nothing waits there is no job"
 
 
@@ -109,7 +110,7 @@ def test_a_cancelled_erasure_stops_after_the_step_at_hand_and_can_be_resumed(
     assert quarantined(trained) == 1
     with trained.engine.connect() as connection:
         assert connection.execute(text("SELECT step FROM erasures")).scalar() == "dropped", "its end was recorded"
-    result = next(iter(erase_waiting(trained).values()))
+    result = next(iter(erase_waiting(trained).done.values()))
     assert verify(trained, Path(result["certificate"]), replay=True)["valid"]
     assert [job["status"] for job in erasures(trained)] == ["cancelled", "done"]
 
@@ -137,10 +138,13 @@ def test_what_fails_is_tried_again_as_the_same_job(trained: Workspace) -> None:
     submit(trained, ["pupils"], KEYS[0])
     with trained.lock("pupils"):
         for _ in range(3):
-            with pytest.raises(BusyError):
-                erase_waiting(trained)
+            outcome = erase_waiting(trained)
+            assert (outcome.done, outcome.exit_code) == ({}, BusyError.exit_code)
+            assert [(failure.datasets, type(failure.fault)) for failure in outcome.failures] == [
+                ({"pupils"}, LockedError)
+            ]
     assert [(job["status"], job["result"]) for job in erasures(trained)] == [("failed", {"error": "busy"})]
-    assert erase_waiting(trained)
+    assert len(erase_waiting(trained).done) == 1
     assert [job["status"] for job in erasures(trained)] == ["done"]
 
 
@@ -188,7 +192,7 @@ def test_an_interrupted_command_leaves_a_job_that_says_so(trained: Workspace) ->
     assert (process.returncode, json.loads(out)["error"]["code"]) == (5, "interrupted")
     assert erasures(trained)[0]["status"] == "failed"
     assert quarantined(trained) == 1
-    assert erase_waiting(trained)
+    assert len(erase_waiting(trained).done) == 1
 
 
 @pytest.mark.parametrize("has_file", [True, False])

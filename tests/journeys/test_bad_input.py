@@ -47,7 +47,7 @@ TABLES: dict[str, tuple[bytes, str]] = {
     "two columns have one name": (f"{HEADER},term\n{SECRET},1,Öland,20,true,1\n".encode(), "several columns"),
     "a row has too few cells": (f"{HEADER}\n{GOOD[0]}\n{SECRET},1\n".encode(), "ragged"),
     "a row has too many cells": (f"{HEADER}\n{GOOD[0]}\n{SECRET},1,Öland,20,true,7\n".encode(), "ragged"),
-    "a quote is never closed": (f'{HEADER}\n"{SECRET},1,Öland,20,true\n'.encode(), "ragged"),
+    "a quote is never closed": (f'{HEADER}\n"{SECRET},1,Öland,20,true\n'.encode(), "never ends"),
     "the text is not UTF-8": (f"{HEADER}\n{SECRET},1,Öland,20,true\n".encode("latin-1"), "not UTF-8"),
     "cells are parted by semicolons": ("\n".join([HEADER, *GOOD]).replace(",", ";").encode(), "lacks"),
     "a person is not named": (f"{HEADER}\n,1,Öland,20,true\n".encode(), "identifier is missing"),

@@ -35,9 +35,11 @@ def test_without_the_tracking_store_it_is_busy_until_that_is_back(
 ) -> None:
     shutil.move(trained.root / "mlflow.db", tmp_path / "away.db")
     answer = command("--workspace", trained.root, "erase", KEY, "--json")
-    assert (answer.code, answer.error["code"]) == (5, "busy")
-    assert "no tracking store" in answer.error["message"]
-    assert "backup" in answer.error["hint"]
+    told = answer.json["requests"][0]
+    assert (answer.code, told["status"]) == (5, "failed")
+    assert "no tracking store" in told["reason"]
+    assert "backup" in told["reason"]
+    assert told["nonce"], "who asked can open the commitment whatever happened"
     assert held(trained)
     shutil.move(tmp_path / "away.db", trained.root / "mlflow.db")
     again = command("--workspace", trained.root, "resume", "--json")

@@ -19,7 +19,7 @@ from workbench.config import TrainConfig
 from workbench.data.identity import identify
 from workbench.erasure.intake import parse
 from workbench.erasure.request import Subject, submit
-from workbench.errors import BusyError, CheckFailedError, InputError
+from workbench.errors import BusyError, CheckFailedError, InputError, LockedError
 from workbench.scan import scan_folder
 from workbench.workflows import execute
 from workbench.workflows.doctor import doctor
@@ -142,8 +142,8 @@ def test_an_erasure_that_cannot_be_finished_holds_up_its_own_data_set_alone(both
     first, later = people(both)[:2]
     stray = both.root / "releases" / "stray.txt"
     stray.write_text(f"left by someone: {first}")
-    with pytest.raises(CheckFailedError):
-        erase(both, [first], dataset="pupils")
+    answer = erase(both, [first], dataset="pupils")["requests"][0]
+    assert (answer["status"], answer["exit"]) == ("failed", CheckFailedError.exit_code)
     waits = submit(both, ["pupils"], later).id
     assert erase(both, ["pupil-3000"], dataset="more")["requests"][0]["status"] == "completed"
     assert train(both, TrainConfig(dataset="more", **SMALL))["version"] == 1
@@ -161,7 +161,7 @@ def test_a_data_set_that_is_being_written_is_left_and_the_others_are_carried_out
     with both.lock("pupils"):
         outcome = carry_out(both)
     assert list(outcome.done) == [done]
-    assert [(f.datasets, type(f.fault)) for f in outcome.failures] == [({"pupils"}, BusyError)]
+    assert [(f.datasets, type(f.fault)) for f in outcome.failures] == [({"pupils"}, LockedError)]
     assert list(carry_out(both).done) == [waits]
 
 

@@ -143,8 +143,9 @@ def test_a_failed_verification_certifies_nothing_and_can_be_repeated(trained: Wo
     key = placed(trained, "train")[0]
     stray = trained.root / "releases" / "stray.txt"
     stray.write_text(f"left by someone: {key}")
-    with pytest.raises(CheckFailedError):
-        erase(trained, [key])
+    answer = erase(trained, [key])["requests"][0]
+    assert (answer["status"], answer["exit"]) == ("failed", CheckFailedError.exit_code)
+    assert answer["nonce"]
     assert [r["status"] for r in list_requests(trained)["requests"]] == ["failed"]
     assert not list((trained.root / "certificates").iterdir())
     stray.unlink()
@@ -153,7 +154,11 @@ def test_a_failed_verification_certifies_nothing_and_can_be_repeated(trained: Wo
 
 def test_writers_of_one_data_set_take_turns(trained: Workspace) -> None:
     key = placed(trained, "train")[0]
-    with trained.lock("pupils"), pytest.raises(BusyError):
-        erase(trained, [key])
+    with trained.lock("pupils"):
+        answer = erase(trained, [key])["requests"][0]
+    assert (answer["status"], answer["exit"]) == ("quarantined", BusyError.exit_code)
+    assert answer["reason"] == "another process is writing data set pupils; wait for it to end, then try again"
+    assert answer["nonce"]
+    assert answer["due"]
     assert [r["status"] for r in list_requests(trained)["requests"]] == ["quarantined"], "accepted all the same"
     assert next(iter(carry_out_waiting(trained).values()))["status"] == "completed"

@@ -28,6 +28,7 @@ from workbench.scan import scan_folder
 from workbench.state import writing
 from workbench.state.tables import quarantine, requests
 from workbench.workflows import work as module
+from workbench.workflows.execute import Outcome
 from workbench.workflows.requests import approve_request, list_requests, set_policy
 from workbench.workflows.verify import verify
 from workbench.workflows.work import work
@@ -47,7 +48,7 @@ def inbox(tmp_path: Path) -> Path:
 def idle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Carrying out is replaced by its outcome: this file is about the intake."""
 
-    def carry_out(workspace: Workspace) -> dict[str, Any]:
+    def carry_out(workspace: Workspace) -> Outcome:
         with writing(workspace.engine) as connection:
             rows = connection.execute(requests.select().where(requests.c.status == "quarantined")).all()
             ids = [row.id for row in rows if row.approval != "waiting"]
@@ -56,7 +57,7 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
                 connection.execute(quarantine.delete().where(quarantine.c.request == request))
                 values = {"certificate": f"certificates/{request}.json"}
                 connection.execute(requests.update().where(requests.c.id == request).values(**values))
-        return {request: {"retrain_seconds": 0.0} for request in ids}
+        return Outcome(done={request: {"retrain_seconds": 0.0} for request in ids}, failures=())
 
     monkeypatch.setattr(module, "erase_waiting", carry_out)
 

@@ -464,6 +464,28 @@ def test_a_purge_waits_for_a_reader_only_so_long_and_can_be_resumed(tracking, la
         assert remnants(tracking, [MARK.encode()]) == []
 
 
+_CHECKPOINTS = """
+import fcntl, os, sys, time
+descriptor = os.open(sys.argv[1], os.O_RDWR)
+fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, 121)  # SQLite's lock of who writes the log back
+print("now", flush=True)
+time.sleep(1)
+"""
+
+
+def test_a_purge_waits_for_another_that_is_emptying_the_log(tracking, layout):
+    """SQLite answers at once that it is busy then, however long it may wait for readers and writers."""
+    with closing(sqlite3.connect(tracking.database)) as connection:  # the lock lies in a file of open databases
+        connection.execute("SELECT count(*) FROM runs").fetchall()
+        shared = f"{tracking.database}-shm"
+        with subprocess.Popen([sys.executable, "-c", _CHECKPOINTS, shared], stdout=subprocess.PIPE) as other:
+            assert other.stdout.readline() == b"now\n"
+            with pytest.raises(BusyError):
+                purge_marked(tracking, layout, timeout=0.1)
+            purge_marked(tracking, layout)
+    assert remnants(tracking, [MARK.encode()]) == []
+
+
 def test_a_purge_waits_for_a_writer_only_so_long(tracking, layout):
     before = bytes_of_every_file(tracking.artifacts)
     with closing(sqlite3.connect(tracking.database, isolation_level=None)) as writer:

@@ -16,12 +16,23 @@ app.add_typer(jobs_app, name="jobs")
 
 @app.command()
 def synthesize(
-    context: typer.Context, config: Path, overrides: Set = None, detach: Detach = False, as_json: Json = False
+    context: typer.Context,
+    config: Path,
+    overrides: Set = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what it would cost and take; nothing is read.")
+    ] = False,
+    detach: Detach = False,
+    as_json: Json = False,
 ) -> None:
-    """Fit a differentially private generator and release a synthetic table."""
+    """Fit a generator and release a synthetic table."""
     from workbench.config import SynthesizeConfig, read_config
+    from workbench.workflows.preflight import preflight
 
     settings = read_config(config, SynthesizeConfig, overrides or ())
+    if plan:
+        show(preflight(opened(context), settings), as_json)
+        return
     run_job(context, "synthesize", settings.model_dump(mode="json"), detach, as_json)
 
 
@@ -32,6 +43,9 @@ def sample(
     n: Annotated[int, typer.Option("-n", help="How many rows.")],
     out: Annotated[Path, typer.Option(help="A .parquet or .csv file.")],
     seed: Annotated[int | None, typer.Option(help="Equal seeds give equal rows.", min=0)] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN=VALUES", help="Only such rows: sex=Female, age=30..39, a=x|y.")
+    ] = None,
     recipient: Annotated[
         str | None, typer.Option(help="Who gets the file; an erasure names it as one to notify. Nobody in the data.")
     ] = None,
@@ -41,7 +55,9 @@ def sample(
     from workbench.workflows.sample import sample as run
 
     with progress_of("sampling") as progress:
-        result = run(opened(context), generator, n, out, seed=seed, recipient=recipient, progress=progress)
+        result = run(
+            opened(context), generator, n, out, seed=seed, where=where or (), recipient=recipient, progress=progress
+        )
     show(result, as_json)
 
 

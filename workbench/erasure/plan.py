@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from workbench.data.partition import Partition
 from workbench.data.store import BUCKET_BITS
 from workbench.erasure.policy import ErasurePolicy
 from workbench.erasure.request import Subject
@@ -46,7 +47,8 @@ class EnsemblePlan:
 class ErasurePlan:
     """What happens to one data set: rows to drop by bucket file, ensembles to retrain, artifacts to purge or to keep.
 
-    `remeasure` are generators among those to purge that are fitted again, where the ledger allows it.
+    `remeasure` are generators among those to purge that are fitted again, private ones where the ledger allows it; `points`
+    are where the training subjects are on the hash line.
     """
 
     dataset: str
@@ -56,6 +58,15 @@ class ErasurePlan:
     purge: tuple[Artifact, ...]
     keep: tuple[Artifact, ...]
     remeasure: tuple[Artifact, ...] = ()
+    points: tuple[int, ...] = ()
+
+    def measured_shards(self, generator: Artifact) -> tuple[int, ...]:
+        """The shards of a sharded generator that held a subject; of one that is not sharded none is told apart."""
+        n_shards = int(generator.body["config"].get("shards", 1))
+        if n_shards == 1:
+            return ()
+        places = Partition(n_shards=n_shards, n_slices=1).shard_of(np.array(self.points, dtype=np.uint64))
+        return tuple(sorted(set(places.tolist())))
 
     @property
     def shards(self) -> tuple[int, ...]:
@@ -75,20 +86,36 @@ class ErasurePlan:
             "ensembles": [ensemble.to_json() for ensemble in self.ensembles],
             "purge": [{"id": a.id, "kind": a.kind} for a in self.purge],
             "keep_private": [
-                {"id": a.id, "kind": a.kind, "epsilon": a.body["epsilon"], "delta": a.body["delta"]} for a in self.keep
+                {"id": a.id, "kind": a.kind, "epsilon": a.body["epsilon"], "delta": a.body["delta"]}
+                for a in self.keep
+                if a.body["private"]
             ],
             "remeasure": [
                 {
                     "id": a.id,
                     "epsilon": a.body["epsilon"],
                     "delta": a.body["delta"],
+                    **_shards_told(a, self.measured_shards(a)),
                     "otherwise": "retired, where the ledger refuses the charge",
                 }
                 for a in self.remeasure
+                if a.body["private"]
+            ],
+            "refit": [
+                {"id": a.id, "otherwise": "retired, where what remains is too little to learn from"}
+                for a in self.remeasure
+                if not a.body["private"]
             ],
             "notify": [{"id": a.id, **_recipient(a)} for a in (*self.keep, *self.purge) if a.kind in HANDED_OUT],
             "predicted_seconds": round(self.predicted_seconds, 3),
         }
+
+
+def _shards_told(generator: Artifact, shards: Sequence[int]) -> dict[str, Any]:
+    if not shards:
+        return {}
+    n_shards = int(generator.body["config"]["shards"])
+    return {"shards": f"{len(shards)} of {n_shards}", "noise": f"{n_shards**0.5:.3g} times that of one shard"}
 
 
 def _recipient(artifact: Artifact) -> dict[str, Any]:
@@ -106,8 +133,9 @@ def plan(
 
     `manifests` are the current version of every ensemble of the data set, `artifacts` its live lineage. Superseded models
     and every evaluation (they read the subject's rows) are purged; differentially private generators and releases stay,
-    unless the policy retires them or has them measured again. One whose config is unknown can't be, and is retired. Exports
-    lie outside, so what is known of them stays: whoever got one is to be notified.
+    unless the policy retires them or has them measured again. One whose config is unknown can't be, and is retired. Those
+    that are not private are purged, or fitted again, unless all subjects are in the holdout, which no generator reads.
+    Exports lie outside, so what is known of them stays: whoever got one is to be notified.
 
     Where records were appended since a shard was trained (`pending_of` its version), retraining it begins at the first slice
     that either received or loses records: a checkpoint after that has not seen what lies before it in the store. Pending
@@ -125,12 +153,11 @@ def plan(
         for c in e.manifest.constituents
         if c.shard in e.retrain
     }
-    private = tuple(a for a in artifacts if a.kind in ("generator", "release") and a.body["private"])
+    made = tuple(a for a in artifacts if a.kind in ("generator", "release"))
     exports = tuple(a for a in artifacts if a.kind == "export")
-    unread = policy.private == "remeasure" and all(subject.split != "train" for subject in subjects)
-    keep = private if policy.private == "keep_private" or unread else ()
-    gone = superseded | {a.id for a in private if a not in keep}
-    again = policy.private == "remeasure" and not unread
+    unread = all(subject.split != "train" for subject in subjects)
+    keep = tuple(a for a in made if _stays(a, policy, unread=unread))
+    gone = superseded | {a.id for a in made if a not in keep}
     return ErasurePlan(
         dataset=dataset,
         requests=tuple(sorted({subject.request for subject in subjects})),
@@ -138,8 +165,24 @@ def plan(
         ensembles=ensembles,
         purge=tuple(a for a in artifacts if a.id in gone or a.kind == "evaluation"),
         keep=keep + exports,
-        remeasure=tuple(a for a in private if again and a.kind == "generator" and "config" in a.body),
+        remeasure=tuple(
+            a
+            for a in made
+            if a not in keep and _is_made_again(a, policy) and a.kind == "generator" and "config" in a.body
+        ),
+        points=tuple(subject.point for subject in subjects if subject.split == "train"),
     )
+
+
+def _stays(made: Artifact, policy: ErasurePolicy, *, unread: bool) -> bool:
+    """Whether a generator or release is kept; `unread`: no generator has read a row of the subjects."""
+    if not made.body["private"]:
+        return unread
+    return policy.private == "keep_private" or (policy.private == "remeasure" and unread)
+
+
+def _is_made_again(generator: Artifact, policy: ErasurePolicy) -> bool:
+    return policy.private == "remeasure" if generator.body["private"] else policy.nonprivate == "refit"
 
 
 def pending_of(version: Artifact) -> dict[int, int]:

@@ -12,7 +12,8 @@ class ErasurePolicy(BaseModel):
 
     `suppression`: whether a keyed token stays to refuse the person at re-ingest and restore. `private`: what happens to
     differentially private generators and releases: kept with their epsilon, retired, or measured again on what remains, at
-    their own epsilon, charged to the ledger anew (retired where it refuses).
+    their own epsilon, charged to the ledger anew (retired where it refuses). `nonprivate`: what happens to the others, where
+    one of their training subjects is erased: retired, or fitted again on what remains.
 
     `window_hours`: requests accepted within a window are carried out together after its end, so that nobody chooses when a
     version is published; 0: at once. Beyond `max_per_day` requests, and where training again is predicted to take longer
@@ -25,6 +26,7 @@ class ErasurePolicy(BaseModel):
     due_days: Annotated[int, Field(ge=1, le=90)] = 28
     suppression: bool = True
     private: Literal["keep_private", "retire", "remeasure"] = "keep_private"
+    nonprivate: Literal["retire", "refit"] = "retire"
     window_hours: Annotated[int, Field(ge=0)] = 0
     max_per_day: Annotated[int, Field(ge=1)] | None = None
     max_retrain_seconds: Annotated[FiniteFloat, Field(ge=0)] | None = None

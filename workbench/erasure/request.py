@@ -23,7 +23,8 @@ from workbench.data.partition import Partition
 from workbench.data.store import SPLITS, Split
 from workbench.erasure import vault
 from workbench.erasure.limits import crowded, policies_of, window_end
-from workbench.errors import BusyError, InputError, MalformedKeyError, NotFoundError
+from workbench.errors import BusyError, InputError, MalformedKeyError, NotFoundError, QuarantinedError
+from workbench.lineage import Artifact
 from workbench.schema.schema import ROW_SUBJECT
 from workbench.state import writing
 from workbench.state.tables import quarantine, requests
@@ -278,6 +279,16 @@ def refuse_open_request(connection: Connection, dataset: str, refused: str) -> N
         raise BusyError(
             f"a subject of data set {dataset} has an open erasure request; {refused} before it is finished",
             hint="workbench resume, or decide on it: workbench requests list",
+        )
+
+
+def refuse_quarantined(connection: Connection, made: Artifact) -> None:
+    """Raises QuarantinedError where a generator or release is not private and someone it was fitted to waits for erasure."""
+    trained = (quarantine.c.dataset == made.dataset) & (quarantine.c.split == SPLITS[0])
+    if not made.body["private"] and connection.execute(select(quarantine.c.request).where(trained)).first() is not None:
+        raise QuarantinedError(
+            f"{made.id} is not private, and a person it was fitted to has an open erasure request",
+            hint="finish the open erasure requests: workbench resume, workbench requests list",
         )
 
 

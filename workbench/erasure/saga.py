@@ -54,10 +54,14 @@ class EnsembleState(_Frozen):
 
 
 class GeneratorState(_Frozen):
-    """A private generator to measure again, with its config; once it was, the artifacts in its place, none if retired."""
+    """A generator to fit again, with its config; once it was, the artifacts in its place, none if retired.
+
+    `shards`: those of a sharded generator that are measured again; none: the whole.
+    """
 
     old: str
     config: dict[str, Any]
+    shards: tuple[int, ...] = ()
     artifacts: tuple[dict[str, Any], ...] = ()
 
 
@@ -112,7 +116,10 @@ def dataset_state(plan: ErasurePlan) -> DatasetState:
         ),
         purge=tuple(artifact_to_json(a) for a in plan.purge),
         keep=tuple(artifact_to_json(a) for a in plan.keep),
-        remeasure=tuple(GeneratorState(old=a.id, config=dict(a.body["config"])) for a in plan.remeasure),
+        remeasure=tuple(
+            GeneratorState(old=a.id, config=dict(a.body["config"]), shards=plan.measured_shards(a))
+            for a in plan.remeasure
+        ),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from workbench.data.objects import Objects
@@ -57,6 +58,13 @@ def check_removed(objects: Objects, digests: Iterable[str]) -> Check:
     return Check(
         name="superseded checkpoints gone", ok=not left, detail=f"{len(left)} of {len(digests)} are still there"
     )
+
+
+def check_purged(root: Path, paths: Iterable[str]) -> Check:
+    """Generators, releases and manifests that were to go are gone."""
+    paths = sorted(paths)
+    left = [path for path in paths if (root / path).exists()]
+    return Check(name="purged files gone", ok=not left, detail=f"{len(left)} of {len(paths)} are still there")
 
 
 def check_bytes(workspace: Workspace, needles: Collection[bytes], removed: Collection[str] = ()) -> Check:

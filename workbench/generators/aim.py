@@ -33,7 +33,7 @@ from workbench.progress import Progress, silent
 # 0.15, choosing 0.05 to 0.2, 4 to 16 rounds a column: mean two-way TVD between 0.0271 and 0.0282, which is within its noise.
 _ONE_WAY = 0.15
 _SELECTION = 0.1
-_ROUNDS_PER_COLUMN = 8
+ROUNDS_PER_COLUMN = 8
 # Cells of all tables of the model, at most; a round may use them in proportion to the budget spent by its end.
 MOST_CELLS = 2**17
 # Cells of a candidate, and how many candidates are scored each round.
@@ -88,6 +88,11 @@ def candidates_of(domain: Domain) -> list[Clique]:
     return [c for c in (*pairs, *triples) if domain.cells(c) <= _MOST_CANDIDATE_CELLS] or pairs[:1]
 
 
+def first_round_rho(rho: float, columns: int) -> float:
+    """What the first round's measurement costs."""
+    return (1 - _SELECTION) * rho * (1 - _ONE_WAY) / (ROUNDS_PER_COLUMN * columns)
+
+
 def _rounds(
     begun: Start, notebook: Notebook, rho: float, progress: Progress
 ) -> list[tuple[Measurement, GraphicalModel]]:
@@ -98,7 +103,7 @@ def _rounds(
     model = begun.estimate((), total=total)
     measured: list[tuple[Measurement, GraphicalModel]] = []
     left = rho * (1 - _ONE_WAY)
-    share = left / (_ROUNDS_PER_COLUMN * len(rows.domain.names))
+    share = left / (ROUNDS_PER_COLUMN * len(rows.domain.names))
     while left > 1e-9 * rho:
         share = left if left < 2 * share else share
         known = [m for m, _ in measured]

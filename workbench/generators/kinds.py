@@ -14,6 +14,19 @@ def generator_of(config: SynthesizeConfig) -> Generator:
     """The generator that a config asks for."""
     if config.generator in MARGINAL:
         return _marginal(config)
+    epochs = {} if config.epochs is None else {"epochs": config.epochs}
+    if config.generator == "gaussian_copula":
+        from workbench.generators.gaussian_copula import GaussianCopula
+
+        return GaussianCopula()
+    if config.generator == "ctgan":
+        from workbench.generators.ctgan import Ctgan
+
+        return Ctgan(**epochs)
+    if config.generator == "tvae":
+        from workbench.generators.tvae import Tvae
+
+        return Tvae(**epochs)
     raise NotImplementedError(config.generator)
 
 
@@ -23,6 +36,18 @@ def load_generator(kind: str, folder: Path, codec: Codec) -> FittedGenerator:
         from workbench.generators.marginals.table import load_table
 
         return load_table(folder, codec)
+    if kind == "gaussian_copula":
+        from workbench.generators.gaussian_copula import load_gaussian_copula
+
+        return load_gaussian_copula(folder, codec)
+    if kind == "ctgan":
+        from workbench.generators.ctgan import load_ctgan
+
+        return load_ctgan(folder, codec)
+    if kind == "tvae":
+        from workbench.generators.tvae import load_tvae
+
+        return load_tvae(folder, codec)
     raise NotImplementedError(kind)
 
 

@@ -10,7 +10,7 @@ counts that sums to at most k, so both its L1 and its L2 sensitivity are k (all 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
@@ -35,6 +35,10 @@ _SELECTION = 0.2
 # Scores are integers in units of 1/1024 row: a private count and a public estimate then differ exactly, and so does the
 # bound on what a subject can change.
 _UNITS = 1024
+
+
+# Cells of a pair, at most: two columns of thousands of values each would be all noise, and gigabytes of it.
+MOST_PAIR_CELLS = 2**22
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +81,8 @@ def _split(rho: float, n_columns: int) -> _Budget:
     return _Budget(one_way=one_way, selection=selection, two_way=rho - one_way - selection)
 
 
-def pair_scores(rows: Rows, independent: GraphicalModel) -> dict[Clique, int]:
-    """For each pair of columns the L1 distance of its counts from those expected under independence, in 1/1024 rows.
+def pair_scores(rows: Rows, independent: GraphicalModel, pairs: Iterable[Clique]) -> dict[Clique, int]:
+    """For each of the pairs of columns the L1 distance of its counts from those expected under independence, in 1/1024 rows.
 
     Sensitivity: a score is ||M - E||_1, where M is the pair's table of counts and E comes from the model, which is
     public (it was made from noisy marginals). Adding a subject with k rows makes M into M + v with v >= 0 and ||v||_1
@@ -89,7 +93,7 @@ def pair_scores(rows: Rows, independent: GraphicalModel) -> dict[Clique, int]:
     domain = independent.domain
     single = {name: independent.marginal((name,)) / independent.total for name in domain.names}
     scores: dict[Clique, int] = {}
-    for a, b in combinations(domain.names, 2):
+    for a, b in pairs:
         expected = np.rint(_UNITS * independent.total * np.outer(single[a], single[b])).astype(np.int64)
         scores[a, b] = int(np.abs(_UNITS * rows.count((a, b)).sum(axis=0) - expected).sum())
     return scores
@@ -99,20 +103,20 @@ def select_tree(rows: Rows, independent: GraphicalModel, notebook: Notebook, *, 
     """A spanning tree of column pairs with high scores, for `rho` in all (the paper's Algorithm 2).
 
     Each of the d - 1 rounds costs rho / (d - 1): the exponential mechanism picks one of the pairs that join two
-    components.
+    components. Where only pairs of too many cells are left, the components stay independent.
     """
     names = independent.domain.names
+    pairs = [pair for pair in combinations(names, 2) if independent.domain.cells(pair) <= MOST_PAIR_CELLS]
     known: dict[Clique, int] = {}
 
     def scores(candidates: Sequence[Clique]) -> Codes:
         if not known:  # not read where the notebook knows all choices
-            known.update(pair_scores(rows, independent))
+            known.update(pair_scores(rows, independent, pairs))
         return np.array([known[pair] for pair in candidates], dtype=np.int64)
 
     component = {name: name for name in names}
     edges: list[Clique] = []
-    while len(edges) < len(names) - 1:
-        candidates = [pair for pair in combinations(names, 2) if component[pair[0]] != component[pair[1]]]
+    while candidates := [pair for pair in pairs if component[pair[0]] != component[pair[1]]]:
         chosen = notebook.choose(
             partial(scores, candidates), rho=rho / (len(names) - 1), sensitivity=_UNITS * rows.per_subject
         )

@@ -28,14 +28,24 @@ class CancelledError(BusyError):
 
 
 def work_on(engine: Engine, job_id: str, work: Work, progress: Progress) -> Mapping[str, Any]:
-    """Claims a job, does its work and records how it ended; returns what the work returned.
+    """Claims a job and does its work as `work_claimed` does."""
+    with writing(engine) as connection:
+        job = claim(connection, job_id, new_worker())
+    return work_claimed(engine, job, work, progress)
+
+
+def new_worker() -> str:
+    """A name for whoever is about to claim a job."""
+    return f"{platform.node()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def work_claimed(engine: Engine, job: Job, work: Work, progress: Progress) -> Mapping[str, Any]:
+    """Does the work of a job that was just claimed and records how it ended; returns what the work returned.
 
     `work` takes back what it began, or leaves it resumable, when an exception ends it. The row gets the kind of a fault,
     never its text; where even that can't be written it is left as a dead worker's.
     """
-    worker = f"{platform.node()}:{os.getpid()}:{secrets.token_hex(4)}"
-    with writing(engine) as connection:
-        job = claim(connection, job_id, worker)
+    worker = str(job.worker)
     pulse = _Pulse(engine, job, worker, progress)
     status: str = "failed"
     result: Mapping[str, Any] = {}
@@ -55,7 +65,7 @@ def work_on(engine: Engine, job_id: str, work: Work, progress: Progress) -> Mapp
         raise
     finally:
         with suppress(WorkbenchError, OSError), writing(engine) as connection:
-            finish(connection, job_id, worker, status, result)
+            finish(connection, job.id, worker, status, result)
 
 
 def _ids(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import sqlite3
+import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,14 +90,24 @@ def purge_runs(
         try:
             report = _delete(connection, tracking.artifacts, run_ids, model_ids, registered)
             connection.execute("VACUUM")
-            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            is_cut = _cut_log(connection, timeout)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise
             raise _busy() from None
-        if busy:
+        if not is_cut:
             raise _busy()
     return report
+
+
+def _cut_log(connection: sqlite3.Connection, timeout: float) -> bool:
+    """Empties the write-ahead log. SQLite waits for readers, but not for another process that is just doing the same."""
+    deadline = time.monotonic() + timeout
+    while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _busy() -> BusyError:

@@ -97,7 +97,7 @@ class Tracking:
     def held(self) -> Iterator[None]:
         """Keeps the database open meanwhile: who closes it last writes the whole log back, after every record otherwise."""
         with self.connection(timeout=10) as connection:
-            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+            connection.execute("SELECT 1 FROM sqlite_master").fetchall()  # read to its end, or it would hold up a purge
             yield
 
     def relocate(self, found: str, to: Path | None = None) -> None:

@@ -102,23 +102,33 @@ def _basis(connection: Connection, dataset: str, state: DatasetState) -> dict[st
         }
         for e in state.ensembles
     ]
-    private = [
-        {
-            "artifact": artifact["id"],
-            "basis": "kept: differentially private" + (", outside" if artifact["kind"] == "export" else ""),
-            "epsilon": artifact["body"]["epsilon"],
-            "delta": artifact["body"]["delta"],
-        }
-        for artifact in state.keep
-    ]
     return {
         "dataset": dataset,
         "schema_sha256": schema.digest(),
         "schema_reviewed": not schema.unreviewed,
         "unreviewed_domains": list(schema.unreviewed),
-        "artifacts": models + private + _replaced(state),
+        "artifacts": [*models, *map(_kept, state.keep), *_replaced(state)],
         "purged": sorted(artifact["kind"] for artifact in state.purge),
     }
+
+
+def _kept(artifact: Mapping[str, Any]) -> dict[str, Any]:
+    """On what ground a generator, release or export was kept."""
+    if artifact["body"]["private"]:
+        basis = "kept: differentially private" + (", outside" if artifact["kind"] == "export" else "")
+        return {"artifact": artifact["id"], "basis": basis, **_budget(artifact)}
+    outside = artifact["kind"] == "export"
+    basis = (
+        "outside: not private, whoever has it is to be notified"
+        if outside
+        else "kept: no row of the person was read for it"
+    )
+    return {"artifact": artifact["id"], "basis": basis}
+
+
+def _budget(artifact: Mapping[str, Any]) -> dict[str, float]:
+    body = artifact["body"]
+    return {"epsilon": body["epsilon"], "delta": body["delta"]} if body["private"] else {}
 
 
 def _handed_out(state: DatasetState) -> Iterator[dict[str, Any]]:
@@ -127,7 +137,7 @@ def _handed_out(state: DatasetState) -> Iterator[dict[str, Any]]:
 
 
 def _replaced(state: DatasetState) -> list[dict[str, Any]]:
-    """What became of the private generators that were not kept."""
+    """What became of the generators that were not kept."""
     told: list[dict[str, Any]] = []
     again = {g.old: g for g in state.remeasure}
     for artifact in state.purge:
@@ -139,9 +149,10 @@ def _replaced(state: DatasetState) -> list[dict[str, Any]]:
         told += [
             {
                 "artifact": new["id"],
-                "basis": "re-measured on the remaining records, charged",
-                "epsilon": new["body"]["epsilon"],
-                "delta": new["body"]["delta"],
+                "basis": "re-measured on the remaining records, charged"
+                if new["body"]["private"]
+                else "fitted again on the remaining records; not private",
+                **_budget(new),
             }
             for new in made
             if new["kind"] != "evaluation"

@@ -10,11 +10,19 @@ from sqlalchemy import select
 
 from workbench.data import catalog
 from workbench.erasure.intake import Asked, Malformed, by_key
-from workbench.erasure.request import OPEN, Pair, Receipt, Subject, locate, reason_of, submit_person
-from workbench.errors import ApprovalRequiredError, BusyError, InputError, NotFoundError
+from workbench.erasure.request import OPEN, Pair, Receipt, Subject, locate, reason_of, submit_person, waiting
+from workbench.errors import (
+    ApprovalRequiredError,
+    BusyError,
+    InputError,
+    NotFoundError,
+    WorkbenchError,
+    exit_code_of,
+    told,
+)
 from workbench.progress import Progress, silent
 from workbench.state.tables import requests
-from workbench.workflows.execute import Failure, Outcome, plans_for
+from workbench.workflows.execute import Fault, Outcome, plans_for
 from workbench.workflows.jobs import detach_erasures, erase_waiting
 from workbench.workspace import Workspace
 
@@ -34,17 +42,23 @@ def erase(
 
     What an intake read of a file may stand among the keys; its `malformed` entries are answered as rejected.
     All that waits in a data set is planned together: one retraining per shard. An unknown subject is answered `rejected`,
-    never "erased". Where none of them could be carried out the fault is raised, as CheckFailedError where the verification
-    finds anything, and the requests stay open; where some could, each is answered for itself.
+    never "erased". Once a request is accepted nothing raises: each is answered for itself, with the `nonce` for its requester.
+    One that could not be carried out stays open; `reason` tells the fault, `exit` its exit code.
     """
     started = time.perf_counter()
     people, refused = _people(workspace, keys, dataset, malformed)
     if dry_run:
         return _dry_run(workspace, list(people.values()), refused)
-    answers = _submitted(workspace, people)
-    outcome = erase_waiting(workspace, progress, first=[a["duplicate_of"] or a["request"] for a in answers])
-    answers = _carried_out(workspace, answers, outcome)
-    return {"requests": answers + refused, "seconds": round(time.perf_counter() - started, 3)}
+    answers, unaccepted = _submitted(workspace, people)
+    outcome, fault = Outcome(done={}, failures=()), None
+    try:
+        outcome = erase_waiting(workspace, progress, first=[a["duplicate_of"] or a["request"] for a in answers])
+    except (WorkbenchError, OSError) as cause:  # cancelled, for example
+        fault = cause
+    except KeyboardInterrupt:
+        fault = BusyError("it was interrupted", hint="workbench resume goes on")
+    answers = _carried_out(workspace, answers, outcome, fault)
+    return {"requests": answers + unaccepted + refused, "seconds": round(time.perf_counter() - started, 3)}
 
 
 def erase_detached(
@@ -57,11 +71,18 @@ def erase_detached(
     """Accepts requests as `erase` does, with everyone quarantined at once, and has a process of its own carry them out."""
     started = time.perf_counter()
     people, refused = _people(workspace, keys, dataset, malformed)
-    answers = _submitted(workspace, people)
-    job, going = detach_erasures(workspace)
-    answers = [_standing(workspace, answer | _going(answer, going)) for answer in answers]
+    answers, unaccepted = _submitted(workspace, people)
+    job: Answer | None = None
+    try:
+        job, going = detach_erasures(workspace)
+        rows, _ = _rows(workspace, answers)
+    except (WorkbenchError, OSError) as fault:
+        answers = _carried_out(workspace, answers, Outcome(done={}, failures=()), fault)
+    else:
+        answers = [answer | _going(answer, going) for answer in answers]
+        answers = [_standing(answer, rows.get(answer["request"])) for answer in answers]
     seconds = round(time.perf_counter() - started, 3)
-    return {"requests": answers + refused, "job": job and job["job"], "seconds": seconds}
+    return {"requests": answers + unaccepted + refused, "job": job and job["job"], "seconds": seconds}
 
 
 def _people(
@@ -85,11 +106,21 @@ def _people(
     return people, refused
 
 
-def _submitted(workspace: Workspace, people: Mapping[Asked, Sequence[Pair]]) -> list[Answer]:
-    return [
-        _answer(workspace, submit_person(workspace, person, request_id=one.request_id))
-        for one, person in people.items()
-    ]
+def _submitted(workspace: Workspace, people: Mapping[Asked, Sequence[Pair]]) -> tuple[list[Answer], list[Answer]]:
+    """The answers to what was submitted, and to what could not be.
+
+    Raises the fault where nobody was accepted before it: who was must be told.
+    """
+    answers: list[Answer] = []
+    unaccepted: list[Answer] = []
+    for one, person in people.items():
+        try:
+            answers.append(_answer(workspace, submit_person(workspace, person, request_id=one.request_id)))
+        except (WorkbenchError, OSError) as fault:
+            if not any(answer["nonce"] for answer in answers):
+                raise
+            unaccepted.append(_rejected(f"line {one.line}: {told(fault)}", exit_code_of(fault)))
+    return answers, unaccepted
 
 
 def identities_of(workspace: Workspace, asked: Asked, dataset: str | None = None) -> list[Pair]:
@@ -133,34 +164,51 @@ def chosen_datasets(workspace: Workspace, dataset: str | None) -> list[str]:
     return names
 
 
-def _carried_out(workspace: Workspace, answers: Sequence[Answer], outcome: Outcome) -> list[Answer]:
+def _carried_out(
+    workspace: Workspace, answers: Sequence[Answer], outcome: Outcome, fault: Fault | None
+) -> list[Answer]:
     """The answers once everything that waited was tried; a duplicate gets that of the request it repeats.
 
-    Raises the fault where nothing that was asked for could be done.
+    `fault` is what kept the rest from being tried.
     """
-    told: list[Answer] = []
-    failed: list[Failure] = []
+    due: set[str] = set()
+    try:
+        rows, due = _rows(workspace, answers)
+    except (WorkbenchError, OSError) as unread:
+        rows, fault = {}, fault or unread
+    final: list[Answer] = []
     for answer in answers:
         request = answer.pop("duplicate_of") or answer["request"]
-        with workspace.engine.connect() as connection:
-            row = connection.execute(requests.select().where(requests.c.id == request)).one()
-        failure = next((f for f in outcome.failures if not f.datasets.isdisjoint(row.datasets)), None)
+        row = rows.get(request)
+        causes = (f.fault for f in outcome.failures if row is None or not f.datasets.isdisjoint(row.datasets))
+        cause = next(causes, fault)
         if request in outcome.done:
-            told.append(answer | {"request": request, "reason": None, "exit": 0} | outcome.done[request])
-        elif row.status == "completed" and answer["status"] != "completed":  # by another process
+            final.append(answer | {"request": request, "reason": None, "exit": 0} | outcome.done[request])
+        elif row is not None and row.status == "completed" and answer["status"] != "completed":  # by another process
             certificate = str(workspace.root / row.certificate)
             done = {"status": "completed", "certificate": certificate, "reason": None, "exit": 0}
-            told.append(answer | {"request": request} | done)
-        elif failure is not None and row.status in OPEN and row.approval != "waiting":
-            failed.append(failure)
-            code = getattr(failure.fault, "exit_code", InputError.exit_code)
-            left = {"status": row.status, "reason": str(failure.fault), "exit": code}
-            told.append(answer | {"request": request} | left)
+            final.append(answer | {"request": request} | done)
+        elif cause is not None and _was_tried(answer, row, due):
+            left = {"status": row.status if row else answer["status"], "reason": told(cause)}
+            final.append(answer | {"request": request} | left | {"exit": exit_code_of(cause)})
         else:
-            told.append(_standing(workspace, answer))
-    if failed and not any(answer["status"] == "completed" for answer in told):
-        raise failed[0].fault
-    return told
+            final.append(_standing(answer, row))
+    return final
+
+
+def _rows(workspace: Workspace, answers: Sequence[Answer]) -> tuple[dict[str, Any], set[str]]:
+    """The rows of all requests that the answers name, by id, and which requests may be carried out now."""
+    named = {answer.get(name) for answer in answers for name in ("request", "duplicate_of")} - {None}
+    with workspace.engine.connect() as connection:
+        found = connection.execute(select(requests).where(requests.c.id.in_(named)))
+        return {row.id: row for row in found}, set(waiting(connection))
+
+
+def _was_tried(answer: Answer, row: Any, due: Collection[str]) -> bool:
+    """Whether a request is open and waits for nothing but its erasure; without its row, whether it was accepted."""
+    if row is None:
+        return answer["status"] in OPEN
+    return row.status in OPEN and (row.status != "quarantined" or row.id in due)
 
 
 def _going(answer: Answer, going: Collection[str]) -> Answer:
@@ -171,12 +219,10 @@ def _going(answer: Answer, going: Collection[str]) -> Answer:
     return {"request": request, "status": "quarantined", "reason": None, "exit": 0}
 
 
-def _standing(workspace: Workspace, answer: Answer) -> Answer:
+def _standing(answer: Answer, row: Any) -> Answer:
     """The answer with what an accepted request waits for, if for anything: planning may have found that it costs too much."""
-    if answer["status"] != "quarantined":
+    if answer["status"] != "quarantined" or row is None:
         return answer
-    with workspace.engine.connect() as connection:
-        row = connection.execute(select(requests).where(requests.c.id == answer["request"])).one()
     return answer | {"reason": reason_of(row), "not_before": row.not_before}
 
 

@@ -19,7 +19,7 @@ from workbench.erasure.plan import ErasurePlan, plan
 from workbench.erasure.policy import ErasurePolicy
 from workbench.erasure.request import Subject, advance, subjects_of, waiting
 from workbench.erasure.saga import Erasure
-from workbench.errors import BusyError, InputError, WorkbenchError
+from workbench.errors import BusyError, WorkbenchError, exit_code_of
 from workbench.jobs.worker import CancelledError
 from workbench.progress import Progress, silent
 from workbench.state import writing
@@ -54,7 +54,7 @@ class Outcome:
     @property
     def exit_code(self) -> int:
         """0, or the worst of the failures."""
-        return max((getattr(f.fault, "exit_code", InputError.exit_code) for f in self.failures), default=0)
+        return max((exit_code_of(failure.fault) for failure in self.failures), default=0)
 
     def results(self) -> dict[str, Result]:
         """What was done; raises the first fault where there is one, which says how many more there are."""
@@ -105,7 +105,14 @@ def settle(workspace: Workspace, dataset: str) -> None:
 
 
 def _resume(workspace: Workspace, progress: Progress) -> Outcome:
-    failures = [Failure(fault=fault, datasets=frozenset([name])) for name, fault in finish_appends(workspace).items()]
+    """Finishes what was interrupted, once what killed processes left half done is removed."""
+    failures = []
+    try:
+        workspace.clear()
+    except OSError as fault:  # what is left may be rows; it concerns no data set, and hinders none
+        failures.append(Failure(fault=fault, datasets=frozenset()))
+    for name, unfinished in finish_appends(workspace).items():
+        failures.append(Failure(fault=unfinished, datasets=frozenset([name])))
     done: dict[str, Result] = {}
     with workspace.engine.connect() as connection:
         begun = saga.unfinished(connection)

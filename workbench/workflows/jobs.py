@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.config import SynthesizeConfig, TrainConfig, parse_config
 from workbench.errors import InputError, LockedError, WorkbenchError
-from workbench.jobs.job import Job, cancel, enqueue, find, get, reopen
-from workbench.jobs.worker import Work, work_on
+from workbench.jobs.job import Job, cancel, claim, enqueue, find, get, reopen
+from workbench.jobs.worker import Work, new_worker, work_claimed, work_on
 from workbench.progress import Progress, silent
 from workbench.state import writing
 from workbench.workspace import Workspace
@@ -40,7 +40,7 @@ def erase_waiting(workspace: Workspace, progress: Progress = silent, *, first: C
     """
     from workbench.workflows.execute import carry_out
 
-    job = _reopen_erasures(workspace, patient=False)
+    job = _reopen_erasures(workspace, patient=False, worker=new_worker())
     if job is None:
         return carry_out(workspace, progress, first=first)
     outcomes: list[Outcome] = []
@@ -50,7 +50,7 @@ def erase_waiting(workspace: Workspace, progress: Progress = silent, *, first: C
         return _listed(outcomes[0].results())  # a failure is the job's, too
 
     try:
-        work_on(workspace.engine, job.id, work, progress)
+        work_claimed(workspace.engine, job, work, progress)
     except (WorkbenchError, OSError):
         if not outcomes:
             raise
@@ -91,15 +91,21 @@ def _detach(workspace: Workspace, job: Job) -> dict[str, Any]:
     return {"job": job.id, "kind": job.kind, "status": job.status}
 
 
-def _reopen_erasures(workspace: Workspace, *, patient: bool) -> Job | None:
-    """The job of all that waits to be carried out, or None; its row names requests, and nobody."""
+def _reopen_erasures(workspace: Workspace, *, patient: bool, worker: str | None = None) -> Job | None:
+    """The job of all that waits to be carried out, or None; its row names requests, and nobody.
+
+    With a `worker` it is claimed at once, so that no other process comes between.
+    """
     from workbench.erasure import saga
     from workbench.erasure.request import waiting
 
     with writing(workspace.engine) as connection:
         begun = {request for erasure in saga.unfinished(connection) for request in erasure.requests}
         due = sorted(begun.union(waiting(connection)))
-        return reopen(connection, "erase", {"requests": due, "patient": patient}) if due else None
+        if not due:
+            return None
+        job = reopen(connection, "erase", {"requests": due, "patient": patient})
+        return claim(connection, job.id, worker) if worker else job
 
 
 def _enqueue(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> Job:

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +21,14 @@ from sqlalchemy import Connection
 from workbench import journal, lineage
 from workbench.config import MARGINAL, SynthesizeConfig
 from workbench.data.dataset import Dataset
+from workbench.data.partition import Partition
 from workbench.data.store import Store
+from workbench.errors import InputError
 from workbench.files import file_sha256, remove, sha256, sync_folder, write_atomic
 from workbench.generators.generator import FittedGenerator, Generator
-from workbench.generators.kinds import generator_of
+from workbench.generators.kinds import generator_of, load_generator
+from workbench.generators.marginals.forecast import check_memory
+from workbench.generators.marginals.table import FittedTable
 from workbench.lineage import Artifact
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.fidelity import mean_tvd
@@ -66,19 +70,52 @@ def make_release(
     tags: Mapping[str, str] | None = None,
     progress: Progress = silent,
 ) -> Release:
-    """Charges the ledger, fits the generator, writes a release and how good it is; the caller records it.
+    """Charges the ledger if the generator is private, fits it, writes a release and how good it is; the caller records it.
 
     Raises BudgetError before anything is read. `tags` go on every MLflow run it makes, so that a try that was cut off can be
     found. Where it does not come to its end, what it wrote is removed; what it charged stays charged.
     """
+    if config.generator in MARGINAL:
+        codec = Codec(store.schema)
+        check_memory(config, codec.free_names, codec.free_sizes)
     fit = _begin(workspace, store, config)
     generator = generator_of(config)
-    if not fit.charged:
+    if config.private and not fit.charged:
         Ledger(workspace.engine).charge(
             store.schema.population, generator.event, dataset=config.dataset, purpose=fit.purpose
         )
     fitted = _fit(generator, store, fit, progress)
     return finish_release(workspace, store, config, fit.name, fitted, tags=tags, progress=progress)
+
+
+def remake_release(
+    workspace: Workspace,
+    store: Store,
+    config: SynthesizeConfig,
+    *,
+    old: str,
+    shards: Sequence[int],
+    tags: Mapping[str, str] | None = None,
+    progress: Progress = silent,
+) -> Release:
+    """Measures some shards of a sharded generator again, charging their subjects alone, and makes a release of the result.
+
+    Raises BudgetError before anything is read. The measurements of the other shards are used as they are.
+    """
+    fitted = load_generator(config.generator, _folder(workspace, old), Codec(store.schema))
+    if not isinstance(fitted, FittedTable):
+        raise InputError(f"{old} is not a generator of measured marginals", hint=f"workbench retire {old}")
+    name = _new_name(config)
+    partition = Partition(n_shards=config.shards, n_slices=1)
+    Ledger(workspace.engine).charge(
+        store.schema.population,
+        fitted.remeasure_event,
+        dataset=config.dataset,
+        purpose=f"measure {len(shards)} of {config.shards} shards again for {name}",
+        scope=[partition.interval(shard) for shard in sorted(shards)],
+    )
+    fresh = fitted.remeasured(store.read("train"), shards, progress=progress)
+    return finish_release(workspace, store, config, name, fresh, tags=tags, progress=progress)
 
 
 def finish_release(
@@ -124,14 +161,16 @@ def discard_release(workspace: Workspace, name: str, runs: list[str] | tuple[str
     purge_runs(Tracking(workspace.root), run_ids=runs)
 
 
-def sweep_releases(workspace: Workspace, dataset: str) -> None:
+def sweep_releases(workspace: Workspace, dataset: str, *, fits: bool = True) -> None:
     """Removes generators and releases of a data set that no artifact names: left by a killed synthesis or erasure.
 
-    The caller holds the data set's lock.
+    `fits` too: the notes of a fit that was cut off, where it is not to be gone on with. The caller holds the data set's lock.
     """
     with workspace.engine.connect() as connection:
         known = {artifact.path for artifact in lineage.find(connection, dataset=dataset)}
     ours = _ours(dataset)
+    for folder in _fits(workspace, dataset) if fits else ():
+        remove(folder)
     for path in (path for folder in ("generators", "releases") for path in (workspace.root / folder).iterdir()):
         if ours.fullmatch(path.name) and str(path.relative_to(workspace.root)) not in known:
             remove(path)
@@ -196,11 +235,15 @@ def _begin(workspace: Workspace, store: Store, config: SynthesizeConfig) -> _Fit
         if config.generator in MARGINAL and described.is_file() and json.loads(described.read_bytes()) == about:
             return cut_off
         remove(folder)
-    name = f"{config.dataset}-{config.generator.replace('_', '-')}-{secrets.token_hex(3)}"
+    name = _new_name(config)
     folder = workspace.root / "fits" / name
     folder.mkdir(parents=True)
     write_atomic(folder / "about.json", json.dumps(about).encode())
     return _Fit(name=name, folder=folder, charged=False)
+
+
+def _new_name(config: SynthesizeConfig) -> str:
+    return f"{config.dataset}-{config.generator.replace('_', '-')}-{secrets.token_hex(3)}"
 
 
 def _fits(workspace: Workspace, dataset: str) -> list[Path]:

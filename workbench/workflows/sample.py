@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from workbench import journal, lineage
 from workbench.data import catalog
+from workbench.erasure.request import refuse_quarantined
 from workbench.errors import InputError, NotFoundError
 from workbench.files import check_output, file_sha256
 from workbench.generators.generator import FittedGenerator
@@ -24,7 +25,7 @@ from workbench.generators.kinds import load_generator
 from workbench.lineage import Artifact
 from workbench.progress import Progress, silent
 from workbench.schema import Codec
-from workbench.schema.condition import Within
+from workbench.schema.condition import Within, parse_where
 from workbench.state import writing
 from workbench.workspace import Workspace
 
@@ -41,13 +42,18 @@ def sample(
     out: Path,
     *,
     seed: int | None = None,
+    where: Sequence[str] = (),
     recipient: str | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Writes `n` synthetic rows to a Parquet or CSV file; equal seeds give equal rows.
 
+    `where` are conditions such as `sex=Female`, `age=30..39` or `sector=a|b`, which all rows meet; a marginal generator draws
+    them exactly from its model given that.
+
     What leaves the workspace is on record before the file is there, with who gets it, so that an erasure can tell whom to
-    notify (GDPR Art. 19).
+    notify (GDPR Art. 19). Raises QuarantinedError where the generator is not private and someone it was fitted to has an open
+    erasure request, also when that was accepted meanwhile; then there is no file.
     """
     if not 1 <= n <= MAX_ROWS:
         raise InputError(f"asked for {n} rows; a file holds from 1 to {MAX_ROWS:,}", hint="-n 1000")
@@ -59,9 +65,10 @@ def sample(
         codec = Codec(catalog.entry(connection, artifact.dataset).schema)
     fitted = load_generator(artifact.body["generator"], workspace.root / str(artifact.path), codec)
     private = {key: artifact.body[key] for key in ("private", "epsilon", "delta") if key in artifact.body}
+    conditions = parse_where(codec, where)
     part = out.with_name(f".part-{out.name}")
     try:
-        write_rows(part, codec, fitted, n, rng=np.random.default_rng(seed), progress=progress)
+        write_rows(part, codec, fitted, n, rng=np.random.default_rng(seed), where=conditions, progress=progress)
         export = Artifact(
             id=f"{generator}-export-{secrets.token_hex(4)}",
             kind="export",
@@ -71,7 +78,7 @@ def sample(
             body=private | {"rows": n} | ({"recipient": recipient} if recipient else {}),
         )
         with writing(workspace.engine) as connection:
-            _generator(connection, generator)  # again: it may be gone since
+            _generator(connection, generator)  # again: it may be gone, or under quarantine, since
             lineage.record(connection, export)
             journal.append(connection, "EXPORTED", export=export.id, rows=n)
         part.replace(out)
@@ -121,6 +128,7 @@ def _generator(connection: Connection, name: str) -> Artifact:
     artifact = lineage.get(connection, name)
     if artifact.kind != "generator":
         raise NotFoundError(f"{name} is of kind {artifact.kind}, not a generator", hint="workbench lineage DATASET")
+    refuse_quarantined(connection, artifact)
     return artifact
 
 

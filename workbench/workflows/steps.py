@@ -7,6 +7,7 @@ moment, is one transaction: the step returns what it adds to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -20,7 +21,15 @@ from workbench.erasure import saga, vault
 from workbench.erasure.plan import pending_of
 from workbench.erasure.request import advance, lift, subjects_of
 from workbench.erasure.saga import DatasetState, EnsembleState, Erasure, GeneratorState, artifact_to_json
-from workbench.erasure.verify import Check, check_bytes, check_isolation, check_objects, check_removed, check_rows
+from workbench.erasure.verify import (
+    Check,
+    check_bytes,
+    check_isolation,
+    check_objects,
+    check_purged,
+    check_removed,
+    check_rows,
+)
 from workbench.errors import BudgetError, CheckFailedError, InputError
 from workbench.files import remove, sha256
 from workbench.lineage import Artifact
@@ -40,7 +49,7 @@ from workbench.workflows.publish import (
     train_shards,
     write_version,
 )
-from workbench.workflows.release import make_release, record_release, sweep_releases
+from workbench.workflows.release import make_release, record_release, remake_release, sweep_releases
 from workbench.workspace import Workspace
 
 ERASURE_TAG = (
@@ -92,15 +101,20 @@ def retrain(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple
 def _measured_again(
     workspace: Workspace, store: Store, generator: GeneratorState, erasure_id: str, progress: Progress
 ) -> GeneratorState:
-    """A private generator fitted on what remains, charged anew; without a successor where that can't be."""
+    """A generator fitted on what remains, charged anew if it is private; without a successor where that can't be."""
 
     def tell(fraction: float, what: str) -> None:
         progress(0.7 + 0.1 * fraction, what)
 
     try:
         config = SynthesizeConfig.model_validate(generator.config)
-        release = make_release(workspace, store, config, tags={ERASURE_TAG: erasure_id}, progress=tell)
-    except (BudgetError, ValidationError):  # an erasure waits neither for budget nor for a config of another workbench
+        make = partial(remake_release, old=generator.old, shards=generator.shards) if generator.shards else make_release
+        release = make(workspace, store, config, tags={ERASURE_TAG: erasure_id}, progress=tell)
+    except (
+        BudgetError,
+        ValidationError,
+        InputError,
+    ):  # an erasure waits for no budget, config of another workbench or rows
         return generator
     return generator.model_copy(update={"artifacts": tuple(artifact_to_json(a) for a in release.artifacts)})
 
@@ -244,6 +258,7 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
         checks.append(check_rows(store, [(token, point) for name, token, point in people if name == dataset]))
         objects = objects_of(workspace, dataset)
         checks.append(check_removed(objects, state.removed))
+        checks.append(check_purged(workspace.root, [a["path"] for a in state.purge if a["path"] is not None]))
         for e in state.ensembles:
             checks.append(check_isolation(e.old, e.new, e.retrain))
             checks.append(check_objects(objects, e.new.objects()))
@@ -283,10 +298,11 @@ def _holds(store: Store, token: bytes, point: int) -> bool:
 
 
 def _removed(workspace: Workspace, erasure: Erasure) -> set[str]:
-    """Digests of checkpoints that may lie nowhere: another data set's may be the very same, and stay."""
+    """Digests of checkpoints and releases that may lie nowhere: another data set's may be the very same, and stay."""
     with workspace.engine.connect() as connection:
         live = live_objects(connection)
-    return {digest for state in erasure.datasets.values() for digest in state.removed} - live
+    releases = {a["digest"] for state in erasure.datasets.values() for a in state.purge if a["kind"] == "release"}
+    return ({digest for state in erasure.datasets.values() for digest in state.removed} | releases) - live
 
 
 def shred(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasure, Commit]:  # noqa: ARG001

@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from sqlalchemy import Connection
+
 from workbench.config import SynthesizeConfig
 from workbench.data import catalog
+from workbench.erasure.request import refuse_open_request
 from workbench.metrics.estimate import Estimate
 from workbench.progress import Progress, silent
 from workbench.state import writing
@@ -19,19 +22,22 @@ def synthesize(workspace: Workspace, config: SynthesizeConfig, *, progress: Prog
     """Charges the ledger, fits the generator, writes a release and how good it is; raises BudgetError before reading.
 
     Release and generator are private with the stated epsilon, or say that they are not. The evaluation reads real rows, so it
-    is internal.
+    is internal. Raises BusyError where the generator is not private and a subject asked to be erased, also meanwhile; then
+    nothing of it is left.
     """
     started = time.perf_counter()
     settle(workspace, config.dataset)
     with workspace.engine.connect() as connection:
         catalog.entry(connection, config.dataset)
     with workspace.lock(config.dataset):
-        sweep_releases(workspace, config.dataset)  # what a killed synthesis left
+        sweep_releases(workspace, config.dataset, fits=False)  # what a killed synthesis left
         with workspace.engine.connect() as connection:
             store = catalog.store(connection, workspace, config.dataset)
-        release = make_release(workspace, store, config, progress=progress)
+            _refuse_unprotected(connection, config)
+        release = make_release(workspace, store, config, progress=_abortable(workspace, config, progress))
         try:
             with writing(workspace.engine) as connection:
+                _refuse_unprotected(connection, config)  # again: a request may have been accepted since
                 record_release(connection, release.artifacts)
         except BaseException:
             discard_release(workspace, release.generator, release.runs)
@@ -48,3 +54,19 @@ def synthesize(workspace: Workspace, config: SynthesizeConfig, *, progress: Prog
         "mlflow_run": release.runs[0],
         "seconds": round(time.perf_counter() - started, 3),
     }
+
+
+def _abortable(workspace: Workspace, config: SynthesizeConfig, progress: Progress) -> Progress:
+    """Progress whose next report ends a run that can no longer be published."""
+
+    def tell(fraction: float, text: str) -> None:
+        with workspace.engine.connect() as connection:
+            _refuse_unprotected(connection, config)
+        progress(fraction, text)
+
+    return tell
+
+
+def _refuse_unprotected(connection: Connection, config: SynthesizeConfig) -> None:
+    if not config.private:
+        refuse_open_request(connection, config.dataset, "no generator that is not private is fitted or published")

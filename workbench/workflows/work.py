@@ -27,7 +27,7 @@ from sqlalchemy import select
 from workbench import journal
 from workbench.erasure.intake import MAX_BYTES, Asked, Intake, ending_of, parse
 from workbench.erasure.request import OPEN, reason_of, submit_person
-from workbench.errors import BusyError, InputError, NotFoundError, WorkbenchError, is_of_disk
+from workbench.errors import BusyError, InputError, NotFoundError, WorkbenchError, exit_code_of
 from workbench.files import remove, sync_folder, write_atomic
 from workbench.state.tables import requests
 from workbench.workflows.erase import exit_of, identities_of
@@ -95,7 +95,8 @@ def work(workspace: Workspace, inbox: Path, *, stop: Stop, once: bool = False, i
     """
     inbox = _checked(workspace, inbox)
     done: dict[str, int] = dict.fromkeys(("files", "requests", "poison"), 0)
-    with _alone(inbox):
+    # SQLite writes its log back into the database whenever the last connection closes: not after each request, then
+    with _alone(inbox), workspace.engine.connect():
         _clear(inbox)
         while True:
             worst = _round(workspace, inbox, done, stop)
@@ -165,7 +166,7 @@ def _guarded(step: Callable[..., int], *arguments: Any) -> int:
         return fault.exit_code
     except OSError as fault:  # without its file name, which is the sender's
         log("fault", batch=batch, code="file", message=fault.strerror)
-        return BusyError.exit_code if is_of_disk(fault) else InputError.exit_code
+        return exit_code_of(fault)
 
 
 def _carry_out(workspace: Workspace) -> int:

@@ -78,7 +78,7 @@ class Notebook:
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
-        self._notes = _read(path) if path is not None and path.exists() else []
+        self._notes = _mended(path) if path is not None and path.exists() else []
         self._next = 0
 
     @staticmethod
@@ -155,8 +155,20 @@ def measurement_of(note: dict[str, Any]) -> Measurement:
     return Measurement(tuple(note["clique"]), values.sum(axis=0), float(note["sigma"]) * len(values) ** 0.5)
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    """The notes of a file: outcomes, and last an announcement whose outcome never came.
+def read_measurements(path: Path) -> tuple[dict[str, Any], ...]:
+    """The measurements of a finished fit; raises InputError where the file is missing or damaged."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        notes = tuple(json.loads(line) for line in lines)
+        if notes and all(len(note["values"]) == len(notes[0]["values"]) > 0 for note in notes):
+            return notes
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise InputError(f"{path.name} is missing or damaged", hint="fit the generator again")
+
+
+def _mended(path: Path) -> list[dict[str, Any]]:
+    """The notes of a fit that was cut off: outcomes, and last an announcement whose outcome never came.
 
     A line that was cut off as it was written is taken out: what it announced never ran, or is the lost outcome.
     """

@@ -16,7 +16,7 @@ from workbench.errors import InputError
 from workbench.generators.marginals.domain import Domain
 from workbench.generators.marginals.estimate import Forbidden, estimate
 from workbench.generators.marginals.fitted import FittedMarginals, load_marginals, merged, shares_of
-from workbench.generators.marginals.rows import Notebook, Rows, measurement_of
+from workbench.generators.marginals.rows import Notebook, Rows, measurement_of, read_measurements
 from workbench.progress import Progress, silent
 from workbench.schema import Codec
 from workbench.schema.codec import Values
@@ -120,8 +120,7 @@ def load_table(folder: Path, codec: Codec) -> FittedTable:
     fitted = load_marginals(folder)
     if (fitted.domain.names, fitted.domain.sizes) != (codec.free_names, codec.free_sizes):
         raise InputError(f"{folder} holds a model of another schema", hint="fit the generator again")
-    path = folder / NOTES
-    return FittedTable(fitted=fitted, codec=codec, notes=tuple(Notebook(path).measurements))
+    return FittedTable(fitted=fitted, codec=codec, notes=read_measurements(folder / NOTES))
 
 
 def _rows(dataset: Dataset, shards: int) -> Rows:
