@@ -2,7 +2,7 @@
 
 After noisy single columns, each round picks with the exponential mechanism a pair or triple of columns whose counts the
 model so far reproduces worst, measures it with noise, and fits the model again. Where a measurement taught nothing, the
-noise of the next ones is halved (annealing), so the number of rounds adapts while the total cost is fixed beforehand.
+next ones get twice the budget each (annealing), so the number of rounds adapts while the total cost is fixed beforehand.
 
 The privacy unit is a subject with up to k rows; sensitivities are as in `mst`.
 """
