@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from workbench.errors import InputError
 from workbench.generators.marginals.domain import Domain
-from workbench.generators.marginals.elimination import junction_tree
+from workbench.generators.marginals.elimination import junction_tree, tree_cells
 from workbench.generators.marginals.estimate import Measurement, estimate, estimate_total
 from workbench.generators.marginals.minimise import minimise
 from workbench.generators.marginals.model import GraphicalModel, draw_in_groups
@@ -27,6 +27,7 @@ CLIQUES = {
     "cycle": [("a", "b"), ("b", "c"), ("c", "e"), ("e", "a")],
     "duplicates": [("a", "b"), ("b", "a"), ("a", "b"), ("b",)],
     "overlapping triples": [("a", "b", "c"), ("e", "c", "b"), ("b", "c"), ("a", "e")],
+    "one inside another": [("b",), ("c", "b"), ("a", "b", "c"), ("b", "e"), ("c", "a"), (), ("b",)],
     "size-1 column only": [("d",)],
     "everything": [("e", "d", "c", "b", "a")],
 }
@@ -85,6 +86,7 @@ def test_inference_is_the_brute_force_on_random_models(data):
     assert log_z == pytest.approx(math.log(joint.sum()), abs=1e-10)
     for clique, table in zip(cliques, tables, strict=True):
         np.testing.assert_allclose(table, project(domain, joint, clique) / joint.sum(), rtol=1e-9)
+    assert sum(domain.cells(bag.columns) for bag in tree.bags) == tree_cells(domain, cliques)
     owners = [name for bag in tree.bags for name in bag.own]
     assert sorted(owners) == sorted(domain.names)
     assert all(bag.parent is None or bag.parent < i for i, bag in enumerate(tree.bags))
@@ -296,6 +298,15 @@ def test_counts_are_the_brute_force(n, clique):
     for row in rows:
         table[tuple(row[DOMAIN.position[name]] for name in clique)] += 1
     np.testing.assert_array_equal(DOMAIN.count(rows, clique), table)
+
+
+@given(st.lists(st.lists(st.sampled_from(DOMAIN.names), unique=True, max_size=3).map(tuple), max_size=9), st.booleans())
+def test_counting_many_marginals_is_counting_each(cliques, columns_first):
+    rows = np.random.default_rng(0).integers(0, DOMAIN.sizes, size=(40, 5))
+    given_rows = np.asfortranarray(rows) if columns_first else rows
+    for clique, table in zip(cliques, DOMAIN.counts(given_rows, cliques), strict=True):
+        np.testing.assert_array_equal(table, DOMAIN.count(rows, clique))
+        assert table.shape == DOMAIN.shape(clique)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 After noisy single columns, each round picks with the exponential mechanism a pair or triple of columns whose counts the
 model so far reproduces worst, measures it with noise, and fits the model again. Where a measurement taught nothing, the
-noise of the next ones is halved (annealing), so the number of rounds adapts while the total cost is fixed beforehand.
+next ones get twice the budget each (annealing), so the number of rounds adapts while the total cost is fixed beforehand.
 
 The privacy unit is a subject with up to k rows; sensitivities are as in `mst`.
 """
@@ -10,9 +10,9 @@ The privacy unit is a subject with up to k rows; sensitivities are as in `mst`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -99,7 +99,7 @@ def _rounds(
     """Chooses and measures until the budget is spent; each measurement with the model after it."""
     rows, total = begun.rows, begun.total
     candidates = candidates_of(rows.domain)
-    tables = cache(lambda clique: rows.count(clique).sum(axis=0))  # read at most once, and never where all is noted
+    tables: dict[Clique, Codes] = {}  # counted when they are first scored, and never where all is noted
     model = begun.estimate((), total=total)
     measured: list[tuple[Measurement, GraphicalModel]] = []
     left = rho * (1 - _ONE_WAY)
@@ -109,7 +109,7 @@ def _rounds(
         known = [m for m, _ in measured]
         sigma = gaussian_sigma(rho=(1 - _SELECTION) * share, sensitivity=rows.per_subject) * len(rows.shards) ** 0.5
         fits = _that_fit(begun, [m.clique for m in known], candidates, MOST_CELLS * min(1.0, 1 - (left - share) / rho))
-        scores = partial(_scores, fits, tables, model, total, noise=sigma, seed=len(measured))
+        scores = partial(_scores, fits, rows, tables, model, total, noise=sigma, seed=len(measured))
         chosen = notebook.choose(
             scores, among=len(fits), rho=_SELECTION * share, sensitivity=3 * _UNITS * rows.per_subject
         )
@@ -136,7 +136,8 @@ def _that_fit(begun: Start, known: Sequence[Clique], candidates: Sequence[Clique
 
 def _scores(
     candidates: Sequence[Clique],
-    tables: Callable[[Clique], Codes],
+    rows: Rows,
+    tables: dict[Clique, Codes],
     model: GraphicalModel,
     total: float,
     *,
@@ -151,9 +152,11 @@ def _scores(
     """
     n = max(1, min(round(total), _MOST_DRAWN))
     drawn = model.sample(n, rng=np.random.default_rng(seed))
+    new = [clique for clique in candidates if clique not in tables]
+    tables |= zip(new, rows.counts(new), strict=True)
     scores = []
-    for clique in candidates:
-        expected = np.rint(model.domain.count(drawn, clique) * (_UNITS * total / n)).astype(np.int64)
-        distance = int(np.abs(_UNITS * tables(clique) - expected).sum())
+    for clique, count in zip(candidates, model.domain.counts(drawn, candidates), strict=True):
+        expected = np.rint(count * (_UNITS * total / n)).astype(np.int64)
+        distance = int(np.abs(_UNITS * tables[clique] - expected).sum())
         scores.append(len(clique) * (distance - round(_UNITS * _EXPECTED * noise * expected.size)))
     return np.array(scores, dtype=np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,10 +17,18 @@ def mean_tvd(real: Bins, synthetic: Bins, sizes: Sequence[int], *, way: int) -> 
 
     `real` and `synthetic` are cell numbers [n, d] and [m, d] of the same public bins with `sizes` cells per column.
     """
+    columns = [(np.ascontiguousarray(table.T), len(table)) for table in (real, synthetic)]
     distances = []
-    for columns in itertools.combinations(range(len(sizes)), way):
-        shape = tuple(sizes[c] for c in columns)
-        p = np.bincount(np.ravel_multi_index(real[:, columns].T, shape), minlength=int(np.prod(shape))) / len(real)
-        q = np.bincount(np.ravel_multi_index(synthetic[:, columns].T, shape), minlength=int(np.prod(shape)))
-        distances.append(float(np.abs(p - q / len(synthetic)).sum() / 2))
+    for chosen in itertools.combinations(range(len(sizes)), way):
+        p, q = (_shares(table[list(chosen)], [sizes[c] for c in chosen], n) for table, n in columns)
+        distances.append(float(np.abs(p - q).sum() / 2))
     return float(np.mean(distances))
+
+
+def _shares(columns: Bins, sizes: Sequence[int], n: int) -> npt.NDArray[np.float64]:
+    """The share of rows in each cell of the marginal of these columns [way, n]."""
+    cell = np.zeros(n, dtype=np.int64)
+    for column, size in zip(columns, sizes, strict=True):
+        cell *= size
+        cell += column
+    return np.bincount(cell, minlength=math.prod(sizes)) / n

@@ -155,7 +155,7 @@ class Codec:
 
         Raises InputError where a cell and a limit have no number in common.
         """
-        values = np.empty((len(codes), len(self.names)))
+        values = np.empty((len(self.names), len(codes))).T  # columns one after another: they are written one at a time
         for place, position in enumerate(self.free):
             name = self.names[position]
             values[:, position] = _draw(self.schema.columns[name], codes[:, place], rng, (limits or {}).get(name))
@@ -163,7 +163,7 @@ class Codec:
 
     def determine(self, values: Values) -> Values:
         """The values with every determined column as its source says."""
-        exact = values.copy()
+        exact = values.copy(order="K")
         for name, (by, table) in self._tables.items():
             exact[:, self.names.index(name)] = _looked_up(table, values[:, self.names.index(by)])
         return exact

@@ -8,7 +8,7 @@ The method is Lauritzen & Spiegelhalter 1988; docs/adr/0004 says why numpy and n
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -54,27 +54,50 @@ class JunctionTree:
     home: tuple[int, ...]
 
     @cached_property
+    def _within(self) -> list[tuple[int, int, _Axes]]:
+        """Cliques inside others, smallest first: the number, that of the smallest such one, where its axes are in that.
+
+        What is added up and summed out in small tables needs no pass over a bag's.
+        """
+        cells = [self.domain.cells(clique) for clique in self.cliques]
+        order = sorted(range(len(cells)), key=lambda i: (len(self.cliques[i]), cells[i], i))
+        within = []
+        for rank, number in enumerate(order):
+            columns = set(self.cliques[number])
+            hosts = [other for other in order[rank + 1 :] if columns.issubset(self.cliques[other])]
+            if hosts:
+                host = min(hosts, key=cells.__getitem__)
+                within.append((number, host, _axes(self.domain, self.cliques[number], self.cliques[host])))
+        return within
+
+    @cached_property
     def _terms(self) -> list[list[tuple[int, _Axes]]]:
-        """Per bag: the cliques it is home to, and where their axes are in it."""
+        """Per bag: the cliques it is home to that are inside no other, and where their axes are in it."""
+        inside = {number for number, _, _ in self._within}
         terms: list[list[tuple[int, _Axes]]] = [[] for _ in self.bags]
         for number, (clique, home) in enumerate(zip(self.cliques, self.home, strict=True)):
-            terms[home].append((number, _axes(self.domain, clique, self.bags[home])))
+            if number not in inside:
+                terms[home].append((number, _axes(self.domain, clique, self.bags[home].columns)))
         return terms
 
     @cached_property
     def _separators(self) -> list[_Axes | None]:
         """Per bag with a parent: where the axes of its shared columns are in the parent."""
         return [
-            None if bag.parent is None else _axes(self.domain, bag.shared, self.bags[bag.parent]) for bag in self.bags
+            None if bag.parent is None else _axes(self.domain, bag.shared, self.bags[bag.parent].columns)
+            for bag in self.bags
         ]
 
     def conditionals(self, potentials: Sequence[Table]) -> tuple[float, list[Table]]:
         """log Z, and per bag the probabilities of its own columns given its shared ones (sum over the own axes: 1)."""
+        summed = list(potentials)
+        for number, host, axes in self._within:
+            summed[host] = summed[host] + axes.broadcast(summed[number])
         tables: list[Table] = []
         for bag, terms in zip(self.bags, self._terms, strict=True):
             table = np.zeros(self.domain.shape(bag.columns))
             for number, axes in terms:
-                table += axes.broadcast(potentials[number])
+                table += axes.broadcast(summed[number])
             tables.append(table)
         log_z = 0.0
         for number in reversed(range(len(self.bags))):
@@ -111,17 +134,19 @@ class JunctionTree:
         for belief, terms in zip(beliefs, self._terms, strict=True):
             for number, axes in terms:
                 tables[number] = axes.project(belief)
+        for number, host, axes in reversed(self._within):
+            tables[number] = axes.project(tables[host])
         return log_z, tables
 
 
 @dataclass(frozen=True)
 class _Axes:
-    """Where the axes of a clique's table lie in a bag's table."""
+    """Where the axes of a clique's table lie in a larger table."""
 
-    order: tuple[int, ...]  # the clique's axes, in the bag's order
+    order: tuple[int, ...]  # the clique's axes, in the larger table's order
     back: tuple[int, ...]  # the inverse of `order`
-    shape: tuple[int, ...]  # the clique's sizes in the bag's order, 1 for columns it lacks
-    lacking: tuple[int, ...]  # the bag's axes that the clique lacks
+    shape: tuple[int, ...]  # the clique's sizes in the larger table's order, 1 for columns it lacks
+    lacking: tuple[int, ...]  # the larger table's axes that the clique lacks
 
     def broadcast(self, table: Table) -> Table:
         return table.transpose(self.order).reshape(self.shape)
@@ -131,14 +156,14 @@ class _Axes:
         return summed.transpose(self.back)
 
 
-def _axes(domain: Domain, clique: Clique, bag: Bag) -> _Axes:
-    order = tuple(clique.index(name) for name in bag.columns if name in clique)
-    sizes = zip(bag.columns, domain.shape(bag.columns), strict=True)
+def _axes(domain: Domain, clique: Clique, columns: Clique) -> _Axes:
+    order = tuple(clique.index(name) for name in columns if name in clique)
+    sizes = zip(columns, domain.shape(columns), strict=True)
     return _Axes(
         order=order,
         back=tuple(order.index(i) for i in range(len(order))),
         shape=tuple(size if name in clique else 1 for name, size in sizes),
-        lacking=tuple(i for i, name in enumerate(bag.columns) if name not in clique),
+        lacking=tuple(i for i, name in enumerate(columns) if name not in clique),
     )
 
 
@@ -150,58 +175,81 @@ def junction_tree(domain: Domain, cliques: Sequence[Clique]) -> JunctionTree:
     cliques = tuple(tuple(clique) for clique in cliques)
     for clique in cliques:
         domain.shape(clique)
-    eliminated = _eliminate(domain, cliques)
-    largest = max((domain.cells(bag) for bag in eliminated), default=1)
+    tables = _eliminate(domain, cliques)
+    largest = max((table.cells for table in tables), default=1)
     if largest > _MOST_CELLS:
         raise InputError(
             f"a model of these cliques needs a table of {largest} cells, the most is {_MOST_CELLS}",
             hint="measure fewer or smaller marginals, or declare coarser bins",
         )
-    bags = _connect(_maximal(eliminated))
+    bags = _connect([table.columns(domain) for table in reversed(tables)])
     sets = [frozenset(bag.columns) for bag in bags]
-    home = tuple(next(i for i, columns in enumerate(sets) if columns.issuperset(clique)) for clique in cliques)
+    cells = [domain.cells(bag.columns) for bag in bags]
+    home = tuple(
+        min((i for i, columns in enumerate(sets) if columns.issuperset(clique)), key=cells.__getitem__)
+        for clique in cliques
+    )
     return JunctionTree(domain, cliques, bags, home)
 
 
 def tree_cells(domain: Domain, cliques: Sequence[Clique]) -> int:
     """How many cells the tables of a junction tree for `cliques` have in all."""
-    whole = {frozenset(clique) for clique in cliques}
-    maximal = [tuple(clique) for clique in whole if not any(clique < other for other in whole)]
-    return sum(domain.cells(table) for table in _maximal(_eliminate(domain, tuple(maximal))))
+    return sum(table.cells for table in _eliminate(domain, cliques))
 
 
-def _eliminate(domain: Domain, cliques: tuple[Clique, ...]) -> list[tuple[str, ...]]:
-    """The table that each step of the elimination sums over, its eliminated column first."""
-    neighbours: dict[str, set[str]] = {name: set() for name in domain.names}
+@dataclass(frozen=True)
+class _Eliminated:
+    """A table that an elimination sums over: the column eliminated, its neighbours then (a bit per column), its cells."""
+
+    column: int
+    neighbours: int
+    cells: int
+
+    def columns(self, domain: Domain) -> Clique:
+        """The columns by name, the eliminated one first."""
+        return (domain.names[self.column], *(domain.names[i] for i in _bits(self.neighbours)))
+
+
+def _eliminate(domain: Domain, cliques: Sequence[Clique]) -> list[_Eliminated]:
+    """The tables of a greedy least-cells elimination, in its order, less those inside an earlier one."""
+    near, cost, waiting = _graph(domain, cliques), list(domain.sizes), list(range(len(domain.names)))
+    for column, mask in enumerate(near):
+        cost[column] *= math.prod(domain.sizes[i] for i in _bits(mask))
+    tables: list[_Eliminated] = []
+    while waiting:
+        column = min(waiting, key=cost.__getitem__)
+        waiting.remove(column)
+        adjacent, bit = near[column], 1 << column
+        if not any((adjacent | bit) & ~(table.neighbours | 1 << table.column) == 0 for table in tables):
+            tables.append(_Eliminated(column, adjacent, cost[column]))
+        if adjacent.bit_count() == len(waiting):
+            break  # all that are left are inside this table
+        for other in _bits(adjacent):
+            added = adjacent & ~(near[other] | 1 << other)
+            near[other] = (near[other] | added) & ~bit
+            cost[other] = cost[other] // domain.sizes[column] * math.prod(domain.sizes[i] for i in _bits(added))
+    return tables
+
+
+def _graph(domain: Domain, cliques: Sequence[Clique]) -> list[int]:
+    """Per column the others that it shares a clique with, a bit each."""
+    near = [0] * len(domain.names)
     for clique in cliques:
-        for name in clique:
-            neighbours[name].update(other for other in clique if other != name)
-    log_size = {name: math.log(size) for name, size in zip(domain.names, domain.sizes, strict=True)}
-    cost = {name: log_size[name] + sum(log_size[other] for other in neighbours[name]) for name in domain.names}
-    steps = []
-    while neighbours:
-        name = min(cost, key=lambda column: (cost[column], domain.position[column]))
-        adjacent = neighbours.pop(name)
-        del cost[name]
-        steps.append((name, *sorted(adjacent, key=domain.position.__getitem__)))
-        for other in adjacent:
-            neighbours[other] |= adjacent
-            neighbours[other] -= {name, other}
-            cost[other] = log_size[other] + sum(log_size[column] for column in neighbours[other])
-    return steps
+        columns = [domain.position[name] for name in clique]
+        mask = sum(1 << column for column in columns)
+        for column in columns:
+            near[column] |= mask
+    return [mask & ~(1 << column) for column, mask in enumerate(near)]
 
 
-def _maximal(steps: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Elimination tables in reverse, less those whose columns a kept one already holds."""
-    kept: list[tuple[str, ...]] = []
-    for step in reversed(steps):
-        # A later-eliminated table inside this one came earlier in this loop; it is the one that adds nothing.
-        kept = [other for other in kept if not set(other) <= set(step)]
-        kept.append(step)
-    return kept
+def _bits(mask: int) -> Iterator[int]:
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
 
 
-def _connect(tables: list[tuple[str, ...]]) -> tuple[Bag, ...]:
+def _connect(tables: list[Clique]) -> tuple[Bag, ...]:
     """Joins a chordal graph's maximal cliques, roots first, by a maximum-weight spanning forest (Jensen 1994)."""
     waiting = dict(enumerate(map(frozenset, tables)))
     # best[i]: the size of the largest overlap of table i with a placed bag, and that bag's number

@@ -28,7 +28,7 @@ import numpy.typing as npt
 from workbench.errors import InputError
 from workbench.generators.marginals.domain import Clique, Domain
 from workbench.generators.marginals.elimination import JunctionTree, junction_tree
-from workbench.generators.marginals.minimise import minimise
+from workbench.generators.marginals.minimise import dot, minimise
 from workbench.generators.marginals.model import GraphicalModel
 
 Progress = Callable[[float, str], None]
@@ -182,7 +182,7 @@ class _Problem:
             at = scaled * scale
             log_z, mu = self.infer(at)
             move = at - anchor
-            value = log_z - float(at @ self.target) + 0.5 * float((ridge * move) @ move)
+            value = log_z - dot(at, self.target) + 0.5 * dot(ridge * move, move)
             return value, (mu - self.target + ridge * move) * scale
 
         found = scale * minimise(dual, theta / scale, iterations=iterations)

@@ -43,6 +43,11 @@ class Rows:
         """Rows in each cell of the marginal of `clique`, by shard: int64 [shards, *shape]."""
         return np.stack([self.domain.count(codes, clique) for codes in self.shards])
 
+    def counts(self, cliques: Sequence[Clique]) -> list[Codes]:
+        """The marginal of each clique, of all shards together."""
+        by_shard = [self.domain.counts(codes, cliques) for codes in self.shards]
+        return [np.sum(tables, axis=0) for tables in zip(*by_shard, strict=True)]
+
     def noisy(self, clique: Clique, *, sigma: float, shards: Sequence[int]) -> dict[int, list[Any]]:
         """Noisy counts of some shards; they cost each subject there per_subject^2 / (2 sigma^2)."""
         counts = self.count(clique)
@@ -53,7 +58,8 @@ class Rows:
         return Rows(
             domain,
             tuple(
-                np.stack([group[codes] for group, codes in zip(groups, shard.T, strict=True)], axis=1)
+                # columns one after another in memory: they are counted one at a time
+                np.stack([group[codes] for group, codes in zip(groups, shard.T, strict=True)]).T
                 if len(shard)
                 else shard
                 for shard in self.shards
