@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -115,7 +114,7 @@ def fit_one(root: str, config: str, rows: int, out: str) -> None:
     started, cpu = time.perf_counter(), time.process_time()
     fitted = generator.fit(train)
     took = {"fit_s": time.perf_counter() - started, "fit_cpu_s": time.process_time() - cpu}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = _peak_mb()
     rng = np.random.default_rng()
     np.save(out, fitted.sample(n, rng=rng))
     many = LARGE if asked.generator in MARGINAL else 100_000
@@ -126,6 +125,12 @@ def fit_one(root: str, config: str, rows: int, out: str) -> None:
         "rows_per_cpu_s": many / (time.process_time() - cpu),
     }
     print(json.dumps({**took, "peak_mb": peak, **rates}))
+
+
+def _peak_mb() -> float:
+    """The most memory this process had resident; getrusage would count the parent's, from before the exec."""
+    status = Path("/proc/self/status").read_text()
+    return float(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def run_one(workspace: Workspace, config: SynthesizeConfig, rows: int = 0) -> Row:
@@ -188,15 +193,9 @@ def peer_values(train: Dataset, path: Path) -> np.ndarray:
 
 def summary(runs: list[Row]) -> Row:
     """Mean and range of each figure."""
-    figures = sorted({name for run in runs for name in run})
-    return {
-        name: {
-            "mean": float(np.mean([run[name] for run in runs])),
-            "low": min(run[name] for run in runs),
-            "high": max(run[name] for run in runs),
-        }
-        for name in figures
-    }
+    names = sorted({name for run in runs for name in run})
+    figures = {name: [run[name] for run in runs if name in run] for name in names}
+    return {name: {"mean": float(np.mean(f)), "low": min(f), "high": max(f)} for name, f in figures.items()}
 
 
 def line(row: Row) -> str:
