@@ -49,10 +49,6 @@ def public_model(seed, domain=DOMAIN):
     return GraphicalModel(domain, tuple(CLIQUES), potentials, float(rng.uniform(1, 60)))
 
 
-def tables_of(rows):
-    return lambda clique: rows.count(clique).sum(axis=0)
-
-
 # --- sensitivity ------------------------------------------------------------------------------------------------------
 
 
@@ -98,7 +94,7 @@ def test_a_subject_moves_a_score_of_aim_by_its_rows_times_the_columns_at_most(pa
     without, with_, _ = pair
     model = public_model(seed)
     before, after = (
-        _scores(SEVERAL, tables_of(rows), model, model.total, noise=noise, seed=seed % 7) for rows in (without, with_)
+        _scores(SEVERAL, rows, {}, model, model.total, noise=noise, seed=seed % 7) for rows in (without, with_)
     )
     bounds = [UNITS * with_.per_subject * len(clique) for clique in SEVERAL]
     assert (np.abs(after - before) <= bounds).all()
@@ -113,7 +109,7 @@ def test_the_bounds_are_reached():
     model = GraphicalModel(DOMAIN, (("a",), ("b",), ("c",)), elsewhere, 10.0)
     before, after = (pair_scores(rows, model, PAIRS) for rows in (nobody, somebody))
     assert {after[clique] - before[clique] for clique in before} == {UNITS * k}
-    drawn = [_scores(SEVERAL, tables_of(rows), model, 10.0, noise=1.0, seed=0) for rows in (nobody, somebody)]
+    drawn = [_scores(SEVERAL, rows, {}, model, 10.0, noise=1.0, seed=0) for rows in (nobody, somebody)]
     assert (drawn[1] - drawn[0]).tolist() == [UNITS * k * len(clique) for clique in SEVERAL]
 
 

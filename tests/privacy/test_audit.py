@@ -117,7 +117,8 @@ def choices_without_noise() -> Iterator[None]:
         tables = lambda clique: rows.count(clique).sum(axis=0)  # noqa: E731
         return {clique: association(tables, clique) for clique in pairs}
 
-    def of_aim(candidates, tables, *_, **__):
+    def of_aim(candidates, rows, *_, **__):
+        tables = lambda clique: rows.count(clique).sum(axis=0)  # noqa: E731
         return np.array([association(tables, clique) * (len(clique) == 2) for clique in candidates])
 
     with ExitStack() as patches:
