@@ -12,9 +12,8 @@ steps. Who sees the generator sees no step, only what hundreds of them left in a
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,10 +36,12 @@ from workbench.generators.marginals.estimate import estimate_total
 from workbench.generators.marginals.fitted import shares_of
 from workbench.generators.marginals.rows import Notebook, Rows
 from workbench.generators.marginals.start import measure_all
+from workbench.generators.rejection import draw
+from workbench.generators.saved import save, saved
 from workbench.privacy.calibration import epsilon_of, zcdp_rho
 from workbench.progress import Progress, silent
 from workbench.schema import Codec
-from workbench.schema.codec import Mask, Values
+from workbench.schema.codec import Values
 from workbench.schema.within import Within
 
 Array = npt.NDArray[np.float32]
@@ -53,12 +54,10 @@ _RATE = 0.1
 _ONE_WAY, _SUBJECTS = 0.1, 0.002
 # The discriminator has a weight for each pair of cells.
 MOST_CELLS = 4096
-_FORMAT = "workbench-dp-ctgan-1"
-_FILES = ("dp_ctgan.json", "dp_ctgan.safetensors")
+_KIND = "dp_ctgan"
 _NAMES = ("start", "first.weight", "first.bias", "second.weight", "second.bias", "last.weight", "last.bias")
 _AT_ONCE = 2**13  # rows drawn at once
 _CALIBRATIONS = 20
-_TRIES = 50  # times the rows asked for are drawn, before a condition counts as one that can't be met
 
 
 def check_cells(codec: Codec) -> None:
@@ -207,29 +206,14 @@ class FittedDpCtgan:
             raise InputError("a DP-CTGAN begins with positive shares and has a number of rows")
 
     def sample(self, n: int, *, rng: np.random.Generator, where: Mapping[str, Within] | None = None) -> Values:
-        """`n` encoded rows; equal seeds give equal rows on one platform. Raises InputError where `where` is hardly met.
-
-        Rows that `where` or a declared constraint excludes are thrown away.
-        """
-        forbidden = self.codec.forbidden()
-        at_least = _AT_ONCE if where or forbidden else 1
-        rows = np.empty((0, len(self.codec.names)))
-        drawn = 0
-        while len(rows) < n:
-            if drawn >= _TRIES * max(n, at_least):
-                raise InputError(
-                    f"only {len(rows)} of {drawn:,} drawn rows meet the conditions on {sorted(where or {})}",
-                    hint="allow more values, ask for fewer rows, or take a generator that draws conditions exactly: mst",
-                )
-            codes = self._codes(max(n - len(rows), at_least), rng)
-            drawn += len(codes)
-            values = self.codec.complete(codes[_possible(codes, self.codec, forbidden)], rng=rng)
-            rows = np.concatenate([rows, values[_meets(values, self.codec, where or {})]])
-        return rows[:n]
+        """`n` encoded rows; equal seeds give equal rows on one platform. Raises InputError where `where` is hardly met."""
+        return draw(lambda rows: self.codec.complete(self._codes(rows, rng), rng=rng), n, codec=self.codec, where=where)
 
     def _codes(self, n: int, rng: np.random.Generator) -> Codes:
         sizes = self.codec.free_sizes
-        parts = [_draw(self._chances(min(_AT_ONCE, n - first), rng), sizes, rng) for first in range(0, n, _AT_ONCE)]
+        parts = [
+            _draw(self._chances(min(_AT_ONCE, n - first), rng), sizes, rng) for first in range(0, max(n, 1), _AT_ONCE)
+        ]
         return np.concatenate(parts)
 
     def _chances(self, n: int, rng: np.random.Generator) -> Array:
@@ -261,50 +245,16 @@ class FittedDpCtgan:
 
     def save(self, folder: Path) -> None:
         """Writes dp_ctgan.json and dp_ctgan.safetensors into an existing folder."""
-        from safetensors.numpy import save_file
-
-        document = {
-            "format": _FORMAT,
-            "names": self.codec.free_names,
-            "sizes": self.codec.free_sizes,
-            "total": self.total,
-        }
-        (folder / _FILES[0]).write_text(
-            json.dumps(document, sort_keys=True, indent=1, allow_nan=False), encoding="utf-8"
-        )
-        save_file({name: np.ascontiguousarray(w) for name, w in self.weights.items()}, folder / _FILES[1])
+        document = {"names": self.codec.free_names, "sizes": self.codec.free_sizes, "total": self.total}
+        save(folder, _KIND, document, self.weights)
 
 
 def load_dp_ctgan(folder: Path, codec: Codec) -> FittedDpCtgan:
     """The fitted DP-CTGAN that `save` wrote into `folder`; raises InputError where a file is missing or damaged."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        document = json.loads((folder / _FILES[0]).read_text(encoding="utf-8"))
-        if document["format"] != _FORMAT:
-            raise InputError(f"{folder} holds another format than {_FORMAT}", hint="fit the generator again")
+    with saved(folder, _KIND) as (document, weights):
         if (tuple(document["names"]), tuple(document["sizes"])) != (codec.free_names, codec.free_sizes):
             raise InputError(f"{folder} holds a generator of another schema", hint="fit the generator again")
-        return FittedDpCtgan(codec=codec, weights=load_file(folder / _FILES[1]), total=float(document["total"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise InputError(
-            f"{folder} holds no readable DP-CTGAN: {type(error).__name__}", hint="fit the generator again"
-        ) from None
-
-
-def _meets(rows: Values, codec: Codec, where: Mapping[str, Within]) -> Mask:
-    met = np.ones(len(rows), dtype=bool)
-    for name, within in where.items():
-        met &= within.allows(rows[:, codec.names.index(name)])
-    return met
-
-
-def _possible(codes: Codes, codec: Codec, forbidden: Sequence[tuple[tuple[str, ...], Mask]]) -> Mask:
-    possible = np.ones(len(codes), dtype=bool)
-    for names, cells in forbidden:
-        possible &= ~cells[tuple(codes[:, codec.free_names.index(name)] for name in names)]
-    return possible
+        return FittedDpCtgan(codec=codec, weights=weights, total=float(document["total"]))
 
 
 def _draw(chances: Array, sizes: tuple[int, ...], rng: np.random.Generator) -> Codes:

@@ -7,7 +7,6 @@ every fit had.
 
 from __future__ import annotations
 
-import json
 import secrets
 import warnings
 from collections.abc import Mapping
@@ -21,14 +20,15 @@ from dp_accounting import DpEvent, NonPrivateDpEvent
 
 from workbench.data.dataset import Dataset
 from workbench.errors import InputError
-from workbench.generators.flat_table import FlatTable, draw, flat_table, load_flat_table
+from workbench.generators.flat_table import FlatTable, flat_table, load_flat_table
+from workbench.generators.rejection import draw
+from workbench.generators.saved import save, saved
 from workbench.progress import Progress, silent
 from workbench.schema import Codec
 from workbench.schema.codec import Values
 from workbench.schema.within import Within
 
-_FORMAT = "workbench-gaussian-copula-1"
-_FILE = "gaussian_copula.json"
+_KIND = "gaussian_copula"
 _PARAMETERS = {"BetaUnivariate": {"a", "b", "loc", "scale"}, "GaussianUnivariate": {"loc", "scale"}}
 
 
@@ -146,22 +146,18 @@ class FittedGaussianCopula:
     def save(self, folder: Path) -> None:
         """Writes gaussian_copula.json into an existing folder."""
         document = {
-            "format": _FORMAT,
             "table": self.flat.to_json(),
             "shares": {name: share.tolist() for name, share in self.shares.items()},
             "marginals": [{"kind": m.kind, "parameters": m.parameters} for m in self.marginals],
             "correlation": self.correlation.tolist(),
             "total": self.total,
         }
-        (folder / _FILE).write_text(json.dumps(document, sort_keys=True, indent=1, allow_nan=False), encoding="utf-8")
+        save(folder, _KIND, document)
 
 
 def load_gaussian_copula(folder: Path, codec: Codec) -> FittedGaussianCopula:
     """The fitted copula that `save` wrote into `folder`; raises InputError where the file is missing or damaged."""
-    try:
-        document = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-        if document["format"] != _FORMAT:
-            raise InputError(f"{folder} holds another format than {_FORMAT}", hint="fit the generator again")
+    with saved(folder, _KIND) as (document, _):
         return FittedGaussianCopula(
             flat=load_flat_table(document["table"], codec),
             shares={name: np.array(share, dtype=np.float64) for name, share in document["shares"].items()},
@@ -169,10 +165,6 @@ def load_gaussian_copula(folder: Path, codec: Codec) -> FittedGaussianCopula:
             correlation=np.array(document["correlation"], dtype=np.float64),
             total=float(document["total"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{folder} holds no readable Gaussian copula: {type(error).__name__}", hint="fit the generator again"
-        ) from None
 
 
 def _spread(

@@ -5,7 +5,6 @@ The decoder network and the modes of the numbers are learnt from the rows withou
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +14,16 @@ import numpy as np
 from dp_accounting import DpEvent, NonPrivateDpEvent
 
 from workbench.data.dataset import Dataset
-from workbench.errors import InputError
-from workbench.generators.flat_table import FlatTable, draw, flat_table, load_flat_table
+from workbench.generators.flat_table import FlatTable, flat_table, load_flat_table
+from workbench.generators.rejection import draw
+from workbench.generators.saved import save, saved
 from workbench.generators.spans import Decoder, Span, check_width, fitting, load_spans, spans_of
 from workbench.progress import Progress, silent
 from workbench.schema import Codec
 from workbench.schema.codec import Values
 from workbench.schema.within import Within
 
-_FORMAT = "workbench-tvae-1"
-_FILES = ("tvae.json", "tvae.safetensors")
+_KIND = "tvae"
 _SIZES: dict[str, Any] = {"embedding_dim": 128, "decompress_dims": (128, 128), "batch_size": 500}
 
 
@@ -89,39 +88,25 @@ class FittedTvae:
 
     def save(self, folder: Path) -> None:
         """Writes tvae.json and tvae.safetensors into an existing folder."""
-        from safetensors.torch import save_file
-
         document = {
-            "format": _FORMAT,
             "table": self.flat.to_json(),
             "spans": [span.to_json() for span in self.spans],
             "total": self.total,
         }
-        (folder / _FILES[0]).write_text(
-            json.dumps(document, sort_keys=True, indent=1, allow_nan=False), encoding="utf-8"
-        )
-        save_file(dict(self.weights), folder / _FILES[1])
+        save(folder, _KIND, document, {name: weight.numpy() for name, weight in self.weights.items()})
 
 
 def load_tvae(folder: Path, codec: Codec) -> FittedTvae:
     """The fitted TVAE that `save` wrote into `folder`; raises InputError where a file is missing or damaged."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    import torch
 
-    try:
-        document = json.loads((folder / _FILES[0]).read_text(encoding="utf-8"))
-        if document["format"] != _FORMAT:
-            raise InputError(f"{folder} holds another format than {_FORMAT}", hint="fit the generator again")
+    with saved(folder, _KIND) as (document, weights):
         flat = load_flat_table(document["table"], codec)
         fitted = FittedTvae(
             flat=flat,
             spans=load_spans(document["spans"], flat),
-            weights=load_file(folder / _FILES[1]),
+            weights={name: torch.from_numpy(weight) for name, weight in weights.items()},
             total=float(document["total"]),
         )
         fitted.sample(1, rng=np.random.default_rng(0))  # weights and spans fit together
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-        raise InputError(
-            f"{folder} holds no readable TVAE: {type(error).__name__}", hint="fit the generator again"
-        ) from None
     return fitted

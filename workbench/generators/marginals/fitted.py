@@ -6,7 +6,6 @@ noise. What is known of them, their noisy counts, says how a merged cell is spli
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,14 +14,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 from scipy.special import log_ndtr
 
 from workbench.errors import InputError
 from workbench.generators.marginals.domain import Domain
 from workbench.generators.marginals.estimate import WALL, Measurement
 from workbench.generators.marginals.model import GraphicalModel, draw_in_groups
+from workbench.generators.saved import Arrays, save, saved
 
 Codes = npt.NDArray[np.int64]
 Shares = npt.NDArray[np.float64]
@@ -30,8 +28,7 @@ Shares = npt.NDArray[np.float64]
 # Cells with a noisy count under this many standard deviations are merged (the paper's compression, there 3). At 2 the rare
 # values that tell most about a person, such as large capital gains, survive; at 0 fits take longer and gain nothing.
 _RARE = 2.0
-_FORMAT = "workbench-marginals-1"
-_FILES = ("marginals.json", "marginals.safetensors")
+_KIND = "marginals"
 
 
 def merge_rare(m: Measurement) -> Codes:
@@ -129,36 +126,25 @@ class FittedMarginals:
 
     def save(self, folder: Path) -> None:
         """Writes marginals.json and marginals.safetensors into an existing folder."""
-        description = {
-            "format": _FORMAT,
+        document = {
             "names": self.domain.names,
             "sizes": self.domain.sizes,
             "cliques": self.model.cliques,
             "total": self.total,
         }
-        (folder / _FILES[0]).write_text(json.dumps(description, sort_keys=True, indent=1), encoding="utf-8")
         named = {"potential": self.model.potentials, "group": self.groups, "shares": self.shares}
-        arrays = {f"{kind}.{i}": np.ascontiguousarray(a) for kind, parts in named.items() for i, a in enumerate(parts)}
-        save_file(arrays, folder / _FILES[1])
+        save(folder, _KIND, document, {f"{kind}.{i}": a for kind, parts in named.items() for i, a in enumerate(parts)})
 
 
 def load_marginals(folder: Path) -> FittedMarginals:
     """The fitted model that `save` wrote into `folder`; raises InputError where a file is missing or corrupt."""
-    try:
-        description = json.loads((folder / _FILES[0]).read_text(encoding="utf-8"))
-        arrays = load_file(folder / _FILES[1])
-        return _assemble(description, arrays)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise InputError(
-            f"{folder} holds no readable marginal model: {type(error).__name__}", hint="fit the generator again"
-        ) from error
+    with saved(folder, _KIND) as (document, arrays):
+        return _assemble(document, arrays)
 
 
-def _assemble(description: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> FittedMarginals:
-    if description["format"] != _FORMAT:
-        raise InputError(f"a marginal model of format {_FORMAT} is needed, found {description['format']!r}")
-    domain = Domain(tuple(description["names"]), tuple(description["sizes"]))
-    cliques = tuple(tuple(clique) for clique in description["cliques"])
+def _assemble(document: dict[str, Any], arrays: Arrays) -> FittedMarginals:
+    domain = Domain(tuple(document["names"]), tuple(document["sizes"]))
+    cliques = tuple(tuple(clique) for clique in document["cliques"])
     columns = range(len(domain.names))
     if len(arrays) != len(cliques) + 2 * len(columns):
         raise InputError(
@@ -167,7 +153,7 @@ def _assemble(description: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) 
     groups = tuple(arrays[f"group.{i}"] for i in columns)
     small = Domain(domain.names, tuple(int(group.max()) + 1 for group in groups))
     potentials = tuple(arrays[f"potential.{i}"] for i in range(len(cliques)))
-    model = GraphicalModel(small, cliques, potentials, description["total"])
+    model = GraphicalModel(small, cliques, potentials, document["total"])
     return FittedMarginals(
         domain=domain, model=model, groups=groups, shares=tuple(arrays[f"shares.{i}"] for i in columns)
     )
