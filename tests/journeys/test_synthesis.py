@@ -138,6 +138,43 @@ def test_a_killed_fit_goes_on_without_a_second_charge(pupils_alone: Workspace) -
     assert len(after) >= (len(before) - 7) // 4
 
 
+@pytest.mark.parametrize(
+    "place", ["workbench.workflows.release._evaluate", "workbench.workflows.synthesize.record_release"]
+)
+def test_killed_after_its_fit_a_synthesis_is_not_charged_again(pupils_alone: Workspace, place: str) -> None:
+    module, name = place.rsplit(".", 1)
+    program = (
+        "import os, sys; from importlib import import_module; from pathlib import Path\n"
+        "from workbench.config import SynthesizeConfig; from workbench.workspace import Workspace\n"
+        "from workbench.workflows.synthesize import synthesize\n"
+        f"setattr(import_module('{module}'), '{name}', lambda *a, **k: os._exit(9))\n"
+        "synthesize(Workspace.open(Path(sys.argv[1])), SynthesizeConfig.model_validate_json(sys.argv[2]))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, pupils_alone.root, config().model_dump_json()], check=False)
+    assert ended.returncode == 9
+    notes = next((pupils_alone.root / "fits").glob("*/notes.jsonl")).read_bytes()
+    made = synthesize(pupils_alone, config())
+    assert len(Ledger(pupils_alone.engine).entries("pupils")) == 1
+    kept = (pupils_alone.root / "generators" / made["generator"] / "measurements.jsonl").read_text().splitlines()
+    assert {line for line in notes.decode().splitlines() if "values" in line} == set(kept)
+    assert not list((pupils_alone.root / "fits").iterdir())
+
+
+def test_notes_that_outlived_their_release_are_not_used_again(pupils_alone: Workspace) -> None:
+    """Killed between record and removal: the next synthesis is a fit of its own, and charged."""
+    made = synthesize(pupils_alone, config())
+    folder = pupils_alone.root / "fits" / made["generator"]
+    again = synthesize(pupils_alone, config())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("workbench.workflows.synthesize.forget_fit", lambda *_: None)
+        third = synthesize(pupils_alone, config())
+    assert (pupils_alone.root / "fits" / third["generator"]).is_dir()
+    fourth = synthesize(pupils_alone, config())
+    assert len({r["generator"] for r in (made, again, third, fourth)}) == 4
+    assert len(Ledger(pupils_alone.engine).entries("pupils")) == 4
+    assert not folder.exists()
+
+
 def test_a_fit_of_records_that_changed_since_is_not_gone_on_with(pupils_alone: Workspace) -> None:
     folder = pupils_alone.root / "fits" / "pupils-aim-0a1b2c"
     folder.mkdir(parents=True)

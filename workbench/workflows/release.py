@@ -1,6 +1,7 @@
 """Fitting a generator and writing its release: what a first synthesis and an erasure that measures again have in common.
 
-A fit that measures marginals is noted as it goes, in `fits/`: killed, it goes on from there and is not charged again.
+A private fit is noted as it goes, in `fits/`, until its release is recorded: killed, it goes on from there and is not
+charged again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import Connection
 
 from workbench import journal, lineage
-from workbench.config import MARGINAL, SynthesizeConfig
+from workbench.config import SynthesizeConfig
 from workbench.data.dataset import Dataset
 from workbench.data.partition import Partition
 from workbench.data.store import Store
@@ -79,8 +80,17 @@ def make_release(
     generator = generator_of(config)
     if config.private and not fit.charged:
         _charge(workspace, store, generator, fit)
-    fitted = _fit(generator, store, fit, progress)
-    return finish_release(workspace, store, config, fit.name, fitted, tags=tags, progress=progress)
+
+    def tell(fraction: float, text: str) -> None:
+        progress(0.8 * fraction, text)
+
+    try:
+        records = store.read("train")
+        fitted = generator.fit(records, notebook=fit.folder / "notes.jsonl", progress=tell)
+        return finish_release(workspace, store, config, fit.name, fitted, records, tags=tags, progress=progress)
+    except BaseException:  # what ends by itself is not gone on with; only a killed fit leaves its notes
+        forget_fit(workspace, fit.name)
+        raise
 
 
 def _charge(workspace: Workspace, store: Store, generator: Generator, fit: _Fit) -> None:
@@ -89,7 +99,7 @@ def _charge(workspace: Workspace, store: Store, generator: Generator, fit: _Fit)
             store.schema.population, generator.event, dataset=store.name, purpose=fit.purpose
         )
     except BudgetError:
-        remove(fit.folder)
+        forget_fit(workspace, fit.name)
         raise
 
 
@@ -119,8 +129,9 @@ def remake_release(
         purpose=f"measure {len(shards)} of {config.shards} shards again for {name}",
         scope=[partition.interval(shard) for shard in sorted(shards)],
     )
-    fresh = fitted.remeasured(store.read("train"), shards, progress=progress)
-    return finish_release(workspace, store, config, name, fresh, tags=tags, progress=progress)
+    records = store.read("train")
+    fresh = fitted.remeasured(records, shards, progress=progress)
+    return finish_release(workspace, store, config, name, fresh, records, tags=tags, progress=progress)
 
 
 def finish_release(
@@ -129,18 +140,19 @@ def finish_release(
     config: SynthesizeConfig,
     name: str,
     fitted: FittedGenerator,
+    records: Dataset,
     *,
     tags: Mapping[str, str] | None = None,
     progress: Progress = silent,
 ) -> Release:
-    """Writes a fitted generator, its release and how good that is."""
+    """Writes a fitted generator, its release and how near that comes to the records it was fitted to."""
     rows = config.rows or max(1, round(fitted.total))
     runs: list[str] = []
     try:
         progress(0.85, f"sampling {rows:,} rows")
         path = _write(workspace, name, fitted, Codec(store.schema), rows)
         progress(0.9, "evaluating")
-        metrics = _evaluate(store, path)
+        metrics = _evaluate(records, store.read("holdout"), path)
         _log(workspace, config, name, rows, metrics, tags or {}, runs)
     except BaseException:
         discard_release(workspace, name, runs)
@@ -164,6 +176,11 @@ def discard_release(workspace: Workspace, name: str, runs: list[str] | tuple[str
     remove(_folder(workspace, name))
     remove(_file(workspace, name))
     purge_runs(Tracking(workspace.root), run_ids=runs)
+
+
+def forget_fit(workspace: Workspace, name: str) -> None:
+    """Removes the notes of a fit that is over: its release is recorded, or it is given up."""
+    remove(workspace.root / "fits" / name)
 
 
 def sweep_releases(workspace: Workspace, dataset: str, *, fits: bool = True) -> None:
@@ -234,10 +251,13 @@ def _begin(workspace: Workspace, store: Store, config: SynthesizeConfig) -> _Fit
     """
     about = {"config": config.model_dump(mode="json"), "records": sha256(repr(sorted(store.digests.items())).encode())}
     purposes = {entry.purpose for entry in Ledger(workspace.engine).entries(store.schema.population)}
+    with workspace.engine.connect() as connection:
+        over = {artifact.id for artifact in lineage.find(connection, dataset=config.dataset, kind="generator")}
     for folder in _fits(workspace, config.dataset):
         cut_off = _Fit(name=folder.name, folder=folder, charged=f"fit {folder.name}" in purposes)
         described = folder / "about.json"
-        if config.generator in MARGINAL and described.is_file() and json.loads(described.read_bytes()) == about:
+        alike = described.is_file() and json.loads(described.read_bytes()) == about
+        if config.private and alike and folder.name not in over:
             return cut_off
         remove(folder)
     name = _new_name(config)
@@ -259,22 +279,8 @@ def _ours(dataset: str) -> re.Pattern[str]:
     return re.compile(rf"{re.escape(dataset)}-[a-z-]+-[0-9a-f]{{6}}(\.parquet)?")
 
 
-def _fit(generator: Generator, store: Store, fit: _Fit, progress: Progress) -> FittedGenerator:
-    """Fits; a fit that ends by itself, well or not, leaves no notes."""
-
-    def tell(fraction: float, text: str) -> None:
-        progress(0.8 * fraction, text)
-
-    try:
-        fitted = generator.fit(store.read("train"), notebook=fit.folder / "notes.jsonl", progress=tell)
-    finally:
-        remove(fit.folder)
-    return fitted
-
-
-def _evaluate(store: Store, release: Path) -> dict[str, float | Estimate]:
+def _evaluate(real: Dataset, holdout: Dataset, release: Path) -> dict[str, float | Estimate]:
     """Marginal distances to the training rows, and how well a model trained on the release does on the holdout."""
-    real, holdout = store.read("train"), store.read("holdout")
     codec = real.codec
     table: pa.Table = pq.read_table(release)
     values = codec.encode(table.to_pandas()).values
@@ -282,7 +288,7 @@ def _evaluate(store: Store, release: Path) -> dict[str, float | Estimate]:
     metrics: dict[str, float | Estimate] = {
         f"fidelity/tvd{way}": mean_tvd(bins, synthetic, codec.sizes, way=way) for way in (1, 2, 3)
     }
-    if store.schema.target is not None and len(holdout):
+    if real.schema.target is not None and len(holdout):
         metrics |= {f"utility/tstr_{name}": value for name, value in _train_on_synthetic(holdout, values).items()}
     return metrics
 

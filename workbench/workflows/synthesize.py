@@ -14,7 +14,7 @@ from workbench.metrics.estimate import Estimate
 from workbench.progress import Progress, silent
 from workbench.state import writing
 from workbench.workflows.execute import settle
-from workbench.workflows.release import discard_release, make_release, record_release, sweep_releases
+from workbench.workflows.release import discard_release, forget_fit, make_release, record_release, sweep_releases
 from workbench.workspace import Workspace
 
 
@@ -42,6 +42,8 @@ def synthesize(workspace: Workspace, config: SynthesizeConfig, *, progress: Prog
         except BaseException:
             discard_release(workspace, release.generator, release.runs)
             raise
+        finally:
+            forget_fit(workspace, release.generator)
     numbers = {key: v.to_json() if isinstance(v, Estimate) else v for key, v in release.metrics.items()}
     return {
         "generator": release.generator,
