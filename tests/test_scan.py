@@ -2,7 +2,7 @@
 
 import pytest
 
-from workbench import scan
+from workbench import search
 from workbench.scan import holds, scan_folder
 
 
@@ -20,14 +20,14 @@ def test_hits_are_named_and_files_counted(tmp_path):
 
 @pytest.mark.parametrize("offset", range(9))
 def test_a_needle_across_chunks_is_found(tmp_path, monkeypatch, offset):
-    monkeypatch.setattr(scan, "_CHUNK", 8)
+    monkeypatch.setattr(search, "_CHUNK", 8)
     (tmp_path / "file").write_bytes(b"." * (8 + offset) + b"canary" + b"." * 20)
     assert holds(tmp_path / "file", [b"canary", b"y....z"])
     assert not holds(tmp_path / "file", [b"canaryy", b"canar."])
 
 
 def test_a_needle_longer_than_a_chunk_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(scan, "_CHUNK", 3)
+    monkeypatch.setattr(search, "_CHUNK", 3)
     (tmp_path / "file").write_bytes(b"..a long canary..")
     assert holds(tmp_path / "file", [b"a long canary"])
     assert holds(tmp_path / "file", [b"."])

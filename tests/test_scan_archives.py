@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench import scan
-from workbench.scan import DEPTH, Search, scan_folder, spellings
+from workbench import search
+from workbench.scan import DEPTH, scan_folder, spellings
+from workbench.search import Search
 
 CANARY = b"canary-7f3a"
 HAY = b"nothing to see here, " * 50
@@ -117,7 +118,7 @@ def test_depth_and_size_are_bounded_and_told(tmp_path, monkeypatch):
     assert found.hits == ()
     assert [u.partition(":")[0] for u in found.unread] == ["deep"]
     (tmp_path / "deep").unlink()
-    monkeypatch.setattr(scan, "_allowance", lambda _: 1 << 20)
+    monkeypatch.setattr(search, "_allowance", lambda _: 1 << 20)
     bomb = b"0" * (3 << 20)
     for name, pack in PACKERS.items():
         (tmp_path / name).write_bytes(pack(pack(bomb) if name not in ("tar", "parquet", "npz") else bomb))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tracking.remnants import remnants
 
-from workbench import scan
+from workbench import search as searching
 from workbench.scan import scan_folder
 from workbench.tracking import Tracking
 
@@ -44,7 +44,7 @@ def writer(path: Path, mode: str) -> sqlite3.Connection:
 @pytest.mark.parametrize("called", ["state.db", "mlflow.db.new", "linked"])
 def test_a_scan_keeps_the_locks_of_its_process(tmp_path, monkeypatch, mode, called, has_cat):
     if not has_cat:
-        monkeypatch.setattr(scan.shutil, "which", lambda _: None)
+        monkeypatch.setattr(searching.shutil, "which", lambda _: None)
     root = tmp_path / "root"
     root.mkdir()
     database = root / called if called != "linked" else tmp_path / "elsewhere.db"
@@ -74,23 +74,23 @@ def test_the_search_of_the_tracking_store_keeps_them_too(tmp_path):
 @pytest.mark.parametrize("name", ["bucket=1.parquet", "object", "mlflow.db", "mlflow.db-wal", "state.db-shm"])
 def test_what_goes_while_it_is_read_is_not_unread(tmp_path, monkeypatch, name, is_read_first):
     """Another data set's erasure deletes checkpoints, buckets and, with its last connection, a database's side files."""
-    head = scan._SQLITE if name.endswith(".db") else b"PAR1"
+    head = searching._SQLITE if name.endswith(".db") else b"PAR1"
     (tmp_path / name).write_bytes(head + b"damaged" * 20)
-    search = scan.Search.content
+    search = searching.Search.content
 
     def gone_meanwhile(self, path):
         found = search(self, path) if is_read_first else None
         path.unlink()
         return found or search(self, path)
 
-    monkeypatch.setattr(scan.Search, "content", gone_meanwhile)
+    monkeypatch.setattr(searching.Search, "content", gone_meanwhile)
     assert scan_folder(tmp_path, [b"absent"]).unread == ()
 
 
 def test_what_is_being_written_is_read_again(tmp_path, monkeypatch):
     path, reads = tmp_path / "bucket.parquet", []
     path.write_bytes(b"PAR1 half a file")
-    search = scan.Search.content
+    search = searching.Search.content
 
     def finished_meanwhile(self, place):
         found = search(self, place)
@@ -98,14 +98,14 @@ def test_what_is_being_written_is_read_again(tmp_path, monkeypatch):
         path.write_bytes(b"a canary, whole")
         return found
 
-    monkeypatch.setattr(scan.Search, "content", finished_meanwhile)
+    monkeypatch.setattr(searching.Search, "content", finished_meanwhile)
     found = scan_folder(tmp_path, [b"canary"])
     assert (found.hits, found.unread, len(reads)) == (("bucket.parquet",), (), 2)
 
 
 def test_what_stays_damaged_is_unread(tmp_path):
     (tmp_path / "bucket.parquet").write_bytes(b"PAR1 half a file")
-    (tmp_path / "a.db").write_bytes(scan._SQLITE + b"x" * 5000)
+    (tmp_path / "a.db").write_bytes(searching._SQLITE + b"x" * 5000)
     assert len(scan_folder(tmp_path, [b"absent"]).unread) == 2
 
 

@@ -1,69 +1,23 @@
-"""A byte search that looks inside: what should be gone must not be found, however it was packed.
-
-Files are read in pieces, and what is packed (gzip, bzip2, xz, zstd, tar, zip and so npz, Parquet) is unpacked on the way,
-in memory alone, as deep as `DEPTH` and as far as `_allowance`. Linear in the bytes, whatever the number of needles.
-
-A database file is read by a process of its own: closing a descriptor of one drops every lock that SQLite holds on it in the
-same process (POSIX locks; sqlite.org/howtocorrupt.html, 2.2), and a thread may be writing to it.
-"""
+"""Searching a folder, every name, file, log and database page of it, for what should be gone."""
 
 from __future__ import annotations
 
 import base64
-import bz2
 import errno
-import gzip
-import hashlib
-import io
 import json
-import lzma
 import os
-import re
-import shutil
-import sqlite3
 import stat
-import struct
-import subprocess
-import sys
-import tarfile
 import time
-import zipfile
-import zlib
-from collections.abc import Callable, Collection, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
 from urllib.parse import quote
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
+from workbench.search import DEPTH, Found, Search
 
-from workbench.parquet_pages import pages
+__all__ = ["DEPTH", "Scan", "holds", "scan_folder", "spellings"]
 
-DEPTH = 4  # containers within containers
-_CHUNK = 1 << 20
-_HEAD = 512  # enough to tell a tar
-_IN_MEMORY = 256 << 20  # the largest packed zip or Parquet file: they need seeking
 _TRIES = 10  # at a file that someone is writing
-_SQLITE = b"SQLite format 3\x00"
-_DATABASE = re.compile(r"\.(db|sqlite3?)(\b|[-.~])")  # its name, and those of its logs, journals and drafts
-_COPY = "import shutil, sys; shutil.copyfileobj(open(sys.argv[1], 'rb'), sys.stdout.buffer)"
-_SPELT_OUT = {"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"}  # encodings that keep values whole
-_STREAMS: dict[bytes, Callable[[BinaryIO], BinaryIO]] = {
-    b"\x1f\x8b": lambda stream: cast(BinaryIO, gzip.GzipFile(fileobj=stream)),
-    b"BZh": lambda stream: cast(BinaryIO, bz2.BZ2File(stream)),
-    b"\xfd7zXZ\x00": lambda stream: cast(BinaryIO, lzma.LZMAFile(stream)),  # noqa: SIM115 (closed by `_unpack`)
-    b"\x28\xb5\x2f\xfd": lambda stream: cast(
-        BinaryIO, pa.CompressedInputStream(pa.PythonFile(_Borrowed(stream), "r"), "zstd")
-    ),
-}
-_DAMAGED = (
-    *(OSError, EOFError, ValueError, RuntimeError, NotImplementedError, MemoryError, struct.error),
-    *(zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, pa.ArrowException),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,166 +81,7 @@ def spellings(needle: bytes) -> frozenset[bytes]:
     return frozenset(found)
 
 
-@dataclass
-class _Found:
-    """What the search of one file came to."""
-
-    hit: bool = False
-    size: int = 0
-    head: bytes = b""
-    pages: int = 0
-    unread: list[str] = field(default_factory=list)
-
-
-class Search:
-    """A search for many needles at once."""
-
-    def __init__(self, needles: Collection[bytes], digests: Collection[str] = ()) -> None:
-        self.digests = frozenset(digests)
-        self.overlap = max(map(len, needles), default=1) - 1
-        self._short = tuple(needle for needle in needles if len(needle) < 4)
-        self._by_start: dict[int, list[bytes]] = {}
-        for needle in set(needles) - set(self._short):
-            self._by_start.setdefault(int.from_bytes(needle[:4], "little"), []).append(needle)
-        self._starts = np.array(sorted(self._by_start), dtype=np.uint32)
-        self._pairs = np.zeros(1 << 16, dtype=bool)
-        self._pairs[self._starts & 0xFFFF] = True
-
-    def find(self, window: bytes) -> bool:
-        """Whether a piece of memory holds any needle.
-
-        Two bytes at a time are looked up in a table of how needles begin; what is left is compared with four, then whole.
-        """
-        if any(needle in window for needle in self._short):
-            return True
-        if len(window) < 4 or not len(self._starts):
-            return False
-        at = np.concatenate([self._candidates(window, offset) for offset in (0, 1)])
-        at = at[at <= len(window) - 4]
-        raw = np.frombuffer(window, dtype=np.uint8)
-        four = sum((raw[at + i].astype(np.uint32) << np.uint32(8 * i) for i in range(4)), np.zeros(len(at), np.uint32))
-        near = np.isin(four, self._starts)
-        return any(
-            window.startswith(needle, place)
-            for place, start in zip(at[near].tolist(), four[near].tolist(), strict=True)
-            for needle in self._by_start[start]
-        )
-
-    def content(self, path: Path) -> _Found:
-        """The search of a file's content, and of what is packed in it."""
-        found = _Found(size=path.stat().st_size)
-        with _opened(path) as raw:
-            self._stream(raw, found, _Budget(_allowance(found.size)))
-        return found
-
-    def file(self, path: Path) -> _Found:
-        """The search of a file's content, and of the rows of a database."""
-        found = self.content(path)
-        if found.head.startswith(_SQLITE):
-            found.pages = found.size // (int.from_bytes(found.head[16:18], "big") or 512)
-            self._database(path, found)
-        elif path.name.endswith("-wal") and len(found.head) >= 32:
-            found.pages = (found.size - 32) // (24 + int.from_bytes(found.head[8:12], "big"))
-        return found
-
-    def _candidates(self, window: bytes, offset: int) -> npt.NDArray[np.intp]:
-        pairs = np.frombuffer(window, dtype="<u2", offset=offset, count=(len(window) - offset) // 2)
-        return 2 * np.flatnonzero(self._pairs[pairs]) + offset
-
-    def _stream(self, raw: BinaryIO, found: _Found, budget: _Budget, depth: int = 0) -> None:
-        """Searches a stream to its end, and whatever is packed in it."""
-        tap = _Tap(raw, self, budget if depth else None)
-        stream = io.BufferedReader(tap, _CHUNK)
-        try:
-            head = stream.peek(_HEAD)
-            if not depth:
-                found.head = head[:100]
-            if depth < DEPTH:
-                self._unpack(stream, head, raw, found, budget, depth)
-            elif _packing(head):
-                found.unread.append(f"packed more than {DEPTH} times")
-        except _DAMAGED:
-            found.unread.append("damaged or encrypted")
-        try:
-            while stream.read(_CHUNK):
-                pass
-        except _DAMAGED:
-            found.unread.append("damaged or encrypted")
-        found.hit |= tap.hit or tap.digest in self.digests
-
-    def _unpack(
-        self, stream: io.BufferedReader[_Tap], head: bytes, raw: BinaryIO, found: _Found, budget: _Budget, depth: int
-    ) -> None:
-        kind = _packing(head)
-        try:
-            if kind in _STREAMS:
-                with closing(_STREAMS[kind](cast(BinaryIO, stream))) as inner:
-                    self._stream(inner, found, budget, depth + 1)
-            elif kind == b"ustar":
-                self._tar(stream, found, budget, depth)
-            elif kind is not None:
-                self._seekable(kind, stream, raw, found, budget, depth)
-        except _TooLargeError:
-            if depth:
-                raise
-            found.unread.append("unpacks to more than is read")
-
-    def _tar(self, stream: io.BufferedReader[_Tap], found: _Found, budget: _Budget, depth: int) -> None:
-        with tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK) as archive:
-            for member in archive:
-                inner = archive.extractfile(member) if member.isreg() else None
-                if inner is not None:
-                    self._stream(cast(BinaryIO, inner), found, budget, depth + 1)
-
-    def _seekable(
-        self, kind: bytes, stream: io.BufferedReader[_Tap], raw: BinaryIO, found: _Found, budget: _Budget, depth: int
-    ) -> None:
-        """A zip or Parquet file: read from the disk where it lies there, else from memory."""
-        if depth or not raw.seekable():
-            content = stream.read(_IN_MEMORY)
-            if stream.peek(1):
-                raise _TooLargeError
-            file: BinaryIO = io.BytesIO(content)
-        else:
-            while stream.read(_CHUNK):
-                pass
-            file = raw
-        try:
-            self._inside(kind, file, found, budget, depth)
-        finally:
-            if file is raw:
-                raw.seek(0, io.SEEK_END)  # else the rest of it would be hashed a second time
-
-    def _inside(self, kind: bytes, file: BinaryIO, found: _Found, budget: _Budget, depth: int) -> None:
-        if kind == b"PAR1":
-            for window in _joined(_parquet(file)):
-                budget.spend(len(window))
-                found.hit |= self.find(window)
-            return
-        with zipfile.ZipFile(file) as archive:
-            for info in archive.infolist():
-                found.hit |= self.find(info.filename.encode() + b"\x00" + info.comment)
-                with archive.open(info) as inner:
-                    self._stream(cast(BinaryIO, inner), found, budget, depth + 1)
-
-    def _database(self, path: Path, found: _Found) -> None:
-        """Rows as SQLite reads them: a long value lies in several pages."""
-        try:
-            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
-                connection.execute("PRAGMA trusted_schema = OFF")
-                connection.text_factory = bytes  # text that is not UTF-8 is searched too
-                tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-                for (table,) in tables:
-                    name = table.decode().replace('"', '""')
-                    rows = connection.execute(f'SELECT * FROM "{name}"')
-                    while batch := rows.fetchmany(256):
-                        cells = (cell for row in batch for cell in row if isinstance(cell, bytes) and len(cell) > 1)
-                        found.hit |= self.find(b"\x00".join(cells))
-        except (sqlite3.Error, UnicodeDecodeError):
-            found.unread.append("a damaged or locked database, whose pages were searched but not its rows")
-
-
-def _settled(search: Search, path: Path) -> _Found | None:
+def _settled(search: Search, path: Path) -> Found | None:
     """The search of a file, again where it was being written; None where it is gone, as what others erase or finish goes."""
     for left in reversed(range(_TRIES)):
         before = _signature(path)
@@ -295,7 +90,7 @@ def _settled(search: Search, path: Path) -> _Found | None:
         except FileNotFoundError:
             return None
         except OSError as fault:
-            found = _Found(unread=[os.strerror(fault.errno or 0)])
+            found = Found(unread=[os.strerror(fault.errno or 0)])
         after = _signature(path)
         if not found.unread or not left or (after == before is not None):
             break
@@ -314,127 +109,6 @@ def _signature(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return ()
     return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """A file's bytes. What may be a database that this process has open, by its name or another, is read by a child."""
-    if not _DATABASE.search(path.resolve().name) and path.stat().st_nlink == 1:
-        with path.open("rb") as raw:
-            yield raw
-        return
-    cat = shutil.which("cat")
-    command = [cat, "--"] if cat else [sys.executable, "-I", "-S", "-c", _COPY]
-    with subprocess.Popen([*command, path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0) as child:
-        assert child.stdout is not None
-        yield cast(BinaryIO, child.stdout)
-    if child.returncode:
-        path.stat()  # raises where it is gone
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-
-class _TooLargeError(Exception):
-    """What is unpacked goes on longer than it may."""
-
-
-class _Budget:
-    """How many bytes a file may unpack to, over all that is packed in it."""
-
-    def __init__(self, left: int) -> None:
-        self.left = left
-
-    def spend(self, size: int) -> None:
-        self.left -= size
-        if self.left < 0:
-            raise _TooLargeError
-
-
-def _allowance(size: int) -> int:
-    """The bytes that are read of a file of that size, itself and unpacked: a bomb's end is not waited for."""
-    return max(1 << 30, 100 * size)
-
-
-class _Tap(io.RawIOBase):
-    """A stream that is searched, and hashed where that is asked for, as it is read."""
-
-    def __init__(self, raw: BinaryIO, search: Search, budget: _Budget | None) -> None:
-        self._raw, self._search, self._budget = raw, search, budget
-        self._tail, self._hash = b"", hashlib.sha256() if search.digests else None
-        self.hit = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        chunk = self._raw.read(len(buffer))
-        if self._budget is not None:
-            self._budget.spend(len(chunk))
-        if self._hash is not None:
-            self._hash.update(chunk)
-        if not self.hit and chunk:
-            window = self._tail + chunk
-            self.hit = self._search.find(window)
-            self._tail = window[max(0, len(window) - self._search.overlap) :]
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
-
-    @property
-    def digest(self) -> str:
-        return self._hash.hexdigest() if self._hash is not None else ""
-
-
-class _Borrowed:
-    """A stream that its reader may not close."""
-
-    closed = False
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self.read = stream.read
-
-    def close(self) -> None:
-        """Leaves the stream open."""
-
-
-def _packing(head: bytes) -> bytes | None:
-    """What a stream that begins so is packed as, if it is."""
-    if head[257:262] == b"ustar":
-        return b"ustar"
-    return next((magic for magic in (*_STREAMS, b"PK\x03\x04", b"PAR1") if head.startswith(magic)), None)
-
-
-def _parquet(file: BinaryIO) -> Iterator[bytes]:
-    """The pages of a Parquet file unpacked, dictionaries included; and decoded the columns whose pages spell nothing out."""
-    file.seek(0)
-    with pq.ParquetFile(file, memory_map=False, pre_buffer=False) as table:
-        metadata = table.metadata
-        yield from pages(file, metadata)
-        for group in range(metadata.num_row_groups):
-            row_group = metadata.row_group(group)
-            columns = [row_group.column(i) for i in range(metadata.num_columns)]
-            coded = sorted({c.path_in_schema.partition(".")[0] for c in columns if set(c.encodings) - _SPELT_OUT})
-            if coded:
-                for batch in table.iter_batches(65536, row_groups=[group], columns=coded, use_threads=False):
-                    for column in batch.columns:
-                        yield from (buffer.to_pybytes() for buffer in _buffers(column))
-
-
-def _joined(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Small pieces as fewer large ones: a search costs the same for any that is short."""
-    waiting: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        waiting.append(piece)
-        size += len(piece)
-        if size > _CHUNK:
-            yield b"\x00".join(waiting)
-            waiting, size = [], 0
-    yield b"\x00".join(waiting)
-
-
-def _buffers(column: pa.Array) -> Iterator[pa.Buffer]:
-    yield from (buffer for buffer in column.buffers() if buffer is not None)
-    if isinstance(column, pa.DictionaryArray):
-        yield from _buffers(column.dictionary)
 
 
 def _walk(root: Path, unread: list[str]) -> Iterator[tuple[str, Path | None]]:

@@ -548,7 +548,7 @@ def refers(connection, table):
 
 
 def test_a_needle_across_two_chunks_is_found(tracking, monkeypatch):
-    monkeypatch.setattr("workbench.scan._CHUNK", 64)
+    monkeypatch.setattr("workbench.search._CHUNK", 64)
     needle = b"needle-in-hay"
     tracking.artifacts.mkdir()
     for offset in (50, 55, 63, 64):
