@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from common import ROWS, adult, config_of, keep
+from setting import ROWS, adult, config_of, keep
 
 from workbench.config import TrainConfig
 from workbench.data import catalog

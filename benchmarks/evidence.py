@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import ROWS, adult, config_of, keep
+from setting import ROWS, adult, config_of, keep
 
 from workbench.workflows import certify, publish, steps
 from workbench.workflows.erase import erase

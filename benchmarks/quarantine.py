@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from common import ROWS, adult, config_of, keep
+from setting import ROWS, adult, config_of, keep
 
 from workbench.data.bundled import bundled_path
 from workbench.erasure.request import locate, submit, withdraw

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import keep
 from score import score
+from setting import keep
 
 from workbench.config import MARGINAL, SynthesizeConfig
 from workbench.data import catalog

@@ -70,6 +70,14 @@ def pupils_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "schema.yaml", folder / "pupils.csv"
 
 
+def fill(workspace: Workspace, schema: Path, data: Path, **trees: int) -> None:
+    """Gives a workspace the pupils of a file, a budget, a release and an ensemble of these trees."""
+    ingest(workspace, "pupils", schema=schema, data=data)
+    Ledger(workspace.engine).set_budget("pupils", epsilon=4, delta=1e-5)
+    synthesize(workspace, SynthesizeConfig(generator="mst", dataset="pupils", epsilon=1, delta=1e-5))
+    train(workspace, TrainConfig.model_validate({"learner": "gradient_boosting", "dataset": "pupils", **trees}))
+
+
 @pytest.fixture(scope="session")
 def full_workspace(
     tmp_path_factory: pytest.TempPathFactory, empty_workspace: Path, pupils_files: tuple[Path, Path]
@@ -77,22 +85,7 @@ def full_workspace(
     """A workspace with the pupils, a budget, a release and an ensemble of 4 shards by 3 slices; copy it before writing."""
     root = tmp_path_factory.mktemp("full") / "workspace"
     shutil.copytree(empty_workspace, root)
-    workspace = Workspace.open(root)
-    ingest(workspace, "pupils", schema=pupils_files[0], data=pupils_files[1])
-    Ledger(workspace.engine).set_budget("pupils", epsilon=4, delta=1e-5)
-    synthesize(workspace, SynthesizeConfig(generator="mst", dataset="pupils", epsilon=1, delta=1e-5))
-    train(
-        workspace,
-        TrainConfig(
-            learner="gradient_boosting",
-            dataset="pupils",
-            shards=4,
-            slices=3,
-            rounds=9,
-            leaves=7,
-            min_rows_per_leaf=5,
-        ),
-    )
+    fill(Workspace.open(root), *pupils_files, shards=4, slices=3, rounds=9, leaves=7, min_rows_per_leaf=5)
     return root
 
 

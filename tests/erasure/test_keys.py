@@ -7,11 +7,11 @@ import json
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import Answer
 from cryptography.hazmat.primitives import serialization
+from killing import Killed, killer
 from sqlalchemy import select
 
 from workbench import journal
@@ -25,10 +25,6 @@ from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
 
 PREDICATE = {"request": "er-1", "datasets": [], "removed_checkpoints": []}
-
-
-class Killed(BaseException):
-    """Stands for the end of the process."""
 
 
 def private(workspace: Workspace) -> bytes:
@@ -128,22 +124,9 @@ def verify_all(workspace: Workspace, certificates: list[bytes]) -> bool:
 
 
 def _rotate_until(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, at: int, late: bool) -> bool:
-    calls = count(1)
-
-    def wrapped(original: Callable[..., Any]) -> Callable[..., Any]:
-        def operation(*arguments: Any, **options: Any) -> Any:
-            number = next(calls)
-            if number == at and not late:
-                raise Killed
-            result = original(*arguments, **options)
-            if number == at:
-                raise Killed
-            return result
-
-        return operation
-
+    wrapped = killer(at, late=late)
     with monkeypatch.context() as patch:
-        for name in ("write_atomic", "remove", "sync_folder"):
+        for name in ("write_atomic", "remove", "sync"):
             patch.setattr(module, name, wrapped(getattr(module, name)))
         patch.setattr(Path, "rename", wrapped(Path.rename))
         patch.setattr(journal, "append", wrapped(journal.append))

@@ -15,6 +15,7 @@ from conftest import PUPILS_SCHEMA, pupils
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from killing import Killed
 from sqlalchemy import select
 
 from workbench import journal
@@ -45,10 +46,6 @@ STATES = {*ARROWS, "REJECTED", "DENIED", "CANCELLED", "CERTIFIED"}
 
 ids = st.none() | st.sampled_from([f"ticket-{k}" for k in range(5)])
 picks = st.integers(0, 99)
-
-
-class Killed(BaseException):
-    """Stands for the end of the process."""
 
 
 @pytest.fixture(scope="module")

@@ -10,23 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import pupils
+from conftest import fill, pupils
 from harness import STOPPABLE, Deed, Fault, Lab, placed
 from sqlalchemy import select
 
-from workbench.config import SynthesizeConfig, TrainConfig
-from workbench.privacy.ledger import Ledger
 from workbench.state.tables import appends
 from workbench.state.tables import journal as entries
 from workbench.workflows.backup import backup
 from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
 from workbench.workflows.execute import carry_out_waiting
-from workbench.workflows.ingest import append, ingest
+from workbench.workflows.ingest import append
 from workbench.workflows.keys import list_keys, rotate_key
 from workbench.workflows.restore import export_suppressions, restore
-from workbench.workflows.synthesize import synthesize
-from workbench.workflows.train import train
 from workbench.workspace import Workspace
 
 PARTS = 40  # the sweep is cut into as many tests, for pytest -n
@@ -47,20 +43,15 @@ def small_workspace(
     shutil.copytree(empty_workspace, folder / "workspace")
     workspace = Workspace.open(folder / "workspace")
     pupils(40).to_csv(folder / "pupils.csv", index=False)
-    ingest(workspace, "pupils", schema=pupils_files[0], data=folder / "pupils.csv")
-    Ledger(workspace.engine).set_budget("pupils", epsilon=4, delta=1e-5)
-    synthesize(workspace, SynthesizeConfig(generator="mst", dataset="pupils", epsilon=1, delta=1e-5))
-    train(
+    fill(
         workspace,
-        TrainConfig(
-            learner="gradient_boosting",
-            dataset="pupils",
-            shards=2,
-            slices=2,
-            rounds=4,
-            leaves=4,
-            min_rows_per_leaf=3,
-        ),
+        pupils_files[0],
+        folder / "pupils.csv",
+        shards=2,
+        slices=2,
+        rounds=4,
+        leaves=4,
+        min_rows_per_leaf=3,
     )
     return workspace.root
 

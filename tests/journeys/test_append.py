@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import PUPILS_SCHEMA, Answer, pupils
+from killing import Killed
 from test_erasure import ensemble_of, manifest_of, placed, store_of
 from test_queue import POLICY
 
@@ -44,10 +45,6 @@ from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
 
 MORE = pupils(60, first=5000, seed=7)
-
-
-class Killed(BaseException):
-    """Stands for the end of the process: nothing in the workbench may catch it."""
 
 
 def csv(frame: pd.DataFrame, folder: Path, name: str = "more.csv") -> Path:
@@ -181,7 +178,7 @@ def test_an_append_killed_before_it_was_announced_never_was(
 
     digests = store_of(trained).digests
     with monkeypatch.context() as patch:
-        patch.setattr(appending, "sync_folder", killed)
+        patch.setattr(appending, "sync", killed)
         patch.setattr("shutil.rmtree", lambda *_, **__: None)  # a killed process removes nothing
         with pytest.raises(Killed):
             append(trained, "pupils", data=csv(MORE, tmp_path))

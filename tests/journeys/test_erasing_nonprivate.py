@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from conftest import Answer
+from killing import killed_in
 from test_erasure import placed
-from test_queue import POLICY, Killed
+from test_queue import POLICY
 from test_remeasure import bases, charges, nothing_unnamed, of_kind, predicate
 
 from workbench.config import SynthesizeConfig
@@ -243,23 +244,14 @@ def test_a_purged_file_that_is_still_there_is_found_before_anything_is_certified
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("policy", ["retire", "refit"])
 def test_killed_in_any_step_nothing_of_it_is_left(
-    unprotected: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, late: bool, policy: str
+    unprotected: Workspace, tmp_path: Path, step: str, late: bool, policy: str
 ) -> None:
     set_policy(unprotected, "pupils", POLICY, [f"nonprivate={policy}"])
     old = the_generator(unprotected)
     traces = traces_of(unprotected, old)
     assert found(unprotected, traces) == traces, "each is there as long as the generator is"
-    target, work = execute.STEPS[step]  # type: ignore[index]
-
-    def killed(*arguments: object) -> None:
-        if late:
-            work(*arguments)  # type: ignore[arg-type]
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setitem(execute.STEPS, step, (target, killed))  # type: ignore[misc]
-        with pytest.raises(Killed):
-            erase(unprotected, [placed(unprotected, "train")[0]])
+    with killed_in(step, late=late):
+        erase(unprotected, [placed(unprotected, "train")[0]])
     if step in ("planned", "dropped", "retrained"):
         with pytest.raises(QuarantinedError):
             sample(unprotected, old.id, 10, tmp_path / "rows.parquet")

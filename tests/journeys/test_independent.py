@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import Answer, pupils
+from killing import Killed
 from test_erasure import placed
 from test_exports import predicate
-from test_queue import Killed
 
 from workbench.config import TrainConfig
 from workbench.data.identity import identify

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from conftest import Answer, pupils
+from killing import Killed
 from sqlalchemy import text
 from test_erasure import ensemble_of, manifest_of, placed
-from test_queue import POLICY, Killed, count
+from test_queue import POLICY, count
 
 from workbench import journal
 from workbench.config import read_config

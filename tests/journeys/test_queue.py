@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from conftest import pupils
+from killing import killed_in
 from sqlalchemy import text
 from test_erasure import ensemble_of, manifest_of, placed
 
 from workbench.erasure.request import submit
 from workbench.errors import BusyError, InputError, NotFoundError
-from workbench.workflows import execute
 from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
 from workbench.workflows.execute import carry_out_waiting, resume
@@ -27,10 +27,6 @@ from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
 
 POLICY = Path("configs/policies/default.yaml")
-
-
-class Killed(BaseException):
-    """Stands for the end of the process: nothing in the workbench may catch it."""
 
 
 def count(workspace: Workspace, table: str) -> int:
@@ -111,22 +107,11 @@ def test_a_policy_can_retire_private_artifacts(trained: Workspace) -> None:
 
 @pytest.mark.parametrize("step", ["planned", "dropped", "retrained", "published", "purged", "verified"])
 @pytest.mark.parametrize("late", [False, True])
-def test_an_erasure_killed_in_any_step_is_finished_by_the_next(
-    trained: Workspace, monkeypatch: pytest.MonkeyPatch, step: str, late: bool
-) -> None:
+def test_an_erasure_killed_in_any_step_is_finished_by_the_next(trained: Workspace, step: str, late: bool) -> None:
     """`late`: the step did its work and was killed before it was recorded; else before it began."""
     key = placed(trained, "train")[0]
-    target, work = execute.STEPS[step]  # type: ignore[index]
-
-    def killed(*arguments: object) -> None:
-        if late:
-            work(*arguments)  # type: ignore[arg-type]
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setitem(execute.STEPS, step, (target, killed))  # type: ignore[misc]
-        with pytest.raises(Killed):
-            erase(trained, [key])
+    with killed_in(step, late=late):
+        erase(trained, [key])
     assert not list((trained.root / "certificates").iterdir()), "a certificate of an erasure that is not over"
     done = resume(trained)
     assert len(done) == 1

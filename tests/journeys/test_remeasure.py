@@ -9,9 +9,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from killing import Killed, killed_in
 from sqlalchemy import text
 from test_erasure import placed
-from test_queue import POLICY, Killed, count
+from test_queue import POLICY, count
 
 from workbench import lineage
 from workbench.config import SynthesizeConfig
@@ -19,7 +20,7 @@ from workbench.lineage import Artifact
 from workbench.privacy.ledger import Ledger
 from workbench.state import writing
 from workbench.tracking import Tracking
-from workbench.workflows import execute, release
+from workbench.workflows import release
 from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
 from workbench.workflows.execute import resume
@@ -139,20 +140,9 @@ def test_who_was_only_in_the_holdout_costs_no_budget(remeasured: Workspace) -> N
 
 @pytest.mark.parametrize("step", ["dropped", "retrained", "published", "purged"])
 @pytest.mark.parametrize("late", [False, True])
-def test_killed_in_any_step_nothing_unnamed_is_left(
-    remeasured: Workspace, monkeypatch: pytest.MonkeyPatch, step: str, late: bool
-) -> None:
-    target, work = execute.STEPS[step]  # type: ignore[index]
-
-    def killed(*arguments: object) -> None:
-        if late:
-            work(*arguments)  # type: ignore[arg-type]
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setitem(execute.STEPS, step, (target, killed))  # type: ignore[misc]
-        with pytest.raises(Killed):
-            erase(remeasured, [placed(remeasured, "train")[0]])
+def test_killed_in_any_step_nothing_unnamed_is_left(remeasured: Workspace, step: str, late: bool) -> None:
+    with killed_in(step, late=late):
+        erase(remeasured, [placed(remeasured, "train")[0]])
     (result,) = resume(remeasured).values()
     assert verify(remeasured, Path(result["certificate"]), replay=True)["valid"]
     assert len(of_kind(remeasured, "generator")) == 1

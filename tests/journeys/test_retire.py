@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from conftest import Answer, pupils
+from killing import Killed
 from sqlalchemy import text
 from test_append import csv, version_of
 from test_erasure import _mlflow_ids, ensemble_of, manifest_of, placed
-from test_queue import Killed, count
+from test_queue import count
 
 from workbench import lineage
 from workbench.config import TrainConfig

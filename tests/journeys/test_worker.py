@@ -19,8 +19,9 @@ from typing import Any
 
 import pytest
 from conftest import Answer
+from killing import Killed, killer
 from test_erasure import placed
-from test_queue import POLICY, Killed
+from test_queue import POLICY
 
 from workbench.erasure.request import advance, commit_to, submit_person
 from workbench.errors import BusyError, CheckFailedError, InputError
@@ -122,7 +123,7 @@ def test_a_file_is_carried_out_and_told_and_nothing_of_it_is_left(
 OPERATIONS = (
     "write_atomic",
     "remove",
-    "sync_folder",
+    "sync",
     "submit_person",
     "erase_waiting",
     "_take",
@@ -134,20 +135,7 @@ OPERATIONS = (
 @contextmanager
 def killing(monkeypatch: pytest.MonkeyPatch, at: int, *, late: bool) -> Iterator[None]:
     """Kills the worker at its `at`-th operation, before or after it is done."""
-    calls = count(1)
-
-    def wrapped(original: Callable[..., Any]) -> Callable[..., Any]:
-        def operation(*arguments: Any, **options: Any) -> Any:
-            number = next(calls)
-            if number == at and not late:
-                raise Killed
-            result = original(*arguments, **options)
-            if number == at:
-                raise Killed
-            return result
-
-        return operation
-
+    wrapped = killer(at, late=late)
     with monkeypatch.context() as patch:
         for name in OPERATIONS:
             patch.setattr(module, name, wrapped(getattr(module, name)))

@@ -12,16 +12,13 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from conftest import Answer
+from killing import Killed
 from sqlalchemy import text
 
 from workbench.errors import InputError
 from workbench.state import HEAD, create_database, database, disk_fault, open_database
 from workbench.state.tables import metadata
 from workbench.workspace import Workspace
-
-
-class Killed(BaseException):
-    """Stands for the end of the process."""
 
 
 def compared(path: Path) -> Any:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from workbench.errors import InputError
-from workbench.files import remove, sha256, sync_folder, write_atomic
+from workbench.files import remove, sha256, sync, write_atomic
 
 _PRIVATE, _PUBLIC, _NEXT, _TRUSTED = "signing.pem", "signing.pub.pem", "signing.next.pem", "trusted"
 
@@ -86,7 +86,7 @@ def settle_rotation(folder: Path, journalled: str | None) -> None:
     if new == journalled:
         write_atomic(folder / _PUBLIC, _public_pem(pending))
         (folder / _NEXT).rename(folder / _PRIVATE)
-        sync_folder(folder)
+        sync(folder)
     else:
         remove(trusted_path(folder, new))
         remove(folder / _NEXT)

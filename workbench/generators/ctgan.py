@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from dp_accounting import DpEvent, NonPrivateDpEvent
 
 from workbench.data.dataset import Dataset
 from workbench.generators.flat_table import FlatTable, flat_table, load_flat_table
+from workbench.generators.generator import NotPrivate
 from workbench.generators.rejection import draw
 from workbench.generators.saved import save, saved
 from workbench.generators.spans import Decoder, Span, check_width, fitting, load_spans, spans_of
@@ -30,15 +30,10 @@ _SIZES: dict[str, Any] = {"embedding_dim": 128, "generator_dim": (256, 256), "ba
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ctgan:
+class Ctgan(NotPrivate):
     """The CTGAN synthesizer, with the library's defaults but for the number of epochs."""
 
     epochs: int = 300
-
-    @property
-    def event(self) -> DpEvent:
-        """Not private: no charge covers it."""
-        return NonPrivateDpEvent()
 
     def fit(self, dataset: Dataset, *, notebook: Path | None = None, progress: Progress = silent) -> FittedCtgan:
         """Fits the records; raises InputError where there is nothing to learn or too much to hold."""

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from dp_accounting import DpEvent, NonPrivateDpEvent
 
 from workbench.data.dataset import Dataset
 from workbench.errors import InputError
 from workbench.generators.flat_table import FlatTable, flat_table, load_flat_table
+from workbench.generators.generator import NotPrivate
 from workbench.generators.rejection import draw
 from workbench.generators.saved import save, saved
 from workbench.progress import Progress, silent
@@ -33,13 +33,8 @@ _PARAMETERS = {"BetaUnivariate": {"a", "b", "loc", "scale"}, "GaussianUnivariate
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaussianCopula:
+class GaussianCopula(NotPrivate):
     """The Gaussian copula synthesizer."""
-
-    @property
-    def event(self) -> DpEvent:
-        """Not private: no charge covers it."""
-        return NonPrivateDpEvent()
 
     def fit(
         self, dataset: Dataset, *, notebook: Path | None = None, progress: Progress = silent

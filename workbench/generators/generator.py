@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from dp_accounting import DpEvent
+from dp_accounting import DpEvent, NonPrivateDpEvent
 
 from workbench.data.dataset import Dataset
 from workbench.progress import Progress, silent
@@ -41,3 +41,12 @@ class Generator(Protocol):
 
     def fit(self, dataset: Dataset, *, notebook: Path | None = None, progress: Progress = silent) -> FittedGenerator:
         """Fits the training records. With `notebook`, a fit that was cut off goes on without a second charge."""
+
+
+class NotPrivate:
+    """A generator that bounds nothing of what it tells about one person: no charge covers it."""
+
+    @property
+    def event(self) -> DpEvent:
+        """Not private."""
+        return NonPrivateDpEvent()

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dp_accounting import DpEvent, NonPrivateDpEvent
 
 from workbench.data.dataset import Dataset
 from workbench.generators.flat_table import FlatTable, flat_table, load_flat_table
+from workbench.generators.generator import NotPrivate
 from workbench.generators.rejection import draw
 from workbench.generators.saved import save, saved
 from workbench.generators.spans import Decoder, Span, check_width, fitting, load_spans, spans_of
@@ -28,15 +28,10 @@ _SIZES: dict[str, Any] = {"embedding_dim": 128, "decompress_dims": (128, 128), "
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tvae:
+class Tvae(NotPrivate):
     """The TVAE synthesizer, with the library's defaults but for the number of epochs."""
 
     epochs: int = 300
-
-    @property
-    def event(self) -> DpEvent:
-        """Not private: no charge covers it."""
-        return NonPrivateDpEvent()
 
     def fit(self, dataset: Dataset, *, notebook: Path | None = None, progress: Progress = silent) -> FittedTvae:
         """Fits the records; raises InputError where there is nothing to learn or too much to hold."""

@@ -12,7 +12,6 @@ once more what training from scratch on the records in the store gives.
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from workbench.erasure.plan import pending_of
 from workbench.erasure.request import refuse_open_request
 from workbench.erasure.suppression import refuse_erased_meanwhile
 from workbench.errors import BusyError, InputError, WorkbenchError
-from workbench.files import file_sha256, remove, sync_folder
+from workbench.files import file_sha256, remove, sync
 from workbench.lineage import Artifact
 from workbench.schema.schema import ROW_SUBJECT
 from workbench.state import writing
@@ -140,7 +139,7 @@ def _announce(workspace: Workspace, dataset: str, content: Path, stored: Ingeste
     content.rename(folder)
     try:
         _sync(folder)
-        sync_folder(folder.parent)
+        sync(folder.parent)
         with writing(workspace.engine) as connection:
             refuse_open_request(connection, dataset, "no row is added")
             refuse_erased_meanwhile(connection, ring)
@@ -155,14 +154,10 @@ def _announce(workspace: Workspace, dataset: str, content: Path, stored: Ingeste
 
 def _sync(folder: Path) -> None:
     """Makes what is named in the folders durable; the bucket files themselves already are."""
-    descriptor = os.open(folder / _PLACES, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(folder / _PLACES)
     for path in (folder, *folder.iterdir()):
         if path.is_dir():
-            sync_folder(path)
+            sync(path)
 
 
 def _mark_stale(connection: Connection, version: Artifact, partition: Partition, places: npt.NDArray[np.uint64]) -> str:

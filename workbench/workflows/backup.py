@@ -19,7 +19,7 @@ import pyarrow as pa
 from workbench import journal
 from workbench.data import catalog
 from workbench.errors import InputError
-from workbench.files import file_sha256, sync_folder
+from workbench.files import file_sha256, sync
 from workbench.progress import Progress, silent
 from workbench.state import writing
 from workbench.tracking import Tracking
@@ -102,7 +102,7 @@ def _write(file: Path, codec: str, members: dict[str, Path], progress: Progress)
             raw.flush()
             os.fsync(raw.fileno())
         part.rename(file)
-        sync_folder(file.parent)
+        sync(file.parent)
     except BaseException:
         part.unlink(missing_ok=True)
         raise

@@ -7,7 +7,6 @@ charged again.
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,7 @@ from workbench.data.dataset import Dataset
 from workbench.data.partition import Partition
 from workbench.data.store import Store
 from workbench.errors import BudgetError, InputError
-from workbench.files import file_sha256, remove, sha256, sync_folder, write_atomic
+from workbench.files import file_sha256, remove, sha256, sync, write_atomic
 from workbench.generators.generator import FittedGenerator, Generator
 from workbench.generators.kinds import check_size, generator_of, load_generator
 from workbench.generators.marginals.table import FittedTable
@@ -214,20 +213,12 @@ def _write(workspace: Workspace, name: str, fitted: FittedGenerator, codec: Code
         fitted.save(staging / "generator")
         write_rows(staging / release.name, codec, fitted, rows, rng=np.random.default_rng())
         for path in (*(staging / "generator").iterdir(), staging / release.name):
-            _sync(path)
+            sync(path)
         (staging / "generator").rename(_folder(workspace, name))
         (staging / release.name).rename(release)
-    sync_folder(release.parent)
-    sync_folder(_folder(workspace, name).parent)
+    sync(release.parent)
+    sync(_folder(workspace, name).parent)
     return release
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @dataclass(frozen=True, kw_only=True)

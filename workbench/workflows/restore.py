@@ -26,7 +26,7 @@ from workbench.data.store import SPLITS
 from workbench.erasure.request import Subject, expedite, submit_subjects
 from workbench.erasure.suppression import Tokens, listed, suppress
 from workbench.errors import BusyError, InputError, NotFoundError
-from workbench.files import check_output, remove, sync_folder, write_atomic
+from workbench.files import check_output, remove, sync, write_atomic
 from workbench.progress import Progress, silent
 from workbench.state import writing
 from workbench.tracking import Tracking, move_models
@@ -128,7 +128,7 @@ def _place(draft: Path, root: Path) -> None:
     if root.exists():
         root.rmdir()  # it is empty; anything put there meanwhile stops it
     draft.rename(root)
-    sync_folder(root.parent)
+    sync(root.parent)
 
 
 def _unpack(file: Path, target: Path) -> int:

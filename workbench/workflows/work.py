@@ -28,7 +28,7 @@ from workbench import journal
 from workbench.erasure.intake import MAX_BYTES, Asked, Intake, ending_of, parse
 from workbench.erasure.request import OPEN, reason_of, submit_person
 from workbench.errors import BusyError, InputError, NotFoundError, WorkbenchError, exit_code_of
-from workbench.files import remove, sync_folder, write_atomic
+from workbench.files import remove, sync, write_atomic
 from workbench.state.tables import requests
 from workbench.workflows.erase import exit_of, identities_of
 from workbench.workflows.jobs import erase_waiting
@@ -205,8 +205,8 @@ def _take(inbox: Path, path: Path) -> Batch | None:
     except FileNotFoundError:
         folder.rmdir()
         return None
-    sync_folder(folder)
-    sync_folder(inbox)
+    sync(folder)
+    sync(inbox)
     return Batch(inbox, folder)
 
 
@@ -305,7 +305,7 @@ def _reject(batch: Batch, file: Path, reason: str) -> None:
     free = next(n for n in names if not os.path.lexists(folder / n))
     write_atomic(folder / f"{free}.reason.txt", f"{reason}\n\n{_KEPT}".encode(), mode=0o640)
     file.rename(folder / free)
-    sync_folder(folder)
+    sync(folder)
     remove(batch.folder)
 
 
