@@ -86,7 +86,10 @@ def test_inference_is_the_brute_force_on_random_models(data):
     assert log_z == pytest.approx(math.log(joint.sum()), abs=1e-10)
     for clique, table in zip(cliques, tables, strict=True):
         np.testing.assert_allclose(table, project(domain, joint, clique) / joint.sum(), rtol=1e-9)
-    assert sum(domain.cells(bag.columns) for bag in tree.bags) == tree_cells(domain, cliques)
+    candidates = data.draw(st.lists(columns, max_size=4), label="candidates")
+    trees = [junction_tree(domain, [*cliques, candidate]) for candidate in candidates]
+    needed = [sum(domain.cells(bag.columns) for bag in tree.bags) for tree in trees]
+    assert tree_cells(domain, cliques, candidates).tolist() == needed
     owners = [name for bag in tree.bags for name in bag.own]
     assert sorted(owners) == sorted(domain.names)
     assert all(bag.parent is None or bag.parent < i for i, bag in enumerate(tree.bags))

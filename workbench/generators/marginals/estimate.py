@@ -39,7 +39,7 @@ SHRINKAGE = 0.01
 # The least ridge of the median cell in one step: near the probability of a cell that matters, because a smaller one makes
 # each step ill-conditioned and a larger one makes more steps necessary.
 _RIDGE = 1e-4
-_MOST_STEPS = 12
+_MOST_STEPS = 3
 ITERATIONS = 150
 # A step that improves the misfit by less than this share is the last.
 _ENOUGH = 0.01

@@ -129,7 +129,7 @@ def _rows(dataset: Dataset, shards: int) -> Rows:
     place = Partition(n_shards=shards, n_slices=1).shard_of(dataset.points)
     return Rows(
         Domain(codec.free_names, codec.free_sizes),
-        tuple(np.ascontiguousarray(codes[place == shard]) for shard in range(shards)),
+        tuple(codes[place == shard] for shard in range(shards)) if shards > 1 else (codes,),
         dataset.schema.max_rows_per_subject,
     )
 
