@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from reprlib import Repr
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -73,8 +73,28 @@ class SynthesizeConfig(BaseModel):
         return self.epsilon, self.delta
 
 
+# What a learner is told where the config doesn't say: in general, and where the declared rows of a shard are few.
+_SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "gradient_boosting": {
+        "rounds": 60,
+        "learning_rate": 0.1,
+        "leaves": 31,
+        "min_rows_per_leaf": 20,
+        "category_smoothing": 10.0,
+    },
+}
+_FEW_ROWS = 10_000
+_OF_FEW_ROWS: Mapping[str, Mapping[str, Any]] = {
+    # An ensemble averages out what its trees overfit, so small shards gain by many small, eager trees (docs/adr/0019)
+    "gradient_boosting": {"rounds": 200, "leaves": 8, "min_rows_per_leaf": 5, "category_smoothing": 30.0},
+}
+
+
 class TrainConfig(BaseModel):
-    """A SISA ensemble's training. `rounds` boosting rounds are spread over the slices of a shard.
+    """A SISA ensemble's training: the partition, the learner and its settings.
+
+    `rows` is about how many records there are to train on: a declared number, never a count. From it follow settings that
+    aren't given. `rounds` boosting rounds are spread over the slices of a shard.
 
     `answers` is what the ensemble tells its clients, with or without the probability of each label; nothing is trained by it.
 
@@ -88,17 +108,43 @@ class TrainConfig(BaseModel):
     shards: Annotated[StrictInt, Field(ge=1, le=65536)]
     slices: Annotated[StrictInt, Field(ge=1, le=4096)]
     seed: Annotated[StrictInt, Field(ge=0, lt=2**31)] = 0
-    rounds: Annotated[StrictInt, Field(ge=1)] = 60
-    learning_rate: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.1
-    leaves: Annotated[StrictInt, Field(ge=2, le=4096)] = 31
-    min_rows_per_leaf: Annotated[StrictInt, Field(ge=1)] = 20
+    rows: Annotated[StrictInt, Field(ge=1)] | None = None
     answers: Literal["probabilities", "labels"] = "probabilities"
 
+    rounds: Annotated[StrictInt, Field(ge=1)] | None = None
+    learning_rate: Annotated[FiniteFloat, Field(gt=0, le=1)] | None = None
+    leaves: Annotated[StrictInt, Field(ge=2, le=4096)] | None = None
+    min_rows_per_leaf: Annotated[StrictInt, Field(ge=1)] | None = None
+    category_smoothing: Annotated[FiniteFloat, Field(ge=0)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        """Fills in what is not given, so that a manifest says all that its training depended on."""
+        if not isinstance(given, Mapping) or given.get("learner") not in _SETTINGS:
+            return given
+        rows, shards = given.get("rows"), given.get("shards")
+        few = isinstance(rows, int) and isinstance(shards, int) and rows < _FEW_ROWS * shards
+        fewer = _OF_FEW_ROWS.get(given["learner"], {}) if few else {}
+        return {**_SETTINGS[given["learner"]], **fewer, **{k: v for k, v in given.items() if v is not None}}
+
     @model_validator(mode="after")
-    def _every_slice_is_learnt(self) -> Self:
-        if self.rounds < self.slices:
+    def _asks_for_what_there_is(self) -> Self:
+        takes = {name: [learner for learner in _SETTINGS if name in _SETTINGS[learner]] for name in _LEARNER_FIELDS}
+        for name, learners in takes.items():
+            if getattr(self, name) is not None and self.learner not in learners:
+                raise ValueError(f"{name} is for {', '.join(learners)}, not for {self.learner}")
+        if self.rounds is not None and self.rounds < self.slices:
             raise ValueError(f"{self.slices} slices need at least as many rounds, or some would never be learnt from")
         return self
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the learner is told."""
+        return {name: getattr(self, name) for name in _SETTINGS[self.learner]}
+
+
+_LEARNER_FIELDS = sorted({name for settings in _SETTINGS.values() for name in settings})
 
 
 def find_config(path: Path) -> Path:

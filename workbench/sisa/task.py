@@ -7,17 +7,23 @@ from typing import Literal
 
 from workbench.errors import InputError
 from workbench.schema import Schema
-from workbench.schema.column import CATEGORICAL_KINDS
+from workbench.schema.column import CATEGORICAL_KINDS, Column
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """The kind of prediction, the fixed label space (also where a shard lacks a class), and which features are codes."""
+    """The kind of prediction, the fixed label space (also where a shard lacks a class), and the columns with their domains."""
 
     kind: Literal["binary", "multiclass", "regression"]
     labels: tuple[str, ...]
     features: tuple[str, ...]
-    categorical: tuple[bool, ...]
+    columns: tuple[Column, ...]
+    target: Column
+
+    @property
+    def categorical(self) -> tuple[bool, ...]:
+        """Which features are unordered codes."""
+        return tuple(column.is_categorical for column in self.columns)
 
     @property
     def n_classes(self) -> int:
@@ -48,5 +54,6 @@ def task_of(schema: Schema) -> Task:
         kind="regression" if not labels else "binary" if len(labels) == 2 else "multiclass",
         labels=labels,
         features=features,
-        categorical=tuple(columns[name].is_categorical for name in features),
+        columns=tuple(columns[name] for name in features),
+        target=target,
     )

@@ -1,4 +1,4 @@
-"""Training a shard slice by slice, from the start or from any of its checkpoints (Bourtoule et al. 2021, §IV).
+"""From a config to its learner and partition, and training a shard slice by slice (Bourtoule et al. 2021, §IV).
 
 The checkpoint after slice r is a function of the config, the public schema, the placement and the records of slices 1..r
 alone. Erasing a subject of slice r therefore leaves the checkpoints before r valid, and retraining from there onward gives
@@ -7,37 +7,33 @@ to the last bit what training from scratch on the remaining records gives.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from workbench.config import TrainConfig
 from workbench.data.dataset import Dataset
 from workbench.data.partition import Partition
-from workbench.sisa.learners.gradient_boosting import GradientBoosting
-from workbench.sisa.task import Task, task_of
-
-ReadObject = Callable[[str], bytes]
+from workbench.sisa.shard import Learner, shard_of
+from workbench.sisa.task import task_of
 
 
-def learner_of(config: TrainConfig) -> GradientBoosting:
-    """The learner that a config names."""
-    return GradientBoosting(
-        rounds=config.rounds,
-        learning_rate=config.learning_rate,
-        leaves=config.leaves,
-        min_rows_per_leaf=config.min_rows_per_leaf,
-    )
+def _gradient_boosting(settings: Mapping[str, Any]) -> Learner:
+    from workbench.sisa.learners.gradient_boosting import GradientBoosting
+
+    return GradientBoosting(**settings)
+
+
+_LEARNERS: Mapping[str, Callable[[Mapping[str, Any]], Learner]] = {"gradient_boosting": _gradient_boosting}
+
+
+def learner_of(config: TrainConfig) -> Learner:
+    """The learner that a config names, with its settings."""
+    return _LEARNERS[config.learner](config.settings)
 
 
 def partition_of(config: TrainConfig) -> Partition:
     """The partition that a config asks for."""
     return Partition(n_shards=config.shards, n_slices=config.slices)
-
-
-def slice_seed(seed: int, shard: int, slice_number: int) -> int:
-    """A seed below 2**31 for one slice of one shard: neighbouring seeds share nothing."""
-    digest = hashlib.sha256(f"{seed}/{shard}/{slice_number}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
 
 
 def train_shard(
@@ -48,16 +44,8 @@ def train_shard(
     `records` are all records of the shard. A model is None while slices so far hold no record. A slice without records of
     its own still gets its rounds on those before it.
     """
-    task, learner = task_of(records.schema), learner_of(config)
-    slices = partition_of(config).slice_of(records.slice_points)
-    model = checkpoint
-    for slice_number in range(first_slice, config.slices):
-        seen = records.rows(slices <= slice_number)
-        rounds = learner.rounds_of_slice(slice_number, config.slices)
-        if len(seen) and rounds:
-            model = _fit(learner, seen, task, model, rounds, slice_seed(config.seed, shard, slice_number))
+    whole = shard_of(
+        records, partition_of(config), number=shard, seed=config.seed, first=first_slice, checkpoint=checkpoint
+    )
+    for _, _, model in learner_of(config).train([whole], task=task_of(records.schema)):
         yield model
-
-
-def _fit(learner: GradientBoosting, seen: Dataset, task: Task, model: bytes | None, rounds: int, seed: int) -> bytes:
-    return learner.fit(seen.features, seen.target, task=task, resume=model, rounds=rounds, seed=seed)

@@ -37,12 +37,13 @@ from workbench.progress import Progress, silent
 from workbench.schema import Codec
 from workbench.schema.codec import Values
 from workbench.sisa.learners.gradient_boosting import GradientBoosting
+from workbench.sisa.shard import fit_whole
 from workbench.sisa.task import task_of
 from workbench.tracking import RunRecord, Tracking, estimate_metrics, log_run, purge_runs
 from workbench.workflows.sample import write_rows
 from workbench.workspace import Workspace
 
-_JUDGE = GradientBoosting(rounds=100, learning_rate=0.1, leaves=31, min_rows_per_leaf=20)
+_JUDGE = GradientBoosting(rounds=100, learning_rate=0.1, leaves=31, min_rows_per_leaf=20, category_smoothing=10.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,7 +288,7 @@ def _evaluate(real: Dataset, holdout: Dataset, release: Path) -> dict[str, float
 def _train_on_synthetic(holdout: Dataset, values: Values) -> dict[str, Estimate]:
     task, target = task_of(holdout.schema), holdout.target_position
     features = np.delete(values, target, axis=1)
-    model = _JUDGE.fit(features, values[:, target], task=task, resume=None, rounds=_JUDGE.rounds, seed=0)
+    model = fit_whole(_JUDGE, features, values[:, target], task=task)
     predicted = _JUDGE.predict(model, holdout.features, task=task)
     if task.kind == "regression":
         return regression(holdout.target, predicted[:, 0], holdout.points)
