@@ -6,6 +6,7 @@ database first, and the runs are ended from there: by the command itself, or by 
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -120,7 +121,7 @@ def end_runs_of_the_dead(workspace: Workspace, dataset: str) -> None:
 
 
 def _open(workspace: Workspace, dataset: str) -> tuple[str, ...]:
-    with suppress(WorkbenchError, OSError):
+    with suppress(WorkbenchError, OSError, sqlite3.Error):
         return open_runs(Tracking(workspace.root), experiment=dataset, kinds=_KINDS)
     return ()
 

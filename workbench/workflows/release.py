@@ -82,7 +82,6 @@ def make_release(
     generator = generator_of(config)
     if config.private and not fit.charged:
         _charge(workspace, store, generator, fit)
-
     runs = begin_runs(workspace, config, fit.name, tags or {})
 
     def tell(fraction: float, text: str) -> None:
