@@ -72,7 +72,7 @@ def test_without_a_prior_an_estimate_is_as_good_as_that_of_mbi(cliques, sigma):
         for clique in cliques
     ]
     total = estimate_total(noisy)
-    ours = estimate(DOMAIN, noisy, total=total, shrinkage=0.0)
+    ours = estimate(DOMAIN, noisy, total=total, shrinkage=0.0, iterations=500)
     model = mbi.estimation.MirrorDescent().estimate(
         mbi.Domain(DOMAIN.names, DOMAIN.sizes),
         [mbi.LinearMeasurement(m.values.ravel(), m.clique, m.sigma) for m in noisy],
