@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test lint bench slow faults wheel constraints
+.PHONY: install demo test lint bench slow oracle faults wheel constraints
 
 install: $(STAMP)
 
@@ -33,6 +33,11 @@ bench: install
 
 slow: install
 	$(BIN)/python -m pytest -n 2 -m slow
+
+# The inference engine against mbi, which nothing else here needs.
+oracle: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,oracle]"
+	$(BIN)/python -m pytest -m slow tests/generators/test_oracle.py
 
 # Kills and errors at every system call of an erasure, an append, a restore and a key rotation; `make faults STRIDE=20` takes
 # each 20th. What survived is noted per state of the code, so an interrupted sweep goes on where it was.

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 Chunk = TypeVar("Chunk", bound=Sized)
 Progress = Callable[[float, str], None]
 
 
-def silent(fraction: float, text: str) -> None:
+class FitProgress(Protocol):
+    """Progress of a fit, which at some steps tells how it goes: `figures` by name, at `step`.
+
+    Figures may be shown to whoever sees the fitted generator, so a private fit computes them from noisy and public values
+    alone, and one that is not private tells nothing but its steps.
+    """
+
+    def __call__(self, fraction: float, text: str, *, step: int | None = None, **figures: float) -> None:
+        """Reports a fraction done in [0, 1] and what is being done."""
+
+
+def silent(fraction: float, text: str, *, step: int | None = None, **figures: float) -> None:
     """Reports to nobody."""
 
 

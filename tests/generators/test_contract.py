@@ -152,11 +152,11 @@ def test_hardly_any_rows_are_fitted_or_refused_in_plain_words(kind: str, n: int)
 @pytest.mark.parametrize("kind", KINDS)
 def test_progress_rises_to_its_end_and_can_stop_the_fit(kind: str) -> None:
     told: list[float] = []
-    generator_of(config(kind)).fit(table(60), progress=lambda fraction, _: told.append(fraction))
+    generator_of(config(kind)).fit(table(60), progress=lambda fraction, _, **__: told.append(fraction))
     assert told == sorted(told)
     assert 0 <= told[0] <= told[-1] <= 1
 
-    def stop(_fraction: float, _: str) -> None:
+    def stop(_fraction: float, _: str, **__: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

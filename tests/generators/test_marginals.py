@@ -150,6 +150,18 @@ def test_a_single_noisy_marginal_is_projected_on_the_simplex():
     np.testing.assert_allclose(model.marginal(("a",)), best_fit(values, values.sum()), atol=0.5)
 
 
+def test_the_misfit_is_the_root_mean_square_of_what_no_model_can_explain():
+    measurements = [
+        Measurement(("a",), np.array([30.0, -40.0, 60.0]), 10.0),
+        Measurement(("b",), np.array([20.0, 30.0]), 5.0),
+    ]
+    model = estimate(Domain(("a", "b"), (3, 2)), measurements, total=50.0, shrinkage=0.0)
+    away = [(model.marginal(m.clique) - m.values) / m.sigma for m in measurements]
+    assert model.misfit == pytest.approx(math.sqrt((np.concatenate(away) ** 2).mean()), rel=1e-6)
+    assert model.misfit > 2
+    assert math.isnan(estimate(Domain(("a",), (3,)), [], total=50.0).misfit)
+
+
 def test_repeated_measurements_count_by_their_precision():
     exact, wrong = np.array([[40.0, 10.0], [20.0, 30.0]]), np.array([[60.0, 0.0], [0.0, 40.0]])
     domain = Domain(("a", "b"), (2, 2))

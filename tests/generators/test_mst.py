@@ -231,7 +231,7 @@ def test_codes_outside_the_domain_are_refused_before_any_mechanism_runs(spent):
 def test_progress_rises_from_zero_to_one():
     told = []
     records = correlated(200, np.random.default_rng(5))
-    fit(records, progress=lambda fraction, text: told.append((fraction, text)))
+    fit(records, progress=lambda fraction, text, **_: told.append((fraction, text)))
     fractions = [fraction for fraction, _ in told]
     assert fractions[0] == 0
     assert fractions[-1] == 1

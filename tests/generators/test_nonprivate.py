@@ -21,6 +21,7 @@ from workbench.generators.ctgan import Ctgan, load_ctgan
 from workbench.generators.flat_table import flat_table
 from workbench.generators.gaussian_copula import GaussianCopula, load_gaussian_copula
 from workbench.generators.tvae import Tvae, load_tvae
+from workbench.progress import FitProgress
 from workbench.schema.schema import parse_schema
 from workbench.schema.within import Within
 
@@ -145,7 +146,7 @@ def test_the_copula_is_sdvs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_each_epoch_is_reported_and_whoever_is_told_can_stop_it() -> None:
     for generator in (Ctgan(epochs=3), Tvae(epochs=3)):
         told: list[tuple[float, str]] = []
-        generator.fit(people(60), progress=lambda done, text, told=told: told.append((done, text)))  # type: ignore[misc]
+        generator.fit(people(60), progress=lambda done, text, *, told=told, **_: told.append((done, text)))  # type: ignore[misc]
         assert told == [(0.0, "encoding"), *((pytest.approx(i / 3), f"epoch {i} of 3") for i in (1, 2, 3))]
         with pytest.raises(KeyError, match="stop"):
             generator.fit(people(60), progress=stop_at("epoch 2", told))
@@ -159,8 +160,8 @@ def test_a_copula_reports_its_columns_and_can_be_stopped() -> None:
     assert [text for _, text in told] == [f"column {i} of 8" for i in (1, 2, 3)]
 
 
-def stop_at(text: str, told: list[tuple[float, str]]) -> Callable[[float, str], None]:
-    def progress(done: float, found: str) -> None:
+def stop_at(text: str, told: list[tuple[float, str]]) -> FitProgress:
+    def progress(done: float, found: str, **_: object) -> None:
         told.append((done, found))
         if found.startswith(text):
             raise KeyError("stop")

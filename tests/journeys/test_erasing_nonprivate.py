@@ -190,14 +190,14 @@ def test_none_is_begun_while_a_request_is_open(unprotected: Workspace, monkeypat
 def test_a_request_accepted_during_a_fit_keeps_it_from_being_published(
     trained: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = release._log
+    work = release._describe
 
-    def late(*arguments: Any) -> None:
-        work(*arguments)
+    def late(*arguments: Any) -> Any:
         submit(trained, ["pupils"], placed(trained, "train")[0])
+        return work(*arguments)
 
     (private,) = of_kind(trained, "generator")
-    monkeypatch.setattr(release, "_log", late)
+    monkeypatch.setattr(release, "_describe", late)
     with pytest.raises(BusyError, match="open erasure request"):
         synthesize(trained, COPULA)
     assert of_kind(trained, "generator") == [private]

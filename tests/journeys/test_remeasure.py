@@ -151,23 +151,13 @@ def test_killed_in_any_step_nothing_unnamed_is_left(remeasured: Workspace, step:
     assert doctor(remeasured)["healthy"]
 
 
-@pytest.mark.parametrize("moment", ["write_rows", "_evaluate", "_log", "_describe"])
+@pytest.mark.parametrize("moment", ["write_rows", "_evaluate", "_describe"])
 @pytest.mark.parametrize("then", ["synthesize", "erase"])
 def test_what_a_killed_synthesis_left_is_swept(
     trained: Workspace, monkeypatch: pytest.MonkeyPatch, moment: str, then: str
 ) -> None:
-    if moment == "_describe":
-        work = release._log
-
-        def killed(*arguments: Any) -> None:
-            work(*arguments)
-            raise Killed
-
-        moment = "_log"
-    else:
-
-        def killed(*_: Any, **__: Any) -> None:
-            raise Killed
+    def killed(*_: Any, **__: Any) -> None:
+        raise Killed
 
     config = SynthesizeConfig(generator="mst", dataset="pupils", epsilon=0.5, delta=1e-5)
     with monkeypatch.context() as patch:

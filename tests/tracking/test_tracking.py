@@ -17,6 +17,7 @@ from workbench.errors import BusyError, InputError, NotFoundError
 from workbench.schema import Column, Holdout, Schema
 from workbench.tracking import (
     CHAMPION,
+    LiveFigures,
     PurgeReport,
     RunRecord,
     Tracking,
@@ -26,10 +27,12 @@ from workbench.tracking import (
     link_constituents,
     log_constituent,
     log_run,
+    open_runs,
     purge_runs,
     register_version,
     start_run,
 )
+from workbench.tracking.log import log_figures
 from workbench.tracking.purge import LINK_TABLES, MODEL_TABLES, RUN_TABLES, VERSION_TABLES
 
 MARK = "canary-7f3a"
@@ -235,7 +238,7 @@ def test_shards_and_versions_are_nested_below_the_ensembles_run(layout, client):
     assert {run.info.run_id for run in nested} == {*layout.shards, layout.version}
 
 
-@pytest.mark.parametrize("status", ["FINISHED", "FAILED"])
+@pytest.mark.parametrize("status", ["FINISHED", "FAILED", "KILLED"])
 def test_long_work_is_open_until_it_ends(tracking, client, status):
     run_id = start_run(tracking, record("long", metrics={}))
     assert client.get_run(run_id).info.status == "RUNNING"
@@ -252,6 +255,51 @@ def test_a_refused_record_leaves_no_run_and_its_values_in_no_message(tracking, c
     assert caught.value.__cause__ is None
     assert remnants(tracking, [MARK.encode()]) == []
     assert client.search_runs([client.get_experiment_by_name("adult").experiment_id]) == []
+
+
+def test_open_runs_of_a_kind_are_told_from_those_that_ended_or_lie_in_the_bin(tracking, client):
+    ended, *begun = (start_run(tracking, record(name, "synthesize", metrics={})) for name in "abc")
+    end_run(tracking, ended, status="KILLED")
+    start_run(tracking, record("d", "train", metrics={}))
+    start_run(tracking, record("e", "synthesize", metrics={}, experiment="other"))
+    client.delete_run(begun[1])
+    assert open_runs(tracking, experiment="adult", kinds=["synthesize"]) == (begun[0],)
+
+
+def test_live_figures_are_written_together_and_have_steps(tracking, client):
+    run_id = start_run(tracking, record("fit", metrics={}))
+    shown = LiveFigures(tracking, run_id)
+    shown.add(1, misfit=2.0)
+    for step in range(2, 1500):
+        shown.add(step, misfit=1 / step, nothing=float("nan"))
+    assert len(client.get_metric_history(run_id, "fit/misfit")) == 1, "the others wait for their second"
+    shown.write()
+    history = client.get_metric_history(run_id, "fit/misfit")
+    assert {m.step: m.value for m in history} == {1: 2.0, **{step: 1 / step for step in range(2, 1500)}}
+    assert client.get_run(run_id).data.metrics == {"fit/misfit": 1 / 1499, "fit/step": 1499.0}
+
+
+def test_live_figures_that_cannot_be_written_are_kept_and_tried_ever_later(tracking, client, tmp_path, monkeypatch):
+    run_id = start_run(tracking, record("fit", metrics={}))
+    shown, clock = LiveFigures(tracking, run_id), [0.0]
+    monkeypatch.setattr("workbench.tracking.live.time", types.SimpleNamespace(monotonic=lambda: clock[0]))
+    tracking.database.rename(tmp_path / "away.db")
+    tries = []
+    monkeypatch.setattr("workbench.tracking.live.log_figures", lambda *a: (tries.append(clock[0]), log_figures(*a)))
+    for second in range(20):
+        clock[0] = float(second)
+        shown.add(second, misfit=1.0)
+    assert tries == [0, 2, 6, 14]
+    (tmp_path / "away.db").rename(tracking.database)
+    clock[0] = 30.0
+    shown.add(20, misfit=1.0)
+    assert [m.step for m in client.get_metric_history(run_id, "fit/misfit")] == list(range(21))
+
+
+def test_live_figures_of_a_run_that_somebody_deleted_are_lost_in_silence(tracking, client):
+    run_id = start_run(tracking, record("fit", metrics={}))
+    client.delete_run(run_id)
+    LiveFigures(tracking, run_id).add(1, misfit=1.0)
 
 
 def test_a_run_that_is_gone_cannot_be_ended(tracking):

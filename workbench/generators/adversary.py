@@ -134,12 +134,13 @@ def train(
     subjects: float,
     rows_each: float,
     width: int,
-    told: Callable[[int], None],
+    told: Callable[[int, float], None],
 ) -> dict[str, Array]:
-    """The generator's weights after all steps; `told` hears how many are done.
+    """The generator's weights after all steps; `told` hears how many are done, and the generator's loss.
 
     `shares`, `subjects` and `rows_each` (single columns, how many subjects, rows of each) are noisy or public. All that is
-    read of `bags` goes through Opacus: a subject's rows give one gradient, clipped as a whole, and every step has noise.
+    read of `bags` goes through Opacus: a subject's rows give one gradient, clipped as a whole, and every step has noise. The
+    generator's loss is computed from rows that it made and the discriminator's noisy weights; the latter's loss stays here.
     """
     start = torch.cat([torch.from_numpy(share).float() for share in shares])
     public = stir(torch.Generator())
@@ -159,11 +160,12 @@ def train(
             made = chances(generator, _GENERATOR_ROWS, start, bags.sizes, public)
             away = kl_div(made.mean(dim=0).clamp_min(1e-9).log(), start, reduction="sum") / len(bags.sizes)
             adam.zero_grad()
-            torch.autograd.backward(away - discriminator.expected(made).mean())
+            loss = away - discriminator.expected(made).mean()
+            torch.autograd.backward(loss)
             adam.step()
             for name, weight in generator.state_dict().items():
                 average[name].lerp_(weight, 1 - _AVERAGING)
-        told(step + 1)
+        told(step + 1, float(loss.detach()))
     return {"start": start.numpy(), **{name: weight.numpy() for name, weight in average.items()}}
 
 

@@ -27,7 +27,7 @@ from workbench.generators.marginals.priced import Priced
 from workbench.generators.marginals.rows import Notebook, Rows
 from workbench.generators.marginals.start import Start, start
 from workbench.privacy.mechanisms import gaussian_sigma
-from workbench.progress import Progress, silent
+from workbench.progress import FitProgress, silent
 
 # Shares of rho: of all for single columns, and of each round for choosing. Tried on Adult, epsilon 1: single columns 0.08 to
 # 0.15, choosing 0.05 to 0.2, 4 to 16 rounds a column: mean two-way TVD between 0.0271 and 0.0282, which is within its noise.
@@ -53,7 +53,7 @@ class Aim(Priced):
     """The AIM synthesizer; see `Priced` for what it guarantees."""
 
     def fit(
-        self, rows: Rows, notebook: Notebook, *, forbidden: tuple[Forbidden, ...] = (), progress: Progress = silent
+        self, rows: Rows, notebook: Notebook, *, forbidden: tuple[Forbidden, ...] = (), progress: FitProgress = silent
     ) -> FittedMarginals:
         """Fits the rows, learning of them through the notebook alone; raises InputError for codes outside the domain."""
         several = len(rows.domain.names) > 1
@@ -66,7 +66,7 @@ class Aim(Priced):
             start=measured[-1][1] if measured else None,
             progress=lambda done, text: progress(0.9 + done / 10, text),
         )
-        progress(1.0, "done")
+        progress(1.0, "done", step=len(measured) + 1, budget_spent=1.0, misfit=model.misfit)
         return begun.fitted(model)
 
 
@@ -94,7 +94,7 @@ def first_round_rho(rho: float, columns: int) -> float:
 
 
 def _rounds(
-    begun: Start, notebook: Notebook, rho: float, progress: Progress
+    begun: Start, notebook: Notebook, rho: float, progress: FitProgress
 ) -> list[tuple[Measurement, GraphicalModel]]:
     """Chooses and measures until the budget is spent; each measurement with the model after it."""
     rows, total = begun.rows, begun.total
@@ -119,7 +119,8 @@ def _rounds(
         measured.append((m, model))
         left -= share
         done = 1 - left / rho
-        progress(0.9 * done, f"round {len(measured)}: {' x '.join(m.clique)}, {done:.0%} of the budget")
+        text = f"round {len(measured)}: {' x '.join(m.clique)}, {done:.0%} of the budget"
+        progress(0.9 * done, text, step=len(measured), budget_spent=done, misfit=model.misfit)
         moved = float(np.abs(model.marginal(m.clique) - before.marginal(m.clique)).sum())
         if moved <= _EXPECTED * m.sigma * m.values.size:
             share *= 2

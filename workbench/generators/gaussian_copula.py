@@ -23,7 +23,7 @@ from workbench.generators.flat_table import FlatTable, flat_table, load_flat_tab
 from workbench.generators.generator import NotPrivate
 from workbench.generators.rejection import draw
 from workbench.generators.saved import save, saved
-from workbench.progress import Progress, silent
+from workbench.progress import FitProgress, silent
 from workbench.schema import Codec
 from workbench.schema.codec import Values
 from workbench.schema.within import Within
@@ -37,7 +37,7 @@ class GaussianCopula(NotPrivate):
     """The Gaussian copula synthesizer."""
 
     def fit(
-        self, dataset: Dataset, *, notebook: Path | None = None, progress: Progress = silent
+        self, dataset: Dataset, *, notebook: Path | None = None, progress: FitProgress = silent
     ) -> FittedGaussianCopula:
         """Fits the records; raises InputError where there is nothing to learn."""
         from copulas.multivariate import GaussianMultivariate
@@ -70,7 +70,7 @@ class GaussianCopula(NotPrivate):
 class _Betas(dict[str, Any]):
     """The distribution of every column, as the library looks them up one by one before it fits each: what reports it."""
 
-    def __init__(self, columns: int, progress: Progress) -> None:
+    def __init__(self, columns: int, progress: FitProgress) -> None:
         super().__init__()
         self._asked, self._columns, self._progress = 0, columns, progress
 

@@ -10,7 +10,7 @@ import numpy as np
 from dp_accounting import DpEvent, NonPrivateDpEvent
 
 from workbench.data.dataset import Dataset
-from workbench.progress import Progress, silent
+from workbench.progress import FitProgress, silent
 from workbench.schema.codec import Values
 from workbench.schema.condition import Within
 
@@ -39,7 +39,7 @@ class Generator(Protocol):
     def event(self) -> DpEvent:
         """What one fit costs, to be charged before it; NonPrivateDpEvent where it is not private."""
 
-    def fit(self, dataset: Dataset, *, notebook: Path | None = None, progress: Progress = silent) -> FittedGenerator:
+    def fit(self, dataset: Dataset, *, notebook: Path | None = None, progress: FitProgress = silent) -> FittedGenerator:
         """Fits the training records. With `notebook`, a fit that was cut off goes on without a second charge."""
 
 

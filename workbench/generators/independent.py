@@ -9,7 +9,7 @@ from workbench.generators.marginals.fitted import FittedMarginals
 from workbench.generators.marginals.priced import Priced
 from workbench.generators.marginals.rows import Notebook, Rows
 from workbench.generators.marginals.start import start
-from workbench.progress import Progress, silent
+from workbench.progress import FitProgress, silent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,9 +17,11 @@ class Independent(Priced):
     """Independent columns; see `Priced` for what it guarantees."""
 
     def fit(
-        self, rows: Rows, notebook: Notebook, *, forbidden: tuple[Forbidden, ...] = (), progress: Progress = silent
+        self, rows: Rows, notebook: Notebook, *, forbidden: tuple[Forbidden, ...] = (), progress: FitProgress = silent
     ) -> FittedMarginals:
         """Fits the rows, learning of them through the notebook alone."""
         progress(0.0, "measuring single columns")
         begun = start(rows, notebook, rho=self.rho, forbidden=forbidden)
-        return begun.fitted(begun.estimate((), total=begun.total))
+        model = begun.estimate((), total=begun.total)
+        progress(1.0, "done", step=1, budget_spent=1.0, misfit=model.misfit)
+        return begun.fitted(model)

@@ -24,7 +24,7 @@ from workbench.generators.marginals.model import GraphicalModel
 from workbench.generators.marginals.priced import Priced
 from workbench.generators.marginals.rows import Notebook, Rows
 from workbench.generators.marginals.start import measure_all, start
-from workbench.progress import Progress, silent
+from workbench.progress import FitProgress, silent
 
 # Shares of rho for one-way marginals and selection; the rest goes to two-way marginals. The paper's thirds gave a mean
 # two-way TVD of 0.0436 on Adult (epsilon 1), these 0.0431 over 16 fits: a good tree is told apart from others by hundreds of
@@ -46,23 +46,24 @@ class Mst(Priced):
     """The MST synthesizer; see `Priced` for what it guarantees."""
 
     def fit(
-        self, rows: Rows, notebook: Notebook, *, forbidden: tuple[Forbidden, ...] = (), progress: Progress = silent
+        self, rows: Rows, notebook: Notebook, *, forbidden: tuple[Forbidden, ...] = (), progress: FitProgress = silent
     ) -> FittedMarginals:
         """Fits the rows, learning of them through the notebook alone; raises InputError for codes outside the domain."""
         rho = _split(self.rho, len(rows.domain.names))
         progress(0.0, "measuring single columns")
         begun = start(rows, notebook, rho=rho.one_way, forbidden=forbidden)
-        progress(0.1, "choosing pairs of columns")
         independent = begun.estimate((), total=begun.total)
+        told = {"budget_spent": rho.one_way / self.rho, "misfit": independent.misfit}
+        progress(0.1, "choosing pairs of columns", step=1, **told)
         edges = select_tree(begun.rows, independent, notebook, rho=rho.selection)
-        progress(0.3, "measuring pairs of columns")
+        progress(0.3, "measuring pairs of columns", step=2, budget_spent=(rho.one_way + rho.selection) / self.rho)
         pairs = measure_all(begun.rows, edges, notebook, rho=rho.two_way) if edges else []
         model = begun.estimate(
             pairs,
             total=estimate_total([*begun.ones, *pairs]),
             progress=lambda done, text: progress(0.5 + done / 2, text),
         )
-        progress(1.0, "done")
+        progress(1.0, "done", step=3, budget_spent=1.0, misfit=model.misfit)
         return begun.fitted(model)
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from workbench.errors import InputError
 from workbench.generators.flat_table import FlatTable
-from workbench.progress import Progress
+from workbench.progress import FitProgress
 
 _MODE_WIDTH = 4  # a mode reaches four standard deviations to each side (Xu et al. 2019, 4.2)
 _MODES = 10  # of a number, at most
@@ -140,7 +140,7 @@ def check_width(table: pd.DataFrame, flat: FlatTable, *, generator: str) -> None
 
 
 @contextmanager
-def fitting(kind: type[Any], *, epochs: int, progress: Progress, **sizes: Any) -> Iterator[Any]:
+def fitting(kind: type[Any], *, epochs: int, progress: FitProgress, **sizes: Any) -> Iterator[Any]:
     """A model of a library's class that reports each epoch of its fit; what `progress` raises ends the fit.
 
     The libraries take no callback, but store the losses once an epoch: whoever holds that attribute sees every epoch of
@@ -152,7 +152,7 @@ def fitting(kind: type[Any], *, epochs: int, progress: Progress, **sizes: Any) -
         model.__dict__["noted"] = losses
         if losses is not None and len(losses):
             done = int(losses["Epoch"].iloc[-1]) + 1
-            progress(done / epochs, f"epoch {done} of {epochs}")
+            progress(done / epochs, f"epoch {done} of {epochs}", step=done)  # no loss: it is computed from the rows
 
     watched = type(kind.__name__, (kind,), {"loss_values": property(lambda model: model.__dict__["noted"], note)})
     model = watched(epochs=epochs, enable_gpu=False, **sizes)

@@ -18,7 +18,7 @@ from workbench.generators.generator import NotPrivate
 from workbench.generators.rejection import draw
 from workbench.generators.saved import save, saved
 from workbench.generators.spans import Decoder, Span, check_width, fitting, load_spans, spans_of
-from workbench.progress import Progress, silent
+from workbench.progress import FitProgress, silent
 from workbench.schema import Codec
 from workbench.schema.codec import Values
 from workbench.schema.within import Within
@@ -33,7 +33,7 @@ class Tvae(NotPrivate):
 
     epochs: int = 300
 
-    def fit(self, dataset: Dataset, *, notebook: Path | None = None, progress: Progress = silent) -> FittedTvae:
+    def fit(self, dataset: Dataset, *, notebook: Path | None = None, progress: FitProgress = silent) -> FittedTvae:
         """Fits the records; raises InputError where there is nothing to learn or too much to hold."""
         from ctgan import TVAE
 

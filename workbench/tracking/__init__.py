@@ -14,7 +14,18 @@ os.environ["MLFLOW_SQLALCHEMYSTORE_POOLCLASS"] = "NullPool"
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # it announces each engine and warns of each unset option
 
 from workbench.tracking.lineage import link_constituents, log_constituent
-from workbench.tracking.log import Kind, RunRecord, end_run, estimate_metrics, find_runs, log_run, runs_of, start_run
+from workbench.tracking.live import LiveFigures
+from workbench.tracking.log import (
+    Kind,
+    RunRecord,
+    end_run,
+    estimate_metrics,
+    find_runs,
+    log_run,
+    open_runs,
+    runs_of,
+    start_run,
+)
 from workbench.tracking.purge import PurgeReport, purge_runs
 from workbench.tracking.registry import CHAMPION, move_models, register_version
 from workbench.tracking.store import Tracking
@@ -22,6 +33,7 @@ from workbench.tracking.store import Tracking
 __all__ = [
     "CHAMPION",
     "Kind",
+    "LiveFigures",
     "PurgeReport",
     "RunRecord",
     "Tracking",
@@ -32,6 +44,7 @@ __all__ = [
     "log_constituent",
     "log_run",
     "move_models",
+    "open_runs",
     "purge_runs",
     "register_version",
     "runs_of",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 from uuid import uuid4
@@ -17,6 +17,7 @@ Kind = Literal["ingest", "synthesize", "train", "shard", "version", "evaluation"
 PARENT = "mlflow.parentRunId"
 KIND = "workbench.kind"
 AUDIENCE = "workbench.audience"
+_AT_ONCE = 1000  # metrics of a batch, at most
 
 
 class Interval(Protocol):
@@ -80,7 +81,7 @@ def end_run(
     tracking: Tracking,
     run_id: str,
     *,
-    status: Literal["FINISHED", "FAILED"],
+    status: Literal["FINISHED", "FAILED", "KILLED"],
     metrics: Mapping[str, float] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> None:
@@ -90,6 +91,17 @@ def end_run(
         if metrics or tags:
             _log_batch(client, run_id, params={}, metrics=metrics, tags={**_audience(metrics), **tags})
         client.set_terminated(run_id, status)
+
+
+def log_figures(tracking: Tracking, run_id: str, figures: Sequence[tuple[str, float, int]]) -> None:
+    """Adds figures, each a name, a value and its step, to an open run; the run's audience is not changed by them."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    with tracking.session() as client:
+        for first in range(0, len(figures), _AT_ONCE):
+            metrics = [Metric(name, value, now, step) for name, value, step in figures[first : first + _AT_ONCE]]
+            client.log_batch(run_id, metrics=metrics, synchronous=True)
 
 
 def find_runs(tracking: Tracking, *, tag: str, value: str) -> tuple[str, ...]:
@@ -108,6 +120,18 @@ def runs_of(tracking: Tracking, *, experiment: str, kinds: Collection[Kind]) -> 
             """SELECT run_uuid FROM runs JOIN experiments USING (experiment_id) JOIN tags USING (run_uuid)
             WHERE experiments.name = ? AND tags.key = ? AND tags.value IN (SELECT value FROM json_each(?))
             ORDER BY run_uuid""",
+            (experiment, KIND, json.dumps(list(kinds))),
+        )
+        return tuple(run_id for (run_id,) in rows)
+
+
+def open_runs(tracking: Tracking, *, experiment: str, kinds: Collection[Kind]) -> tuple[str, ...]:
+    """Ids of the runs of these kinds in an experiment that were begun and not ended; those in MLflow's bin are left out."""
+    with tracking.connection(timeout=10) as connection:
+        rows = connection.execute(
+            """SELECT run_uuid FROM runs JOIN experiments USING (experiment_id) JOIN tags USING (run_uuid)
+            WHERE experiments.name = ? AND tags.key = ? AND tags.value IN (SELECT value FROM json_each(?))
+            AND runs.status = 'RUNNING' AND runs.lifecycle_stage = 'active' ORDER BY run_uuid""",
             (experiment, KIND, json.dumps(list(kinds))),
         )
         return tuple(run_id for (run_id,) in rows)

@@ -65,11 +65,10 @@ class Tracking:
     def session(self) -> Iterator[Any]:
         """An MlflowClient of this store; MLflow's faults become ours, without the values its messages quote."""
         self.require()
-        client = _client(self.uri)
         from mlflow.exceptions import MlflowException
 
         try:
-            yield client
+            yield _client(self.uri)
         except MlflowException as error:
             origin = getattr(error.__cause__, "orig", error)
             raise disk_fault(origin, self.database) or _fault(error.error_code) from None

@@ -120,7 +120,7 @@ def audit_fit(
     progress: Progress = silent,
 ) -> Estimate:
     """Fits the records with those canaries that are in, then guesses who is; see `epsilon_bound`."""
-    fitted = generator.fit(_with(dataset, planted), progress=lambda done, text: progress(0.9 * done, text))
+    fitted = generator.fit(_with(dataset, planted), progress=lambda fraction, text, **_: progress(0.9 * fraction, text))
     progress(0.9, "guessing coins")
     if isinstance(fitted, FittedTable):
         marginals = _counted(fitted, dataset, planted)

@@ -26,6 +26,7 @@ from workbench.state import writing
 from workbench.state.tables import requests
 from workbench.workflows.append import finish_append, finish_appends
 from workbench.workflows.certify import Result, certify
+from workbench.workflows.fit_runs import end_runs_of_the_dead
 from workbench.workflows.publish import (
     current_versions,
     read_manifest,
@@ -127,7 +128,17 @@ def _resume(workspace: Workspace, progress: Progress) -> Outcome:
             raise
         except (WorkbenchError, OSError) as fault:
             failures.append(Failure(fault=fault, datasets=frozenset(erasure.datasets)))
+    _end_runs(workspace)
     return Outcome(done=done, failures=tuple(failures))
+
+
+def _end_runs(workspace: Workspace) -> None:
+    """Ends the MLflow runs of fits whose process died; those of an unfinished erasure are ended by that."""
+    with workspace.engine.connect() as connection:
+        unfinished = {dataset for erasure in saga.unfinished(connection) for dataset in erasure.datasets}
+        names = [name for name in catalog.names(connection) if name not in unfinished]
+    for name in names:
+        end_runs_of_the_dead(workspace, name)
 
 
 def _carry_out_group(workspace: Workspace, datasets: frozenset[str], progress: Progress) -> dict[str, Result]:

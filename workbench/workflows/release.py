@@ -39,7 +39,8 @@ from workbench.schema.codec import Values
 from workbench.sisa.learners.gradient_boosting import GradientBoosting
 from workbench.sisa.shard import fit_whole
 from workbench.sisa.task import task_of
-from workbench.tracking import RunRecord, Tracking, estimate_metrics, log_run, purge_runs
+from workbench.tracking import Tracking
+from workbench.workflows.fit_runs import begin_runs, budget_of, end_runs, fail_runs, live
 from workbench.workflows.sample import write_rows
 from workbench.workspace import Workspace
 
@@ -48,7 +49,7 @@ _JUDGE = GradientBoosting(rounds=100, learning_rate=0.1, leaves=31, min_rows_per
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """A generator with its release and evaluation, written and logged but not yet in the database."""
+    """A generator with its release and evaluation, written but not yet in the database; their MLflow runs are open."""
 
     generator: str
     path: Path
@@ -73,23 +74,27 @@ def make_release(
     """Charges the ledger if the generator is private, fits it, writes a release and how good it is; the caller records it.
 
     Raises BudgetError before anything is read. `tags` go on every MLflow run it makes, so that a try that was cut off can be
-    found. Where it does not come to its end, what it wrote is removed; what it charged stays charged.
+    found; they are open until `end_runs`, and the fit's is there from the beginning. Where it does not come to its end, what
+    it wrote is removed; what it charged stays charged.
     """
     check_size(config, Codec(store.schema))
+    Tracking(workspace.root).require()  # before the charge
     fit = _begin(workspace, store, config)
     generator = generator_of(config)
     if config.private and not fit.charged:
         _charge(workspace, store, generator, fit)
+    runs = begin_runs(workspace, config, fit.name, tags or {})
 
     def tell(fraction: float, text: str) -> None:
         progress(0.8 * fraction, text)
 
     try:
         records = store.read("train")
-        fitted = generator.fit(records, notebook=fit.folder / "notes.jsonl", progress=tell)
-        return finish_release(workspace, store, config, fit.name, fitted, records, tags=tags, progress=progress)
+        fitted = generator.fit(records, notebook=fit.folder / "notes.jsonl", progress=live(workspace, runs[0], tell))
+        return finish_release(workspace, store, config, fit.name, fitted, records, runs=runs, progress=progress)
     except BaseException:  # what ends by itself is not gone on with; only a killed fit leaves its notes
         forget_fit(workspace, fit.name)
+        discard_release(workspace, config, fit.name, runs)
         raise
 
 
@@ -120,6 +125,7 @@ def remake_release(
     fitted = load_generator(config.generator, _folder(workspace, old), Codec(store.schema))
     if not isinstance(fitted, FittedTable):
         raise InputError(f"{old} is not a generator of measured marginals", hint=f"workbench retire {old}")
+    Tracking(workspace.root).require()  # before the charge
     name = _new_name(config)
     partition = Partition(n_shards=config.shards, n_slices=1)
     Ledger(workspace.engine).charge(
@@ -129,9 +135,14 @@ def remake_release(
         purpose=f"measure {len(shards)} of {config.shards} shards again for {name}",
         scope=[partition.interval(shard) for shard in sorted(shards)],
     )
-    records = store.read("train")
-    fresh = fitted.remeasured(records, shards, progress=progress)
-    return finish_release(workspace, store, config, name, fresh, records, tags=tags, progress=progress)
+    runs = begin_runs(workspace, config, name, tags or {})
+    try:
+        records = store.read("train")
+        fresh = fitted.remeasured(records, shards, progress=progress)
+        return finish_release(workspace, store, config, name, fresh, records, runs=runs, progress=progress)
+    except BaseException:
+        discard_release(workspace, config, name, runs)
+        raise
 
 
 def finish_release(
@@ -142,22 +153,16 @@ def finish_release(
     fitted: FittedGenerator,
     records: Dataset,
     *,
-    tags: Mapping[str, str] | None = None,
+    runs: tuple[str, str],
     progress: Progress = silent,
 ) -> Release:
     """Writes a fitted generator, its release and how near that comes to the records it was fitted to."""
     rows = config.rows or max(1, round(fitted.total))
-    runs: list[str] = []
-    try:
-        progress(0.85, f"sampling {rows:,} rows")
-        path = _write(workspace, name, fitted, Codec(store.schema), rows)
-        progress(0.9, "evaluating")
-        metrics = _evaluate(records, store.read("holdout"), path)
-        _log(workspace, config, name, rows, metrics, tags or {}, runs)
-    except BaseException:
-        discard_release(workspace, name, runs)
-        raise
-    artifacts = _describe(config, name, path, runs, metrics)
+    progress(0.85, f"sampling {rows:,} rows")
+    path = _write(workspace, name, fitted, Codec(store.schema), rows)
+    progress(0.9, "evaluating")
+    metrics = _evaluate(records, store.read("holdout"), path)
+    artifacts = _describe(config, name, path, rows, runs, metrics)
     return Release(generator=name, path=path, rows=rows, metrics=metrics, artifacts=artifacts)
 
 
@@ -171,11 +176,11 @@ def record_release(connection: Connection, artifacts: tuple[Artifact, ...]) -> N
             journal.append(connection, "RELEASED", release=artifact.id, **told)
 
 
-def discard_release(workspace: Workspace, name: str, runs: list[str] | tuple[str, ...]) -> None:
-    """Removes what a release that is not recorded has written."""
+def discard_release(workspace: Workspace, config: SynthesizeConfig, name: str, runs: Sequence[str]) -> None:
+    """Removes what a release that is not recorded has written; of a private one the runs stay, as failed ones."""
     remove(_folder(workspace, name))
     remove(_file(workspace, name))
-    purge_runs(Tracking(workspace.root), run_ids=runs)
+    fail_runs(workspace, runs, private=config.private)
 
 
 def forget_fit(workspace: Workspace, name: str) -> None:
@@ -186,7 +191,8 @@ def forget_fit(workspace: Workspace, name: str) -> None:
 def sweep_releases(workspace: Workspace, dataset: str, *, fits: bool = True) -> None:
     """Removes generators and releases of a data set that no artifact names: left by a killed synthesis or erasure.
 
-    `fits` too: the notes of a fit that was cut off, where it is not to be gone on with. The caller holds the data set's lock.
+    MLflow runs that were left open are ended. `fits` too: the notes of a fit that was cut off, where it is not to be gone on
+    with. The caller holds the data set's lock.
     """
     with workspace.engine.connect() as connection:
         known = {artifact.path for artifact in lineage.find(connection, dataset=dataset)}
@@ -196,6 +202,7 @@ def sweep_releases(workspace: Workspace, dataset: str, *, fits: bool = True) -> 
     for path in (path for folder in ("generators", "releases") for path in (workspace.root / folder).iterdir()):
         if ours.fullmatch(path.name) and str(path.relative_to(workspace.root)) not in known:
             remove(path)
+    end_runs(workspace, dataset)
 
 
 def _folder(workspace: Workspace, name: str) -> Path:
@@ -295,60 +302,15 @@ def _train_on_synthetic(holdout: Dataset, values: Values) -> dict[str, Estimate]
     return classification(holdout.target, predicted, holdout.points)
 
 
-def _log(
-    workspace: Workspace,
+def _describe(
     config: SynthesizeConfig,
     name: str,
+    release: Path,
     rows: int,
+    runs: tuple[str, str],
     metrics: Mapping[str, float | Estimate],
-    tags: Mapping[str, str],
-    runs: list[str],
-) -> None:
-    """The run of the fit, which is public, and below it the evaluation, which is not; adds each id to `runs` at once."""
-    tracking = Tracking(workspace.root)
-    fit = log_run(
-        tracking,
-        RunRecord(
-            experiment=config.dataset,
-            name=f"synthesize {name}",
-            kind="synthesize",
-            params={key: str(value) for key, value in config.model_dump(exclude_none=True).items()},
-            metrics={**_budget(config, "privacy/"), "rows": float(rows)},
-            tags={
-                "workbench.audience": "release" if config.private else "internal",
-                "workbench.private": str(config.private).lower(),
-                **tags,
-            },
-        ),
-    )
-    runs.append(fit)
-    flat: dict[str, float] = {}
-    for key, value in metrics.items():
-        flat |= estimate_metrics(key, value) if isinstance(value, Estimate) else {key: value}
-    evaluation = RunRecord(
-        experiment=config.dataset,
-        name=f"evaluate {name}",
-        kind="evaluation",
-        params={},
-        metrics=flat,
-        tags=tags,
-        parent=fit,
-    )
-    runs.append(log_run(tracking, evaluation))
-
-
-def _budget(config: SynthesizeConfig, prefix: str = "") -> dict[str, float]:
-    """Epsilon and delta, where the generator has them."""
-    if not config.private:
-        return {}
-    epsilon, delta = config.budget
-    return {f"{prefix}epsilon": epsilon, f"{prefix}delta": delta}
-
-
-def _describe(
-    config: SynthesizeConfig, name: str, release: Path, runs: list[str], metrics: Mapping[str, float | Estimate]
 ) -> tuple[Artifact, ...]:
-    private = {"private": config.private, **_budget(config), "mlflow_run": runs[0]}
+    private = {"private": config.private, **budget_of(config), "mlflow_run": runs[0]}
     numbers = {key: value.to_json() if isinstance(value, Estimate) else value for key, value in metrics.items()}
     return (
         Artifact(
@@ -357,7 +319,7 @@ def _describe(
             dataset=config.dataset,
             derived_from=[config.dataset],
             path=f"generators/{name}",
-            body=private | {"generator": config.generator, "config": config.model_dump(mode="json")},
+            body=private | {"rows": rows, "generator": config.generator, "config": config.model_dump(mode="json")},
         ),
         Artifact(
             id=f"{name}-release",

@@ -14,6 +14,7 @@ from workbench.metrics.estimate import Estimate
 from workbench.progress import Progress, silent
 from workbench.state import writing
 from workbench.workflows.execute import settle
+from workbench.workflows.fit_runs import end_runs
 from workbench.workflows.release import discard_release, forget_fit, make_release, record_release, sweep_releases
 from workbench.workspace import Workspace
 
@@ -40,10 +41,11 @@ def synthesize(workspace: Workspace, config: SynthesizeConfig, *, progress: Prog
                 _refuse_unprotected(connection, config)  # again: a request may have been accepted since
                 record_release(connection, release.artifacts)
         except BaseException:
-            discard_release(workspace, release.generator, release.runs)
+            discard_release(workspace, config, release.generator, release.runs)
             raise
         finally:
             forget_fit(workspace, release.generator)
+        end_runs(workspace, config.dataset)
     numbers = {key: v.to_json() if isinstance(v, Estimate) else v for key, v in release.metrics.items()}
     return {
         "generator": release.generator,

@@ -121,7 +121,8 @@ def estimate(
         before, misfit = misfit, float(((mu - problem.target) ** 2 / problem.variance).sum())
         if misfit > (1 - _ENOUGH) * before:
             break
-    return GraphicalModel(domain, problem.tree.cliques, tuple(problem.split(theta)), total)
+    rms = total * math.sqrt(misfit / problem.target.size)
+    return GraphicalModel(domain, problem.tree.cliques, tuple(problem.split(theta)), total, rms)
 
 
 def _steps(ridge: Vector, least: Vector) -> int:

@@ -29,12 +29,16 @@ class GraphicalModel:
 
     Columns in no clique are uniform and independent. Raises InputError where a potential has the wrong shape or is not
     finite, or the total is not positive.
+
+    `misfit` is how far the marginals are from the measurements that the model was fitted to, or where these contradict one
+    another from what agrees with them best: the root mean square over their cells, in standard deviations of the noise.
     """
 
     domain: Domain
     cliques: tuple[Clique, ...]
     potentials: tuple[Table, ...]
     total: float
+    misfit: float = math.nan  # fitted to nothing
 
     def __post_init__(self) -> None:
         if len(self.cliques) != len(self.potentials):

@@ -17,7 +17,7 @@ from workbench.generators.marginals.domain import Domain
 from workbench.generators.marginals.estimate import Forbidden, estimate
 from workbench.generators.marginals.fitted import FittedMarginals, load_marginals, merged, shares_of
 from workbench.generators.marginals.rows import Notebook, Rows, measurement_of, read_measurements
-from workbench.progress import Progress, silent
+from workbench.progress import FitProgress, Progress, silent
 from workbench.schema import Codec
 from workbench.schema.codec import Values
 from workbench.schema.condition import Within
@@ -33,7 +33,7 @@ class Method(Protocol):
         """What one fit costs."""
 
     def fit(
-        self, rows: Rows, notebook: Notebook, *, forbidden: tuple[Forbidden, ...] = (), progress: Progress = silent
+        self, rows: Rows, notebook: Notebook, *, forbidden: tuple[Forbidden, ...] = (), progress: FitProgress = silent
     ) -> FittedMarginals:
         """Fits the rows; all that is learnt of them goes through the notebook."""
 
@@ -54,7 +54,7 @@ class MarginalGenerator:
         """What one fit costs, to be charged before it."""
         return self.method.event
 
-    def fit(self, dataset: Dataset, *, notebook: Path | None = None, progress: Progress = silent) -> FittedTable:
+    def fit(self, dataset: Dataset, *, notebook: Path | None = None, progress: FitProgress = silent) -> FittedTable:
         """Fits the training records; with `notebook`, a fit that was cut off goes on and costs nothing more."""
         notes = Notebook(notebook)
         fitted = self.method.fit(
