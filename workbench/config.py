@@ -82,19 +82,25 @@ _SETTINGS: Mapping[str, Mapping[str, Any]] = {
         "min_rows_per_leaf": 20,
         "category_smoothing": 10.0,
     },
+    "mlp": {"hidden": (64,), "epochs": 15, "batch": 64, "learning_rate": 0.002, "weight_decay": 0.1},
 }
 _FEW_ROWS = 10_000
 _OF_FEW_ROWS: Mapping[str, Mapping[str, Any]] = {
     # An ensemble averages out what its trees overfit, so small shards gain by many small, eager trees (docs/adr/0019)
     "gradient_boosting": {"rounds": 200, "leaves": 8, "min_rows_per_leaf": 5, "category_smoothing": 30.0},
+    "mlp": {"hidden": (32,), "batch": 32, "learning_rate": 0.006},
 }
+
+
+_Units = Annotated[StrictInt, Field(ge=2, le=4096)]
 
 
 class TrainConfig(BaseModel):
     """A SISA ensemble's training: the partition, the learner and its settings.
 
     `rows` is about how many records there are to train on: a declared number, never a count. From it follow settings that
-    aren't given. `rounds` boosting rounds are spread over the slices of a shard.
+    aren't given. `rounds` boosting rounds are spread over the slices of a shard; `epochs` is how often a network goes over all
+    rows, or with slices the work of as much. `hidden` are the units of its layers, `batch` the rows of a step.
 
     `answers` is what the ensemble tells its clients, with or without the probability of each label; nothing is trained by it.
 
@@ -103,7 +109,7 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    learner: Literal["gradient_boosting"]
+    learner: Literal["gradient_boosting", "mlp"]
     dataset: str
     shards: Annotated[StrictInt, Field(ge=1, le=65536)]
     slices: Annotated[StrictInt, Field(ge=1, le=4096)]
@@ -116,6 +122,10 @@ class TrainConfig(BaseModel):
     leaves: Annotated[StrictInt, Field(ge=2, le=4096)] | None = None
     min_rows_per_leaf: Annotated[StrictInt, Field(ge=1)] | None = None
     category_smoothing: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    hidden: Annotated[tuple[_Units, ...], Field(min_length=1, max_length=8)] | None = None
+    epochs: Annotated[StrictInt, Field(ge=1)] | None = None
+    batch: Annotated[StrictInt, Field(ge=32, le=65536, multiple_of=32)] | None = None
+    weight_decay: Annotated[FiniteFloat, Field(ge=0, le=1)] | None = None
 
     @model_validator(mode="before")
     @classmethod

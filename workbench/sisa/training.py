@@ -23,7 +23,16 @@ def _gradient_boosting(settings: Mapping[str, Any]) -> Learner:
     return GradientBoosting(**settings)
 
 
-_LEARNERS: Mapping[str, Callable[[Mapping[str, Any]], Learner]] = {"gradient_boosting": _gradient_boosting}
+def _mlp(settings: Mapping[str, Any]) -> Learner:
+    from workbench.sisa.learners.mlp import Mlp
+
+    return Mlp(**settings)
+
+
+_LEARNERS: Mapping[str, Callable[[Mapping[str, Any]], Learner]] = {
+    "gradient_boosting": _gradient_boosting,
+    "mlp": _mlp,
+}
 
 
 def learner_of(config: TrainConfig) -> Learner:
