@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # Shards trained in one pass, at most: what they have in hand at once should fit into a processor's cache
 _TOGETHER = 32
+_TENSORS = ("weights", "mean", "square")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ class Mlp:
         for number, slice_number, state in run(
             courses, table, layers, rate=self.learning_rate, decay=self.weight_decay
         ):
-            yield number, slice_number, _to_bytes(state)
+            yield number, slice_number, _to_bytes(state, layers)
 
     def _course(self, shard: Shard, start: int, layers: Layers, task: Task) -> Course:
         """A shard's way, whose rows are in the table from `start` on."""
@@ -97,23 +98,30 @@ def _resumed(shard: Shard, layers: Layers) -> State:
     from workbench.sisa.learners.stacked import State
 
     tensors = _tensors(shard.checkpoint or b"", layers)
-    return State(**{n: tensors[n].copy() for n in ("weights", "mean", "square")}, steps=int(tensors["steps"][0]))
+    return State(**{n: tensors[n].copy() for n in _TENSORS}, steps=int(tensors["steps"][0]))
 
 
-def _to_bytes(state: State) -> bytes:
-    tensors = {"weights": state.weights, "mean": state.mean, "square": state.square, "steps": np.array([state.steps])}
-    return bytes(save(tensors))
+def _to_bytes(state: State, layers: Layers) -> bytes:
+    tensors = {name: getattr(state, name) for name in _TENSORS}
+    numbers = {"steps": np.array([state.steps]), "widths": np.array(layers.widths)}
+    return bytes(save(tensors | numbers))
 
 
 def _tensors(model: bytes, layers: Layers) -> dict[str, Vectors]:
     try:
         tensors = load(model)
-        sound = {name: (tensor.dtype.name, tensor.shape) for name, tensor in tensors.items()} == {
-            **dict.fromkeys(("weights", "mean", "square"), ("float32", (layers.size,))),
-            "steps": ("int64", (1,)),
-        }
-        if sound and all(np.isfinite(tensor).all() for tensor in tensors.values()):
-            return dict(tensors)
+        sound = (
+            set(tensors) == {*_TENSORS, "steps", "widths"}
+            and tensors["widths"].tolist() == list(layers.widths)
+            and all(tensors[n].dtype == np.float32 and tensors[n].shape == (layers.size,) for n in _TENSORS)
+            and all(np.isfinite(tensors[n]).all() for n in _TENSORS)
+            and tensors["steps"].dtype == np.int64
+            and tensors["steps"].shape == (1,)
+        )
     except (SafetensorError, ValueError, KeyError):
-        pass
-    raise InputError("a checkpoint is not a network of this task and these settings", hint="train the ensemble again")
+        sound = False
+    if not sound:
+        raise InputError(
+            "a checkpoint is not a network of this task and these settings", hint="train the ensemble again"
+        )
+    return dict(tensors)
