@@ -83,7 +83,17 @@ _SETTINGS: Mapping[str, Mapping[str, Any]] = {
         "category_smoothing": 10.0,
     },
     "mlp": {"hidden": (64,), "epochs": 15, "batch": 64, "learning_rate": 0.002, "weight_decay": 0.1},
+    "dp_mlp": {
+        "hidden": (32,),
+        "epochs": 15,
+        "batch": 256,
+        "learning_rate": 0.01,
+        "clip": 1.0,
+        "epsilon": None,
+        "delta": None,
+    },
 }
+_PRIVATE_LEARNERS = ("dp_mlp",)
 _FEW_ROWS = 10_000
 _OF_FEW_ROWS: Mapping[str, Mapping[str, Any]] = {
     # An ensemble averages out what its trees overfit, so small shards gain by many small, eager trees (docs/adr/0019)
@@ -102,6 +112,9 @@ class TrainConfig(BaseModel):
     aren't given. `rounds` boosting rounds are spread over the slices of a shard; `epochs` is how often a network goes over all
     rows, or with slices the work of as much. `hidden` are the units of its layers, `batch` the rows of a step.
 
+    dp_mlp is differentially private: it takes `epsilon` and `delta`, which the ensemble costs once, as no person is in two
+    shards. Its steps follow from `rows`; `batch` is how many people it expects in one, `clip` bounds what each can move.
+
     `answers` is what the ensemble tells its clients, with or without the probability of each label; nothing is trained by it.
 
     Every field is public and independent of the data, so that erasures never change what a shard's training depends on.
@@ -109,7 +122,7 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    learner: Literal["gradient_boosting", "mlp"]
+    learner: Literal["gradient_boosting", "mlp", "dp_mlp"]
     dataset: str
     shards: Annotated[StrictInt, Field(ge=1, le=65536)]
     slices: Annotated[StrictInt, Field(ge=1, le=4096)]
@@ -126,6 +139,9 @@ class TrainConfig(BaseModel):
     epochs: Annotated[StrictInt, Field(ge=1)] | None = None
     batch: Annotated[StrictInt, Field(ge=32, le=65536, multiple_of=32)] | None = None
     weight_decay: Annotated[FiniteFloat, Field(ge=0, le=1)] | None = None
+    clip: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    epsilon: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    delta: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -146,12 +162,32 @@ class TrainConfig(BaseModel):
                 raise ValueError(f"{name} is for {', '.join(learners)}, not for {self.learner}")
         if self.rounds is not None and self.rounds < self.slices:
             raise ValueError(f"{self.slices} slices need at least as many rounds, or some would never be learnt from")
+        if self.private:
+            self._check_private()
         return self
+
+    def _check_private(self) -> None:
+        if self.epsilon is None or self.delta is None:
+            raise ValueError(f"{self.learner} is differentially private: give epsilon and delta")
+        if self.slices != 1:
+            raise ValueError(f"{self.learner} trains a shard in one slice: each more would be charged like a training")
+        if self.rows is None or self.rows < self.shards:
+            raise ValueError(
+                f"{self.learner} counts nobody: declare about how many rows there are, one per shard at least"
+            )
+
+    @property
+    def private(self) -> bool:
+        """Whether the learner is differentially private."""
+        return self.learner in _PRIVATE_LEARNERS
 
     @property
     def settings(self) -> dict[str, Any]:
         """What the learner is told."""
-        return {name: getattr(self, name) for name in _SETTINGS[self.learner]}
+        own = {name: getattr(self, name) for name in _SETTINGS[self.learner]}
+        if self.private:
+            own["subjects"] = (self.rows or 0) // self.shards
+        return own
 
 
 _LEARNER_FIELDS = sorted({name for settings in _SETTINGS.values() for name in settings})

@@ -8,13 +8,17 @@ to the last bit what training from scratch on the remaining records gives.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.config import TrainConfig
 from workbench.data.dataset import Dataset
 from workbench.data.partition import Partition
+from workbench.privacy.events import Event
 from workbench.sisa.shard import Learner, shard_of
 from workbench.sisa.task import task_of
+
+if TYPE_CHECKING:
+    from workbench.sisa.learners.dp_mlp import DpMlp
 
 
 def _gradient_boosting(settings: Mapping[str, Any]) -> Learner:
@@ -29,15 +33,27 @@ def _mlp(settings: Mapping[str, Any]) -> Learner:
     return Mlp(**settings)
 
 
+def _dp_mlp(settings: Mapping[str, Any]) -> DpMlp:
+    from workbench.sisa.learners.dp_mlp import DpMlp
+
+    return DpMlp(**settings)
+
+
 _LEARNERS: Mapping[str, Callable[[Mapping[str, Any]], Learner]] = {
     "gradient_boosting": _gradient_boosting,
     "mlp": _mlp,
+    "dp_mlp": _dp_mlp,
 }
 
 
 def learner_of(config: TrainConfig) -> Learner:
     """The learner that a config names, with its settings."""
     return _LEARNERS[config.learner](config.settings)
+
+
+def event_of(config: TrainConfig) -> Event:
+    """What training one shard costs its subjects, where the config names a private learner."""
+    return _dp_mlp(config.settings).event
 
 
 def partition_of(config: TrainConfig) -> Partition:

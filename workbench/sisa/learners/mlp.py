@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
-from workbench.errors import InputError
-from workbench.sisa.learners.design import Vectors
 from workbench.sisa.learners.layers import Layers, answer, inputs_of, layers_of, targets_of
+from workbench.sisa.learners.saved_network import load_network, save_network
 from workbench.sisa.learners.visits import NOBODY, passes_of, visits
 from workbench.sisa.shard import Floats, Shard, Step
 from workbench.sisa.task import Task
@@ -25,7 +22,7 @@ if TYPE_CHECKING:
 
 # Shards trained in one pass, at most: what they have in hand at once should fit into a processor's cache
 _TOGETHER = 32
-_TENSORS = ("weights", "mean", "square")
+_VECTORS = ("weights", "mean", "square")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +51,8 @@ class Mlp:
     def predict(self, model: bytes, features: Floats, *, task: Task) -> Floats:
         """Class probabilities [n, K], or predicted values [n, 1] for regression."""
         layers = layers_of(task, self.hidden)
-        outputs = layers.outputs(_tensors(model, layers)["weights"], inputs_of(features, task))
-        return answer(outputs, task)
+        vectors, _ = load_network(model, layers, _VECTORS)
+        return answer(layers.outputs(vectors["weights"], inputs_of(features, task)), task)
 
     def _train(self, shards: Sequence[Shard], task: Task) -> Iterator[Step]:
         from workbench.sisa.learners.stacked import run, table_of
@@ -69,7 +66,11 @@ class Mlp:
         for number, slice_number, state in run(
             courses, table, layers, rate=self.learning_rate, decay=self.weight_decay
         ):
-            yield number, slice_number, _to_bytes(state, layers)
+            yield (
+                number,
+                slice_number,
+                save_network({n: getattr(state, n) for n in _VECTORS}, layers, steps=state.steps),
+            )
 
     def _course(self, shard: Shard, start: int, layers: Layers, task: Task) -> Course:
         """A shard's way, whose rows are in the table from `start` on."""
@@ -97,31 +98,5 @@ def _begun(shard: Shard, layers: Layers, task: Task) -> State:
 def _resumed(shard: Shard, layers: Layers) -> State:
     from workbench.sisa.learners.stacked import State
 
-    tensors = _tensors(shard.checkpoint or b"", layers)
-    return State(**{n: tensors[n].copy() for n in _TENSORS}, steps=int(tensors["steps"][0]))
-
-
-def _to_bytes(state: State, layers: Layers) -> bytes:
-    tensors = {name: getattr(state, name) for name in _TENSORS}
-    numbers = {"steps": np.array([state.steps]), "widths": np.array(layers.widths)}
-    return bytes(save(tensors | numbers))
-
-
-def _tensors(model: bytes, layers: Layers) -> dict[str, Vectors]:
-    try:
-        tensors = load(model)
-        sound = (
-            set(tensors) == {*_TENSORS, "steps", "widths"}
-            and tensors["widths"].tolist() == list(layers.widths)
-            and all(tensors[n].dtype == np.float32 and tensors[n].shape == (layers.size,) for n in _TENSORS)
-            and all(np.isfinite(tensors[n]).all() for n in _TENSORS)
-            and tensors["steps"].dtype == np.int64
-            and tensors["steps"].shape == (1,)
-        )
-    except (SafetensorError, ValueError, KeyError):
-        sound = False
-    if not sound:
-        raise InputError(
-            "a checkpoint is not a network of this task and these settings", hint="train the ensemble again"
-        )
-    return dict(tensors)
+    vectors, steps = load_network(shard.checkpoint or b"", layers, _VECTORS)
+    return State(**vectors, steps=steps)
