@@ -248,13 +248,13 @@ def test_an_honest_generator_stays_below_its_claim(kind, k, runs):
 
 
 def test_sharding_costs_nothing():
-    bound, claimed = found(Independent, HONEST, epsilon=6.0, k=1, runs=600, shards=2)
+    bound, claimed = found(Independent, HONEST, epsilon=6.0, k=1, runs=400, shards=2)
     assert bound.rho <= claimed
 
 
 # The last: the share of the fit that is looked at. A fit shows early which cells there are and what it chose first.
 CAUGHT = [
-    (Independent, "half the noise", 1, 600, 1.0),
+    (Independent, "half the noise", 1, 1200, 1.0),
     (Independent, "categories that occur", 1, 200, 1.0),
     (Independent, "subject counted as a row", 3, 400, 1.0),
     (Mst, "categories that occur", 1, 200, 0.1),
@@ -262,7 +262,7 @@ CAUGHT = [
     (Mst, "choices without noise", 1, 200, 1.0),
     (Mst, "subject counted as a row", 3, 350, 1.0),
     (Aim, "categories that occur", 1, 200, 0.1),
-    (Aim, "choices without noise", 1, 350, 0.25),
+    (Aim, "choices without noise", 1, 300, 0.25),
 ]
 
 

@@ -182,7 +182,7 @@ BROKEN: dict[str, Callable] = {
     "clipped at twice the bound": lambda: clipped_at(2),
     "no clipping": lambda: clipped_at(1e6),
     "rows counted as subjects": rows_as_subjects,
-    "twice the sampling rate": lambda: sampled_at(2),
+    "four times the sampling rate": lambda: sampled_at(4),
     "everybody in every batch": lambda: sampled_at(math.inf),
     "conditions by true frequencies": true_frequencies,
 }
@@ -257,7 +257,7 @@ SLOWLY = [
     ("half the noise", 0.99, 2, 4000),
     ("clipped at twice the bound", 0.99, 1, 2000),
     ("clipped at twice the bound", 0.1, 30, 800),
-    ("twice the sampling rate", 0.5, 8, 5000),
+    ("four times the sampling rate", 0.1, 8, 1600),
 ]
 
 
