@@ -40,7 +40,7 @@ MOST_CELLS = 2**17
 _MOST_CANDIDATE_CELLS = 20_000
 MOST_CANDIDATES = 5_000
 # Descents of a round's fit: it begins where the one before ended.
-_ROUND_ITERATIONS = 12
+_ROUND_ITERATIONS = 25
 # Rows that a round's model draws, at most, to see what it expects.
 _MOST_DRAWN = 2**14
 # Scores are integers in units of 1/1024 row, as in MST.
