@@ -35,7 +35,7 @@ _ONE_WAY = 0.15
 _SELECTION = 0.1
 ROUNDS_PER_COLUMN = 8
 # Cells of all tables of the model, at most; a round may use them in proportion to the budget spent by its end.
-MOST_CELLS = 2**17
+MOST_CELLS = 2**18
 # Cells of a candidate, and how many candidates are scored each round.
 _MOST_CANDIDATE_CELLS = 20_000
 MOST_CANDIDATES = 5_000
