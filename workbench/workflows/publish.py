@@ -15,10 +15,10 @@ from workbench.data.objects import Objects
 from workbench.data.store import Store
 from workbench.errors import InputError
 from workbench.files import remove, sha256, write_atomic
-from workbench.jobs.executor import local
+from workbench.jobs.executor import Executor, local
 from workbench.lineage import Artifact
 from workbench.metrics.estimate import Estimate
-from workbench.metrics.utility import classification, regression
+from workbench.metrics.utility import predictive
 from workbench.progress import Progress, silent
 from workbench.schema import Schema
 from workbench.sisa.ensemble import Constituent, Manifest, constituent_id, parse_manifest, soft_vote, usable
@@ -183,11 +183,8 @@ def _train_shards(
         progress(done / max(steps, 1), said)
 
     watch()
-    executor = local(
-        worthwhile=_bytes_of(store, config, starts) >= _WORTH_PROCESSES,
-        bytes_each=_MEMORY_FACTOR * _bytes_of(store, config, starts[:1]),
-    )
-    for (shard, _, model), took in executor.run(train_part, _parts(store, config, starts), watch=watch):
+    executor = executor_of(store, config, starts)
+    for (shard, _, model), took in executor.run(train_part, parts_of(store, config, starts), watch=watch):
         digest = None if model is None else sha256(model)
         if model is not None and digest is not None and not objects.path(digest).exists():
             stored.append(digest)
@@ -209,7 +206,15 @@ def _train_shards(
     }
 
 
-def _parts(store: Store, config: TrainConfig, starts: Sequence[Start]) -> list[Part]:
+def executor_of(store: Store, config: TrainConfig, starts: Sequence[Start]) -> Executor:
+    """Where to train so many shards: in this process, or in several."""
+    return local(
+        worthwhile=_bytes_of(store, config, starts) >= _WORTH_PROCESSES,
+        bytes_each=_MEMORY_FACTOR * _bytes_of(store, config, starts[:1]),
+    )
+
+
+def parts_of(store: Store, config: TrainConfig, starts: Sequence[Start]) -> list[Part]:
     """What is trained in one call: shards that gain by being trained together, or one."""
     groups = [tuple(starts)] if learner_of(config).together else [(start,) for start in starts]
     return [Part(store=store, config=config, starts=group) for group in groups if group]
@@ -229,10 +234,7 @@ def evaluate(workspace: Workspace, store: Store, manifest: Manifest) -> dict[str
     task, learner = task_of(store.schema), learner_of(TrainConfig.model_validate(manifest.config))
     objects = objects_of(workspace, manifest.dataset)
     votes = [learner.predict(objects.get(str(c.digest)), holdout.features, task=task) for c in constituents]
-    vote = soft_vote(votes)
-    if task.kind == "regression":
-        return regression(holdout.target, vote[:, 0], holdout.points)
-    return classification(holdout.target, vote, holdout.points)
+    return predictive(task.kind, holdout.target, soft_vote(votes), holdout.points)
 
 
 def write_version(
