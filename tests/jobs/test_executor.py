@@ -54,8 +54,7 @@ import sys, time
 sys.path.insert(0, sys.argv[1])
 from test_executor import sleeping
 from workbench.jobs.executor import Local
-if __name__ == "__main__":
-    list(Local(2).run(sleeping, [sys.argv[2]] * 2, watch=lambda: None))
+list(Local(2).run(sleeping, [sys.argv[2]] * 2, watch=lambda: None))
 """
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,9 +49,11 @@ class Local:
             for item in items:
                 yield from work(item)
             return
-        # Not forked: threads of the caller would leave their locks closed in the child
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent, initargs=(os.getpid(),))
+        # Not forked: threads of the caller would leave their locks closed in the child. Not multiprocessing's spawn: it runs
+        # the caller's script once more in each process, from its top.
+        from loky import ProcessPoolExecutor
+
+        pool = ProcessPoolExecutor(processes, initializer=_end_with_parent, initargs=(os.getpid(),))
         try:
             waiting = {pool.submit(_all, work, item) for item in items}
             while waiting:
@@ -65,7 +66,7 @@ class Local:
                 "a process that trained was killed, perhaps for want of memory", hint="WORKBENCH_PROCESSES=1"
             ) from None
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(kill_workers=True)
 
 
 def local(*, worthwhile: bool, bytes_each: int) -> Local:

@@ -21,7 +21,7 @@ from workbench.metrics.estimate import Estimate
 from workbench.metrics.utility import predictive
 from workbench.progress import Progress, silent
 from workbench.schema import Schema
-from workbench.sisa.ensemble import Constituent, Manifest, constituent_id, parse_manifest, soft_vote, usable
+from workbench.sisa.ensemble import Constituent, Manifest, constituent_id, parse_manifest, soft_vote
 from workbench.sisa.part import Part, Start, train_part
 from workbench.sisa.task import task_of
 from workbench.sisa.training import learner_of
@@ -36,6 +36,7 @@ from workbench.tracking import (
     register_version,
     runs_of,
 )
+from workbench.workflows.votes import votes_of
 from workbench.workspace import Workspace
 
 # Bucket files of shards to be trained, from which on starting processes takes less time than it saves: some 500,000 rows.
@@ -228,13 +229,10 @@ def _bytes_of(store: Store, config: TrainConfig, starts: Sequence[Start]) -> int
 def evaluate(workspace: Workspace, store: Store, manifest: Manifest) -> dict[str, Estimate]:
     """The ensemble's metrics on the holdout; none where the holdout is empty or every shard abstains."""
     holdout = store.read("holdout")
-    constituents = usable(manifest, ())
-    if not len(holdout) or not constituents:
+    votes = votes_of(manifest, objects_of(workspace, manifest.dataset), holdout) if len(holdout) else []
+    if not votes:
         return {}
-    task, learner = task_of(store.schema), learner_of(TrainConfig.model_validate(manifest.config))
-    objects = objects_of(workspace, manifest.dataset)
-    votes = [learner.predict(objects.get(str(c.digest)), holdout.features, task=task) for c in constituents]
-    return predictive(task.kind, holdout.target, soft_vote(votes), holdout.points)
+    return predictive(task_of(store.schema).kind, holdout.target, soft_vote(votes), holdout.points)
 
 
 def write_version(
