@@ -115,6 +115,9 @@ class TrainConfig(BaseModel):
     dp_mlp is differentially private: it takes `epsilon` and `delta`, which the ensemble costs once, as no person is in two
     shards. Its steps follow from `rows`; `batch` is how many people it expects in one, `clip` bounds what each can move.
 
+    `informed_by` names the data set whose rows were looked at to choose the config: such a choice is outside the promises of
+    exactness, since it may depend on people who are erased later.
+
     `answers` is what the ensemble tells its clients, with or without the probability of each label; nothing is trained by it.
 
     Every field is public and independent of the data, so that erasures never change what a shard's training depends on.
@@ -129,6 +132,7 @@ class TrainConfig(BaseModel):
     seed: Annotated[StrictInt, Field(ge=0, lt=2**31)] = 0
     rows: Annotated[StrictInt, Field(ge=1)] | None = None
     answers: Literal["probabilities", "labels"] = "probabilities"
+    informed_by: str | None = None
 
     rounds: Annotated[StrictInt, Field(ge=1)] | None = None
     learning_rate: Annotated[FiniteFloat, Field(gt=0, le=1)] | None = None
@@ -149,10 +153,7 @@ class TrainConfig(BaseModel):
         """Fills in what is not given, so that a manifest says all that its training depended on."""
         if not isinstance(given, Mapping) or given.get("learner") not in _SETTINGS:
             return given
-        rows, shards = given.get("rows"), given.get("shards")
-        few = isinstance(rows, int) and isinstance(shards, int) and rows < _FEW_ROWS * shards
-        fewer = _OF_FEW_ROWS.get(given["learner"], {}) if few else {}
-        return {**_SETTINGS[given["learner"]], **fewer, **{k: v for k, v in given.items() if v is not None}}
+        return {**_settings_of(given), **{name: value for name, value in given.items() if value is not None}}
 
     @model_validator(mode="after")
     def _asks_for_what_there_is(self) -> Self:
@@ -181,6 +182,12 @@ class TrainConfig(BaseModel):
         """Whether the learner is differentially private."""
         return self.learner in _PRIVATE_LEARNERS
 
+    def partitioned(self, shards: int, slices: int) -> Self:
+        """The config with another partition; settings that followed from the old one follow from the new."""
+        followed = _settings_of(self.__dict__)
+        given = {name: v for name, v in self.model_dump(exclude_none=True).items() if followed.get(name) != v}
+        return self.model_validate({**given, "shards": shards, "slices": slices})
+
     @property
     def settings(self) -> dict[str, Any]:
         """What the learner is told."""
@@ -188,6 +195,13 @@ class TrainConfig(BaseModel):
         if self.private:
             own["subjects"] = (self.rows or 0) // self.shards
         return own
+
+
+def _settings_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the learner of a config is told where the config does not say."""
+    rows, shards = given.get("rows"), given.get("shards")
+    few = isinstance(rows, int) and isinstance(shards, int) and rows < _FEW_ROWS * shards
+    return {**_SETTINGS[given["learner"]], **(_OF_FEW_ROWS.get(given["learner"], {}) if few else {})}
 
 
 _LEARNER_FIELDS = sorted({name for settings in _SETTINGS.values() for name in settings})

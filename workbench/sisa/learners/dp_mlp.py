@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache, partial
 from typing import ClassVar
 
 from dp_accounting import DpEvent, GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
@@ -44,6 +44,7 @@ class DpMlp:
     delta: float
     subjects: int
 
+    resumes: ClassVar[bool] = False
     together: ClassVar[bool] = False
     private: ClassVar[bool] = True
 
@@ -60,18 +61,15 @@ class DpMlp:
         """How many steps are taken, so that each subject is expected to be seen `epochs` times."""
         return math.ceil(self.epochs / self.rate)
 
-    @cached_property
+    @property
     def noise(self) -> float:
         """The least noise multiplier (to 0.1 %) with which all steps cost at most epsilon."""
-        return least_noise(self._event_with, self.epsilon, self.delta)
+        return _noise(self.rate, self.steps, self.epsilon, self.delta)
 
     @property
     def event(self) -> DpEvent:
         """What training one shard costs."""
-        return self._event_with(self.noise)
-
-    def _event_with(self, noise: float) -> DpEvent:
-        return SelfComposedDpEvent(PoissonSampledDpEvent(self.rate, GaussianDpEvent(noise)), self.steps)
+        return _event(self.rate, self.steps, self.noise)
 
     def train(self, shards: Sequence[Shard], *, task: Task) -> Iterator[Step]:
         """Trains each shard from nothing, in one slice; there is always a model, as its absence would tell of the rows."""
@@ -98,3 +96,12 @@ class DpMlp:
         layers = layers_of(task, self.hidden)
         vectors, _ = load_network(model, layers, ("weights",))
         return answer(layers.outputs(vectors["weights"], inputs_of(features, task)), task)
+
+
+def _event(rate: float, steps: int, noise: float) -> DpEvent:
+    return SelfComposedDpEvent(PoissonSampledDpEvent(rate, GaussianDpEvent(noise)), steps)
+
+
+@lru_cache(maxsize=64)  # pricing a sampled event takes a third of a second
+def _noise(rate: float, steps: int, epsilon: float, delta: float) -> float:
+    return least_noise(partial(_event, rate, steps), epsilon, delta)

@@ -35,6 +35,7 @@ class Mlp:
     learning_rate: float
     weight_decay: float
 
+    resumes: ClassVar[bool] = True
     together: ClassVar[bool] = True
     private: ClassVar[bool] = False
 

@@ -18,7 +18,7 @@ from workbench.data.identity import Points
 from workbench.privacy.sampling import poisson_sample, stir
 from workbench.sisa.learners.design import Vectors
 from workbench.sisa.learners.layers import Layers
-from workbench.sisa.learners.stacked import Kind
+from workbench.sisa.learners.stacked import Kind, pinned
 
 _AT_ONCE = 2**13  # rows whose gradients are held at once, to bound memory
 
@@ -103,17 +103,24 @@ def train(start: Vectors, layers: Layers, bags: Bags, steps: NoisySteps, *, kind
         expected_batch_size=steps.expected,
         generator=noise,
     )
-    at_once = max(1, _AT_ONCE // bags.width)
-    for _ in range(steps.count):
-        subjects = poisson_sample(len(bags), steps.rate)
-        stir(noise)
-        parts = range(0, max(1, len(subjects)), at_once)
-        for first in parts:
-            optimizer.signal_skip_step(first != parts[-1])
-            _differentiate(module, bags, subjects[first : first + at_once], kind)
-            optimizer.step()
-            optimizer.zero_grad()
+    with pinned():
+        for _ in range(steps.count):
+            stir(noise)
+            _step(module, optimizer, bags, poisson_sample(len(bags), steps.rate), kind)
     return network.weights(layers)
+
+
+def _step(
+    module: GradSampleModule, optimizer: DPOptimizer, bags: Bags, subjects: npt.NDArray[np.int64], kind: Kind
+) -> None:
+    """One step on these subjects, in parts where they are many: clipped each, summed, noised once."""
+    at_once = max(1, _AT_ONCE // bags.width)
+    parts = range(0, max(1, len(subjects)), at_once)
+    for first in parts:
+        optimizer.signal_skip_step(first != parts[-1])
+        _differentiate(module, bags, subjects[first : first + at_once], kind)
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 def _differentiate(module: GradSampleModule, bags: Bags, subjects: npt.NDArray[np.int64], kind: Kind) -> None:

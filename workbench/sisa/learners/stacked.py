@@ -96,7 +96,7 @@ def run(
         steps = min(runner.left for runner in runners)
         batches = np.stack([runner.take(steps) for runner in runners], axis=1)
         rates = rate * np.stack([runner.corrections(steps) for runner in runners], axis=1)
-        with _pinned():
+        with pinned():
             stack.walk(table, batches, rates, decay)
         for place, runner in enumerate(runners):
             if runner.left == 0:
@@ -207,7 +207,7 @@ def _move(
 
 
 @contextmanager
-def _pinned() -> Iterator[None]:
+def pinned() -> Iterator[None]:
     """One thread, as several share a multiplication out in ways that round differently; and no numbers so small that they
     are slow, which averages of gradients that stay 0 would become.
     """
