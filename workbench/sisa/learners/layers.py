@@ -59,7 +59,7 @@ class Layers:
         return np.asarray(weights[0])
 
     def outputs(self, weights: Vectors, inputs: Vectors) -> Floats:
-        """Outputs [n, outputs] of inputs [n, width + 1]."""
+        """Outputs [n, outputs] of inputs [n, width]."""
         (*hidden, last) = (matrix[0] for matrix in self.matrices(weights[None]))
         values = inputs
         for matrix in hidden:
@@ -70,16 +70,25 @@ class Layers:
 
 def layers_of(task: Task, hidden: tuple[int, ...]) -> Layers:
     """The layers for a task: one output per class; of two classes or a number the first output tells, the second is unused."""
-    return Layers((Design(task.columns).width + 1, *hidden, max(2, task.n_classes)))
+    return Layers((inputs_width(task), *hidden, max(2, task.n_classes)))
+
+
+def inputs_width(task: Task) -> int:
+    """How many inputs a row gives: its vector, and the last one."""
+    return Design(task.columns).width + 1
 
 
 def inputs_of(features: Floats, task: Task) -> Vectors:
-    """The inputs [n, width + 1] of encoded features: their vectors, and the last one, which is always 1."""
-    design = Design(task.columns)
-    inputs = np.zeros((len(features), design.width + 1), dtype=np.float32)
-    design.write(features, inputs)
-    inputs[:, -1] = 1
+    """The inputs [n, width] of encoded features: their vectors, and the last one, which is always 1."""
+    inputs = np.zeros((len(features), inputs_width(task)), dtype=np.float32)
+    write_inputs(features, task, inputs)
     return inputs
+
+
+def write_inputs(features: Floats, task: Task, inputs: Vectors) -> None:
+    """Writes the inputs into zeros [n, width]."""
+    Design(task.columns).write(features, inputs)
+    inputs[:, -1] = 1
 
 
 def targets_of(target: Floats, task: Task) -> Vectors:

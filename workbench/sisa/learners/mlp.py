@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from workbench.sisa.learners.layers import Layers, answer, inputs_of, layers_of, targets_of
+from workbench.sisa.learners.layers import Layers, answer, inputs_of, layers_of
 from workbench.sisa.learners.saved_network import load_network, save_network
 from workbench.sisa.learners.visits import NOBODY, passes_of, visits
 from workbench.sisa.shard import Floats, Shard, Step
@@ -58,20 +58,13 @@ class Mlp:
     def _train(self, shards: Sequence[Shard], task: Task) -> Iterator[Step]:
         from workbench.sisa.learners.stacked import run, table_of
 
-        layers = layers_of(task, self.hidden)
-        inputs = [inputs_of(shard.features, task) for shard in shards]
-        targets = [targets_of(shard.target, task) for shard in shards]
-        table = table_of(inputs, targets, kind=task.kind)
+        layers, table = layers_of(task, self.hidden), table_of(shards, task)
         starts = np.cumsum([0, *map(len, shards)])[:-1].tolist()
         courses = [self._course(shard, start, layers, task) for shard, start in zip(shards, starts, strict=True)]
-        for number, slice_number, state in run(
-            courses, table, layers, rate=self.learning_rate, decay=self.weight_decay
-        ):
-            yield (
-                number,
-                slice_number,
-                save_network({n: getattr(state, n) for n in _VECTORS}, layers, steps=state.steps),
-            )
+        steps = run(courses, table, layers, rate=self.learning_rate, decay=self.weight_decay)
+        for number, slice_number, state in steps:
+            vectors = {name: getattr(state, name) for name in _VECTORS}
+            yield number, slice_number, save_network(vectors, layers, steps=state.steps)
 
     def _course(self, shard: Shard, start: int, layers: Layers, task: Task) -> Course:
         """A shard's way, whose rows are in the table from `start` on."""

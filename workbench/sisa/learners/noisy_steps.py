@@ -18,7 +18,7 @@ from workbench.data.identity import Points
 from workbench.privacy.sampling import poisson_sample, stir
 from workbench.sisa.learners.design import Vectors
 from workbench.sisa.learners.layers import Layers
-from workbench.sisa.learners.stacked import Kind, pinned
+from workbench.sisa.learners.stacked import pinned
 
 _AT_ONCE = 2**13  # rows whose gradients are held at once, to bound memory
 
@@ -92,7 +92,7 @@ class _Network(nn.Module):
         return np.asarray(vector[0])
 
 
-def train(start: Vectors, layers: Layers, bags: Bags, steps: NoisySteps, *, kind: Kind) -> Vectors:
+def train(start: Vectors, layers: Layers, bags: Bags, steps: NoisySteps, *, kind: str) -> Vectors:
     """The weights after all steps; what the loss was is told to nobody."""
     network, noise = _Network(start, layers), torch.Generator()
     module = GradSampleModule(network, loss_reduction="sum")
@@ -111,7 +111,7 @@ def train(start: Vectors, layers: Layers, bags: Bags, steps: NoisySteps, *, kind
 
 
 def _step(
-    module: GradSampleModule, optimizer: DPOptimizer, bags: Bags, subjects: npt.NDArray[np.int64], kind: Kind
+    module: GradSampleModule, optimizer: DPOptimizer, bags: Bags, subjects: npt.NDArray[np.int64], kind: str
 ) -> None:
     """One step on these subjects, in parts where they are many: clipped each, summed, noised once."""
     at_once = max(1, _AT_ONCE // bags.width)
@@ -123,7 +123,7 @@ def _step(
         optimizer.zero_grad()
 
 
-def _differentiate(module: GradSampleModule, bags: Bags, subjects: npt.NDArray[np.int64], kind: Kind) -> None:
+def _differentiate(module: GradSampleModule, bags: Bags, subjects: npt.NDArray[np.int64], kind: str) -> None:
     """Leaves each subject's gradient with the weights: that of the mean loss of their rows."""
     inputs, targets, shares = bags.of(subjects)
     with warnings.catch_warnings():
@@ -131,7 +131,7 @@ def _differentiate(module: GradSampleModule, bags: Bags, subjects: npt.NDArray[n
         torch.autograd.backward((_loss(module(inputs), targets, kind) * shares).sum())
 
 
-def _loss(outputs: torch.Tensor, targets: torch.Tensor, kind: Kind) -> torch.Tensor:
+def _loss(outputs: torch.Tensor, targets: torch.Tensor, kind: str) -> torch.Tensor:
     """Each row's loss [subjects, rows]."""
     if kind == "multiclass":
         return -(torch.log_softmax(outputs, dim=-1) * targets).sum(dim=-1)

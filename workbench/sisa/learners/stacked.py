@@ -14,20 +14,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import torch
 
 from workbench.sisa.learners.design import Vectors
-from workbench.sisa.learners.layers import Layers
+from workbench.sisa.learners.layers import Layers, inputs_width, targets_of, write_inputs
 from workbench.sisa.learners.visits import Places
-from workbench.sisa.shard import Floats
+from workbench.sisa.shard import Floats, Shard
+from workbench.sisa.task import Task
 
 _MEAN, _SQUARE, _TINY = 0.9, 0.999, 1e-16  # Adam's (Kingma & Ba 2015)
-Kind = Literal["binary", "multiclass", "regression"]
+Meaning = Callable[[torch.Tensor], torch.Tensor]
 # What outputs mean: less the targets it is the gradient of the loss (cross-entropy, or half the square)
-_MEANING: Mapping[Kind, Callable[[torch.Tensor], torch.Tensor]] = {
+_MEANING: Mapping[str, Meaning] = {
     "binary": torch.sigmoid,
     "multiclass": partial(torch.softmax, dim=2),
     "regression": lambda outputs: outputs,
@@ -69,20 +69,20 @@ class Table:
     inputs: torch.Tensor
     targets: torch.Tensor
     there: torch.Tensor
-    kind: Kind
+    meaning: Meaning
 
 
-def table_of(inputs: Sequence[Vectors], targets: Sequence[Vectors], *, kind: Kind) -> Table:
-    """The table of several networks' rows one after another, and of nobody's."""
-    rows = sum(map(len, inputs))
-    there = torch.ones(rows + 1)
+def table_of(shards: Sequence[Shard], task: Task) -> Table:
+    """The table of several shards' rows one after another, and of nobody's; their vectors are written where they stay."""
+    ends = np.cumsum([len(shard) for shard in shards]).tolist()
+    inputs = np.zeros((ends[-1] + 1, inputs_width(task)), dtype=np.float32)
+    for shard, end in zip(shards, ends, strict=True):
+        write_inputs(shard.features, task, inputs[end - len(shard) : end])
+    targets = targets_of(np.concatenate([*(shard.target for shard in shards), [0]]), task)
+    there = torch.ones(len(inputs))
     there[-1] = 0
-    nobody = [np.zeros((1, part.shape[1]), dtype=np.float32) for part in (inputs[0], targets[0])]
     return Table(
-        inputs=torch.from_numpy(np.concatenate([*inputs, nobody[0]])),
-        targets=torch.from_numpy(np.concatenate([*targets, nobody[1]])),
-        there=there,
-        kind=kind,
+        inputs=torch.from_numpy(inputs), targets=torch.from_numpy(targets), there=there, meaning=_MEANING[task.kind]
     )
 
 
@@ -165,7 +165,7 @@ class _Stack:
         keep = torch.from_numpy((1 - rates * decay).astype(np.float32))[..., None]
         for step, rows in enumerate(places.view(steps, -1)):
             inputs = table.inputs.index_select(0, rows).view(networks, size, -1)
-            _differentiate(matrices, gradients, inputs, targets[step], shares[step], _MEANING[table.kind])
+            _differentiate(matrices, gradients, inputs, targets[step], shares[step], table.meaning)
             _move(weights, mean, square, gradient, slowness[step], keep[step], scratch)
 
 
@@ -175,7 +175,7 @@ def _differentiate(
     inputs: torch.Tensor,
     targets: torch.Tensor,
     shares: torch.Tensor,
-    meaning: Callable[[torch.Tensor], torch.Tensor],
+    meaning: Meaning,
 ) -> None:
     """Writes each network's gradient of the loss, rows weighted by their shares."""
     values = [inputs]
