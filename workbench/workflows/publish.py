@@ -13,6 +13,7 @@ from workbench import journal, lineage
 from workbench.config import TrainConfig
 from workbench.data.objects import Objects
 from workbench.data.store import Store
+from workbench.erasure.environment import learnt_with
 from workbench.errors import InputError
 from workbench.files import remove, sha256, write_atomic
 from workbench.jobs.executor import Executor, local
@@ -391,6 +392,7 @@ def _log_shard(
             "shard": constituent.shard,
             "checkpoints": list(constituent.checkpoints),
             "seconds": list(trained.seconds),
+            "learnt_with": learnt_with(),
             "mlflow_run": run,
             "mlflow_model": model,
         },
