@@ -188,9 +188,11 @@ def _train_shards(
     executor = executor_of(store, config, starts)
     for (shard, _, model), took in executor.run(train_part, parts_of(store, config, starts), watch=watch):
         digest = None if model is None else sha256(model)
-        if model is not None and digest is not None and not objects.path(digest).exists():
-            stored.append(digest)
-        checkpoints[shard].append(None if model is None else objects.put(model))
+        if model is not None and digest is not None and config.keeps(len(checkpoints[shard])):
+            if not objects.path(digest).exists():
+                stored.append(digest)
+            objects.put(model)
+        checkpoints[shard].append(digest)
         seconds[shard].append(took)
         done, said = done + 1, f"shard {shard}"
         watch()

@@ -192,7 +192,7 @@ def _mend(
     objects = objects_of(workspace, manifest.dataset)
     beyond: dict[int, int] = {}
     for constituent in manifest.constituents:
-        kept = {d for d in constituent.checkpoints[: retrain.get(constituent.shard)] if d is not None}
+        kept = set(manifest.stored(constituent)).intersection(constituent.checkpoints[: retrain.get(constituent.shard)])
         if all(objects.holds(digest) for digest in kept):
             continue
         records = store.read("train", manifest.partition.interval(constituent.shard))
@@ -200,7 +200,7 @@ def _mend(
             if model is not None and sha256(model) in kept:
                 objects.put(model)
         if constituent.shard in pending.keys() - retrain.keys() and not all(objects.holds(digest) for digest in kept):
-            beyond[constituent.shard] = pending[constituent.shard]
+            beyond[constituent.shard] = config.restart(pending[constituent.shard])
     return beyond
 
 
