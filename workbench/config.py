@@ -118,6 +118,9 @@ class TrainConfig(BaseModel):
     `informed_by` names the data set whose rows were looked at to choose the config: such a choice is outside the promises of
     exactness, since it may depend on people who are erased later.
 
+    `keep_every` k stores the checkpoints of every k-th slice and of the last alone: a kth of the space, and an erasure begins
+    up to k - 1 slices earlier.
+
     `answers` is what the ensemble tells its clients, with or without the probability of each label; nothing is trained by it.
 
     Every field is public and independent of the data, so that erasures never change what a shard's training depends on.
@@ -131,6 +134,7 @@ class TrainConfig(BaseModel):
     slices: Annotated[StrictInt, Field(ge=1, le=4096)]
     seed: Annotated[StrictInt, Field(ge=0, lt=2**31)] = 0
     rows: Annotated[StrictInt, Field(ge=1)] | None = None
+    keep_every: Annotated[StrictInt, Field(ge=1, le=4096)] = 1
     answers: Literal["probabilities", "labels"] = "probabilities"
     informed_by: str | None = None
 
@@ -181,6 +185,14 @@ class TrainConfig(BaseModel):
     def private(self) -> bool:
         """Whether the learner is differentially private."""
         return self.learner in _PRIVATE_LEARNERS
+
+    def restart(self, slice_number: int) -> int:
+        """The slice that training begins with, where this one is to be trained again: the one before it is stored."""
+        return slice_number - slice_number % self.keep_every
+
+    def keeps(self, slice_number: int) -> bool:
+        """Whether the checkpoint after a slice is stored, or only known by its digest."""
+        return (slice_number + 1) % self.keep_every == 0 or slice_number == self.slices - 1
 
     def partitioned(self, shards: int, slices: int) -> Self:
         """The config with another partition; settings that followed from the old one follow from the new."""

@@ -13,6 +13,7 @@ from workbench import journal, lineage
 from workbench.config import TrainConfig
 from workbench.data.objects import Objects
 from workbench.data.store import Store
+from workbench.erasure.environment import learnt_with
 from workbench.errors import InputError
 from workbench.files import remove, sha256, write_atomic
 from workbench.jobs.executor import Executor, local
@@ -221,9 +222,11 @@ def _train_shards(
     executor = executor_of(store, config, starts)
     for (shard, _, model), took in executor.run(train_part, parts_of(store, config, starts), watch=watch):
         digest = None if model is None else sha256(model)
-        if model is not None and digest is not None and not objects.path(digest).exists():
-            stored.append(digest)
-        checkpoints[shard].append(None if model is None else objects.put(model))
+        if model is not None and digest is not None and config.keeps(len(checkpoints[shard])):
+            if not objects.path(digest).exists():
+                stored.append(digest)
+            objects.put(model)
+        checkpoints[shard].append(digest)
         seconds[shard].append(took)
         done, said = done + 1, f"shard {shard}"
         watch()
@@ -425,6 +428,7 @@ def _log_shard(
             "shard": constituent.shard,
             "checkpoints": list(constituent.checkpoints),
             "seconds": list(trained.seconds),
+            "learnt_with": learnt_with(),
             "mlflow_run": run,
             "mlflow_model": model,
         },
