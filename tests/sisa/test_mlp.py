@@ -64,7 +64,7 @@ def shard_with(n, kind="binary", *, number=0, n_slices=3, empty=()):
     )
 
 
-def train(shards, kind="binary", learner=LEARNER):
+def trained(shards, kind="binary", learner=LEARNER):
     """Models by shard and slice; a shard's come in their order."""
     steps = list(learner.train(shards, task=task_of_kind(kind)))
     for shard in shards:
@@ -86,11 +86,11 @@ def test_shards_trained_together_have_the_bits_they_have_alone(sizes, kind, empt
     shards = [shard_with(n, kind, number=i, empty=empty) for i, (n, _) in enumerate(sizes)]
     alone = {}
     for shard in shards:
-        alone |= train([shard], kind)
-    assert train(shards, kind) == alone
+        alone |= trained([shard], kind)
+    assert trained(shards, kind) == alone
     begun = [going_on(shard, alone, first) for shard, (_, first) in zip(shards, sizes, strict=True)]
     chosen = data.draw(st.lists(st.sampled_from(begun), unique_by=lambda shard: shard.number))
-    again = train(chosen, kind)
+    again = trained(chosen, kind)
     assert again == {place: alone[place] for place in again}
 
 
@@ -99,36 +99,36 @@ def test_shards_trained_together_have_the_bits_they_have_alone(sizes, kind, empt
 def test_however_many_are_trained_together(count, hidden):
     learner = replace(LEARNER, hidden=hidden, epochs=3)
     shards = [shard_with(40 + 7 * i, number=i, n_slices=1) for i in range(count)]
-    together = train(shards, learner=learner)
+    together = trained(shards, learner=learner)
     for shard in (shards[0], shards[-1]):
-        assert train([shard], learner=learner)[shard.number, 0] == together[shard.number, 0]
+        assert trained([shard], learner=learner)[shard.number, 0] == together[shard.number, 0]
 
 
 @pytest.mark.parametrize("kind", LABELS)
 def test_the_order_of_the_rows_does_not_matter(kind):
     shard, mixed = shard_with(150, kind), np.random.default_rng(1).permutation(150)
     parts = {name: getattr(shard, name)[mixed] for name in ("features", "target", "points", "slices")}
-    assert train([replace(shard, **parts)], kind) == train([shard], kind)
+    assert trained([replace(shard, **parts)], kind) == trained([shard], kind)
 
 
 def test_a_model_is_of_the_slices_so_far_and_of_nothing_else():
     shard = shard_with(150)
-    models = train([shard])
+    models = trained([shard])
     for last in range(3):
         seen = shard.slices <= last
         early = {name: getattr(shard, name)[seen] for name in ("features", "target", "points", "slices")}
-        again = train([replace(shard, **early)])
+        again = trained([replace(shard, **early)])
         assert [again[0, r] == models[0, r] for r in range(3)] == [r <= last for r in range(3)]
-    assert train([replace(shard, number=1)])[1, 0] != models[0, 0]
-    assert train([replace(shard, seed=6)])[0, 0] != models[0, 0]
+    assert trained([replace(shard, number=1)])[1, 0] != models[0, 0]
+    assert trained([replace(shard, seed=6)])[0, 0] != models[0, 0]
     changed = replace(shard, target=np.where(np.arange(150) == 3, 1 - shard.target, shard.target))
-    assert train([changed])[0, 2] != models[0, 2]
+    assert trained([changed])[0, 2] != models[0, 2]
 
 
 @pytest.mark.parametrize("empty", [(0,), (0, 1), (2,), (0, 1, 2)])
 def test_empty_slices_give_no_model_or_more_passes_over_those_before(empty):
     shard = shard_with(0 if len(empty) == 3 else 50, empty=empty if len(empty) < 3 else ())
-    models = train([shard])
+    models = trained([shard])
     assert [models[0, r] is None for r in range(3)] == [all(s in empty for s in range(r + 1)) for r in range(3)]
     assert len(set(models.values()) - {None}) == sum(model is not None for model in models.values())
 
@@ -136,9 +136,9 @@ def test_empty_slices_give_no_model_or_more_passes_over_those_before(empty):
 _ELSEWHERE = """
 import hashlib, sys
 sys.path.insert(0, sys.argv[1])
-from test_mlp import LABELS, shard_with, train
+from test_mlp import LABELS, shard_with, trained
 for kind in LABELS:
-    print(hashlib.sha256(train([shard_with(150, kind)], kind)[0, 2]).hexdigest())
+    print(hashlib.sha256(trained([shard_with(150, kind)], kind)[0, 2]).hexdigest())
 """
 
 
@@ -149,7 +149,7 @@ def test_other_processes_and_thread_counts_give_the_same_bytes():
     here, threads = [], torch.get_num_threads()
     for kind in LABELS:
         torch.set_num_threads(1)
-        together = train([shard_with(n, kind, number=i) for i, n in enumerate((150, 20, 300))], kind)
+        together = trained([shard_with(n, kind, number=i) for i, n in enumerate((150, 20, 300))], kind)
         here.append(hashlib.sha256(together[0, 2]).hexdigest())
         assert torch.get_num_threads() == 1
         torch.set_num_threads(threads)
@@ -217,7 +217,7 @@ def test_the_steps_are_those_of_adamw():
 def test_it_learns_and_its_answers_are_sound(kind):
     features, target = table(kind, 600)
     shard = replace(shard_with(600, kind, n_slices=2), features=features, target=target)
-    model = train([shard], kind, replace(LEARNER, hidden=(16,), epochs=40))[0, 1]
+    model = trained([shard], kind, replace(LEARNER, hidden=(16,), epochs=40))[0, 1]
     predicted = replace(LEARNER, hidden=(16,)).predict(model, features, task=task_of_kind(kind))
     assert predicted.shape == (600, len(LABELS[kind]) or 1)
     if kind == "regression":
@@ -235,7 +235,7 @@ def test_few_rows_of_odd_values_are_learnt_from(kind, n):
     shard.features[:, 2] = 99
     if kind == "regression":
         shard.target[0] = np.inf
-    model = train([shard], kind)[0, 1]
+    model = trained([shard], kind)[0, 1]
     predicted = LEARNER.predict(model, shard.features, task=task_of_kind(kind))
     assert np.isfinite(predicted).all()
     assert np.abs(predicted).max() <= 9
@@ -276,14 +276,14 @@ def test_slices_are_as_much_work_as_the_epochs_over_all_rows(epochs, slices):
     assert work == pytest.approx(max(epochs, (slices + 1) / 2), rel=0.1)
 
 
-MODEL = train([shard_with(50, n_slices=1)])[0, 0]
+MODEL = trained([shard_with(50, n_slices=1)])[0, 0]
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\x80\x04.", MODEL[:-1], MODEL[:40], MODEL + b"0"])
 def test_what_is_no_checkpoint_is_refused(content):
     shard = replace(shard_with(50, n_slices=2), first=1, checkpoint=content or b" ")
     with pytest.raises(InputError, match="not a network"):
-        train([shard])
+        trained([shard])
     with pytest.raises(InputError, match="not a network"):
         LEARNER.predict(content, shard.features, task=task_of_kind("binary"))
 
