@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from workbench.config import TrainConfig
 from workbench.data.dataset import Dataset
 from workbench.data.partition import Partition
-from workbench.privacy.events import Event
 from workbench.sisa.shard import Learner, shard_of
 from workbench.sisa.task import task_of
 
 if TYPE_CHECKING:
+    from workbench.privacy.events import Event
     from workbench.sisa.learners.dp_mlp import DpMlp
 
 

@@ -40,9 +40,8 @@ from workbench.sisa.training import train_shard
 from workbench.state import compact, writing
 from workbench.state.tables import quarantine, suppressions
 from workbench.tracking import Tracking, find_runs, purge_runs
+from workbench.workflows.charge import abstaining, charge_shards
 from workbench.workflows.publish import (
-    abstaining,
-    charge_shards,
     evaluate,
     live_objects,
     objects_of,

@@ -16,11 +16,11 @@ from workbench.sisa.ensemble import Manifest
 from workbench.sisa.task import task_of
 from workbench.state import writing
 from workbench.tracking import RunRecord, Tracking, end_run, purge_runs, start_run
+from workbench.workflows.charge import charge_shards
 from workbench.workflows.execute import settle
 from workbench.workflows.publish import (
     Trained,
     Version,
-    charge_shards,
     evaluate,
     manifest_path,
     record_version,
