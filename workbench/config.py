@@ -143,10 +143,6 @@ class TrainConfig(BaseModel):
             raise ValueError(f"{self.slices} slices need at least as many rounds, or some would never be learnt from")
         return self
 
-    def restart(self, slice_number: int) -> int:
-        """The slice that training begins with, where this one is to be trained again: the one before it is stored."""
-        return slice_number - slice_number % self.keep_every
-
     def keeps(self, slice_number: int) -> bool:
         """Whether the checkpoint after a slice is stored, or only known by its digest."""
         return (slice_number + 1) % self.keep_every == 0 or slice_number == self.slices - 1

@@ -133,7 +133,7 @@ def read_manifest(workspace: Workspace, artifact: Artifact) -> Manifest:
         if manifest.digest == artifact.digest:
             return manifest
     raise InputError(
-        f"the manifest of {artifact.id} is missing, damaged or not the published one",
+        f"the manifest of {artifact.id} is missing, damaged, of an earlier version or not the published one",
         hint=f"restore it from a backup, or withdraw the ensemble: workbench retire {artifact.body['ensemble']}",
     )
 
