@@ -23,7 +23,44 @@ def _gradient_boosting(settings: Mapping[str, Any]) -> Learner:
     return GradientBoosting(**settings)
 
 
-_LEARNERS: Mapping[str, Callable[[Mapping[str, Any]], Learner]] = {"gradient_boosting": _gradient_boosting}
+def _logistic_regression(settings: Mapping[str, Any]) -> Learner:
+    from workbench.sisa.learners.logistic_regression import LogisticRegression
+
+    return LogisticRegression(**settings)
+
+
+def _ridge(settings: Mapping[str, Any]) -> Learner:
+    from workbench.sisa.learners.ridge import Ridge
+
+    return Ridge(**settings)
+
+
+def _naive_bayes(settings: Mapping[str, Any]) -> Learner:
+    from workbench.sisa.learners.naive_bayes import NaiveBayes
+
+    return NaiveBayes(**settings)
+
+
+def _extra_trees(settings: Mapping[str, Any]) -> Learner:
+    from workbench.sisa.learners.extra_trees import ExtraTrees
+
+    return ExtraTrees(**settings)
+
+
+def _sklearn(settings: Mapping[str, Any]) -> Learner:
+    from workbench.sisa.learners.sklearn_estimators import SklearnEstimator
+
+    return SklearnEstimator(**settings)
+
+
+_LEARNERS: Mapping[str, Callable[[Mapping[str, Any]], Learner]] = {
+    "gradient_boosting": _gradient_boosting,
+    "logistic_regression": _logistic_regression,
+    "ridge": _ridge,
+    "naive_bayes": _naive_bayes,
+    "extra_trees": _extra_trees,
+    "sklearn": _sklearn,
+}
 
 
 def learner_of(config: TrainConfig) -> Learner:

@@ -1,0 +1,325 @@
+"""What every learner promises (`Learner`), over all of them; a new learner is one line more in LEARNERS."""
+
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workbench.config import TrainConfig
+from workbench.errors import InputError
+from workbench.schema.column import Column
+from workbench.sisa.shard import Shard, fit_whole
+from workbench.sisa.task import Task
+from workbench.sisa.training import learner_of
+
+EVERY = ("binary", "multiclass", "regression")
+CLASSES = ("binary", "multiclass")
+LEARNERS = {
+    "gradient_boosting": (EVERY, {"rounds": 12, "learning_rate": 0.2, "leaves": 7, "min_rows_per_leaf": 3}),
+    "logistic_regression": (CLASSES, {}),
+    "ridge": (("regression",), {"penalty": 0.1}),
+    "naive_bayes": (CLASSES, {}),
+    "extra_trees": (EVERY, {"trees": 3, "min_rows_per_leaf": 2}),
+    "sklearn RandomForest": (EVERY, {"estimator": "RandomForest", "parameters": {"n_estimators": 3}}),
+    "sklearn DecisionTree": (EVERY, {"estimator": "DecisionTree", "parameters": {"min_samples_leaf": 5}}),
+    "sklearn HistGradientBoosting": (
+        EVERY,
+        {
+            "estimator": "HistGradientBoosting",
+            "parameters": {"max_iter": 5, "learning_rate": 0.3, "min_samples_leaf": 5},
+        },
+    ),
+    "sklearn ElasticNet": (("regression",), {"estimator": "ElasticNet", "parameters": {"alpha": 0.001}}),
+}
+LABELS = {"binary": ("no", "yes"), "multiclass": ("a", "b", "c", "d"), "regression": ()}
+EDGES = {"binary": (-0.6,), "multiclass": (-2.0, -0.6, 0.8)}  # classes of like size
+FOUR_SLICES = 4
+
+
+@cache
+def learner_named(name):
+    return learner_of(TrainConfig(learner=name.split()[0], dataset="d", shards=1, slices=1, **LEARNERS[name][1]))
+
+
+every_case = pytest.mark.parametrize(
+    ("name", "kind"), [(n, kind) for n, (kinds, _) in LEARNERS.items() for kind in kinds]
+)
+exact_cases = [(n, kind) for n, (kinds, _) in LEARNERS.items() for kind in kinds if not learner_named(n).private]
+every_exact_case = pytest.mark.parametrize(("name", "kind"), exact_cases)
+
+
+def task_of_kind(kind):
+    columns = (
+        Column(kind="continuous", bounds=(-4, 4), missing=True),
+        Column(kind="integer", bounds=(0, 9), bins=5),
+        Column(kind="categorical", categories=tuple("abcdef"), missing=True),
+        Column(kind="boolean"),
+    )
+    labels = LABELS[kind]
+    target = Column(kind="categorical", categories=labels) if labels else Column(kind="continuous", bounds=(-9, 9))
+    return Task(kind=kind, labels=labels, features=tuple("wxyz"), columns=columns, target=target)
+
+
+def table(kind, n=240, seed=0):
+    """Features and a target that follows the first three of them."""
+    rng = np.random.default_rng(seed)
+    numbers, whole = rng.normal(size=n).clip(-4, 4), rng.integers(0, 10, n)
+    codes = rng.integers(0, 6, n)
+    signal = (numbers + 0.3 * whole - 0.8 * codes + rng.normal(0, 0.1, n)).clip(-9, 9)
+    features = np.column_stack([numbers, whole, codes, rng.integers(0, 2, n)]).astype(float)
+    features[rng.random(n) < 0.1, 0] = np.nan
+    features[rng.random(n) < 0.1, 2] = np.nan
+    if kind == "regression":
+        return features, signal
+    return features, np.digitize(signal, EDGES[kind]).astype(float)
+
+
+def shard_with(features, target, slices=None, *, n_slices=FOUR_SLICES, number=2, seed=5, **start):
+    n = len(features)
+    slices = np.arange(n) * n_slices // max(n, 1) if slices is None else np.asarray(slices, dtype=np.int64)
+    points = np.arange(n, dtype=np.uint64)
+    return Shard(
+        number=number,
+        features=features,
+        target=target,
+        points=points,
+        slices=slices,
+        n_slices=n_slices,
+        seed=seed,
+        **start,
+    )
+
+
+def models_of(name, kind, *shards):
+    """The models of each shard, slice by slice."""
+    found = {shard.number: [] for shard in shards}
+    for number, slice_number, model in learner_named(name).train(shards, task=task_of_kind(kind)):
+        first = next(s.first for s in shards if s.number == number)
+        assert slice_number == first + len(found[number]), "a shard's slices come in their order"
+        found[number].append(model)
+    return [found[shard.number] for shard in shards]
+
+
+def without(shard, gone, **start):
+    keep = np.setdiff1d(np.arange(len(shard)), gone)
+    rows = {name: getattr(shard, name)[keep] for name in ("features", "target", "points", "slices")}
+    return replace(shard, **rows, **start)
+
+
+def predict(name, kind, model, features):
+    return learner_named(name).predict(model, features, task=task_of_kind(kind))
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_it_declares_what_it_is(name):
+    learner = learner_named(name)
+    assert isinstance(learner.together, bool)
+    assert isinstance(learner.private, bool)
+    with pytest.raises(AttributeError):
+        learner.together = True
+
+
+@every_exact_case
+def test_going_on_from_any_checkpoint_gives_the_same_bytes(name, kind):
+    shard = shard_with(*table(kind))
+    (whole,) = models_of(name, kind, shard)
+    assert len(whole) == FOUR_SLICES
+    for first in range(1, FOUR_SLICES):
+        assert models_of(name, kind, replace(shard, first=first, checkpoint=whole[first - 1])) == [whole[first:]]
+
+
+@every_exact_case
+def test_a_model_depends_on_its_slices_alone_and_on_all_of_them(name, kind):
+    shard = shard_with(*table(kind))
+    (whole,) = models_of(name, kind, shard)
+    (early,) = models_of(name, kind, without(shard, np.flatnonzero(shard.slices > 1)))
+    assert early[:2] == whole[:2]
+    for slice_number in range(FOUR_SLICES):
+        (others,) = models_of(name, kind, without(shard, np.flatnonzero(shard.slices == slice_number)[:30]))
+        assert [a == b for a, b in zip(whole, others, strict=True)] == [r < slice_number for r in range(FOUR_SLICES)]
+
+
+@every_exact_case
+def test_shards_trained_side_by_side_are_as_if_alone(name, kind):
+    shards = [shard_with(*table(kind, n, seed=n), number=place, n_slices=2) for place, n in enumerate((90, 0, 7, 64))]
+    together = models_of(name, kind, *shards)
+    assert together[1] == [None, None], "an empty shard abstains"
+    assert together[:1] == models_of(name, kind, shards[0])
+    assert together[2:] == models_of(name, kind, *shards[:1:-1])[::-1]
+
+
+@every_exact_case
+@pytest.mark.parametrize("empty", [(0, 1), (2,)])
+def test_empty_slices_are_passed_over(name, kind, empty):
+    features, target = table(kind, 60)
+    places = np.random.default_rng(1).choice([s for s in range(FOUR_SLICES) if s not in empty], 60)
+    shard = shard_with(features, target, places)
+    (models,) = models_of(name, kind, shard)
+    assert [m is None for m in models] == [all(s in empty for s in range(r + 1)) for r in range(FOUR_SLICES)]
+    for first in range(1, FOUR_SLICES):
+        assert models_of(name, kind, replace(shard, first=first, checkpoint=models[first - 1])) == [models[first:]]
+
+
+@pytest.mark.parametrize(("name", "kind"), exact_cases)
+@settings(max_examples=5)
+@given(drawn=st.data())
+def test_an_erasure_ends_where_training_from_scratch_does(name, kind, drawn):
+    """Slices of any size, any rows erased: the checkpoints before the first touched slice stay, the rest is as from scratch."""
+    places = drawn.draw(st.lists(st.integers(0, FOUR_SLICES - 1), min_size=1, max_size=24))
+    gone = drawn.draw(st.sets(st.integers(0, len(places) - 1), min_size=1))
+    shard = shard_with(*table(kind, len(places), seed=len(places)), places)
+    first = min(places[row] for row in gone)
+    (before,) = models_of(name, kind, shard)
+    checkpoint = before[first - 1] if first else None
+    (after,) = models_of(name, kind, without(shard, sorted(gone), first=first, checkpoint=checkpoint))
+    assert [before[:first] + after] == models_of(name, kind, without(shard, sorted(gone)))
+
+
+def digests(cases):
+    found = []
+    for name, kind in cases:
+        (models,) = models_of(name, kind, shard_with(*table(kind), n_slices=2))
+        found.append(hashlib.sha256(models[-1]).hexdigest())
+        found.append(hashlib.sha256(predict(name, kind, models[-1], table(kind, 50)[0]).tobytes()).hexdigest())
+    return found
+
+
+_ELSEWHERE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_learner_contract import digests, exact_cases
+print(*digests(exact_cases), sep="\\n")
+"""
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_other_processes_and_thread_counts_give_the_same_bytes(threads):
+    variables = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHONHASHSEED"), threads)
+    command = [sys.executable, "-c", _ELSEWHERE, os.path.dirname(__file__)]  # noqa: PTH120
+    done = subprocess.run(command, env=os.environ | variables, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == digests(exact_cases)
+
+
+@every_case
+@pytest.mark.parametrize("n", [1, 2, 240])
+def test_predictions_have_one_column_per_class_and_sum_to_one(name, kind, n):
+    features, target = table(kind)
+    model = fit_whole(learner_named(name), features[:n], target[:n], task=task_of_kind(kind))
+    predicted = predict(name, kind, model, features)
+    assert predicted.shape == (240, len(LABELS[kind]) or 1)
+    assert predicted.dtype == np.float64
+    assert np.isfinite(predicted).all()
+    # another batch may differ in its last bits, by how BLAS cuts it
+    np.testing.assert_allclose(predict(name, kind, model, features[:1]), predicted[:1], rtol=1e-12)
+    if kind != "regression":
+        assert ((predicted >= 0) & (predicted <= 1)).all()
+        np.testing.assert_allclose(predicted.sum(axis=1), 1, atol=1e-12)
+
+
+@every_case
+def test_it_learns(name, kind):
+    features, target = table(kind, 1200)
+    model = fit_whole(learner_named(name), features[:1000], target[:1000], task=task_of_kind(kind))
+    predicted, true = predict(name, kind, model, features[1000:]), target[1000:]
+    if kind == "regression":
+        assert ((predicted[:, 0] - true) ** 2).mean() < 0.6 * ((target[:1000].mean() - true) ** 2).mean()
+    else:
+        share = np.bincount(target[:1000].astype(int)) / 1000
+        own = predicted[np.arange(200), true.astype(int)]
+        assert -np.log(own.clip(1e-3)).mean() < -np.log(share[true.astype(int)]).mean() - 0.1
+
+
+@pytest.mark.parametrize(("name", "kind"), [case for case in exact_cases if case[1] != "regression"])
+def test_a_shard_of_one_class_is_trained_on_and_bears_the_others_later(name, kind):
+    features, target = table(kind)
+    target[:60] = 1
+    (models,) = models_of(name, kind, shard_with(features, target))
+    certain = predict(name, kind, models[0], features)
+    assert (certain.argmax(axis=1) == 1).all()
+    assert (certain[:, 1] > 0.8).all()
+    if name not in ("sklearn RandomForest", "sklearn DecisionTree", "extra_trees"):  # those say 0
+        assert (certain > 0).all(), "an absent class is unlikely, not impossible"
+    later = predict(name, kind, models[-1], features[60:])
+    assert (later.argmax(axis=1) == target[60:]).mean() > 1.5 / len(LABELS[kind])
+
+
+ODD = {
+    "constant features": lambda features: np.ones_like(features),
+    "an all-missing feature": lambda features: np.column_stack([np.full(len(features), np.nan), features[:, 1:]]),
+    "nothing but missing values": lambda features: np.full_like(features, np.nan),
+    "numbers beyond the bounds": lambda features: features * [1e300, 1e-300, 1, 1],
+    "codes beyond the domain": lambda features: features + np.array([0, 0, 999, 7]),
+}
+
+
+@every_case
+@pytest.mark.parametrize("case", ODD)
+def test_an_odd_table_is_trained_on_and_answered(name, kind, case):
+    features, target = table(kind, 60)
+    odd = ODD[case](features)
+    shard = shard_with(odd, target, n_slices=2)
+    (models,) = models_of(name, kind, shard)
+    assert (
+        models[1:] == models_of(name, kind, replace(shard, first=1, checkpoint=models[0]))[0]
+        or learner_named(name).private
+    )
+    for asked in (features, odd):
+        assert np.isfinite(predict(name, kind, models[-1], asked)).all()
+    ordinary = fit_whole(learner_named(name), features, target, task=task_of_kind(kind))
+    assert np.isfinite(predict(name, kind, ordinary, odd)).all()
+
+
+@pytest.mark.parametrize("wrong", [np.inf, -np.inf, np.nan])
+def test_a_target_that_is_no_number_is_refused(wrong):
+    features, target = table("regression", 20)
+    target[7] = wrong
+    with pytest.raises(InputError, match="infinite or missing"):
+        shard_with(features, target)
+
+
+@every_exact_case
+def test_a_model_depends_on_every_row_it_is_given(name, kind):
+    features, target = table(kind, 60)
+    model = fit_whole(learner_named(name), features, target, task=task_of_kind(kind))
+    assert model == fit_whole(learner_named(name), features.copy(), target.copy(), task=task_of_kind(kind))
+    changed = target.copy()
+    changed[0] = target[target != target[0]][0]
+    assert model != fit_whole(learner_named(name), features, changed, task=task_of_kind(kind))
+
+
+def damaged(model):
+    yield from (model[:0], model[:1], model[:40], model[: len(model) // 2], model[:-1], model[:-300], model[1:])
+    yield from (b"\xff\xfe", b"{}", b"PK\x05\x06" + bytes(18), pickle.dumps({"weights": [1.0]}), pickle.dumps(print))
+    yield model + model[:100]
+
+
+@every_case
+def test_a_damaged_checkpoint_is_refused(name, kind):
+    features, target = table(kind, 60)
+    shard = shard_with(features, target)
+    (models,) = models_of(name, kind, shard)
+    for wrong in damaged(models[-1]):
+        with pytest.raises(InputError, match="checkpoint"):
+            predict(name, kind, wrong, features)
+        if not name.startswith(("sklearn", "extra_trees")):  # those never read one when they train
+            with pytest.raises(InputError, match="checkpoint"):
+                models_of(name, kind, replace(shard, first=1, checkpoint=wrong))
+
+
+def test_no_learner_takes_the_model_of_another():
+    features, target = table("binary", 60)
+    names = [name for name, (kinds, _) in LEARNERS.items() if "binary" in kinds]
+    models = {name: fit_whole(learner_named(name), features, target, task=task_of_kind("binary")) for name in names}
+    for reader in names:
+        for writer in names:
+            if reader != writer:
+                with pytest.raises(InputError, match="checkpoint"):
+                    predict(reader, "binary", models[writer], features)
