@@ -103,7 +103,11 @@ class TrainConfig(BaseModel):
     `rows` is about how many records there are to train on: a declared number, never a count. From it follow settings that
     aren't given. `rounds` boosting rounds are spread over the slices of a shard.
 
-    `answers` is what the ensemble tells its clients, with or without the probability of each label; nothing is trained by it.
+    `answers` is what the ensemble tells its clients, with or without the probability of each label, and `aggregation` how the
+    constituents' probabilities become one; nothing is trained by either.
+
+    `penalty` is the L2 penalty of logistic regression and ridge, `smoothing` what naive Bayes adds to each count. `estimator` is
+    one of a list of scikit-learn's, without its ending Classifier or Regressor, and `parameters` are its own.
 
     Every field is public and independent of the data, so that erasures never change what a shard's training depends on.
     """
@@ -117,6 +121,7 @@ class TrainConfig(BaseModel):
     seed: Annotated[StrictInt, Field(ge=0, lt=2**31)] = 0
     rows: Annotated[StrictInt, Field(ge=1)] | None = None
     answers: Literal["probabilities", "labels"] = "probabilities"
+    aggregation: Literal["mean of probabilities", "mean of logits", "majority"] = "mean of probabilities"
 
     rounds: Annotated[StrictInt, Field(ge=1)] | None = None
     learning_rate: Annotated[FiniteFloat, Field(gt=0, le=1)] | None = None

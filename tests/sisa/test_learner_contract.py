@@ -125,6 +125,12 @@ def test_it_declares_what_it_is(name):
     assert isinstance(learner.private, bool)
     with pytest.raises(AttributeError):
         learner.together = True
+    for kind in EVERY:
+        if kind in LEARNERS[name][0]:
+            assert list(learner.train([], task=task_of_kind(kind))) == []
+        else:
+            with pytest.raises(InputError, match=f"this one is {kind}"):
+                list(learner.train([], task=task_of_kind(kind)))
 
 
 @every_exact_case
@@ -323,3 +329,66 @@ def test_no_learner_takes_the_model_of_another():
             if reader != writer:
                 with pytest.raises(InputError, match="checkpoint"):
                     predict(reader, "binary", models[writer], features)
+
+
+SUMMED = [(name, kind) for name, kind in exact_cases if hasattr(learner_named(name), "forget")]
+
+
+@pytest.mark.parametrize(("name", "kind"), SUMMED)
+@settings(max_examples=25)
+@given(drawn=st.data())
+def test_forgetting_rows_is_training_without_them(name, kind, drawn):
+    n = drawn.draw(st.integers(1, 40))
+    gone = sorted(drawn.draw(st.sets(st.integers(0, n - 1), min_size=1)))
+    shard, task = shard_with(*table(kind, n, seed=n), n_slices=2), task_of_kind(kind)
+    (models,), (scratch,) = models_of(name, kind, shard), models_of(name, kind, without(shard, gone))
+    for slice_number in range(2):
+        mine = [row for row in gone if shard.slices[row] <= slice_number]
+        if models[slice_number] is not None:
+            forget = learner_named(name).forget
+            rest = forget(models[slice_number], shard.features[mine], shard.target[mine], task=task)
+            assert rest == scratch[slice_number]
+
+
+@pytest.mark.parametrize(("name", "kind"), SUMMED)
+def test_rows_that_were_never_learnt_cannot_be_forgotten(name, kind):
+    (features, target), task = table(kind, 20), task_of_kind(kind)
+    model = fit_whole(learner_named(name), features[:5], target[:5], task=task)
+    with pytest.raises(InputError, match="not among those"):
+        learner_named(name).forget(model, features, target, task=task)
+    with pytest.raises(InputError, match="checkpoint"):
+        learner_named(name).forget(model[:-8], features[:1], target[:1], task=task)
+
+
+def test_ridge_is_the_solution_of_its_equations():
+    """Against scikit-learn's, on the same vectors and a target of wide bounds."""
+    from sklearn.linear_model import Ridge as Oracle
+
+    from workbench.sisa.learners.design import Design
+    from workbench.sisa.learners.ridge import Ridge
+
+    features, target = table("regression", 500)
+    task = replace(task_of_kind("regression"), target=Column(kind="continuous", bounds=(-1e4, 1e6)))
+    vectors = Design(task.columns).matrix(features).astype(float)
+    expected = Oracle(alpha=0.1).fit(vectors, target).predict(vectors)
+    learner = Ridge(penalty=0.1)
+    told = learner.predict(fit_whole(learner, features, target, task=task), features, task=task)
+    np.testing.assert_allclose(told[:, 0], expected, atol=1e-3)
+
+
+def test_naive_bayes_is_laplace_by_hand():
+    from workbench.sisa.learners.naive_bayes import NaiveBayes
+
+    task = replace(task_of_kind("binary"), columns=(Column(kind="boolean"),), features=("z",))
+    learner = NaiveBayes(smoothing=1.0)
+    model = fit_whole(learner, np.array([[1.0], [1.0], [0.0]]), np.array([1.0, 1.0, 0.0]), task=task)
+    # classes (1 + 1) / (3 + 2) and (2 + 1) / (3 + 2); true in them (0 + 1) / (1 + 3) and (2 + 1) / (2 + 3), missing a cell too
+    joint = np.array([2 / 5 * 1 / 4, 3 / 5 * 3 / 5])
+    np.testing.assert_allclose(learner.predict(model, np.array([[1.0]]), task=task), [joint / joint.sum()])
+
+
+def test_a_design_too_wide_for_ridge_is_refused():
+    wide = Column(kind="categorical", categories=tuple(map(str, range(5000))))
+    task = replace(task_of_kind("regression"), columns=(wide,), features=("w",))
+    with pytest.raises(InputError, match="at most 4096"):
+        list(learner_named("ridge").train([], task=task))

@@ -13,8 +13,9 @@ from typing import Any
 from workbench.config import TrainConfig
 from workbench.data.dataset import Dataset
 from workbench.data.partition import Partition
+from workbench.errors import InputError
 from workbench.sisa.shard import Learner, shard_of
-from workbench.sisa.task import task_of
+from workbench.sisa.task import Task, task_of
 
 
 def _gradient_boosting(settings: Mapping[str, Any]) -> Learner:
@@ -63,9 +64,24 @@ _LEARNERS: Mapping[str, Callable[[Mapping[str, Any]], Learner]] = {
 }
 
 
+# Learners that are another library's by name: whether they are deterministic is seen at their first use
+DOUBTED = frozenset({"sklearn"})
+
+
 def learner_of(config: TrainConfig) -> Learner:
     """The learner that a config names, with its settings."""
     return _LEARNERS[config.learner](config.settings)
+
+
+def refuse_unsuited(config: TrainConfig, task: Task) -> None:
+    """Raises InputError where a config asks for what its learner or its target can't give; no record is read."""
+    for _ in learner_of(config).train([], task=task):
+        pass
+    if task.kind == "regression" and config.aggregation != "mean of probabilities":
+        raise InputError(
+            f"aggregation {config.aggregation!r} is of classes, and the target is a number: numbers are averaged",
+            hint="leave out aggregation",
+        )
 
 
 def partition_of(config: TrainConfig) -> Partition:

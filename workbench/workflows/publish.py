@@ -21,7 +21,7 @@ from workbench.metrics.estimate import Estimate
 from workbench.metrics.utility import classification, regression
 from workbench.progress import Progress, silent
 from workbench.schema import Schema
-from workbench.sisa.ensemble import Constituent, Manifest, constituent_id, parse_manifest, soft_vote, usable
+from workbench.sisa.ensemble import Constituent, Manifest, aggregate, constituent_id, parse_manifest, usable
 from workbench.sisa.task import task_of
 from workbench.sisa.training import learner_of, partition_of, train_shard
 from workbench.tracking import (
@@ -196,7 +196,7 @@ def evaluate(workspace: Workspace, store: Store, manifest: Manifest) -> dict[str
     task, learner = task_of(store.schema), learner_of(TrainConfig.model_validate(manifest.config))
     objects = objects_of(workspace, manifest.dataset)
     votes = [learner.predict(objects.get(str(c.digest)), holdout.features, task=task) for c in constituents]
-    vote = soft_vote(votes)
+    vote = aggregate(votes, manifest.aggregation)
     if task.kind == "regression":
         return regression(holdout.target, vote[:, 0], holdout.points)
     return classification(holdout.target, vote, holdout.points)

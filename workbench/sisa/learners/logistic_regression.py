@@ -1,4 +1,4 @@
-"""Logistic regression (scikit-learn, Newton's method) on vectors of the public schema, kept as safetensors.
+"""Logistic regression (scikit-learn) on vectors of the public schema, kept as safetensors.
 
 A slice begins at the weights of the one before it. Training is a function of the rows so far and those weights; a slice that
 adds little moves them little, so that it takes fewer steps than to start from nothing.
@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import expit, softmax
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression as Estimator
 from threadpoolctl import threadpool_limits
 
@@ -24,6 +23,7 @@ from workbench.sisa.shard import Floats, Shard, Step
 from workbench.sisa.task import Task
 
 _MOST_STEPS = 100
+_MOST_WEIGHTS = 1000  # for Newton's method, which squares them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +60,13 @@ class LogisticRegression:
 
     def _fit(self, vectors: Floats, target: Floats, start: dict[str, Array] | None, task: Task) -> dict[str, Array]:
         rows, target, sample_weight = with_absent_classes(target, task)
-        estimator = Estimator(C=1 / self.penalty, solver="newton-cholesky", max_iter=_MOST_STEPS, warm_start=True)
+        wide = vectors.shape[1] * task.n_classes > _MOST_WEIGHTS
+        solver = "lbfgs" if wide else "newton-cholesky"
+        estimator = Estimator(C=1 / self.penalty, solver=solver, max_iter=_MOST_STEPS, warm_start=True)
         if start is not None:
             estimator.coef_, estimator.intercept_ = start["coefficients"].copy(), start["intercepts"].copy()
         # Matrix products differ in their last bits by the number of threads
-        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning), threadpool_limits(1):
+        with warnings.catch_warnings(action="ignore"), threadpool_limits(1):
             estimator.fit(vectors[rows], target, sample_weight=sample_weight)
         return {"coefficients": estimator.coef_, "intercepts": estimator.intercept_}
 

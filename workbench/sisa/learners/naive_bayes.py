@@ -62,7 +62,9 @@ class NaiveBayes:
         prior = np.log(of_class + self.smoothing) - np.log(of_class.sum() + self.smoothing * len(counts))
         sizes = np.repeat(cells.sizes, cells.sizes)
         logs = np.log(of_cell + self.smoothing) - np.log(of_class + self.smoothing * sizes)
-        joint = logs[:, cells.places(features)].sum(axis=2) + prior
+        joint = np.repeat(prior, len(features), axis=1)
+        for places in cells.places(features).T:
+            joint += logs[:, places]
         return np.asarray(softmax(joint.T, axis=1))
 
 

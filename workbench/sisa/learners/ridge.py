@@ -1,8 +1,8 @@
 """Ridge regression from exact sums: a model is whole numbers, so that order, threads and slices change no bit of it.
 
-A row's vector (`Design`) and its target, scaled by the public bounds, are rounded to 1/65,536, and the sums of all products
-are integers. Matrix products in float64 are exact here: each block's sums stay below 2**53. Records can be unlearnt by
-subtracting them, as from naive Bayes, and the pair of versions tells them just as well (docs/adr/0021).
+A row's vector (`Design`) is rounded to 1/65,536, and its target to as much of 1/65,536 of the public bounds; the sums of all
+products are integers. Matrix products in float64 are exact here: each block's sums stay below 2**53. Records can be unlearnt
+by subtracting them, as from naive Bayes, and the pair of versions tells them just as well (docs/adr/0021).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from workbench.sisa.task import Task
 Sums = npt.NDArray[np.int64]
 
 _UNIT = 2**16
+_MOST_PLACES = 4096
 _BLOCK_ROWS = 2**18  # products of two numbers up to 2**16: 2**32 * 2**18 < 2**53
 
 
@@ -31,7 +32,7 @@ _BLOCK_ROWS = 2**18  # products of two numbers up to 2**16: 2**32 * 2**18 < 2**5
 class Ridge:
     """Least squares with an L2 `penalty` on all weights but the intercept.
 
-    The model's sums [w + 2, w + 2] are those of the products of the vectors' places, of one, and of the target.
+    The model's sums [w + 3, w + 3] are those of the products of the vectors' places, of one, and of the target's two parts.
     """
 
     penalty: float
@@ -43,6 +44,11 @@ class Ridge:
         """Sums up each shard slice by slice; see `Learner`."""
         task.require("regression", learner="ridge")
         design = Design(task.columns)
+        if design.width > _MOST_PLACES:
+            raise InputError(
+                f"ridge keeps the square of {design.width} places, which is too much: at most {_MOST_PLACES}",
+                hint="declare fewer categories, or take another learner",
+            )
         for shard in shards:
             sums = _nothing(design) if shard.checkpoint is None else _sums(shard.checkpoint, design)
             for slice_number in range(shard.first, shard.n_slices):
@@ -62,10 +68,11 @@ class Ridge:
         """Predicted values [n, 1]."""
         design = Design(task.columns)
         sums = _sums(model, design) / _UNIT**2
+        squares, products = sums[:-2, :-2], sums[:-2, -2] + sums[:-2, -1] / _UNIT
         penalties = np.append(np.full(design.width, self.penalty), 0.0)
         vectors = _whole(design.matrix(features)) / _UNIT
         with threadpool_limits(1):  # equations are solved with other last bits by two threads
-            weights = np.linalg.solve(sums[:-1, :-1] + np.diag(penalties), sums[:-1, -1])
+            weights = np.linalg.solve(squares + np.diag(penalties), products)
             scaled = vectors @ weights[:-1] + weights[-1]
         middle, half = _scale(task)
         return np.asarray(scaled * half + middle)[:, None]
@@ -79,23 +86,25 @@ def _scale(task: Task) -> tuple[float, float]:
 
 def _whole(numbers: npt.NDArray[np.floating]) -> Floats:
     """Numbers from -1 to 1 in units: whole numbers, as floats."""
-    return np.asarray(np.rint(np.clip(numbers, -1, 1) * float(_UNIT)), dtype=np.float64)
+    return np.asarray(np.rint(numbers * float(_UNIT)), dtype=np.float64)
 
 
 def _sum(features: Floats, target: Floats, design: Design, task: Task) -> Sums:
     middle, half = _scale(task)
-    total = np.zeros((design.width + 2, design.width + 2), dtype=np.int64)
+    total = np.zeros((design.width + 3, design.width + 3), dtype=np.int64)
     for start in range(0, len(features), _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)
         vectors = _whole(design.matrix(features[block]))
         ones = np.full(len(vectors), float(_UNIT))
-        rows = np.column_stack([vectors, ones, _whole((target[block] - middle) / half)])
+        scaled = np.clip((target[block] - middle) / half, -1, 1)
+        high = _whole(scaled)
+        rows = np.column_stack([vectors, ones, high, _whole(scaled * _UNIT - high)])
         total += (rows.T @ rows).astype(np.int64)
     return total
 
 
 def _nothing(design: Design) -> Sums:
-    return np.zeros((design.width + 2, design.width + 2), dtype=np.int64)
+    return np.zeros((design.width + 3, design.width + 3), dtype=np.int64)
 
 
 def _sums(model: bytes, design: Design) -> Sums:
@@ -103,4 +112,4 @@ def _sums(model: bytes, design: Design) -> Sums:
 
 
 def _model(sums: Sums) -> bytes | None:
-    return to_bytes(sums=sums) if sums[-2, -2] else None
+    return to_bytes(sums=sums) if sums[-3, -3] else None
