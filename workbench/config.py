@@ -106,8 +106,8 @@ class TrainConfig(BaseModel):
     `answers` is what the ensemble tells its clients, with or without the probability of each label, and `aggregation` how the
     constituents' probabilities become one; nothing is trained by either.
 
-    `penalty` is the L2 penalty of logistic regression and ridge, `smoothing` what naive Bayes adds to each count. `estimator` is
-    one of a list of scikit-learn's, without its ending Classifier or Regressor, and `parameters` are its own.
+    `penalty` is the L2 penalty of logistic regression and ridge, `smoothing` what naive Bayes adds to each count. `estimator`
+    is one of a list of scikit-learn's, without its ending Classifier or Regressor, and `parameters` are its own.
 
     Every field is public and independent of the data, so that erasures never change what a shard's training depends on.
     """

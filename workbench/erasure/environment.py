@@ -9,7 +9,19 @@ from pathlib import Path
 
 from workbench.files import sha256
 
-_LIBRARIES = ("lightgbm", "numpy", "pandas", "pyarrow", "dp-accounting", "opendp", "mlflow-skinny")
+_LIBRARIES = (
+    "lightgbm",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "dp-accounting",
+    "opendp",
+    "mlflow-skinny",
+    "safetensors",
+    "scikit-learn",
+    "scipy",
+    "skops",
+)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 skops writes memory addresses as ids and file names, and a tree's nodes with whatever lay in their unused bytes. Here files
 are named by their content, ids are left out (nothing is shared then) and unused bytes are zero: equal models, equal bytes.
+What no prediction needs of a node, such as how many rows were in it, is zero too.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
-from zipfile import ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
 from skops.io import dumps, loads
@@ -19,6 +20,8 @@ from workbench.errors import InputError
 from workbench.files import sha256
 
 _SCHEMA = "schema.json"
+_COMPRESSION = 1
+_UNASKED = {"impurity", "n_node_samples", "weighted_n_node_samples", "gain", "count"}
 _END = b"PK\x05\x06"
 _END_BYTES = 22
 
@@ -35,7 +38,9 @@ def to_bytes(estimator: Any) -> bytes:
     sink = io.BytesIO()
     with ZipFile(sink, "w") as archive:
         for name in sorted(entries):
-            archive.writestr(ZipInfo(name), entries[name])  # a ZipInfo without a date is of 1980
+            entry = ZipInfo(name)  # of 1980, and not of now
+            entry.compress_type = ZIP_DEFLATED
+            archive.writestr(entry, entries[name], compresslevel=_COMPRESSION)
     return sink.getvalue()
 
 
@@ -65,7 +70,7 @@ def _canonical_array(content: bytes) -> bytes:
     if array.dtype.names is None:
         return content
     clean = np.zeros(array.shape, array.dtype)
-    for field in array.dtype.names:
+    for field in set(array.dtype.names) - _UNASKED:
         clean[field] = array[field]
     if {"left_child", "missing_go_to_left"} <= set(array.dtype.names):
         clean["missing_go_to_left"][array["left_child"] < 0] = 0  # of a leaf, it is never set
