@@ -1,6 +1,7 @@
 """What every learner promises (`Learner`), over all of them; a new learner is one line more in LEARNERS."""
 
 import hashlib
+import io
 import os
 import pickle
 import subprocess
@@ -405,3 +406,34 @@ def test_a_design_too_wide_for_ridge_is_refused():
     task = replace(task_of_kind("regression"), columns=(wide,), features=("w",))
     with pytest.raises(InputError, match="at most 4096"):
         list(learner_named("ridge").train([], task=task))
+
+
+TREES = [("extra_trees", "binary"), ("sklearn DecisionTree", "binary"), ("sklearn HistGradientBoosting", "multiclass")]
+
+
+@pytest.mark.parametrize(("name", "kind"), TREES)
+@pytest.mark.parametrize("wrong", ["child", "circle", "feature"])
+def test_a_tree_whose_nodes_lead_out_of_it_is_refused(name, kind, wrong, monkeypatch):
+    """Compiled code would follow them to wherever they point."""
+    from workbench.sisa.learners import saved_estimator
+
+    fields = {
+        "child": ("left_child", "left", 10**6),
+        "circle": ("right_child", "right", 0),
+        "feature": ("feature", "feature_idx", 99),
+    }
+    *names, number = fields[wrong]
+
+    def forged(content):
+        nodes = np.load(io.BytesIO(content), allow_pickle=False)
+        if nodes.dtype.names:
+            nodes[next(n for n in names if n in nodes.dtype.names)][0] = number
+        sink = io.BytesIO()
+        np.save(sink, nodes)
+        return sink.getvalue()
+
+    monkeypatch.setattr(saved_estimator, "_canonical_array", forged)
+    features, target = table(kind, 60)
+    model = fit_whole(learner_named(name), features, target, task=task_of_kind(kind))
+    with pytest.raises(InputError, match="not a"):
+        predict(name, kind, model, features)

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
+import numpy.typing as npt
 from skops.io import dumps, loads
 
 from workbench.errors import InputError
 from workbench.files import sha256
+
+NodeTable = npt.NDArray[np.void]
 
 _SCHEMA = "schema.json"
 _COMPRESSION = 1
@@ -49,11 +52,34 @@ def from_bytes(model: bytes, kind: type, trusted: Sequence[str]) -> Any:
     try:
         whole = model[-_END_BYTES:].startswith(_END)  # zip itself would put up with more behind it
         estimator = loads(model, trusted=trusted) if whole else None
+        sound = type(estimator) is kind and all(map(_leads_to_leaves, _node_tables(estimator)))
     except Exception:  # skops has no error of its own for what is damaged
-        estimator = None
-    if type(estimator) is not kind:
+        sound = False
+    if not sound:
         raise InputError(f"a checkpoint is not a {kind.__name__} in skops' form", hint="train the ensemble again")
     return estimator
+
+
+def _node_tables(estimator: Any) -> Iterator[tuple[int, NodeTable]]:
+    """Of each tree, how many features it may ask for, and its nodes."""
+    features = estimator.n_features_in_
+    for tree in getattr(estimator, "estimators_", [estimator] if hasattr(estimator, "tree_") else []):
+        yield features, tree.tree_.__getstate__()["nodes"]
+    for stage in getattr(estimator, "_predictors", []):
+        yield from ((features, predictor.nodes) for predictor in stage)
+
+
+def _leads_to_leaves(tree: tuple[int, NodeTable]) -> bool:
+    """Whether every node's children come after it and are there: compiled code follows them without looking."""
+    features, nodes = tree
+    boosted = "is_leaf" in (nodes.dtype.names or ())
+    inner = np.flatnonzero(nodes["is_leaf"] == 0 if boosted else nodes["left_child"] != -1)
+    names = ("left", "right", "feature_idx") if boosted else ("left_child", "right_child", "feature")
+    left, right, feature = (nodes[name][inner].astype(np.int64) for name in names)
+    children = np.concatenate([left - inner, right - inner])
+    inside = (np.concatenate([left, right]) < len(nodes)).all() and ((feature >= 0) & (feature < features)).all()
+    plain = not boosted or not nodes["is_categorical"].any()  # sets of categories lie elsewhere; none is asked for
+    return bool(len(nodes) and (children > 0).all() and inside and plain)
 
 
 def _without_ids(node: Any, names: Mapping[str, str]) -> Any:
