@@ -85,7 +85,7 @@ _SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "logistic_regression": {"penalty": 1.0},
     "ridge": {"penalty": 1.0},
     "naive_bayes": {"smoothing": 1.0},
-    "extra_trees": {"trees": 200, "min_rows_per_leaf": 3},
+    "extra_trees": {"trees": 100, "min_rows_per_leaf": 5},
     "sklearn": {"estimator": None, "parameters": {}},
 }
 # Learners that can't go on from a slice: each slice would be trained from the shard's start, and save nothing
@@ -94,6 +94,7 @@ _FEW_ROWS = 10_000
 _OF_FEW_ROWS: Mapping[str, Mapping[str, Any]] = {
     # An ensemble averages out what its trees overfit, so small shards gain by many small, eager trees (docs/adr/0019)
     "gradient_boosting": {"rounds": 200, "leaves": 8, "min_rows_per_leaf": 5, "category_smoothing": 30.0},
+    "extra_trees": {"min_rows_per_leaf": 2},
 }
 
 

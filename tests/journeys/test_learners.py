@@ -175,6 +175,7 @@ def test_numbers_have_no_majority(workspace: Workspace, tmp_path: Path) -> None:
 
 
 def test_settings_are_filled_in_so_that_a_manifest_says_all() -> None:
-    assert config("extra_trees").settings == {"trees": 200, "min_rows_per_leaf": 3}
+    assert config("extra_trees").settings == {"trees": 100, "min_rows_per_leaf": 5}
+    assert config("extra_trees", rows=5000).settings == {"trees": 100, "min_rows_per_leaf": 2}
     assert config("sklearn", estimator="RandomForest").settings == {"estimator": "RandomForest", "parameters": {}}
     assert np.isclose(config("ridge", penalty=2).settings["penalty"], 2)

@@ -345,6 +345,23 @@ def test_no_learner_takes_the_model_of_another():
                     predict(reader, "binary", models[writer], features)
 
 
+OTHERWISE = {
+    "gradient_boosting": {"learning_rate": 0.5},
+    "logistic_regression": {"penalty": 7.0},
+    "ridge": {"penalty": 7.0},
+    "naive_bayes": {"smoothing": 7.0},
+}
+
+
+@pytest.mark.parametrize("name", OTHERWISE)
+def test_equal_bytes_are_equal_answers(name):
+    """What is remembered of a model's answers is found by its digest: a setting that changes them must change the bytes."""
+    kind = LEARNERS[name][0][0]
+    (features, target), task = table(kind, 60), task_of_kind(kind)
+    other = replace(learner_named(name), **OTHERWISE[name])
+    assert fit_whole(other, features, target, task=task) != fit_whole(learner_named(name), features, target, task=task)
+
+
 SUMMED = [(name, kind) for name, kind in exact_cases if hasattr(learner_named(name), "forget")]
 
 

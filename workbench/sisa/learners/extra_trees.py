@@ -10,6 +10,8 @@ from workbench.sisa.learners.sklearn_estimators import SklearnEstimator
 from workbench.sisa.shard import Floats, Shard, Step
 from workbench.sisa.task import Task
 
+_FEATURES_PER_SPLIT = 0.5  # docs/adr/0021
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExtraTrees:
@@ -18,6 +20,7 @@ class ExtraTrees:
     trees: int
     min_rows_per_leaf: int
 
+    resumes: ClassVar[bool] = False
     together: ClassVar[bool] = False
     private: ClassVar[bool] = False
 
@@ -31,5 +34,11 @@ class ExtraTrees:
 
     @property
     def _forest(self) -> SklearnEstimator:
-        parameters = {"n_estimators": self.trees, "min_samples_leaf": self.min_rows_per_leaf}
-        return SklearnEstimator(estimator="ExtraTrees", parameters=parameters)
+        return SklearnEstimator(
+            estimator="ExtraTrees",
+            parameters={
+                "n_estimators": self.trees,
+                "min_samples_leaf": self.min_rows_per_leaf,
+                "max_features": _FEATURES_PER_SPLIT,
+            },
+        )

@@ -32,6 +32,7 @@ class LogisticRegression:
 
     penalty: float
 
+    resumes: ClassVar[bool] = True
     together: ClassVar[bool] = False
     private: ClassVar[bool] = False
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,11 +27,13 @@ Counts = npt.NDArray[np.int64]
 class NaiveBayes:
     """Counts of classes, and in each class of every column's cells; `smoothing` is added to each (Laplace).
 
-    The counts [K, 1 + cells] have each class's number of rows first.
+    The counts [K, 1 + cells] have each class's number of rows first. A model holds `smoothing` too, since its answers follow
+    from both: equal bytes, equal answers.
     """
 
     smoothing: float
 
+    resumes: ClassVar[bool] = True
     together: ClassVar[bool] = False
     private: ClassVar[bool] = False
 
@@ -40,24 +42,24 @@ class NaiveBayes:
         task.require("binary", "multiclass", learner="naive_bayes")
         for shard in shards:
             cells = cells_of(task.columns)
-            counts = _nothing(cells, task) if shard.checkpoint is None else _counts(shard.checkpoint, cells, task)
+            counts = _nothing(cells, task) if shard.checkpoint is None else self._counts(shard.checkpoint, cells, task)
             for slice_number in range(shard.first, shard.n_slices):
                 own = shard.slices == slice_number
                 counts = counts + _count(shard.features[own], shard.target[own], cells, task)
-                yield shard.number, slice_number, _model(counts)
+                yield shard.number, slice_number, self._model(counts)
 
     def forget(self, model: bytes, features: Floats, target: Floats, *, task: Task) -> bytes | None:
         """The model of the rows but these, to the last bit; None where none is left. They must be among its rows."""
         cells = cells_of(task.columns)
-        counts = _counts(model, cells, task) - _count(features, target, cells, task)
+        counts = self._counts(model, cells, task) - _count(features, target, cells, task)
         if (counts < 0).any():
             raise InputError("rows to forget are not among those that the model was trained on")
-        return _model(counts)
+        return self._model(counts)
 
     def predict(self, model: bytes, features: Floats, *, task: Task) -> Floats:
         """Class probabilities [n, K]."""
         cells = cells_of(task.columns)
-        counts = _counts(model, cells, task)
+        counts = self._counts(model, cells, task)
         of_class, of_cell = counts[:, :1], counts[:, 1:]
         prior = np.log(of_class + self.smoothing) - np.log(of_class.sum() + self.smoothing * len(counts))
         sizes = np.repeat(cells.sizes, cells.sizes)
@@ -66,6 +68,18 @@ class NaiveBayes:
         for places in cells.places(features).T:
             joint += logs[:, places]
         return np.asarray(softmax(joint.T, axis=1))
+
+    def _counts(self, model: bytes, cells: Cells, task: Task) -> Counts:
+        forms = {"counts": _nothing(cells, task), "smoothing": np.zeros(1)}
+        arrays = from_bytes(model, "naive Bayes model", **forms)
+        if arrays["smoothing"][0] != self.smoothing:
+            raise InputError(
+                "a checkpoint is of a naive Bayes model with another smoothing", hint="train the ensemble again"
+            )
+        return arrays["counts"]
+
+    def _model(self, counts: Counts) -> bytes | None:
+        return to_bytes(counts=counts, smoothing=np.array([self.smoothing])) if counts[:, 0].any() else None
 
 
 def _nothing(cells: Cells, task: Task) -> Counts:
@@ -76,12 +90,3 @@ def _count(features: Floats, target: Floats, cells: Cells, task: Task) -> Counts
     classes = target.astype(np.int64)[:, None] * (1 + cells.width)
     places = np.concatenate([classes, classes + 1 + cells.places(features)], axis=1)
     return np.bincount(places.ravel(), minlength=task.n_classes * (1 + cells.width)).reshape(task.n_classes, -1)
-
-
-def _counts(model: bytes, cells: Cells, task: Task) -> Counts:
-    return from_bytes(model, "naive Bayes model", counts=_nothing(cells, task))["counts"]
-
-
-def _model(counts: Counts) -> bytes | None:
-    arrays: dict[str, Any] = {"counts": counts}
-    return to_bytes(**arrays) if counts[:, 0].any() else None

@@ -33,10 +33,12 @@ class Ridge:
     """Least squares with an L2 `penalty` on all weights but the intercept.
 
     The model's sums [w + 3, w + 3] are those of the products of the vectors' places, of one, and of the target's two parts.
+    It holds the penalty too, since its answers follow from both: equal bytes, equal answers.
     """
 
     penalty: float
 
+    resumes: ClassVar[bool] = True
     together: ClassVar[bool] = False
     private: ClassVar[bool] = False
 
@@ -50,24 +52,24 @@ class Ridge:
                 hint="declare fewer categories, or take another learner",
             )
         for shard in shards:
-            sums = _nothing(design) if shard.checkpoint is None else _sums(shard.checkpoint, design)
+            sums = _nothing(design) if shard.checkpoint is None else self._sums(shard.checkpoint, design)
             for slice_number in range(shard.first, shard.n_slices):
                 own = shard.slices == slice_number
                 sums = sums + _sum(shard.features[own], shard.target[own], design, task)
-                yield shard.number, slice_number, _model(sums)
+                yield shard.number, slice_number, self._model(sums)
 
     def forget(self, model: bytes, features: Floats, target: Floats, *, task: Task) -> bytes | None:
         """The model of the rows but these, to the last bit; None where none is left. They must be among its rows."""
         design = Design(task.columns)
-        sums = _sums(model, design) - _sum(features, target, design, task)
+        sums = self._sums(model, design) - _sum(features, target, design, task)
         if (sums.diagonal() < 0).any():
             raise InputError("rows to forget are not among those that the model was trained on")
-        return _model(sums)
+        return self._model(sums)
 
     def predict(self, model: bytes, features: Floats, *, task: Task) -> Floats:
         """Predicted values [n, 1]."""
         design = Design(task.columns)
-        sums = _sums(model, design) / _UNIT**2
+        sums = self._sums(model, design) / _UNIT**2
         squares, products = sums[:-2, :-2], sums[:-2, -2] + sums[:-2, -1] / _UNIT
         penalties = np.append(np.full(design.width, self.penalty), 0.0)
         vectors = _whole(design.matrix(features)) / _UNIT
@@ -76,6 +78,15 @@ class Ridge:
             scaled = vectors @ weights[:-1] + weights[-1]
         middle, half = _scale(task)
         return np.asarray(scaled * half + middle)[:, None]
+
+    def _sums(self, model: bytes, design: Design) -> Sums:
+        arrays = from_bytes(model, "ridge model", sums=_nothing(design), penalty=np.zeros(1))
+        if arrays["penalty"][0] != self.penalty:
+            raise InputError("a checkpoint is of a ridge model with another penalty", hint="train the ensemble again")
+        return arrays["sums"]
+
+    def _model(self, sums: Sums) -> bytes | None:
+        return to_bytes(sums=sums, penalty=np.array([self.penalty])) if sums[-3, -3] else None
 
 
 def _scale(task: Task) -> tuple[float, float]:
@@ -105,11 +116,3 @@ def _sum(features: Floats, target: Floats, design: Design, task: Task) -> Sums:
 
 def _nothing(design: Design) -> Sums:
     return np.zeros((design.width + 3, design.width + 3), dtype=np.int64)
-
-
-def _sums(model: bytes, design: Design) -> Sums:
-    return from_bytes(model, "ridge model", sums=_nothing(design))["sums"]
-
-
-def _model(sums: Sums) -> bytes | None:
-    return to_bytes(sums=sums) if sums[-3, -3] else None

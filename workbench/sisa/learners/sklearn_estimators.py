@@ -99,6 +99,7 @@ class SklearnEstimator:
     estimator: str
     parameters: Settings
 
+    resumes: ClassVar[bool] = False
     together: ClassVar[bool] = False
     private: ClassVar[bool] = False
 
