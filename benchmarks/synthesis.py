@@ -3,7 +3,7 @@
 Each fit is a process of its own that loads the training records, fits, and draws as many rows as there were: its seconds are
 those of the fit alone, its memory the process's peak. On a busy machine CPU seconds say more than seconds. Private figures
 scatter from fit to fit: means of three, with the range. `--peer NAME=PYTHON` also runs benchmarks/peers/NAME.py on Adult
-with that interpreter.
+with that interpreter. What a run measures takes the place of the same figures in the file, so that parts can be run apart.
 """
 
 from __future__ import annotations
@@ -224,6 +224,17 @@ def entry(dataset: str, generator: str, epsilon: float | None, rows: int, runs: 
     return row
 
 
+def merged(rows: list[Row]) -> list[Row]:
+    """The rows in place of those in the file that measured the same."""
+
+    def what(row: Row) -> tuple[Any, ...]:
+        return row["dataset"], row["generator"], row["epsilon"], row["rows"]
+
+    path = Path(__file__).with_suffix(".json")
+    known = {what(row): row for row in json.loads(path.read_text())["figures"]} if path.exists() else {}
+    return list((known | {what(row): row for row in rows}).values())
+
+
 def judge(rows: list[Row]) -> Row:
     """Each bar of TARGETS with what was measured."""
     judged = {}
@@ -288,11 +299,13 @@ def main() -> None:
         return fit_one(root, config, int(rows), out)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one run each, near epsilon 1; writes no file")
-    parser.add_argument("--generators", nargs="+", choices=GENERATORS, default=list(GENERATORS))
+    parser.add_argument("--generators", nargs="*", choices=GENERATORS, default=list(GENERATORS))
     parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS))
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON")
     asked = parser.parse_args()
     runs = 1 if asked.quick else RUNS
+    if not asked.generators and not asked.peer:
+        parser.error("nothing to measure")
     rows: list[Row] = []
     with workspace_of(asked.datasets) as workspace:
         size = {dataset: len(read(workspace, dataset)[0]) for dataset in asked.datasets}
@@ -305,6 +318,7 @@ def main() -> None:
                 rows.append(entry("adult", name, 1.0, LARGE, [run_one(workspace, config, LARGE)]))
             for name, python in (peer.split("=", 1) for peer in asked.peer):
                 rows.append(entry("adult", name, 1.0, size["adult"], [run_peer(workspace, name, python, 1.0)]))
+    rows = merged(rows)
     judged, grown = judge(rows), growth(rows)
     for name, ratio in grown.items():
         print(f"{name}: the fit of {LARGE:,} rows takes {ratio:.2f}x the CPU time of Adult's")

@@ -104,6 +104,12 @@ class TrainConfig(BaseModel):
     `rows` is about how many records there are to train on: a declared number, never a count. From it follow settings that
     aren't given. `rounds` boosting rounds are spread over the slices of a shard.
 
+    `informed_by` names the data set whose rows were looked at to choose the config: such a choice is outside the promises of
+    exactness, since it may depend on people who are erased later.
+
+    `keep_every` k stores the checkpoints of every k-th slice and of the last alone: a kth of the space, and an erasure begins
+    up to k - 1 slices earlier.
+
     `answers` is what the ensemble tells its clients, with or without the probability of each label, and `aggregation` how the
     constituents' probabilities become one; nothing is trained by either.
 
@@ -121,8 +127,10 @@ class TrainConfig(BaseModel):
     slices: Annotated[StrictInt, Field(ge=1, le=4096)]
     seed: Annotated[StrictInt, Field(ge=0, lt=2**31)] = 0
     rows: Annotated[StrictInt, Field(ge=1)] | None = None
+    keep_every: Annotated[StrictInt, Field(ge=1, le=4096)] = 1
     answers: Literal["probabilities", "labels"] = "probabilities"
     aggregation: Literal["mean of probabilities", "mean of logits", "majority"] = "mean of probabilities"
+    informed_by: str | None = None
 
     rounds: Annotated[StrictInt, Field(ge=1)] | None = None
     learning_rate: Annotated[FiniteFloat, Field(gt=0, le=1)] | None = None
@@ -142,10 +150,7 @@ class TrainConfig(BaseModel):
         """Fills in what is not given, so that a manifest says all that its training depended on."""
         if not isinstance(given, Mapping) or given.get("learner") not in _SETTINGS:
             return given
-        rows, shards = given.get("rows"), given.get("shards")
-        few = isinstance(rows, int) and isinstance(shards, int) and rows < _FEW_ROWS * shards
-        fewer = _OF_FEW_ROWS.get(given["learner"], {}) if few else {}
-        return {**_SETTINGS[given["learner"]], **fewer, **{k: v for k, v in given.items() if v is not None}}
+        return {**_settings_of(given), **{name: value for name, value in given.items() if value is not None}}
 
     @model_validator(mode="after")
     def _asks_for_what_there_is(self) -> Self:
@@ -163,10 +168,31 @@ class TrainConfig(BaseModel):
             raise ValueError("sklearn needs the name of an estimator, such as estimator: RandomForest")
         return self
 
+    def restart(self, slice_number: int) -> int:
+        """The slice that training begins with, where this one is to be trained again: the one before it is stored."""
+        return slice_number - slice_number % self.keep_every
+
+    def keeps(self, slice_number: int) -> bool:
+        """Whether the checkpoint after a slice is stored, or only known by its digest."""
+        return (slice_number + 1) % self.keep_every == 0 or slice_number == self.slices - 1
+
+    def partitioned(self, shards: int, slices: int) -> Self:
+        """The config with another partition; settings that followed from the old one follow from the new."""
+        followed = _settings_of(self.__dict__)
+        given = {name: v for name, v in self.model_dump(exclude_none=True).items() if followed.get(name) != v}
+        return self.model_validate({**given, "shards": shards, "slices": slices})
+
     @property
     def settings(self) -> dict[str, Any]:
         """What the learner is told."""
         return {name: getattr(self, name) for name in _SETTINGS[self.learner]}
+
+
+def _settings_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the learner of a config is told where the config does not say."""
+    rows, shards = given.get("rows"), given.get("shards")
+    few = isinstance(rows, int) and isinstance(shards, int) and rows < _FEW_ROWS * shards
+    return {**_SETTINGS[given["learner"]], **(_OF_FEW_ROWS.get(given["learner"], {}) if few else {})}
 
 
 _LEARNER_FIELDS = sorted({name for settings in _SETTINGS.values() for name in settings})

@@ -14,7 +14,11 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from dp_accounting import DpEvent, NeighboringRelation
+from dp_accounting.rdp import RdpAccountant
 from scipy.stats import beta, norm
+
+from workbench.privacy.calibration import ORDERS
 
 ALPHA = 1e-6
 _ORDERS = np.concatenate([np.linspace(1.01, 4, 60), np.geomspace(4, 500, 60)])
@@ -45,9 +49,21 @@ class Bound:
         Data processing of the Rényi divergence, D_a(p, q) <= a rho for every order a > 1, in both directions (Bun &
         Steinke 2016, Def. 1.1 and Lemma 2.2).
         """
+        return float((self.divergences(_ORDERS) / _ORDERS).max())
+
+    def share_of(self, event: DpEvent) -> float:
+        """The most of any price, by Rényi order, at which the ledger's accountant takes `event`: above 1 it is refuted.
+
+        Data processing again, of an event that is no zCDP (Mironov 2017).
+        """
+        accountant = RdpAccountant(ORDERS, NeighboringRelation.ADD_OR_REMOVE_ONE).compose(event)
+        return float((self.divergences(np.array(accountant._orders)) / accountant._rdp).max())
+
+    def divergences(self, orders: np.ndarray) -> np.ndarray:
+        """No mechanism whose outcomes on the two tables diverge less, at some order, can do that."""
         if self.hits <= self.alarms:
-            return 0.0
-        return max(_renyi(self.hits, self.alarms), _renyi(self.alarms, self.hits))
+            return np.zeros(len(orders))
+        return np.maximum(_renyi(self.hits, self.alarms, orders), _renyi(self.alarms, self.hits, orders))
 
     @property
     def mu(self) -> float:
@@ -102,8 +118,8 @@ def _bound(hits: int, alarms: int, runs: int) -> Bound:
     )
 
 
-def _renyi(p: float, q: float) -> float:
-    """The most, over orders a, of the divergence of two coins with chances p and q, over a."""
-    heads = _ORDERS * math.log(p) + (1 - _ORDERS) * math.log(q)
-    tails = _ORDERS * math.log1p(-p) + (1 - _ORDERS) * math.log1p(-q)
-    return float((np.logaddexp(heads, tails) / (_ORDERS - 1) / _ORDERS).max())
+def _renyi(p: float, q: float, orders: np.ndarray) -> np.ndarray:
+    """The divergence, by order, of two coins with chances p and q."""
+    heads = orders * math.log(p) + (1 - orders) * math.log(q)
+    tails = orders * math.log1p(-p) + (1 - orders) * math.log1p(-q)
+    return np.logaddexp(heads, tails) / (orders - 1)

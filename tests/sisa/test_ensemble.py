@@ -32,7 +32,7 @@ manifests = st.builds(
 
 def manifest(*digests, version=1):
     shards = tuple(Constituent(shard=i, generation=1, checkpoints=(d,)) for i, d in enumerate(digests))
-    config = {"shards": len(digests), "slices": 1}
+    config = {"learner": "gradient_boosting", "dataset": "d", "shards": len(digests), "slices": 1}
     return Manifest(ensemble="e", version=version, dataset="d", config=config, schema="s", constituents=shards)
 
 

@@ -125,6 +125,12 @@ def test_it_declares_what_it_is(name):
     learner = learner_named(name)
     assert isinstance(learner.together, bool)
     assert isinstance(learner.private, bool)
+    settings = {"learner": name.split()[0], "dataset": "d", "shards": 1, "slices": 2, **LEARNERS[name][1]}
+    if learner.resumes:
+        TrainConfig.model_validate(settings)
+    else:
+        with pytest.raises(ValueError, match="slice"):
+            TrainConfig.model_validate(settings)
     with pytest.raises(AttributeError):
         learner.together = True
     for kind in LEARNERS[name][0]:

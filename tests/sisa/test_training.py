@@ -20,7 +20,7 @@ from workbench.sisa.task import task_of
 from workbench.sisa.training import train_shard
 from workbench.workflows.ingest import ingest
 from workbench.workflows.predict import predict_frame
-from workbench.workflows.publish import current_versions, read_manifest
+from workbench.workflows.publish import current_versions, read_manifest, train_shards
 from workbench.workflows.train import train
 
 SCHEMA = parse_schema(yaml.safe_load(PUPILS_SCHEMA), source="test")
@@ -183,3 +183,13 @@ def test_a_damaged_checkpoint_is_refused(trained):
     (trained.root / str(artifact.path)).write_bytes(manifest.to_bytes().replace(b'"version":1', b'"version":2'))
     with pytest.raises(InputError, match="not the published one"):
         read_manifest(trained, artifact)
+
+
+def test_shards_trained_in_processes_are_those_trained_in_one(trained, monkeypatch):
+    with trained.engine.connect() as connection:
+        store = catalog.store(connection, trained, "pupils")
+    asked = config(shards=3, slices=2)
+    here = train_shards(trained, store, asked, dict.fromkeys(range(3), 0))
+    monkeypatch.setenv("WORKBENCH_PROCESSES", "2")
+    there = train_shards(trained, store, asked, dict.fromkeys(range(3), 0))
+    assert {s: t.constituent for s, t in here.items()} == {s: t.constituent for s, t in there.items()}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from workbench.cli.terms import Detach, Json, Set, opened, progress_of, run_job, show
+from workbench.files import write_atomic
+
+if TYPE_CHECKING:
+    from workbench.config import TrainConfig
 
 app = typer.Typer()
 jobs_app = typer.Typer(help="Long work, here or in processes of its own.", no_args_is_help=True)
@@ -82,13 +86,62 @@ def audit(
 
 @app.command()
 def train(
-    context: typer.Context, config: Path, overrides: Set = None, detach: Detach = False, as_json: Json = False
+    context: typer.Context,
+    config: Path,
+    overrides: Set = None,
+    advise: Annotated[
+        bool, typer.Option("--advise", help="Only compare numbers of shards and slices; nothing is published.")
+    ] = False,
+    requests: Annotated[float, typer.Option(help="With --advise: erasure requests a day.")] = 1.0,
+    loss: Annotated[float, typer.Option(help="With --advise: how much of the metric may be lost.")] = 0.01,
+    public: Annotated[
+        bool, typer.Option("--public", help="With --advise: the data set is public, so the config isn't marked.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="With --advise: write the recommended config, as YAML.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="With --advise: draw accuracy against cost, as SVG.")] = None,
+    detach: Detach = False,
+    as_json: Json = False,
 ) -> None:
-    """Train a SISA ensemble."""
+    """Train a SISA ensemble, or with --advise see what numbers of shards and slices cost and lose."""
     from workbench.config import TrainConfig, read_config
 
     settings = read_config(config, TrainConfig, overrides or ())
+    if advise:
+        _advise(context, settings, requests, loss, public, out, plot, as_json)
+        return
     run_job(context, "train", settings.model_dump(mode="json"), detach, as_json)
+
+
+def _advise(
+    context: typer.Context,
+    settings: TrainConfig,
+    requests: float,
+    loss: float,
+    public: bool,
+    out: Path | None,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    from workbench.workflows.advise import advise
+
+    with progress_of("comparing") as progress:
+        result = advise(
+            opened(context), settings, requests_a_day=requests, most_lost=loss, public=public, progress=progress
+        )
+    if out is not None:
+        import yaml
+
+        write_atomic(out, yaml.safe_dump(result["config"], sort_keys=False).encode())
+    if plot is not None:
+        from workbench.reports.frontier import draw
+
+        write_atomic(plot, draw(result["choices"], result["recommended"], result["metric"]))
+    if as_json:
+        show(result, as_json)
+        return
+    from workbench.show import show_advice
+
+    show_advice(result)
 
 
 @app.command()

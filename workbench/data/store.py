@@ -105,6 +105,11 @@ class Store:
         buckets = [bucket for s, bucket in self.digests if s == split]
         return sum(len(pa.compute.unique(self._bucket(split, bucket)[_TOKEN])) for bucket in buckets)
 
+    def bytes_of(self, split: Split) -> int:
+        """The size of a split's bucket files."""
+        paths = (bucket_path(self.folder, s, bucket) for s, bucket in self.digests if s == split)
+        return sum(path.stat().st_size for path in paths if path.is_file())
+
     def subjects(self, split: Split) -> Iterator[tuple[bytes, int, int]]:
         """Token, shard point and slice point of each subject of a split."""
         for bucket in sorted(bucket for s, bucket in self.digests if s == split):

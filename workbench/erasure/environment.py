@@ -9,19 +9,8 @@ from pathlib import Path
 
 from workbench.files import sha256
 
-_LIBRARIES = (
-    "lightgbm",
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "dp-accounting",
-    "opendp",
-    "mlflow-skinny",
-    "safetensors",
-    "scikit-learn",
-    "scipy",
-    "skops",
-)
+_LEARNT_WITH = ("lightgbm", "numpy", "safetensors", "scikit-learn", "scipy", "skops", "torch")
+_LIBRARIES = (*_LEARNT_WITH, "pandas", "pyarrow", "dp-accounting", "opendp", "mlflow-skinny")
 
 
 @cache
@@ -35,6 +24,16 @@ def environment() -> dict[str, str]:
         "workbench": version("erasure-workbench"),
         "code_sha256": code,
         "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
+        "platform": _platform(),
         **libraries,
     }
+
+
+@cache
+def learnt_with() -> dict[str, str]:
+    """What a constituent's bits depend on besides the config and the records: under another it may come out otherwise."""
+    return {"platform": _platform(), **{name: version(name) for name in _LEARNT_WITH}}
+
+
+def _platform() -> str:
+    return f"{platform.system()} {platform.machine()}"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from workbench.config import TrainConfig
 from workbench.data.partition import Partition
 from workbench.data.store import BUCKET_BITS
 from workbench.erasure.policy import ErasurePolicy
@@ -195,13 +196,14 @@ def _plan_ensemble(manifest: Manifest, subjects: Sequence[Subject], artifacts: M
     partition = manifest.partition
     shards = partition.shard_of(np.array([s.point for s in trained], dtype=np.uint64))
     slices = partition.slice_of(np.array([s.slice_point for s in trained], dtype=np.uint64))
-    retrain: dict[int, int] = {}
+    config, retrain = TrainConfig.model_validate(manifest.config), dict[int, int]()
     touched: dict[str, set[int]] = {}
     version = artifacts.get(manifest.id)
     pending = pending_of(version) if version else {}
     for subject, shard, first in zip(trained, shards.tolist(), slices.tolist(), strict=True):
         touched.setdefault(subject.request, set()).add(shard)
-        retrain[shard] = min(first, retrain.get(shard, first), pending.get(shard, first))
+        earliest = min(first, retrain.get(shard, first), pending.get(shard, first))
+        retrain[shard] = config.restart(earliest)
     seconds = sum(
         _seconds(artifacts.get(constituent_id(manifest.ensemble, constituent)), constituent, retrain)
         for constituent in manifest.constituents

@@ -35,12 +35,12 @@ _ONE_WAY = 0.15
 _SELECTION = 0.1
 ROUNDS_PER_COLUMN = 8
 # Cells of all tables of the model, at most; a round may use them in proportion to the budget spent by its end.
-MOST_CELLS = 2**17
+MOST_CELLS = 2**18
 # Cells of a candidate, and how many candidates are scored each round.
 _MOST_CANDIDATE_CELLS = 20_000
 MOST_CANDIDATES = 5_000
 # Descents of a round's fit: it begins where the one before ended.
-_ROUND_ITERATIONS = 12
+_ROUND_ITERATIONS = 25
 # Rows that a round's model draws, at most, to see what it expects.
 _MOST_DRAWN = 2**14
 # Scores are integers in units of 1/1024 row, as in MST.

@@ -13,6 +13,13 @@ Floats = npt.NDArray[np.float64]
 REPLICATES = 200
 
 
+def predictive(kind: str, truth: Floats, predicted: Floats, subjects: npt.NDArray[np.uint64]) -> dict[str, Estimate]:
+    """The metrics of a kind of task, for class probabilities [n, K], or values [n, 1] where it is `regression`."""
+    if kind == "regression":
+        return regression(truth, predicted[:, 0], subjects)
+    return classification(truth, predicted, subjects)
+
+
 def classification(truth: Floats, probabilities: Floats, subjects: npt.NDArray[np.uint64]) -> dict[str, Estimate]:
     """AUC (two classes; more: mean of one-against-rest) and accuracy of `probabilities` [n, K] against codes `truth` [n].
 

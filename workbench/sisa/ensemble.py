@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
 
+from workbench.config import TrainConfig
 from workbench.data.partition import Partition
 from workbench.errors import InputError
 from workbench.files import sha256
@@ -62,9 +63,14 @@ class Manifest:
         constituents = tuple(retrained.get(c.shard, c) for c in self.constituents)
         return replace(self, version=self.version + 1, constituents=constituents)
 
+    def stored(self, constituent: Constituent) -> tuple[str, ...]:
+        """Digests of a constituent's checkpoints that are stored; those of the others are only known."""
+        config = TrainConfig.model_validate(self.config)
+        return tuple(d for r, d in enumerate(constituent.checkpoints) if d is not None and config.keeps(r))
+
     def objects(self) -> frozenset[str]:
-        """Digests of every checkpoint the version refers to."""
-        return frozenset(d for c in self.constituents for d in c.checkpoints if d is not None)
+        """Digests of every checkpoint that the version needs."""
+        return frozenset(d for c in self.constituents for d in self.stored(c))
 
     def to_bytes(self) -> bytes:
         """Canonical JSON; its SHA-256 is the version's digest."""

@@ -91,6 +91,8 @@ class Learner(Protocol):
         before it
     """
 
+    resumes: ClassVar[bool]
+    """Whether a slice goes on from the checkpoint before it; one that can't is trained on shards of one slice alone."""
     together: ClassVar[bool]
     """Whether many shards train faster in one call than in one each."""
     private: ClassVar[bool]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +13,19 @@ from workbench import journal, lineage
 from workbench.config import TrainConfig
 from workbench.data.objects import Objects
 from workbench.data.store import Store
+from workbench.erasure.environment import learnt_with
 from workbench.errors import InputError
 from workbench.files import remove, sha256, write_atomic
+from workbench.jobs.executor import Executor, local
 from workbench.lineage import Artifact
 from workbench.metrics.estimate import Estimate
-from workbench.metrics.utility import classification, regression
+from workbench.metrics.utility import predictive
 from workbench.progress import Progress, silent
 from workbench.schema import Schema
-from workbench.sisa.ensemble import Constituent, Manifest, aggregate, constituent_id, parse_manifest, usable
+from workbench.sisa.ensemble import Constituent, Manifest, aggregate, constituent_id, parse_manifest
+from workbench.sisa.part import Part, Start, train_part
 from workbench.sisa.task import task_of
-from workbench.sisa.training import learner_of, partition_of, train_shard
+from workbench.sisa.training import learner_of
 from workbench.tracking import (
     Kind,
     RunRecord,
@@ -35,7 +37,13 @@ from workbench.tracking import (
     register_version,
     runs_of,
 )
+from workbench.workflows.votes import votes_of
 from workbench.workspace import Workspace
+
+# Bucket files of shards to be trained, from which on starting processes takes less time than it saves: some 500,000 rows.
+_WORTH_PROCESSES = 8 * 2**20
+# Bytes of memory that training takes per byte of bucket files, at most: columns are compressed there to about a tenth.
+_MEMORY_FACTOR = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,44 +170,73 @@ def _train_shards(
     progress: Progress,
 ) -> dict[int, Trained]:
     """Trains each shard; every checkpoint that was not there before is added to `stored`."""
-    objects, partition = objects_of(workspace, store.name), partition_of(config)
+    objects = objects_of(workspace, store.name)
     before = {c.shard: c for c in previous.constituents} if previous else {}
-    trained = {}
-    for done, (shard, first) in enumerate(sorted(firsts.items())):
-        progress(done / len(firsts), f"shard {shard}")
-        old = before.get(shard)
-        checkpoints: list[str | None] = list(old.checkpoints[:first]) if old else []
-        resume = checkpoints[-1] if checkpoints else None
-        records = store.read("train", partition.interval(shard))
-        seconds, started = [0.0] * first, time.perf_counter()
-        start = objects.get(resume) if resume else None
-        for model in train_shard(records, config, shard=shard, first_slice=first, checkpoint=start):
-            digest = None if model is None else sha256(model)
-            if model is not None and digest is not None and not objects.path(digest).exists():
+    kept = {shard: list(before[shard].checkpoints[:first]) if first else [] for shard, first in firsts.items()}
+    starts = [
+        Start(shard=shard, first=first, checkpoint=objects.get(last) if first and (last := kept[shard][-1]) else None)
+        for shard, first in sorted(firsts.items())
+    ]
+    checkpoints: dict[int, list[str | None]] = {shard: list(digests) for shard, digests in kept.items()}
+    seconds = {shard: [0.0] * first for shard, first in firsts.items()}
+    steps, done, said = sum(config.slices - first for first in firsts.values()), 0, ""
+
+    def watch() -> None:
+        progress(done / max(steps, 1), said)
+
+    watch()
+    executor = executor_of(store, config, starts)
+    for (shard, _, model), took in executor.run(train_part, parts_of(store, config, starts), watch=watch):
+        digest = None if model is None else sha256(model)
+        if model is not None and digest is not None and config.keeps(len(checkpoints[shard])):
+            if not objects.path(digest).exists():
                 stored.append(digest)
-            checkpoints.append(None if model is None else objects.put(model))
-            seconds.append(time.perf_counter() - started)
-            started = time.perf_counter()
-        constituent = Constituent(
-            shard=shard, generation=old.generation + 1 if old else 1, checkpoints=tuple(checkpoints)
+            objects.put(model)
+        checkpoints[shard].append(digest)
+        seconds[shard].append(took)
+        done, said = done + 1, f"shard {shard}"
+        watch()
+    return {
+        shard: Trained(
+            constituent=Constituent(
+                shard=shard,
+                generation=before[shard].generation + 1 if shard in before else 1,
+                checkpoints=tuple(checkpoints[shard]),
+            ),
+            first_slice=first,
+            seconds=tuple(seconds[shard]),
         )
-        trained[shard] = Trained(constituent=constituent, first_slice=first, seconds=tuple(seconds))
-    return trained
+        for shard, first in firsts.items()
+    }
+
+
+def executor_of(store: Store, config: TrainConfig, starts: Sequence[Start]) -> Executor:
+    """Where to train so many shards: in this process, or in several."""
+    return local(
+        worthwhile=_bytes_of(store, config, starts) >= _WORTH_PROCESSES,
+        bytes_each=_MEMORY_FACTOR * _bytes_of(store, config, starts[:1]),
+    )
+
+
+def parts_of(store: Store, config: TrainConfig, starts: Sequence[Start]) -> list[Part]:
+    """What is trained in one call: shards that gain by being trained together, or one."""
+    groups = [tuple(starts)] if learner_of(config).together else [(start,) for start in starts]
+    return [Part(store=store, config=config, starts=group) for group in groups if group]
+
+
+def _bytes_of(store: Store, config: TrainConfig, starts: Sequence[Start]) -> int:
+    """About how many bytes of bucket files the shards have."""
+    return store.bytes_of("train") * len(starts) // config.shards
 
 
 def evaluate(workspace: Workspace, store: Store, manifest: Manifest) -> dict[str, Estimate]:
     """The ensemble's metrics on the holdout; none where the holdout is empty or every shard abstains."""
     holdout = store.read("holdout")
-    constituents = usable(manifest, ())
-    if not len(holdout) or not constituents:
+    votes = votes_of(manifest, objects_of(workspace, manifest.dataset), holdout) if len(holdout) else []
+    if not votes:
         return {}
-    task, learner = task_of(store.schema), learner_of(TrainConfig.model_validate(manifest.config))
-    objects = objects_of(workspace, manifest.dataset)
-    votes = [learner.predict(objects.get(str(c.digest)), holdout.features, task=task) for c in constituents]
     vote = aggregate(votes, manifest.aggregation)
-    if task.kind == "regression":
-        return regression(holdout.target, vote[:, 0], holdout.points)
-    return classification(holdout.target, vote, holdout.points)
+    return predictive(task_of(store.schema).kind, holdout.target, vote, holdout.points)
 
 
 def write_version(
@@ -358,6 +395,7 @@ def _log_shard(
             "shard": constituent.shard,
             "checkpoints": list(constituent.checkpoints),
             "seconds": list(trained.seconds),
+            "learnt_with": learnt_with(),
             "mlflow_run": run,
             "mlflow_model": model,
         },

@@ -31,7 +31,7 @@ from workbench.generators.marginals.table import FittedTable
 from workbench.lineage import Artifact
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.fidelity import mean_tvd
-from workbench.metrics.utility import classification, regression
+from workbench.metrics.utility import predictive
 from workbench.privacy.ledger import Ledger
 from workbench.progress import Progress, silent
 from workbench.schema import Codec
@@ -297,9 +297,7 @@ def _train_on_synthetic(holdout: Dataset, values: Values) -> dict[str, Estimate]
     features = np.delete(values, target, axis=1)
     model = fit_whole(_JUDGE, features, values[:, target], task=task)
     predicted = _JUDGE.predict(model, holdout.features, task=task)
-    if task.kind == "regression":
-        return regression(holdout.target, predicted[:, 0], holdout.points)
-    return classification(holdout.target, predicted, holdout.points)
+    return predictive(task.kind, holdout.target, predicted, holdout.points)
 
 
 def _describe(

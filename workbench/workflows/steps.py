@@ -18,6 +18,7 @@ from workbench.config import SynthesizeConfig, TrainConfig
 from workbench.data import catalog
 from workbench.data.store import Store
 from workbench.erasure import saga, vault
+from workbench.erasure.environment import learnt_with
 from workbench.erasure.plan import pending_of
 from workbench.erasure.request import advance, lift, subjects_of
 from workbench.erasure.saga import DatasetState, EnsembleState, Erasure, GeneratorState, artifact_to_json
@@ -131,6 +132,7 @@ def _successor(
 
     pending = pending_of(live[before.id])
     retrain = ensemble.retrain | _mend(workspace, store, config, before, ensemble.retrain, pending)
+    retrain |= {shard: 0 for shard in retrain if _learnt_elsewhere(live, before, shard)}
     trained = train_shards(workspace, store, config, retrain, before, progress=tell)
     manifest = before.successor({shard: t.constituent for shard, t in trained.items()})
     metrics = evaluate(workspace, store, manifest)
@@ -154,6 +156,13 @@ def _successor(
             "metrics": {name: estimate.to_json() for name, estimate in metrics.items()},
         }
     )
+
+
+def _learnt_elsewhere(live: Mapping[str, Artifact], manifest: Manifest, shard: int) -> bool:
+    """Whether other libraries trained a shard's checkpoints: going on from them would not be training from scratch here."""
+    constituent = next(c for c in manifest.constituents if c.shard == shard)
+    artifact = live[constituent_id(manifest.ensemble, constituent)]
+    return bool(artifact.body.get("learnt_with", learnt_with()) != learnt_with())
 
 
 def _superseded_too(
@@ -183,7 +192,7 @@ def _mend(
     objects = objects_of(workspace, manifest.dataset)
     beyond: dict[int, int] = {}
     for constituent in manifest.constituents:
-        kept = {d for d in constituent.checkpoints[: retrain.get(constituent.shard)] if d is not None}
+        kept = set(manifest.stored(constituent)).intersection(constituent.checkpoints[: retrain.get(constituent.shard)])
         if all(objects.holds(digest) for digest in kept):
             continue
         records = store.read("train", manifest.partition.interval(constituent.shard))
@@ -191,7 +200,7 @@ def _mend(
             if model is not None and sha256(model) in kept:
                 objects.put(model)
         if constituent.shard in pending.keys() - retrain.keys() and not all(objects.holds(digest) for digest in kept):
-            beyond[constituent.shard] = pending[constituent.shard]
+            beyond[constituent.shard] = config.restart(pending[constituent.shard])
     return beyond
 
 

@@ -170,6 +170,8 @@ def _replay(
         detail = (
             f"{len(differing)} of {len(shards)} constituents of version {manifest.version} differ from a fresh training"
         )
+        if differing and changed:
+            detail += f"; {', '.join(changed)} changed since it was signed, which alone can make them differ"
         if stale:
             detail += f"; {len(stale)} of them compared only before the slice that received rows since it was trained"
         checks.append(Check(name=f"replay {ensemble}", ok=not differing, detail=detail))

@@ -33,6 +33,7 @@ class GradientBoosting:
     min_rows_per_leaf: int
     category_smoothing: float
 
+    resumes: ClassVar[bool] = True
     together: ClassVar[bool] = False
     private: ClassVar[bool] = False
 

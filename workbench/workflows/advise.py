@@ -1,0 +1,183 @@
+"""How many shards and slices: accuracy and cost of an erasure, measured for each choice on a declared data set.
+
+Nothing is written or published. The figures are computed from people's rows, so they are internal like any evaluation; a config
+that was chosen by them says so (`informed_by`), unless the data set is public.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from workbench.config import TrainConfig
+from workbench.data import catalog
+from workbench.data.dataset import Dataset
+from workbench.data.store import Store
+from workbench.erasure.request import refuse_open_request
+from workbench.errors import InputError
+from workbench.metrics.estimate import Estimate
+from workbench.metrics.utility import predictive
+from workbench.progress import Progress, silent
+from workbench.sisa.ensemble import aggregate
+from workbench.sisa.part import Start, train_part
+from workbench.sisa.task import task_of
+from workbench.sisa.training import learner_of
+from workbench.workflows.publish import executor_of, parts_of
+from workbench.workspace import Workspace
+
+SHARDS = (1, 2, 5, 10, 20, 50, 100)
+SLICES = (1, 5)
+# Subjects of a shard, at least, for its partition to be tried.
+_LEAST_SUBJECTS = 50
+_PRIMARY = ("auc", "accuracy", "r2")
+_NOTHING = "nothing that read its rows is published"
+
+Seconds = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One partition, what its ensemble achieves on the holdout, and the seconds of each slice [shards, slices]."""
+
+    shards: int
+    slices: int
+    metric: str
+    achieved: Estimate
+    seconds: Seconds
+    stored_bytes: int
+
+    def cost(self, requests: int) -> float:
+        """Expected seconds of retraining for so many requests at once, by subjects drawn uniformly (docs/adr/0019)."""
+        return float((first_slice_odds(self.shards, self.slices, requests) * self._tails).sum())
+
+    @property
+    def _tails(self) -> Seconds:
+        """Seconds of a slice and all after it [shards, slices]."""
+        return np.cumsum(self.seconds[:, ::-1], axis=1)[:, ::-1]
+
+
+def first_slice_odds(shards: int, slices: int, requests: int) -> Seconds:
+    """The probability [slices] that slice r is the first one that so many requests touch in a given shard.
+
+    None of them lies in the shard's slices before r with probability (1 - r / (S R))^K.
+    """
+    untouched = (1 - np.arange(slices + 1) / (shards * slices)) ** requests
+    odds: Seconds = untouched[:-1] - untouched[1:]
+    return odds
+
+
+def advise(
+    workspace: Workspace,
+    config: TrainConfig,
+    *,
+    requests_a_day: float = 1.0,
+    most_lost: float = 0.01,
+    public: bool = False,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Measures each partition on the config's data set and recommends the cheapest that loses at most `most_lost`.
+
+    The loss is that of the metric against one shard of one slice; cost is seconds of retraining a day, with the day's
+    requests carried out together. Raises InputError where there is no holdout or too few subjects, BusyError where a
+    subject waits for an erasure.
+    """
+    if not (0 < requests_a_day < 1e6 and 0 <= most_lost < 1):
+        raise InputError("requests a day must lie between 0 and a million, what may be lost between 0 and 1")
+    with workspace.engine.connect() as connection:
+        store = catalog.store(connection, workspace, config.dataset)
+        refuse_open_request(connection, config.dataset, _NOTHING)
+    holdout, subjects = store.read("holdout"), store.count_subjects("train")
+    if not len(holdout) or subjects < _LEAST_SUBJECTS:
+        raise InputError(f"data set {config.dataset} has no holdout or too few subjects to compare partitions on")
+    tried = list(_partitions(config, subjects))
+    choices = []
+    for done, partition in enumerate(tried):
+        progress(done / len(tried), f"{partition.shards} shards of {partition.slices} slices")
+        choices.append(_measure(store, holdout, partition))
+    with workspace.engine.connect() as connection:
+        refuse_open_request(connection, config.dataset, _NOTHING)
+    best = recommended(choices, requests_a_day=requests_a_day, most_lost=most_lost)
+    informed = {} if public else {"informed_by": config.dataset}
+    chosen = config.partitioned(best.shards, best.slices).model_copy(update=informed)
+    return {
+        "dataset": config.dataset,
+        "learner": config.learner,
+        "metric": best.metric,
+        "requests_a_day": requests_a_day,
+        "most_lost": most_lost,
+        "choices": [_told(choice, choices[0], requests_a_day) for choice in choices],
+        "recommended": {"shards": best.shards, "slices": best.slices},
+        "config": chosen.model_dump(mode="json", exclude_none=True),
+        "note": "measured on people's rows: internal, and the config is marked as informed by them"
+        if informed
+        else "measured on public rows",
+    }
+
+
+def recommended(choices: Sequence[Choice], *, requests_a_day: float, most_lost: float) -> Choice:
+    """The cheapest choice that loses at most `most_lost` against the first one, which is one shard of one slice."""
+    whole = choices[0].achieved.value
+    good = [choice for choice in choices if whole - choice.achieved.value <= most_lost]
+    return min(good, key=lambda choice: (daily_cost(choice, requests_a_day), choice.shards, choice.slices))
+
+
+def daily_cost(choice: Choice, requests_a_day: float) -> float:
+    """Seconds of retraining a day; where there is less than one request a day, that share of one's."""
+    return choice.cost(max(1, round(requests_a_day))) * min(1.0, requests_a_day)
+
+
+def _partitions(config: TrainConfig, subjects: int) -> Iterator[TrainConfig]:
+    """The configs to compare, settings that follow from the declared rows of a shard included."""
+    resumes = learner_of(config).resumes
+    for shards in (s for s in SHARDS if s == 1 or subjects // s >= _LEAST_SUBJECTS):
+        for slices in SLICES if resumes and shards > 1 else SLICES[:1]:
+            yield config.partitioned(shards, slices)
+
+
+def _measure(store: Store, holdout: Dataset, config: TrainConfig) -> Choice:
+    starts = [Start(shard=shard, first=0, checkpoint=None) for shard in range(config.shards)]
+    models: dict[int, bytes | None] = {}
+    seconds: dict[int, list[float]] = {shard: [] for shard in range(config.shards)}
+    stored = 0
+    steps = executor_of(store, config, starts).run(train_part, parts_of(store, config, starts), watch=_go_on)
+    for (shard, _, model), took in steps:
+        models[shard] = model
+        seconds[shard].append(took)
+        stored += len(model or b"")
+    task, learner = task_of(store.schema), learner_of(config)
+    votes = [learner.predict(model, holdout.features, task=task) for model in models.values() if model is not None]
+    metrics = predictive(task.kind, holdout.target, aggregate(votes, config.aggregation), holdout.points)
+    metric = next(name for name in _PRIMARY if name in metrics)
+    return Choice(
+        shards=config.shards,
+        slices=config.slices,
+        metric=metric,
+        achieved=metrics[metric],
+        seconds=np.array([seconds[shard] for shard in range(config.shards)]),
+        stored_bytes=stored,
+    )
+
+
+def _go_on() -> None:
+    """Nothing stops a measurement but Ctrl-C."""
+
+
+def _told(choice: Choice, whole: Choice, requests_a_day: float) -> Mapping[str, Any]:
+    one = choice.cost(1)
+    return {
+        "shards": choice.shards,
+        "slices": choice.slices,
+        choice.metric: round(choice.achieved.value, 4),
+        "low": round(choice.achieved.low, 4),
+        "high": round(choice.achieved.high, 4),
+        "lost": round(whole.achieved.value - choice.achieved.value, 4),
+        "training_s": round(float(choice.seconds.sum()), 2),
+        "one_request_s": round(one, 3),
+        "cheaper": round(whole.cost(1) / one, 1) if one else None,
+        "a_day_s": round(daily_cost(choice, requests_a_day), 2),
+        "stored_mb": round(choice.stored_bytes / 2**20, 1),
+    }
