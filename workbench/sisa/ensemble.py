@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 
 from workbench.data.partition import Partition
 from workbench.errors import InputError
@@ -121,10 +122,38 @@ def parse_manifest(content: bytes) -> Manifest:
         ) from None
 
 
-def soft_vote(votes: Sequence[Floats]) -> Floats:
-    """The mean of the constituents' probabilities [n, K] (or values [n, 1]); each constituent has one vote."""
+def aggregate(votes: Sequence[Floats], rule: str) -> Floats:
+    """What the constituents say together, from the probabilities [n, K] (or values [n, 1]) of each; each has one vote.
+
+    `mean of probabilities`: their mean, of values too. `mean of logits`: the mean of their logarithms, made to sum to 1 again;
+    a probability below 1e-6 counts as that. `majority`: the share of constituents for which a class is the likeliest. Where
+    two classes are level, in a constituent or among them, the one that the schema lists first is taken. Raises InputError for
+    any other rule.
+    """
+    if rule not in _RULES:
+        raise InputError(f"unknown rule of aggregation {rule!r}", hint=f"known: {', '.join(_RULES)}")
+    return _RULES[rule](np.asarray(votes))
+
+
+def _mean(votes: Floats) -> Floats:
     mean: Floats = np.mean(votes, axis=0)
     return mean
+
+
+def _mean_of_logits(votes: Floats) -> Floats:
+    return np.asarray(softmax(np.log(votes.clip(_LEAST_PROBABILITY)).mean(axis=0), axis=1))
+
+
+def _majority(votes: Floats) -> Floats:
+    return _mean(np.eye(votes.shape[2])[votes.argmax(axis=2)])
+
+
+_LEAST_PROBABILITY = 1e-6  # one constituent that finds a class impossible must not overrule all others
+_RULES: Mapping[str, Callable[[Floats], Floats]] = {
+    "mean of probabilities": _mean,
+    "mean of logits": _mean_of_logits,
+    "majority": _majority,
+}
 
 
 def usable(manifest: Manifest, quarantined: Collection[int]) -> tuple[Constituent, ...]:

@@ -13,8 +13,9 @@ from typing import Any
 from workbench.config import TrainConfig
 from workbench.data.dataset import Dataset
 from workbench.data.partition import Partition
+from workbench.errors import InputError
 from workbench.sisa.shard import Learner, shard_of
-from workbench.sisa.task import task_of
+from workbench.sisa.task import Task, task_of
 
 
 def _gradient_boosting(settings: Mapping[str, Any]) -> Learner:
@@ -23,12 +24,64 @@ def _gradient_boosting(settings: Mapping[str, Any]) -> Learner:
     return GradientBoosting(**settings)
 
 
-_LEARNERS: Mapping[str, Callable[[Mapping[str, Any]], Learner]] = {"gradient_boosting": _gradient_boosting}
+def _logistic_regression(settings: Mapping[str, Any]) -> Learner:
+    from workbench.sisa.learners.logistic_regression import LogisticRegression
+
+    return LogisticRegression(**settings)
+
+
+def _ridge(settings: Mapping[str, Any]) -> Learner:
+    from workbench.sisa.learners.ridge import Ridge
+
+    return Ridge(**settings)
+
+
+def _naive_bayes(settings: Mapping[str, Any]) -> Learner:
+    from workbench.sisa.learners.naive_bayes import NaiveBayes
+
+    return NaiveBayes(**settings)
+
+
+def _extra_trees(settings: Mapping[str, Any]) -> Learner:
+    from workbench.sisa.learners.extra_trees import ExtraTrees
+
+    return ExtraTrees(**settings)
+
+
+def _sklearn(settings: Mapping[str, Any]) -> Learner:
+    from workbench.sisa.learners.sklearn_estimators import SklearnEstimator
+
+    return SklearnEstimator(**settings)
+
+
+_LEARNERS: Mapping[str, Callable[[Mapping[str, Any]], Learner]] = {
+    "gradient_boosting": _gradient_boosting,
+    "logistic_regression": _logistic_regression,
+    "ridge": _ridge,
+    "naive_bayes": _naive_bayes,
+    "extra_trees": _extra_trees,
+    "sklearn": _sklearn,
+}
+
+
+# Learners that are another library's by name: whether they are deterministic is seen at their first use
+DOUBTED = frozenset({"sklearn"})
 
 
 def learner_of(config: TrainConfig) -> Learner:
     """The learner that a config names, with its settings."""
     return _LEARNERS[config.learner](config.settings)
+
+
+def refuse_unsuited(config: TrainConfig, task: Task) -> None:
+    """Raises InputError where a config asks for what its learner or its target can't give; no record is read."""
+    for _ in learner_of(config).train([], task=task):
+        pass
+    if task.kind == "regression" and config.aggregation != "mean of probabilities":
+        raise InputError(
+            f"aggregation {config.aggregation!r} is of classes, and the target is a number: numbers are averaged",
+            hint="leave out aggregation",
+        )
 
 
 def partition_of(config: TrainConfig) -> Partition:

@@ -22,7 +22,7 @@ from workbench.metrics.estimate import Estimate
 from workbench.metrics.utility import predictive
 from workbench.progress import Progress, silent
 from workbench.schema import Schema
-from workbench.sisa.ensemble import Constituent, Manifest, constituent_id, parse_manifest, soft_vote
+from workbench.sisa.ensemble import Constituent, Manifest, aggregate, constituent_id, parse_manifest
 from workbench.sisa.part import Part, Start, train_part
 from workbench.sisa.task import task_of
 from workbench.sisa.training import learner_of
@@ -235,7 +235,8 @@ def evaluate(workspace: Workspace, store: Store, manifest: Manifest) -> dict[str
     votes = votes_of(manifest, objects_of(workspace, manifest.dataset), holdout) if len(holdout) else []
     if not votes:
         return {}
-    return predictive(task_of(store.schema).kind, holdout.target, soft_vote(votes), holdout.points)
+    vote = aggregate(votes, manifest.aggregation)
+    return predictive(task_of(store.schema).kind, holdout.target, vote, holdout.points)
 
 
 def write_version(
