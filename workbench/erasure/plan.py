@@ -39,7 +39,19 @@ class EnsemblePlan:
                 for shard, first in sorted(self.retrain.items())
             ],
             "reused": len(self.manifest.constituents) - len(self.retrain),
+            **self._charge(),
             "predicted_seconds": round(self.predicted_seconds, 3),
+        }
+
+    def _charge(self) -> dict[str, Any]:
+        """What training again costs the subjects of the affected shards, where the learner is private."""
+        config = self.manifest.config
+        if config.get("epsilon") is None or not self.retrain:
+            return {}
+        return {
+            "epsilon": config["epsilon"],
+            "delta": config["delta"],
+            "otherwise": "the shards abstain, where the ledger refuses the charge",
         }
 
 
