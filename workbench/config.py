@@ -8,7 +8,7 @@ from reprlib import Repr
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictBool, StrictInt, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from workbench.errors import InputError
@@ -82,6 +82,11 @@ _SETTINGS: Mapping[str, Mapping[str, Any]] = {
         "min_rows_per_leaf": 20,
         "category_smoothing": 10.0,
     },
+    "logistic_regression": {"penalty": 1.0},
+    "ridge": {"penalty": 1.0},
+    "naive_bayes": {"smoothing": 1.0},
+    "extra_trees": {"trees": 100, "min_rows_per_leaf": 5},
+    "sklearn": {"estimator": None, "parameters": {}},
     "mlp": {"hidden": (64,), "epochs": 15, "batch": 64, "learning_rate": 0.002, "weight_decay": 0.1},
     "dp_mlp": {
         "hidden": (32,),
@@ -93,11 +98,14 @@ _SETTINGS: Mapping[str, Mapping[str, Any]] = {
         "delta": None,
     },
 }
+# Learners that can't go on from a slice: each slice would be trained from the shard's start, and save nothing
+_OF_ONE_SLICE = ("extra_trees", "sklearn")
 _PRIVATE_LEARNERS = ("dp_mlp",)
 _FEW_ROWS = 10_000
 _OF_FEW_ROWS: Mapping[str, Mapping[str, Any]] = {
     # An ensemble averages out what its trees overfit, so small shards gain by many small, eager trees (docs/adr/0019)
     "gradient_boosting": {"rounds": 200, "leaves": 8, "min_rows_per_leaf": 5, "category_smoothing": 30.0},
+    "extra_trees": {"min_rows_per_leaf": 2},
     "mlp": {"hidden": (32,), "batch": 32, "learning_rate": 0.006},
 }
 
@@ -121,14 +129,27 @@ class TrainConfig(BaseModel):
     `keep_every` k stores the checkpoints of every k-th slice and of the last alone: a kth of the space, and an erasure begins
     up to k - 1 slices earlier.
 
-    `answers` is what the ensemble tells its clients, with or without the probability of each label; nothing is trained by it.
+    `answers` is what the ensemble tells its clients, with or without the probability of each label, and `aggregation` how the
+    constituents' probabilities become one; nothing is trained by either.
+
+    `penalty` is the L2 penalty of logistic regression and ridge, `smoothing` what naive Bayes adds to each count. `estimator`
+    is one of a list of scikit-learn's, without its ending Classifier or Regressor, and `parameters` are its own.
 
     Every field is public and independent of the data, so that erasures never change what a shard's training depends on.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    learner: Literal["gradient_boosting", "mlp", "dp_mlp"]
+    learner: Literal[
+        "gradient_boosting",
+        "mlp",
+        "logistic_regression",
+        "ridge",
+        "naive_bayes",
+        "extra_trees",
+        "sklearn",
+        "dp_mlp",
+    ]
     dataset: str
     shards: Annotated[StrictInt, Field(ge=1, le=65536)]
     slices: Annotated[StrictInt, Field(ge=1, le=4096)]
@@ -136,6 +157,7 @@ class TrainConfig(BaseModel):
     rows: Annotated[StrictInt, Field(ge=1)] | None = None
     keep_every: Annotated[StrictInt, Field(ge=1, le=4096)] = 1
     answers: Literal["probabilities", "labels"] = "probabilities"
+    aggregation: Literal["mean of probabilities", "mean of logits", "majority"] = "mean of probabilities"
     informed_by: str | None = None
 
     rounds: Annotated[StrictInt, Field(ge=1)] | None = None
@@ -150,6 +172,12 @@ class TrainConfig(BaseModel):
     clip: Annotated[FiniteFloat, Field(gt=0)] | None = None
     epsilon: Annotated[FiniteFloat, Field(gt=0)] | None = None
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    penalty: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    smoothing: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    trees: Annotated[StrictInt, Field(ge=1, le=100_000)] | None = None
+    estimator: str | None = None
+    parameters: Mapping[str, StrictBool | StrictInt | FiniteFloat | str | None] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -167,6 +195,12 @@ class TrainConfig(BaseModel):
                 raise ValueError(f"{name} is for {', '.join(learners)}, not for {self.learner}")
         if self.rounds is not None and self.rounds < self.slices:
             raise ValueError(f"{self.slices} slices need at least as many rounds, or some would never be learnt from")
+        if self.learner in _OF_ONE_SLICE and self.slices > 1:
+            raise ValueError(
+                f"{self.learner} can't go on from a slice: it is trained again from its shard's start, so write slices: 1"
+            )
+        if self.learner == "sklearn" and self.estimator is None:
+            raise ValueError("sklearn needs the name of an estimator, such as estimator: RandomForest")
         if self.private:
             self._check_private()
         return self
@@ -185,10 +219,6 @@ class TrainConfig(BaseModel):
     def private(self) -> bool:
         """Whether the learner is differentially private."""
         return self.learner in _PRIVATE_LEARNERS
-
-    def restart(self, slice_number: int) -> int:
-        """The slice that training begins with, where this one is to be trained again: the one before it is stored."""
-        return slice_number - slice_number % self.keep_every
 
     def keeps(self, slice_number: int) -> bool:
         """Whether the checkpoint after a slice is stored, or only known by its digest."""

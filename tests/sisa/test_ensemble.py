@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.errors import InputError
-from workbench.sisa.ensemble import Constituent, Manifest, constituent_id, parse_manifest, soft_vote, usable
+from workbench.sisa.ensemble import Constituent, Manifest, aggregate, constituent_id, parse_manifest, usable
 
 digests = st.none() | st.binary(min_size=32, max_size=32).map(bytes.hex)
 constituents = st.builds(
@@ -32,7 +32,7 @@ manifests = st.builds(
 
 def manifest(*digests, version=1):
     shards = tuple(Constituent(shard=i, generation=1, checkpoints=(d,)) for i, d in enumerate(digests))
-    config = {"shards": len(digests), "slices": 1}
+    config = {"learner": "gradient_boosting", "dataset": "d", "shards": len(digests), "slices": 1}
     return Manifest(ensemble="e", version=version, dataset="d", config=config, schema="s", constituents=shards)
 
 
@@ -94,8 +94,46 @@ def test_only_trained_and_unquarantined_shards_may_answer():
     assert usable(ensemble, {0, 2, 3}) == ()
 
 
+VOTES = [np.array([[0.2, 0.8], [1.0, 0.0]]), np.array([[0.6, 0.4], [0.5, 0.5]]), np.array([[0.1, 0.9], [0.3, 0.7]])]
+
+
 def test_the_vote_is_the_mean():
-    votes = [np.array([[0.2, 0.8], [1.0, 0.0]]), np.array([[0.6, 0.4], [0.5, 0.5]]), np.array([[0.1, 0.9], [0.3, 0.7]])]
-    np.testing.assert_allclose(soft_vote(votes), [[0.3, 0.7], [0.6, 0.4]])
-    np.testing.assert_array_equal(soft_vote(votes[:1]), votes[0])
-    np.testing.assert_allclose(soft_vote([np.array([[1.0]]), np.array([[2.0]])]), [[1.5]])
+    np.testing.assert_allclose(aggregate(VOTES, "mean of probabilities"), [[0.3, 0.7], [0.6, 0.4]])
+    np.testing.assert_array_equal(aggregate(VOTES[:1], "mean of probabilities"), VOTES[0])
+    np.testing.assert_allclose(aggregate([np.array([[1.0]]), np.array([[2.0]])], "mean of probabilities"), [[1.5]])
+
+
+def test_logits_are_averaged_and_nobody_has_a_veto():
+    inner = [votes[:1] for votes in VOTES]
+    logit = np.mean([np.log(v[0, 1] / v[0, 0]) for v in inner])
+    np.testing.assert_allclose(
+        aggregate(inner, "mean of logits"), [[1 / (1 + np.exp(logit)), 1 / (1 + np.exp(-logit))]]
+    )
+    certain = np.array([[1.0, 0.0]])
+    told = aggregate([certain, *[np.array([[0.01, 0.99]])] * 9], "mean of logits")
+    assert told[0, 1] > 0.9
+    np.testing.assert_allclose(aggregate(VOTES, "mean of logits").sum(axis=1), 1)
+
+
+def test_a_majority_is_the_share_of_votes_and_a_tie_goes_to_the_class_listed_first():
+    three = aggregate(VOTES, "majority")
+    np.testing.assert_allclose(three, [[1 / 3, 2 / 3], [2 / 3, 1 / 3]])  # 0.5 : 0.5 is a vote for the first
+    assert aggregate(VOTES[:2], "majority")[0].tolist() == [0.5, 0.5]
+    assert aggregate(VOTES[:2], "majority").argmax(axis=1).tolist() == [0, 0]
+
+
+@given(st.integers(1, 5), st.integers(2, 4), st.integers(0, 2**32 - 1))
+def test_every_rule_gives_probabilities_and_knows_no_order_of_constituents(n, classes, seed):
+    votes = np.random.default_rng(seed).dirichlet([0.3] * classes, (n, 7))
+    for rule in ("mean of probabilities", "mean of logits", "majority"):
+        told = aggregate(list(votes), rule)
+        assert told.shape == (7, classes)
+        np.testing.assert_allclose(told.sum(axis=1), 1)
+        np.testing.assert_allclose(aggregate(list(votes[::-1]), rule), told, atol=1e-12)
+        if n == 1:
+            assert (told.argmax(axis=1) == votes[0].argmax(axis=1)).all()
+
+
+def test_an_unknown_rule_is_refused():
+    with pytest.raises(InputError, match="unknown rule"):
+        aggregate(VOTES, "loudest")

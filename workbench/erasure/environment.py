@@ -9,7 +9,7 @@ from pathlib import Path
 
 from workbench.files import sha256
 
-_LEARNT_WITH = ("lightgbm", "numpy", "scikit-learn", "scipy", "torch")
+_LEARNT_WITH = ("lightgbm", "numpy", "safetensors", "scikit-learn", "scipy", "skops", "torch")
 _LIBRARIES = (*_LEARNT_WITH, "pandas", "pyarrow", "dp-accounting", "opendp", "mlflow-skinny")
 
 

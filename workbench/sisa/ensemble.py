@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 
-from workbench.config import TrainConfig
 from workbench.data.partition import Partition
 from workbench.errors import InputError
 from workbench.files import sha256
@@ -64,8 +64,16 @@ class Manifest:
 
     def stored(self, constituent: Constituent) -> tuple[str, ...]:
         """Digests of a constituent's checkpoints that are stored; those of the others are only known."""
-        config = TrainConfig.model_validate(self.config)
-        return tuple(d for r, d in enumerate(constituent.checkpoints) if d is not None and config.keeps(r))
+        last = len(constituent.checkpoints) - 1
+        return tuple(
+            digest
+            for number, digest in enumerate(constituent.checkpoints)
+            if digest is not None and (number == last or self.restart(number + 1) == number + 1)
+        )
+
+    def restart(self, slice_number: int) -> int:
+        """The slice that training begins with, where this one is to be trained again: the one before it is stored."""
+        return slice_number - slice_number % int(self.config.get("keep_every", 1))
 
     def objects(self) -> frozenset[str]:
         """Digests of every checkpoint that the version needs."""
@@ -104,15 +112,48 @@ def parse_manifest(content: bytes) -> Manifest:
             )
             for c in document.pop("constituents")
         )
-        return Manifest(**document, constituents=constituents)
+        manifest = Manifest(**document, constituents=constituents)
+        if manifest.config.get("learner") == "gradient_boosting" and "category_smoothing" not in manifest.config:
+            raise ValueError  # of before thresholds were public: its trees read numbers where today's read codes
+        return manifest
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise InputError("an ensemble's manifest is damaged", hint="restore the workspace from a backup") from None
+        raise InputError(
+            "an ensemble's manifest is damaged or of an earlier version", hint="restore the workspace from a backup"
+        ) from None
 
 
-def soft_vote(votes: Sequence[Floats]) -> Floats:
-    """The mean of the constituents' probabilities [n, K] (or values [n, 1]); each constituent has one vote."""
+def aggregate(votes: Sequence[Floats], rule: str) -> Floats:
+    """What the constituents say together, from the probabilities [n, K] (or values [n, 1]) of each; each has one vote.
+
+    `mean of probabilities`: their mean, of values too. `mean of logits`: the mean of their logarithms, made to sum to 1 again;
+    a probability below 1e-6 counts as that. `majority`: the share of constituents for which a class is the likeliest. Where
+    two classes are level, in a constituent or among them, the one that the schema lists first is taken. Raises InputError for
+    any other rule.
+    """
+    if rule not in _RULES:
+        raise InputError(f"unknown rule of aggregation {rule!r}", hint=f"known: {', '.join(_RULES)}")
+    return _RULES[rule](np.asarray(votes))
+
+
+def _mean(votes: Floats) -> Floats:
     mean: Floats = np.mean(votes, axis=0)
     return mean
+
+
+def _mean_of_logits(votes: Floats) -> Floats:
+    return np.asarray(softmax(np.log(votes.clip(_LEAST_PROBABILITY)).mean(axis=0), axis=1))
+
+
+def _majority(votes: Floats) -> Floats:
+    return _mean(np.eye(votes.shape[2])[votes.argmax(axis=2)])
+
+
+_LEAST_PROBABILITY = 1e-6  # one constituent that finds a class impossible must not overrule all others
+_RULES: Mapping[str, Callable[[Floats], Floats]] = {
+    "mean of probabilities": _mean,
+    "mean of logits": _mean_of_logits,
+    "majority": _majority,
+}
 
 
 def usable(manifest: Manifest, quarantined: Collection[int]) -> tuple[Constituent, ...]:

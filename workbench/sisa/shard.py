@@ -13,6 +13,7 @@ import numpy.typing as npt
 from workbench.data.dataset import Dataset
 from workbench.data.identity import Points
 from workbench.data.partition import Partition
+from workbench.errors import InputError
 from workbench.sisa.task import Task
 
 Floats = npt.NDArray[np.float64]
@@ -37,6 +38,12 @@ class Shard:
     seed: int
     first: int = 0
     checkpoint: bytes | None = None
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.target).all():  # a schema's bounds let none through; a table of another making could
+            raise InputError(
+                "a target is infinite or missing: nothing can be learnt from it", hint="leave those rows out"
+            )
 
     def __len__(self) -> int:
         return len(self.features)

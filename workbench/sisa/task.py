@@ -34,6 +34,14 @@ class Task:
         """Number of classes; 1 for regression."""
         return len(self.labels) or 1
 
+    def require(self, *kinds: str, learner: str) -> None:
+        """Raises InputError where the task is of none of the kinds, which are all that the learner can do."""
+        if self.kind not in kinds:
+            raise InputError(
+                f"{learner} is for {' or '.join(kinds)} targets, and this one is {self.kind}",
+                hint="choose another learner, or another target in the schema",
+            )
+
     def answer_columns(self, answers: Literal["probabilities", "labels"]) -> tuple[str, ...]:
         """The columns of a prediction, `prediction` first."""
         return ("prediction", *(f"probability_{label}" for label in self.labels if answers == "probabilities"))

@@ -7,53 +7,60 @@ to the last bit what training from scratch on the remaining records gives.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
 from workbench.config import TrainConfig
 from workbench.data.dataset import Dataset
 from workbench.data.partition import Partition
+from workbench.errors import InputError
 from workbench.sisa.shard import Learner, shard_of
-from workbench.sisa.task import task_of
+from workbench.sisa.task import Task, task_of
 
 if TYPE_CHECKING:
     from workbench.privacy.events import Event
     from workbench.sisa.learners.dp_mlp import DpMlp
 
 
-def _gradient_boosting(settings: Mapping[str, Any]) -> Learner:
-    from workbench.sisa.learners.gradient_boosting import GradientBoosting
-
-    return GradientBoosting(**settings)
-
-
-def _mlp(settings: Mapping[str, Any]) -> Learner:
-    from workbench.sisa.learners.mlp import Mlp
-
-    return Mlp(**settings)
-
-
-def _dp_mlp(settings: Mapping[str, Any]) -> DpMlp:
-    from workbench.sisa.learners.dp_mlp import DpMlp
-
-    return DpMlp(**settings)
-
-
-_LEARNERS: Mapping[str, Callable[[Mapping[str, Any]], Learner]] = {
-    "gradient_boosting": _gradient_boosting,
-    "mlp": _mlp,
-    "dp_mlp": _dp_mlp,
+# The learners' classes, imported when they are needed: torch alone takes seconds
+_LEARNERS: Mapping[str, str] = {
+    "gradient_boosting": "GradientBoosting",
+    "mlp": "Mlp",
+    "logistic_regression": "LogisticRegression",
+    "ridge": "Ridge",
+    "naive_bayes": "NaiveBayes",
+    "extra_trees": "ExtraTrees",
+    "sklearn": "SklearnEstimator",
+    "dp_mlp": "DpMlp",
 }
+# Learners that are another library's by name: whether they are deterministic is seen at their first use
+DOUBTED = frozenset({"sklearn"})
 
 
 def learner_of(config: TrainConfig) -> Learner:
     """The learner that a config names, with its settings."""
-    return _LEARNERS[config.learner](config.settings)
+    file = "sklearn_estimators" if config.learner == "sklearn" else config.learner
+    learner: Learner = getattr(import_module(f"workbench.sisa.learners.{file}"), _LEARNERS[config.learner])(
+        **config.settings
+    )
+    return learner
+
+
+def refuse_unsuited(config: TrainConfig, task: Task) -> None:
+    """Raises InputError where a config asks for what its learner or its target can't give; no record is read."""
+    for _ in learner_of(config).train([], task=task):
+        pass
+    if task.kind == "regression" and config.aggregation != "mean of probabilities":
+        raise InputError(
+            f"aggregation {config.aggregation!r} is of classes, and the target is a number: numbers are averaged",
+            hint="leave out aggregation",
+        )
 
 
 def event_of(config: TrainConfig) -> Event:
     """What training one shard costs its subjects, where the config names a private learner."""
-    return _dp_mlp(config.settings).event
+    return cast("DpMlp", learner_of(config)).event
 
 
 def partition_of(config: TrainConfig) -> Partition:

@@ -22,7 +22,7 @@ from workbench.errors import InputError
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.utility import predictive
 from workbench.progress import Progress, silent
-from workbench.sisa.ensemble import soft_vote
+from workbench.sisa.ensemble import aggregate
 from workbench.sisa.part import Start, train_part
 from workbench.sisa.task import task_of
 from workbench.sisa.training import learner_of
@@ -155,7 +155,7 @@ def _measure(store: Store, holdout: Dataset, config: TrainConfig) -> Choice:
         stored += len(model or b"")
     task, learner = task_of(store.schema), learner_of(config)
     votes = [learner.predict(model, holdout.features, task=task) for model in models.values() if model is not None]
-    metrics = predictive(task.kind, holdout.target, soft_vote(votes), holdout.points)
+    metrics = predictive(task.kind, holdout.target, aggregate(votes, config.aggregation), holdout.points)
     metric = next(name for name in _PRIMARY if name in metrics)
     return Choice(
         shards=config.shards,

@@ -19,7 +19,7 @@ from workbench.errors import InputError, NotFoundError, QuarantinedError
 from workbench.files import check_output
 from workbench.schema import Codec, Schema
 from workbench.schema.codec import Values
-from workbench.sisa.ensemble import Manifest, soft_vote, usable
+from workbench.sisa.ensemble import Manifest, aggregate, usable
 from workbench.sisa.task import Task, task_of
 from workbench.sisa.training import learner_of
 from workbench.workflows.publish import current_versions, objects_of, read_manifest
@@ -115,7 +115,8 @@ def _vote(
         learner_of(TrainConfig.model_validate(manifest.config)),
         objects_of(workspace, manifest.dataset),
     )
-    return soft_vote([learner.predict(objects.get(str(c.digest)), features, task=task) for c in constituents])
+    votes = [learner.predict(objects.get(str(c.digest)), features, task=task) for c in constituents]
+    return aggregate(votes, manifest.aggregation)
 
 
 def _told(task: Task, config: TrainConfig, vote: Values) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from workbench.metrics.estimate import Estimate
 from workbench.metrics.utility import predictive
 from workbench.progress import Progress, silent
 from workbench.schema import Schema
-from workbench.sisa.ensemble import Constituent, Manifest, constituent_id, parse_manifest, soft_vote
+from workbench.sisa.ensemble import Constituent, Manifest, aggregate, constituent_id, parse_manifest
 from workbench.sisa.part import Part, Start, train_part
 from workbench.sisa.task import task_of
 from workbench.sisa.training import learner_of
@@ -133,7 +133,7 @@ def read_manifest(workspace: Workspace, artifact: Artifact) -> Manifest:
         if manifest.digest == artifact.digest:
             return manifest
     raise InputError(
-        f"the manifest of {artifact.id} is missing, damaged or not the published one",
+        f"the manifest of {artifact.id} is missing, damaged, of an earlier version or not the published one",
         hint=f"restore it from a backup, or withdraw the ensemble: workbench retire {artifact.body['ensemble']}",
     )
 
@@ -236,7 +236,8 @@ def evaluate(workspace: Workspace, store: Store, manifest: Manifest) -> dict[str
     votes = votes_of(manifest, objects_of(workspace, manifest.dataset), holdout) if len(holdout) else []
     if not votes:
         return {}
-    return predictive(task_of(store.schema).kind, holdout.target, soft_vote(votes), holdout.points)
+    vote = aggregate(votes, manifest.aggregation)
+    return predictive(task_of(store.schema).kind, holdout.target, vote, holdout.points)
 
 
 def write_version(

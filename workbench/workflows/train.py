@@ -11,9 +11,11 @@ from workbench.data import catalog
 from workbench.data.store import Store
 from workbench.erasure.request import refuse_open_request
 from workbench.errors import InputError
+from workbench.files import sha256
 from workbench.progress import Progress, silent
 from workbench.sisa.ensemble import Manifest
 from workbench.sisa.task import task_of
+from workbench.sisa.training import DOUBTED, partition_of, refuse_unsuited, train_shard
 from workbench.state import writing
 from workbench.tracking import RunRecord, Tracking, end_run, purge_runs, start_run
 from workbench.workflows.charge import charge_shards
@@ -47,7 +49,7 @@ def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = sil
     settle(workspace, config.dataset)
     with workspace.engine.connect() as connection:
         schema = catalog.entry(connection, config.dataset).schema
-    task_of(schema)
+    refuse_unsuited(config, task_of(schema))
     ensemble = f"{config.dataset}-{config.learner.replace('_', '-')}-{secrets.token_hex(3)}"
     with workspace.lock(config.dataset):
         with workspace.engine.connect() as connection:
@@ -60,6 +62,7 @@ def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = sil
         runs: list[str] = []
         try:
             trained |= train_shards(workspace, store, config, dict.fromkeys(range(config.shards), 0), progress=progress)
+            _refuse_chance(store, config, trained)
             manifest = Manifest(
                 ensemble=ensemble,
                 version=1,
@@ -67,6 +70,7 @@ def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = sil
                 config=config.model_dump(mode="json"),
                 schema=schema.digest(),
                 constituents=tuple(trained[shard].constituent for shard in range(config.shards)),
+                aggregation=config.aggregation,
             )
             version = _publish(workspace, store, manifest, trained, runs, progress)
         except BaseException:
@@ -122,6 +126,21 @@ def _refuse_too_many_shards(store: Store, config: TrainConfig) -> None:
         raise InputError(
             f"asked for {config.shards} shards, but data set {config.dataset} has fewer subjects to train on",
             hint="lower shards",
+        )
+
+
+def _refuse_chance(store: Store, config: TrainConfig, trained: dict[int, Trained]) -> None:
+    """Trains a shard once more where the learner is another library's: without the same bytes, no erasure can be proved."""
+    constituents = [t.constituent for t in trained.values() if t.constituent.digest]
+    if config.learner not in DOUBTED or not constituents:
+        return
+    shard, checkpoints = constituents[0].shard, constituents[0].checkpoints
+    records = store.read("train", partition_of(config).interval(shard))
+    again = tuple(None if model is None else sha256(model) for model in train_shard(records, config, shard=shard))
+    if again != checkpoints:
+        raise InputError(
+            f"{config.learner} gave two models when it was trained twice on the same records: no erasure from it can be exact",
+            hint="choose another estimator or other parameters",
         )
 
 

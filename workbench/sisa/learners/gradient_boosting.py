@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import expit, softmax
 
 from workbench.errors import InputError
+from workbench.sisa.learners.absent import with_absent_classes
 from workbench.sisa.learners.thresholds import Codes, Thresholds
 from workbench.sisa.shard import Floats, Shard, Step
 from workbench.sisa.task import Task
@@ -130,31 +131,13 @@ def _fit(
     task: Task,
 ) -> bytes:
     """The text of `rounds` rounds of trees on rows whose raw scores so far are `known`."""
-    rows, target, weights = _with_absent_classes(target, task)
+    rows, target, weights = with_absent_classes(target, task)
     start = None if known is None else known[rows].squeeze(axis=1) if known.shape[1] == 1 else known[rows]
     data = lgb.Dataset(codes[rows], label=target, weight=weights, init_score=start, reference=bins, params=settings)
     booster = lgb.Booster(settings, data)
     for _ in range(rounds):
         booster.update()
     return str(booster.model_to_string(num_iteration=-1)).encode()
-
-
-def _with_absent_classes(target: Floats, task: Task) -> tuple[Any, Floats, Floats | None]:
-    """Which rows to learn from, their labels and weights: copies of the rows, of weight 1 in all, for each class they lack.
-
-    LightGBM would otherwise give such a class a log-odds of -34 that later slices cannot undo; with them the class has the
-    smoothed probability 1 / (n + 1) everywhere. Several such classes share out the rows, so that these at most double.
-    What is added depends on the rows given alone, so erasures stay exact.
-    """
-    absent = [k for k in range(len(task.labels)) if not (target == k).any()]
-    if not absent:
-        return slice(None), target, None
-    n = len(target)
-    copied = [np.arange(place % n, n, len(absent)) for place in range(len(absent))]
-    rows = np.concatenate([np.arange(n), *copied])
-    labels = [target, *(np.full(len(own), k, dtype=float) for own, k in zip(copied, absent, strict=True))]
-    weights = [np.ones(n), *(np.full(len(own), 1 / len(own)) for own in copied)]
-    return rows, np.concatenate(labels), np.concatenate(weights)
 
 
 def _raw(part: lgb.Booster, codes: Codes) -> Floats:
@@ -165,7 +148,8 @@ def _raw(part: lgb.Booster, codes: Codes) -> Floats:
 def _parts(model: bytes) -> list[lgb.Booster]:
     texts = model.split(_END)
     try:
-        if len(texts) < 2 or texts.pop():  # LightGBM ends the whole process on a text that was cut short
+        # LightGBM ends the whole process on a text that was cut short
+        if len(texts) < 2 or texts.pop() or not all(text.startswith(b"tree\n") for text in texts):
             raise lgb.basic.LightGBMError("cut short")
         return [lgb.Booster(model_str=(text + _END).decode()) for text in texts]
     except (lgb.basic.LightGBMError, UnicodeDecodeError):

@@ -72,7 +72,7 @@ class Mlp:
 
         slices = range(shard.first, shard.n_slices)
         steps = sum(passes_of(self.epochs, r, shard.n_slices) * -(-len(shard.seen(r)) // self.batch) for r in slices)
-        state = _resumed(shard, layers) if shard.checkpoint else _begun(shard, layers, task)
+        state = _begun(shard, layers, task) if shard.checkpoint is None else _resumed(shard.checkpoint, layers)
         return Course(number=shard.number, start=state, laps=self._laps(shard, start), steps=steps)
 
     def _laps(self, shard: Shard, start: int) -> Iterator[Lap]:
@@ -89,8 +89,8 @@ def _begun(shard: Shard, layers: Layers, task: Task) -> State:
     return State(weights=weights, mean=np.zeros_like(weights), square=np.zeros_like(weights), steps=0)
 
 
-def _resumed(shard: Shard, layers: Layers) -> State:
+def _resumed(checkpoint: bytes, layers: Layers) -> State:
     from workbench.sisa.learners.stacked import State
 
-    vectors, steps = load_network(shard.checkpoint or b"", layers, _VECTORS)
+    vectors, steps = load_network(checkpoint, layers, _VECTORS)
     return State(**vectors, steps=steps)

@@ -1,40 +1,28 @@
-"""A network on disk: safetensors, which holds numbers and nothing that could run."""
+"""A network as bytes: vectors of its size, how wide its layers are and how many steps it took."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 from workbench.errors import InputError
 from workbench.sisa.learners.design import Vectors
 from workbench.sisa.learners.layers import Layers
+from workbench.sisa.learners.tensors import from_bytes, to_bytes
 
 
 def save_network(vectors: Mapping[str, Vectors], layers: Layers, *, steps: int) -> bytes:
-    """Vectors of the network's size, by name, with how wide its layers are and how many steps it took."""
-    numbers = {"steps": np.array([steps]), "widths": np.array(layers.widths)}
-    return bytes(save({**vectors, **numbers}))
+    """The vectors [size], by name, with the layers and the steps."""
+    return to_bytes(**vectors, steps=np.array([steps]), widths=np.array(layers.widths))
 
 
 def load_network(model: bytes, layers: Layers, names: Sequence[str]) -> tuple[dict[str, Vectors], int]:
     """The vectors and the steps that `save_network` wrote; InputError for anything else, and for other layers."""
-    try:
-        tensors = load(model)
-        sound = (
-            set(tensors) == {*names, "steps", "widths"}
-            and tensors["widths"].tolist() == list(layers.widths)
-            and all(tensors[n].dtype == np.float32 and tensors[n].shape == (layers.size,) for n in names)
-            and all(np.isfinite(tensors[n]).all() for n in names)
-            and tensors["steps"].dtype == np.int64
-            and tensors["steps"].shape == (1,)
-        )
-    except (SafetensorError, ValueError, KeyError):
-        sound = False
-    if not sound:
+    vector, widths = np.zeros(layers.size, dtype=np.float32), np.array(layers.widths)
+    arrays = from_bytes(model, "network", **dict.fromkeys(names, vector), steps=np.array([0]), widths=widths)
+    if (arrays["widths"] != widths).any() or not all(np.isfinite(arrays[name]).all() for name in names):
         raise InputError(
             "a checkpoint is not a network of this task and these settings", hint="train the ensemble again"
         )
-    return {name: tensors[name].copy() for name in names}, int(tensors["steps"][0])
+    return {name: arrays[name].copy() for name in names}, int(arrays["steps"][0])
