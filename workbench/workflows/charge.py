@@ -9,6 +9,7 @@ from workbench.privacy.ledger import Ledger
 from workbench.schema import Schema
 from workbench.sisa.ensemble import Constituent, Manifest
 from workbench.sisa.training import event_of, partition_of
+from workbench.tracking import Tracking
 from workbench.workflows.publish import Trained
 from workbench.workspace import Workspace
 
@@ -21,6 +22,7 @@ def charge_shards(
     No subject is in two shards, so all of them cost what one costs (parallel composition).
     """
     if config.private and shards:
+        Tracking(workspace.root).require()  # before the charge
         partition = partition_of(config)
         Ledger(workspace.engine).charge(
             schema.population,
