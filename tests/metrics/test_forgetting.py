@@ -1,5 +1,7 @@
 """Attacks with siblings for references: as the papers say, fair where nothing is left, and telling where something is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -128,6 +130,15 @@ def test_an_advantage_is_told_as_what_it_is(advantage):
     found = membership(drawn(3, 200, 60, advantage=advantage)).auc
     assert found.low < norm.cdf(advantage / np.sqrt(2)) < found.high
     assert found.low > 0.5
+
+
+def test_subjects_who_learnt_from_each_other_tell_less():
+    """All of them drawn: twice the variance."""
+    scores = drawn(10, 60, 5, advantage=0.5)
+    few, all_ = membership(scores).auc, membership(replace(scores, share=1.0)).auc
+    assert all_.value == few.value
+    assert all_.value - all_.low == pytest.approx(np.sqrt(2) * (few.value - few.low))
+    assert all_.high - all_.value == pytest.approx(np.sqrt(2) * (few.high - few.value))
 
 
 def test_few_subjects_tell_no_rate_of_hits():

@@ -8,7 +8,7 @@ siblings, so that member's and non-member's score are exchangeable and the AUC o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -36,11 +36,13 @@ _LEAST_SPREAD = 1e-9
 class Scores:
     """Scores of n subjects [n, m]: by the constituent under attack, and by sibling j in its place; higher: more like a member.
 
-    Both in column j are judged by all siblings but j. After an exact erasure they are exchangeable.
+    Both in column j are judged by all siblings but j. After an exact erasure they are exchangeable. `share` says which part of
+    all subjects that the constituents learnt from they are.
     """
 
     members: Floats
     nonmembers: Floats
+    share: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +56,12 @@ class Membership:
 Finding = Literal["forgotten", "nothing to tell", "doubtful", "not forgotten"]
 
 
-def together(scores: Sequence[Scores]) -> Scores:
-    """The scores of all their subjects."""
+def together(scores: Sequence[Scores], *, share: float = 0.0) -> Scores:
+    """The scores of all their subjects, who are that share of those whom the constituents learnt from."""
     return Scores(
-        members=np.concatenate([s.members for s in scores]), nonmembers=np.concatenate([s.nonmembers for s in scores])
+        members=np.concatenate([s.members for s in scores]),
+        nonmembers=np.concatenate([s.nonmembers for s in scores]),
+        share=share,
     )
 
 
@@ -113,7 +117,10 @@ def membership(scores: Scores, *, doubt: float = DOUBT) -> Membership:
 
     The AUC is the chance that a member's score is the higher one, ties counting half: range [0, 1], 0.5 is guessing, 1 tells
     everybody. Hits: the share of members above a threshold that at most 5 % (1 %) of the non-members are above: range [0, 1],
-    guessing gives the share itself; None where fewer than 100 (500) subjects were drawn. Intervals draw subjects anew.
+    guessing gives the share itself; None where fewer than 100 (500) subjects were drawn.
+
+    Intervals draw subjects anew, and are widened by √(1 + share): what subject i does to the score of i' is about what i' does
+    to that of i, so that where both are drawn, their scores go together.
     """
     n, m = scores.members.shape
     whose = np.tile(np.repeat(np.arange(n, dtype=np.uint64), m), 2)
@@ -124,11 +131,13 @@ def membership(scores: Scores, *, doubt: float = DOUBT) -> Membership:
     def hits(share: float) -> Estimate | None:
         if n < fewest_for(share):
             return None
-        found = bootstrap(lambda w: ranked.tpr(w, fpr=share), whose, replicates=REPLICATES, doubt=doubt)
-        return replace(found, n=n)
+        return estimated(lambda weights: ranked.tpr(weights, fpr=share))
 
-    auc = replace(bootstrap(ranked.auc, whose, replicates=REPLICATES, doubt=doubt), n=n)
-    return Membership(auc=auc, hits={share: hits(share) for share in FALSE_ALARMS})
+    def estimated(figure: Callable[[Floats], float]) -> Estimate:
+        found = bootstrap(figure, whose, replicates=REPLICATES, doubt=doubt)
+        return replace(_widened(found, float(np.sqrt(1 + scores.share))), n=n)
+
+    return Membership(auc=estimated(ranked.auc), hits={share: hits(share) for share in FALSE_ALARMS})
 
 
 def fewest_for(share: float) -> int:
@@ -172,6 +181,12 @@ def _said(told: Mapping[str, Estimate]) -> str:
     if not told:
         return "no attack tells the subjects"
     return "the subjects are told by " + ", ".join(f"{name} (AUC {auc.value:.3f})" for name, auc in told.items())
+
+
+def _widened(found: Estimate, times: float) -> Estimate:
+    """The estimate with so many times the distance to either end of its interval, inside [0, 1]."""
+    low, high = (found.value + times * (end - found.value) for end in (found.low, found.high))
+    return replace(found, low=max(low, 0.0), high=min(high, 1.0))
 
 
 def _left_out(references: Floats) -> Floats:

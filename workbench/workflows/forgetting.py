@@ -218,8 +218,9 @@ def _controls(people: Sequence[Subject], n: int) -> list[int]:
 
 
 def _report(audited: Audited, done: Sequence[Trial]) -> dict[str, Any]:
+    share = sum(trial.living for trial in done) / len(np.unique(audited.records.points))
     scores = {
-        (living, attack, moment): together(found)
+        (living, attack, moment): together(found, share=share if living else 0.0)
         for living in _GROUPS
         for attack in ("LiRA", "RMIA")
         for moment in (BEFORE, AFTER, SCRATCH)

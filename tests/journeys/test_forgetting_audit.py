@@ -65,7 +65,7 @@ def _note(event, arguments):
         written.append(arguments[0])
 
 
-def test_members_are_told_before_an_erasure_and_not_after_it_and_nothing_is_written(command, overfitted):
+def test_members_are_told_before_an_erasure_and_not_after_it_and_nothing_is_written(command, overfitted, tmp_path):
     global written
     root, ensemble = overfitted
     forgetting(Workspace.open(root), ensemble, subjects=0, canaries=20, controls=1)  # what is loaded is loaded
@@ -73,6 +73,8 @@ def test_members_are_told_before_an_erasure_and_not_after_it_and_nothing_is_writ
     sys.addaudithook(_note)
     written = []
     try:
+        (tmp_path / "seen").write_text("")
+        assert written.pop() == str(tmp_path / "seen"), "the hook sees files that are opened for writing"
         answer = command("--workspace", root, "forgetting", ensemble, "--subjects", 100, "--canaries", 20, "--json")
         assert written == []
     finally:
