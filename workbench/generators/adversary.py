@@ -151,6 +151,7 @@ def train(
     adam = torch.optim.Adam(generator.parameters(), lr=_GENERATOR_RATE, betas=(0.5, 0.99))
     opponent = _Opponent(discriminator, steps, subjects=subjects, rows_each=rows_each, width=width)
     n_fakes = min(max(1, round(steps.rate * subjects)), _ROWS_AT_ONCE)
+    loss = torch.zeros(())
     for step in range(steps.count):
         with torch.no_grad():
             fakes = drawn_rows(chances(generator, n_fakes, start, bags.sizes, public), bags.sizes, public)
