@@ -148,7 +148,9 @@ class TrainConfig(BaseModel):
     @classmethod
     def _complete(cls, given: Any) -> Any:
         """Fills in what is not given, so that a manifest says all that its training depended on."""
-        if not isinstance(given, Mapping) or given.get("learner") not in _SETTINGS:
+        if not isinstance(given, Mapping) or given.get("learner") not in list(
+            _SETTINGS
+        ):  # what was given may be a list
             return given
         return {**_settings_of(given), **{name: value for name, value in given.items() if value is not None}}
 
