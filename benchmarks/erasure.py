@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import yaml
@@ -28,6 +28,10 @@ from workbench.data.store import Store
 from workbench.generators.kinds import generator_of
 from workbench.schema.codec import Codec
 from workbench.sisa.ensemble import Manifest
+from workbench.sisa.learners.naive_bayes import NaiveBayes
+from workbench.sisa.shard import fit_whole
+from workbench.sisa.task import task_of
+from workbench.sisa.training import learner_of, partition_of
 from workbench.workflows.erase import erase
 from workbench.workflows.ingest import ingest
 from workbench.workflows.publish import evaluate, train_shards
@@ -39,7 +43,8 @@ SUBJECTS = 20
 GROUP = 8
 PARTITIONS = ((20, 1), (20, 5))
 END_TO_END = 5
-LEARNERS = ("gradient_boosting",)
+LEARNERS = ("gradient_boosting", "mlp", "naive_bayes")
+_LONG = 20.0  # CPU seconds, from which on the baseline is measured once
 # Equal slices, work in proportion to rows: a request costs (2R + 1) / 3R of a shard; eight touch 1 - (1 - 1/S)^8 of all shards
 THEORY = {(20, 1): (20.0, 2.97), (20, 5): (27.3, 3.93)}
 
@@ -99,7 +104,9 @@ def measure(workspace: Workspace, store: Store, learner: str) -> list[Row]:
         config, rng = config_of(store.name, learner, shards, slices), np.random.default_rng(0)
         # the baseline has the settings of the shards, not those that its own size would give it
         whole = config.model_copy(update={"shards": 1, "slices": 1})
-        took = [cpu_seconds(lambda c=whole: manifest_of(workspace, store, c)) for _ in range(3)]  # type: ignore[misc]
+        took = [cpu_seconds(lambda c=whole: manifest_of(workspace, store, c))]  # type: ignore[misc]
+        while took[0] < _LONG and len(took) < 3:
+            took.append(cpu_seconds(lambda c=whole: manifest_of(workspace, store, c)))  # type: ignore[misc]
         baseline = statistics.median(took)
         best = config.partitioned(1, 1)
         whole_auc = evaluate(workspace, store, manifest_of(workspace, store, best))["auc"].value
@@ -140,6 +147,22 @@ def measure(workspace: Workspace, store: Store, learner: str) -> list[Row]:
         )
         rows.append(row)
     return rows
+
+
+def subtraction(store: Store) -> float:
+    """Median seconds that naive Bayes takes to forget one row of a shard of Adult, S = 20; its bytes are those of counting."""
+    config = config_of("adult", "naive_bayes", 20, 1)
+    learner, task = cast(NaiveBayes, learner_of(config)), task_of(store.schema)
+    records = store.read("train", partition_of(config).interval(0))
+    model, took = fit_whole(learner, records.features, records.target, task=task), []
+    for row in range(200):
+        rest = np.delete(np.arange(len(records)), row)
+        started = time.perf_counter()
+        left = learner.forget(model, records.features[[row]], records.target[[row]], task=task)
+        took.append(time.perf_counter() - started)
+        if row < 5:
+            assert left == fit_whole(learner, records.features[rest], records.target[rest], task=task)
+    return statistics.median(took)
 
 
 def first_training(root: Path) -> Row:
@@ -219,6 +242,9 @@ def main() -> None:
                 store = catalog.store(connection, workspace, dataset)
             for learner in asked.learners:
                 result["partitions"] += measure(workspace, store, learner)
+            if dataset == "adult":
+                result["naive_bayes_forget_s"] = subtraction(store)
+                print(f"naive Bayes forgets a row in {1000 * result['naive_bayes_forget_s']:.3f} ms")
         if not asked.small:
             first = result["first_training"] = first_training(workspace.root)
             ratio = first["shards"]["seconds"] / first["one model"]["seconds"]

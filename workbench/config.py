@@ -87,22 +87,41 @@ _SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "naive_bayes": {"smoothing": 1.0},
     "extra_trees": {"trees": 100, "min_rows_per_leaf": 5},
     "sklearn": {"estimator": None, "parameters": {}},
+    "mlp": {"hidden": (64,), "epochs": 15, "batch": 64, "learning_rate": 0.002, "weight_decay": 0.1},
+    "dp_mlp": {
+        "hidden": (32,),
+        "epochs": 15,
+        "batch": 256,
+        "learning_rate": 0.01,
+        "clip": 1.0,
+        "epsilon": None,
+        "delta": None,
+    },
 }
 # Learners that can't go on from a slice: each slice would be trained from the shard's start, and save nothing
 _OF_ONE_SLICE = ("extra_trees", "sklearn")
+_PRIVATE_LEARNERS = ("dp_mlp",)
 _FEW_ROWS = 10_000
 _OF_FEW_ROWS: Mapping[str, Mapping[str, Any]] = {
     # An ensemble averages out what its trees overfit, so small shards gain by many small, eager trees (docs/adr/0019)
     "gradient_boosting": {"rounds": 200, "leaves": 8, "min_rows_per_leaf": 5, "category_smoothing": 30.0},
     "extra_trees": {"min_rows_per_leaf": 2},
+    "mlp": {"hidden": (32,), "batch": 32, "learning_rate": 0.006},
 }
+
+
+_Units = Annotated[StrictInt, Field(ge=2, le=4096)]
 
 
 class TrainConfig(BaseModel):
     """A SISA ensemble's training: the partition, the learner and its settings.
 
     `rows` is about how many records there are to train on: a declared number, never a count. From it follow settings that
-    aren't given. `rounds` boosting rounds are spread over the slices of a shard.
+    aren't given. `rounds` boosting rounds are spread over the slices of a shard; `epochs` is how often a network goes over all
+    rows, or with slices the work of as much. `hidden` are the units of its layers, `batch` the rows of a step.
+
+    dp_mlp is differentially private: it takes `epsilon` and `delta`, which the ensemble costs once, as no person is in two
+    shards. Its steps follow from `rows`; `batch` is how many people it expects in one, `clip` bounds what each can move.
 
     `informed_by` names the data set whose rows were looked at to choose the config: such a choice is outside the promises of
     exactness, since it may depend on people who are erased later.
@@ -121,7 +140,16 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    learner: Literal["gradient_boosting", "logistic_regression", "ridge", "naive_bayes", "extra_trees", "sklearn"]
+    learner: Literal[
+        "gradient_boosting",
+        "mlp",
+        "logistic_regression",
+        "ridge",
+        "naive_bayes",
+        "extra_trees",
+        "sklearn",
+        "dp_mlp",
+    ]
     dataset: str
     shards: Annotated[StrictInt, Field(ge=1, le=65536)]
     slices: Annotated[StrictInt, Field(ge=1, le=4096)]
@@ -137,6 +165,13 @@ class TrainConfig(BaseModel):
     leaves: Annotated[StrictInt, Field(ge=2, le=4096)] | None = None
     min_rows_per_leaf: Annotated[StrictInt, Field(ge=1)] | None = None
     category_smoothing: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    hidden: Annotated[tuple[_Units, ...], Field(min_length=1, max_length=8)] | None = None
+    epochs: Annotated[StrictInt, Field(ge=1)] | None = None
+    batch: Annotated[StrictInt, Field(ge=32, le=65536, multiple_of=32)] | None = None
+    weight_decay: Annotated[FiniteFloat, Field(ge=0, le=1)] | None = None
+    clip: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    epsilon: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    delta: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     penalty: Annotated[FiniteFloat, Field(gt=0)] | None = None
     smoothing: Annotated[FiniteFloat, Field(gt=0)] | None = None
@@ -168,11 +203,24 @@ class TrainConfig(BaseModel):
             )
         if self.learner == "sklearn" and self.estimator is None:
             raise ValueError("sklearn needs the name of an estimator, such as estimator: RandomForest")
+        if self.private:
+            self._check_private()
         return self
 
-    def restart(self, slice_number: int) -> int:
-        """The slice that training begins with, where this one is to be trained again: the one before it is stored."""
-        return slice_number - slice_number % self.keep_every
+    def _check_private(self) -> None:
+        if self.epsilon is None or self.delta is None:
+            raise ValueError(f"{self.learner} is differentially private: give epsilon and delta")
+        if self.slices != 1:
+            raise ValueError(f"{self.learner} trains a shard in one slice: each more would be charged like a training")
+        if self.rows is None or self.rows < self.shards:
+            raise ValueError(
+                f"{self.learner} counts nobody: declare about how many rows there are, one per shard at least"
+            )
+
+    @property
+    def private(self) -> bool:
+        """Whether the learner is differentially private."""
+        return self.learner in _PRIVATE_LEARNERS
 
     def keeps(self, slice_number: int) -> bool:
         """Whether the checkpoint after a slice is stored, or only known by its digest."""
@@ -187,7 +235,10 @@ class TrainConfig(BaseModel):
     @property
     def settings(self) -> dict[str, Any]:
         """What the learner is told."""
-        return {name: getattr(self, name) for name in _SETTINGS[self.learner]}
+        own = {name: getattr(self, name) for name in _SETTINGS[self.learner]}
+        if self.private:
+            own["subjects"] = (self.rows or 0) // self.shards
+        return own
 
 
 def _settings_of(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, r2_score, roc_auc_score, root_mean_squared_error
 
-from workbench.metrics.utility import _Ranked, classification, regression
+from workbench.metrics.ranked import Ranked
+from workbench.metrics.utility import classification, regression
 
 
 def alone(n):
@@ -35,7 +36,7 @@ def test_auc_is_scikit_learns_with_ties(rows):
 def test_weighted_auc_is_scikit_learns_with_ties(rows):
     truth, scores, weights = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
     expected = roc_auc_score(truth, scores, sample_weight=weights)
-    assert _Ranked.of(scores, truth == 1).auc(weights) == pytest.approx(expected, abs=1e-12)
+    assert Ranked.of(scores, truth == 1).auc(weights) == pytest.approx(expected, abs=1e-12)
 
 
 def test_multiclass_auc_is_the_mean_of_one_against_rest():

@@ -85,6 +85,7 @@ def make_world(folder: Path, seed: int) -> World:
         shards=int(rng.integers(1, 5)),
         slices=int(rng.integers(1, 5)),
         seed=seed,
+        keep_every=int(rng.integers(1, 3)),
         rounds=4,
         leaves=4,
         min_rows_per_leaf=2,

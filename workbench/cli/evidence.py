@@ -49,6 +49,33 @@ def certificate(
     show(report_certificate(None if alone else opened(context), file, html, key=key), as_json)
 
 
+@app.command()
+def forgetting(
+    context: typer.Context,
+    ensemble: str,
+    subjects: Annotated[int, typer.Option(help="How many living subjects are erased on trial.")] = 100,
+    canaries: Annotated[int, typer.Option(help="How many artificial subjects are learnt and erased on trial.")] = 50,
+    controls: Annotated[int, typer.Option(help="How many of each are also erased by training from scratch.")] = 20,
+    seed: Annotated[int, typer.Option(help="Equal seeds draw equal subjects and canaries.", min=0)] = 0,
+    as_json: Json = False,
+) -> None:
+    """Erase subjects on trial, in memory alone, and attack what is left: can they still be told? Internal, never stored."""
+    from workbench.workflows.forgetting import forgetting as run
+
+    with progress_of("forgetting") as progress:
+        result = run(
+            opened(context),
+            ensemble,
+            subjects=subjects,
+            canaries=canaries,
+            controls=controls,
+            seed=seed,
+            progress=progress,
+        )
+    show(result, as_json)
+    raise typer.Exit(CheckFailedError.exit_code if result["finding"] == "not forgotten" else 0)
+
+
 @keys_app.command("list")
 def keys_list(context: typer.Context, as_json: Json = False) -> None:
     """List the keys that certificates of this workspace are verified with."""

@@ -65,6 +65,22 @@ class Dataset:
             slice_points=self.slice_points[where],
         )
 
+    def joined(self, values: Values, points: Points, slice_points: Points) -> Dataset:
+        """These records together with others, in canonical order."""
+        values = np.concatenate([self.values, values])
+        points, slice_points = (
+            np.concatenate([self.points, points]),
+            np.concatenate([self.slice_points, slice_points]),
+        )
+        order = canonical_order(values, points, slice_points)
+        return Dataset(
+            name=self.name,
+            schema=self.schema,
+            values=values[order],
+            points=points[order],
+            slice_points=slice_points[order],
+        )
+
 
 def canonical_order(values: Values, points: Points, slice_points: Points) -> npt.NDArray[np.intp]:
     """The permutation that sorts records by shard point, slice point, then their values from the first column on."""

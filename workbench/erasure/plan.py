@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from workbench.config import TrainConfig
 from workbench.data.partition import Partition
 from workbench.data.store import BUCKET_BITS
 from workbench.erasure.policy import ErasurePolicy
@@ -40,7 +39,19 @@ class EnsemblePlan:
                 for shard, first in sorted(self.retrain.items())
             ],
             "reused": len(self.manifest.constituents) - len(self.retrain),
+            **self._charge(),
             "predicted_seconds": round(self.predicted_seconds, 3),
+        }
+
+    def _charge(self) -> dict[str, Any]:
+        """What training again costs the subjects of the affected shards, where the learner is private."""
+        config = self.manifest.config
+        if config.get("epsilon") is None or not self.retrain:
+            return {}
+        return {
+            "epsilon": config["epsilon"],
+            "delta": config["delta"],
+            "otherwise": "the shards abstain, where the ledger refuses the charge",
         }
 
 
@@ -196,14 +207,14 @@ def _plan_ensemble(manifest: Manifest, subjects: Sequence[Subject], artifacts: M
     partition = manifest.partition
     shards = partition.shard_of(np.array([s.point for s in trained], dtype=np.uint64))
     slices = partition.slice_of(np.array([s.slice_point for s in trained], dtype=np.uint64))
-    config, retrain = TrainConfig.model_validate(manifest.config), dict[int, int]()
+    retrain: dict[int, int] = {}
     touched: dict[str, set[int]] = {}
     version = artifacts.get(manifest.id)
     pending = pending_of(version) if version else {}
     for subject, shard, first in zip(trained, shards.tolist(), slices.tolist(), strict=True):
         touched.setdefault(subject.request, set()).add(shard)
         earliest = min(first, retrain.get(shard, first), pending.get(shard, first))
-        retrain[shard] = config.restart(earliest)
+        retrain[shard] = manifest.restart(earliest)
     seconds = sum(
         _seconds(artifacts.get(constituent_id(manifest.ensemble, constituent)), constituent, retrain)
         for constituent in manifest.constituents

@@ -7,7 +7,6 @@ from its softmax outputs without relaxing the draw, and few parameters carry mos
 
 from __future__ import annotations
 
-import os
 import secrets
 import warnings
 from collections.abc import Callable, Sequence
@@ -21,6 +20,8 @@ from opacus.optimizers import DPOptimizerFastGradientClipping
 from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClipping
 from torch import nn
 from torch.nn.functional import kl_div, one_hot, relu, softmax, softplus
+
+from workbench.privacy.sampling import poisson_sample, stir
 
 Array = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.int64]
@@ -47,8 +48,7 @@ class Bags:
 
     def sampled(self, rate: float) -> Codes:
         """Subjects, each of them taken with probability `rate` by the system's secure generator."""
-        drawn = np.frombuffer(os.urandom(8 * len(self.starts)), dtype=np.uint64)
-        return np.flatnonzero(drawn < np.uint64(rate * 2**64))
+        return poisson_sample(len(self.starts), rate)
 
     def rows(self, subjects: Codes, width: int) -> tuple[torch.Tensor, torch.Tensor]:
         """One-hot rows [subjects + 1, width, cells] and which there are; the last bag is empty, as a whole batch may be."""
@@ -225,15 +225,3 @@ def chances(
     cells = drawn_rows(start.expand(n, -1), sizes, rng)
     logits = generator(torch.cat([torch.randn(n, NOISE, generator=rng), cells], dim=1))
     return torch.cat([softmax(block, dim=1) for block in torch.split(logits, list(sizes), dim=1)], dim=1)
-
-
-def stir(generator: torch.Generator) -> torch.Generator:
-    """Sets the whole state from the system's secure generator: torch takes 32 bits of a seed, which could all be tried.
-
-    The state is that of a Mersenne twister, 624 words after three of bookkeeping; a fresh seed makes the latter right.
-    """
-    state = generator.manual_seed(0).get_state()
-    words = np.frombuffer(os.urandom(4 * 624), dtype=np.uint32).astype(np.uint64)
-    state[24 : 24 + 8 * 624] = torch.from_numpy(words.view(np.uint8))
-    generator.set_state(state)
-    return generator

@@ -38,7 +38,7 @@ from workbench.generators.marginals.rows import Notebook, Rows
 from workbench.generators.marginals.start import measure_all
 from workbench.generators.rejection import draw
 from workbench.generators.saved import save, saved
-from workbench.privacy.calibration import epsilon_of, zcdp_rho
+from workbench.privacy.calibration import epsilon_of, least_noise, zcdp_rho
 from workbench.progress import FitProgress, silent
 from workbench.schema import Codec
 from workbench.schema.codec import Values
@@ -92,17 +92,7 @@ class DpCtgan:
     @cached_property
     def noise(self) -> float:
         """The noise multiplier of the steps: the least (to 0.1 %) for which a fit costs at most epsilon."""
-        enough = 1.0
-        while epsilon_of(self._event_after(self.steps, enough), self.delta) > self.epsilon:
-            enough *= 2
-        short = enough / 2 if enough > 1 else 0.0
-        while enough - short > 1e-3 * enough:
-            middle = (short + enough) / 2
-            if epsilon_of(self._event_after(self.steps, middle), self.delta) <= self.epsilon:
-                enough = middle
-            else:
-                short = middle
-        return enough
+        return least_noise(lambda noise: self._event_after(self.steps, noise), self.epsilon, self.delta)
 
     @property
     def event(self) -> DpEvent:

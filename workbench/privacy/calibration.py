@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 
 import numpy as np
 from dp_accounting import DpEvent, NeighboringRelation, ZCDpEvent
@@ -61,6 +62,21 @@ def zcdp_rho(epsilon: float, delta: float) -> float:
         else:
             excessive = middle
     return affordable
+
+
+def least_noise(event_of: Callable[[float], DpEvent], epsilon: float, delta: float) -> float:
+    """The least noise multiplier (to 0.1 %) with which `event_of` costs at most `epsilon` at `delta`."""
+    enough = 1.0
+    while epsilon_of(event_of(enough), delta) > epsilon:
+        enough *= 2
+    short = enough / 2 if enough > 1 else 0.0
+    while enough - short > 1e-3 * enough:
+        middle = (short + enough) / 2
+        if epsilon_of(event_of(middle), delta) <= epsilon:
+            enough = middle
+        else:
+            short = middle
+    return enough
 
 
 def _require_delta(delta: float) -> None:

@@ -168,6 +168,14 @@ def _dataset(basis: Mapping[str, Any]) -> str:
 
 def _artifact(artifact: Mapping[str, Any]) -> str:
     name = f"<code>{_e(artifact.get('artifact', ''))}</code>"
+    if "constituents_abstaining" in artifact:
+        again, silent = _whole(artifact.get("constituents_retrained")), _whole(artifact.get("constituents_abstaining"))
+        return (
+            f'<li><span class="tag kept">trained anew, differentially private</span> {name}. '
+            f"{_counted('constituent', again)} trained again without the person, with fresh noise; {silent} without a model "
+            "from now on, as the privacy budget allows no more training. Noise is kept nowhere, so this cannot be replayed: "
+            "the lineage shows it.</li>"
+        )
     if not _is_exact(artifact):
         return f'<li><span class="tag gone">other</span> {name}: {_e(artifact.get("basis", ""))}</li>'
     again, same = _whole(artifact.get("constituents_retrained")), _whole(artifact.get("constituents_reused"))

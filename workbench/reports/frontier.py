@@ -13,6 +13,7 @@ def draw(choices: Sequence[Mapping[str, Any]], recommended: Mapping[str, int], m
 
     mpl.use("svg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullLocator
 
     with mpl.rc_context({"svg.hashsalt": "workbench", "svg.fonttype": "none"}):
         figure, axis = plt.subplots(figsize=(7, 4.5), layout="constrained")
@@ -32,6 +33,10 @@ def draw(choices: Sequence[Mapping[str, Any]], recommended: Mapping[str, int], m
         axis.set(
             xscale="log", xlabel="retraining for one erasure (s)", ylabel=f"{metric} of the ensemble (95 % interval)"
         )
+        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.margins(x=0.12)
         axis.grid(alpha=0.3)
         axis.legend()
         content = io.BytesIO()

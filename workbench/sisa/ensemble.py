@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
 
-from workbench.config import TrainConfig
 from workbench.data.partition import Partition
 from workbench.errors import InputError
 from workbench.files import sha256
@@ -65,8 +64,16 @@ class Manifest:
 
     def stored(self, constituent: Constituent) -> tuple[str, ...]:
         """Digests of a constituent's checkpoints that are stored; those of the others are only known."""
-        config = TrainConfig.model_validate(self.config)
-        return tuple(d for r, d in enumerate(constituent.checkpoints) if d is not None and config.keeps(r))
+        last = len(constituent.checkpoints) - 1
+        return tuple(
+            digest
+            for number, digest in enumerate(constituent.checkpoints)
+            if digest is not None and (number == last or self.restart(number + 1) == number + 1)
+        )
+
+    def restart(self, slice_number: int) -> int:
+        """The slice that training begins with, where this one is to be trained again: the one before it is stored."""
+        return slice_number - slice_number % int(self.config.get("keep_every", 1))
 
     def objects(self) -> frozenset[str]:
         """Digests of every checkpoint that the version needs."""
@@ -105,9 +112,14 @@ def parse_manifest(content: bytes) -> Manifest:
             )
             for c in document.pop("constituents")
         )
-        return Manifest(**document, constituents=constituents)
+        manifest = Manifest(**document, constituents=constituents)
+        if manifest.config.get("learner") == "gradient_boosting" and "category_smoothing" not in manifest.config:
+            raise ValueError  # of before thresholds were public: its trees read numbers where today's read codes
+        return manifest
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise InputError("an ensemble's manifest is damaged", hint="restore the workspace from a backup") from None
+        raise InputError(
+            "an ensemble's manifest is damaged or of an earlier version", hint="restore the workspace from a backup"
+        ) from None
 
 
 def aggregate(votes: Sequence[Floats], rule: str) -> Floats:

@@ -12,13 +12,17 @@ from workbench.schema.column import CATEGORICAL_KINDS, Column
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """The kind of prediction, the fixed label space (also where a shard lacks a class), and the columns with their domains."""
+    """The kind of prediction, the fixed label space (also where a shard lacks a class), and the columns with their domains.
+
+    `max_rows_per_subject` is the schema's.
+    """
 
     kind: Literal["binary", "multiclass", "regression"]
     labels: tuple[str, ...]
     features: tuple[str, ...]
     columns: tuple[Column, ...]
     target: Column
+    max_rows_per_subject: int = 1
 
     @property
     def categorical(self) -> tuple[bool, ...]:
@@ -64,4 +68,5 @@ def task_of(schema: Schema) -> Task:
         features=features,
         columns=tuple(columns[name] for name in features),
         target=target,
+        max_rows_per_subject=schema.max_rows_per_subject,
     )

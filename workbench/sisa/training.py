@@ -7,70 +7,44 @@ to the last bit what training from scratch on the remaining records gives.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
 from workbench.config import TrainConfig
 from workbench.data.dataset import Dataset
 from workbench.data.partition import Partition
 from workbench.errors import InputError
+from workbench.privacy.events import Event
 from workbench.sisa.shard import Learner, shard_of
 from workbench.sisa.task import Task, task_of
 
-
-def _gradient_boosting(settings: Mapping[str, Any]) -> Learner:
-    from workbench.sisa.learners.gradient_boosting import GradientBoosting
-
-    return GradientBoosting(**settings)
+if TYPE_CHECKING:
+    from workbench.sisa.learners.dp_mlp import DpMlp
 
 
-def _logistic_regression(settings: Mapping[str, Any]) -> Learner:
-    from workbench.sisa.learners.logistic_regression import LogisticRegression
-
-    return LogisticRegression(**settings)
-
-
-def _ridge(settings: Mapping[str, Any]) -> Learner:
-    from workbench.sisa.learners.ridge import Ridge
-
-    return Ridge(**settings)
-
-
-def _naive_bayes(settings: Mapping[str, Any]) -> Learner:
-    from workbench.sisa.learners.naive_bayes import NaiveBayes
-
-    return NaiveBayes(**settings)
-
-
-def _extra_trees(settings: Mapping[str, Any]) -> Learner:
-    from workbench.sisa.learners.extra_trees import ExtraTrees
-
-    return ExtraTrees(**settings)
-
-
-def _sklearn(settings: Mapping[str, Any]) -> Learner:
-    from workbench.sisa.learners.sklearn_estimators import SklearnEstimator
-
-    return SklearnEstimator(**settings)
-
-
-_LEARNERS: Mapping[str, Callable[[Mapping[str, Any]], Learner]] = {
-    "gradient_boosting": _gradient_boosting,
-    "logistic_regression": _logistic_regression,
-    "ridge": _ridge,
-    "naive_bayes": _naive_bayes,
-    "extra_trees": _extra_trees,
-    "sklearn": _sklearn,
+# The learners' classes, imported when they are needed: torch alone takes seconds
+_LEARNERS: Mapping[str, str] = {
+    "gradient_boosting": "GradientBoosting",
+    "mlp": "Mlp",
+    "logistic_regression": "LogisticRegression",
+    "ridge": "Ridge",
+    "naive_bayes": "NaiveBayes",
+    "extra_trees": "ExtraTrees",
+    "sklearn": "SklearnEstimator",
+    "dp_mlp": "DpMlp",
 }
-
-
 # Learners that are another library's by name: whether they are deterministic is seen at their first use
 DOUBTED = frozenset({"sklearn"})
 
 
 def learner_of(config: TrainConfig) -> Learner:
     """The learner that a config names, with its settings."""
-    return _LEARNERS[config.learner](config.settings)
+    file = "sklearn_estimators" if config.learner == "sklearn" else config.learner
+    learner: Learner = getattr(import_module(f"workbench.sisa.learners.{file}"), _LEARNERS[config.learner])(
+        **config.settings
+    )
+    return learner
 
 
 def refuse_unsuited(config: TrainConfig, task: Task) -> None:
@@ -82,6 +56,11 @@ def refuse_unsuited(config: TrainConfig, task: Task) -> None:
             f"aggregation {config.aggregation!r} is of classes, and the target is a number: numbers are averaged",
             hint="leave out aggregation",
         )
+
+
+def event_of(config: TrainConfig) -> Event:
+    """What training one shard costs its subjects, where the config names a private learner."""
+    return cast("DpMlp", learner_of(config)).event
 
 
 def partition_of(config: TrainConfig) -> Partition:

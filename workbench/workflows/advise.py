@@ -87,6 +87,11 @@ def advise(
     """
     if not (0 < requests_a_day < 1e6 and 0 <= most_lost < 1):
         raise InputError("requests a day must lie between 0 and a million, what may be lost between 0 and 1")
+    if config.private:
+        raise InputError(
+            f"{config.learner} is differentially private: each partition that is tried would be charged",
+            hint="advise on a public data set of the same kind, with learner: mlp",
+        )
     with workspace.engine.connect() as connection:
         store = catalog.store(connection, workspace, config.dataset)
         refuse_open_request(connection, config.dataset, _NOTHING)

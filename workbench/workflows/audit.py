@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from workbench.config import SynthesizeConfig
 from workbench.data import catalog
-from workbench.data.dataset import Dataset, canonical_order
+from workbench.data.dataset import Dataset
 from workbench.data.partition import Partition
 from workbench.erasure.request import refuse_open_request
 from workbench.errors import InputError
@@ -133,17 +133,8 @@ def audit_fit(
 def _with(dataset: Dataset, planted: Planted) -> Dataset:
     """The records together with those of the canaries that are in, each with as many equal rows as a subject may have."""
     k, coins = dataset.schema.max_rows_per_subject, planted.coins
-    points = np.concatenate([dataset.points, np.repeat(planted.points[coins], k)])
-    slices = np.concatenate([dataset.slice_points, np.repeat(planted.points[coins], k)])
-    values = np.concatenate([dataset.values, np.repeat(planted.values[coins], k, axis=0)])
-    order = canonical_order(values, points, slices)
-    return Dataset(
-        name=dataset.name,
-        schema=dataset.schema,
-        values=values[order],
-        points=points[order],
-        slice_points=slices[order],
-    )
+    points = np.repeat(planted.points[coins], k)
+    return dataset.joined(np.repeat(planted.values[coins], k, axis=0), points, points)
 
 
 def _counted(fitted: FittedTable, dataset: Dataset, planted: Planted) -> list[Counted]:

@@ -9,12 +9,13 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from workbench import journal
+from workbench.config import TrainConfig
 from workbench.data import catalog
 from workbench.erasure import saga
 from workbench.erasure.certificate import sign
 from workbench.erasure.environment import environment
 from workbench.erasure.plan import HANDED_OUT
-from workbench.erasure.saga import DatasetState, Erasure
+from workbench.erasure.saga import DatasetState, EnsembleState, Erasure
 from workbench.files import write_atomic
 from workbench.state import compact, writing
 from workbench.state.tables import requests, suppressions
@@ -92,24 +93,37 @@ def _predicate(
 def _basis(connection: Connection, dataset: str, state: DatasetState) -> dict[str, Any]:
     """What happened in one data set and on what ground each artifact counts as free of the person."""
     schema = catalog.entry(connection, dataset).schema
-    models = [
-        {
-            "artifact": e.new.id,
-            "basis": "exact: bit-identical to training from scratch on the remaining records",
-            "evidence": "verify --replay retrains and compares digests",
-            "constituents_retrained": len(e.retrain),
-            "constituents_reused": len(e.new.constituents) - len(e.retrain),
-        }
-        for e in state.ensembles
-    ]
     return {
         "dataset": dataset,
         "schema_sha256": schema.digest(),
         "schema_reviewed": not schema.unreviewed,
         "unreviewed_domains": list(schema.unreviewed),
-        "artifacts": [*models, *map(_kept, state.keep), *_replaced(state)],
+        "artifacts": [*map(_model, state.ensembles), *map(_kept, state.keep), *_replaced(state)],
         "purged": sorted(artifact["kind"] for artifact in state.purge),
     }
+
+
+def _model(ensemble: EnsembleState) -> dict[str, Any]:
+    """On what ground a version counts as free of the person, and what shows it."""
+    config, retrained = TrainConfig.model_validate(ensemble.new.config), set(ensemble.retrain)
+    told: dict[str, Any] = {
+        "artifact": ensemble.new.id,
+        "basis": "exact: bit-identical to training from scratch on the remaining records",
+        "evidence": "verify --replay retrains and compares digests",
+        "constituents_retrained": len(retrained),
+        "constituents_reused": len(ensemble.new.constituents) - len(retrained),
+    }
+    if config.private:
+        silent = sum(c.digest is None for c in ensemble.new.constituents if c.shard in retrained)
+        told |= {
+            "basis": "trained anew on the remaining records; differentially private",
+            "evidence": "lineage: noise is drawn anew and kept nowhere, so no training can be replayed",
+            "constituents_retrained": len(retrained) - silent,
+            "constituents_abstaining": silent,
+            "epsilon": config.epsilon,
+            "delta": config.delta,
+        }
+    return told
 
 
 def _kept(artifact: Mapping[str, Any]) -> dict[str, Any]:

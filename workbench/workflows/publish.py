@@ -20,12 +20,13 @@ from workbench.jobs.executor import Executor, local
 from workbench.lineage import Artifact
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.utility import predictive
+from workbench.privacy.ledger import Ledger
 from workbench.progress import Progress, silent
 from workbench.schema import Schema
 from workbench.sisa.ensemble import Constituent, Manifest, aggregate, constituent_id, parse_manifest
 from workbench.sisa.part import Part, Start, train_part
 from workbench.sisa.task import task_of
-from workbench.sisa.training import learner_of
+from workbench.sisa.training import event_of, learner_of, partition_of
 from workbench.tracking import (
     Kind,
     RunRecord,
@@ -133,9 +134,41 @@ def read_manifest(workspace: Workspace, artifact: Artifact) -> Manifest:
         if manifest.digest == artifact.digest:
             return manifest
     raise InputError(
-        f"the manifest of {artifact.id} is missing, damaged or not the published one",
+        f"the manifest of {artifact.id} is missing, damaged, of an earlier version or not the published one",
         hint=f"restore it from a backup, or withdraw the ensemble: workbench retire {artifact.body['ensemble']}",
     )
+
+
+def charge_shards(
+    workspace: Workspace, schema: Schema, config: TrainConfig, shards: Collection[int], *, purpose: str
+) -> None:
+    """Charges the training of these shards to their subjects alone, where the learner is private; raises BudgetError.
+
+    No subject is in two shards, so all of them cost what one costs (parallel composition).
+    """
+    if config.private and shards:
+        partition = partition_of(config)
+        Ledger(workspace.engine).charge(
+            schema.population,
+            event_of(config),
+            dataset=config.dataset,
+            purpose=purpose,
+            scope=[partition.interval(shard) for shard in sorted(shards)],
+        )
+
+
+def abstaining(previous: Manifest, shards: Iterable[int]) -> dict[int, Trained]:
+    """The constituents of shards that may not be trained again: they have no model and no vote."""
+    before = {c.shard: c for c in previous.constituents}
+    nothing = (None,) * previous.partition.n_slices
+    return {
+        shard: Trained(
+            constituent=Constituent(shard=shard, generation=before[shard].generation + 1, checkpoints=nothing),
+            first_slice=0,
+            seconds=(0.0,) * previous.partition.n_slices,
+        )
+        for shard in shards
+    }
 
 
 def train_shards(
@@ -149,7 +182,8 @@ def train_shards(
 ) -> dict[int, Trained]:
     """Trains each shard from its first slice to redo, going on from the checkpoint before it; stores the checkpoints.
 
-    Where it does not come to its end, the checkpoints it stored are removed.
+    A private learner's training was charged before (`charge_shards`). Where it does not come to its end, the checkpoints it
+    stored are removed.
     """
     stored: list[str] = []
     try:

@@ -41,6 +41,8 @@ from workbench.state import compact, writing
 from workbench.state.tables import quarantine, suppressions
 from workbench.tracking import Tracking, find_runs, purge_runs
 from workbench.workflows.publish import (
+    abstaining,
+    charge_shards,
     evaluate,
     live_objects,
     objects_of,
@@ -133,7 +135,12 @@ def _successor(
     pending = pending_of(live[before.id])
     retrain = ensemble.retrain | _mend(workspace, store, config, before, ensemble.retrain, pending)
     retrain |= {shard: 0 for shard in retrain if _learnt_elsewhere(live, before, shard)}
-    trained = train_shards(workspace, store, config, retrain, before, progress=tell)
+    try:
+        purpose = f"train {len(retrain)} of {config.shards} shards of {before.ensemble} again"
+        charge_shards(workspace, store.schema, config, retrain, purpose=purpose)
+        trained = train_shards(workspace, store, config, retrain, before, progress=tell)
+    except BudgetError:
+        trained = abstaining(before, retrain)  # an erasure waits for no budget
     manifest = before.successor({shard: t.constituent for shard, t in trained.items()})
     metrics = evaluate(workspace, store, manifest)
     version = write_version(
@@ -187,7 +194,8 @@ def _mend(
 ) -> dict[int, int]:
     """Restores damaged checkpoints that the next version keeps: training their slices again gives the same bytes.
 
-    But for shards that received rows since (`pending`): returned are those with the first slice to train again instead.
+    But for private shards, and for those that received rows since (`pending`): returned are those that are trained again
+    instead, with the first slice.
     """
     objects = objects_of(workspace, manifest.dataset)
     beyond: dict[int, int] = {}
@@ -195,12 +203,15 @@ def _mend(
         kept = set(manifest.stored(constituent)).intersection(constituent.checkpoints[: retrain.get(constituent.shard)])
         if all(objects.holds(digest) for digest in kept):
             continue
+        if config.private:  # noise is never drawn twice: the shard is trained anew, and charged
+            beyond[constituent.shard] = 0
+            continue
         records = store.read("train", manifest.partition.interval(constituent.shard))
         for model in train_shard(records, config, shard=constituent.shard):
             if model is not None and sha256(model) in kept:
                 objects.put(model)
         if constituent.shard in pending.keys() - retrain.keys() and not all(objects.holds(digest) for digest in kept):
-            beyond[constituent.shard] = config.restart(pending[constituent.shard])
+            beyond[constituent.shard] = manifest.restart(pending[constituent.shard])
     return beyond
 
 

@@ -22,6 +22,7 @@ from workbench.workflows.execute import settle
 from workbench.workflows.publish import (
     Trained,
     Version,
+    charge_shards,
     evaluate,
     manifest_path,
     record_version,
@@ -40,8 +41,9 @@ _NOTE = (
 def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = silent) -> dict[str, Any]:
     """Trains every shard slice by slice, publishes version 1 and evaluates it on the holdout.
 
-    Raises InputError where there are more shards than subjects, BusyError where a subject asked to be erased meanwhile;
-    then nothing of the training is left.
+    A private learner's training is charged before a row is read: BudgetError where that is refused. Raises InputError where
+    there are more shards than subjects, BusyError where a subject asked to be erased meanwhile; then nothing of the training
+    is left but a charge.
     """
     started = time.perf_counter()
     settle(workspace, config.dataset)
@@ -55,6 +57,7 @@ def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = sil
             refuse_open_request(connection, config.dataset, _NOTHING)
         sweep(workspace, config.dataset)  # what a killed training left
         _refuse_too_many_shards(store, config)
+        charge_shards(workspace, schema, config, range(config.shards), purpose=f"train {ensemble}")
         trained: dict[int, Trained] = {}
         runs: list[str] = []
         try:
@@ -116,6 +119,8 @@ def _publish(
 
 
 def _refuse_too_many_shards(store: Store, config: TrainConfig) -> None:
+    if config.private:  # how many there are is private; the config compares with a declared number
+        return
     subjects = store.count_subjects("train")
     if config.shards > subjects:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,9 @@ def _replay(
             if body["ensemble"] == ensemble and request in body["requests"]
             for s in body["retrained"]
         }
+        if TrainConfig.model_validate(manifest.config).private:
+            checks.append(_by_lineage(ensemble, manifest, shards))
+            continue
         stale = {shard: first for shard, first in pending[ensemble].items() if shard in shards}
         differing = [s for s in sorted(shards) if not _same(workspace, manifest, s, stale.get(s), progress)]
         detail = (
@@ -176,6 +180,16 @@ def _replay(
             detail += f"; {len(stale)} of them compared only before the slice that received rows since it was trained"
         checks.append(Check(name=f"replay {ensemble}", ok=not differing, detail=detail))
     return checks
+
+
+def _by_lineage(ensemble: str, manifest: Manifest, shards: Collection[int]) -> Check:
+    """Noise is kept nowhere, so no private training can be replayed; its constituents are others than the person was in."""
+    old = [c.shard for c in manifest.constituents if c.shard in shards and c.generation < 2]
+    detail = (
+        f"differentially private, so not replayed: by its lineage {len(shards) - len(old)} of {len(shards)} constituents of "
+        f"version {manifest.version} were trained anew, or abstain"
+    )
+    return Check(name=f"lineage {ensemble}", ok=not old, detail=detail)
 
 
 def _same(workspace: Workspace, manifest: Manifest, shard: int, upto: int | None, progress: Progress) -> bool:

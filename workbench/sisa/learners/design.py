@@ -43,6 +43,11 @@ class Design:
     def matrix(self, features: Floats) -> Vectors:
         """Vectors float32 [n, width] of encoded features [n, d]."""
         matrix = np.zeros((len(features), self.width), dtype=np.float32)
+        self.write(features, matrix)
+        return matrix
+
+    def write(self, features: Floats, matrix: Vectors) -> None:
+        """Writes the vectors into the first columns of zeros [n, width or more]."""
         start = 0
         for position, (column, places) in enumerate(zip(self.columns, self.places, strict=True)):
             values = np.ascontiguousarray(features[:, position])
@@ -55,7 +60,6 @@ class Design:
             start += places
             if column.missing:
                 matrix[absent, start - 1] = 1
-        return matrix
 
 
 def _scaled(column: Column, values: Floats) -> Floats:

@@ -1,0 +1,43 @@
+"""Where space is short, every k-th checkpoint is stored: erasures begin earlier, and end the same."""
+
+from pathlib import Path
+
+import pytest
+from test_erasure import placed
+
+from workbench.config import TrainConfig
+from workbench.workflows.doctor import doctor
+from workbench.workflows.erase import erase
+from workbench.workflows.publish import current_versions, objects_of, read_manifest
+from workbench.workflows.train import train
+from workbench.workflows.verify import verify
+
+SETTINGS = {"learner": "gradient_boosting", "dataset": "pupils", "shards": 2, "slices": 5, "rounds": 10, "leaves": 7}
+
+
+def test_an_erasure_begins_with_the_last_checkpoint_stored(trained):
+    stored = set(objects_of(trained, "pupils").digests())
+    ensemble = train(trained, TrainConfig(**SETTINGS, keep_every=3))["ensemble"]
+    added = set(objects_of(trained, "pupils").digests()) - stored
+    assert len(added) == 2 * 2, "of five slices the third and the last"
+    assert doctor(trained)["healthy"]
+
+    keys = placed(trained, "train")[:3]
+    (planned,) = erase(trained, keys, dataset="pupils", dry_run=True)["plan"]
+    (mine,) = (e for e in planned["ensembles"] if e["ensemble"] == ensemble)
+    assert {shard["from_slice"] for shard in mine["retrain"]} <= {0, 3}
+    done = erase(trained, keys, dataset="pupils")["requests"]
+    assert [answer["status"] for answer in done] == ["completed"] * 3
+    for answer in done:
+        assert verify(trained, Path(answer["certificate"]), replay=True)["valid"]
+    assert doctor(trained)["healthy"]
+
+
+@pytest.mark.parametrize("keep_every", [2, 5, 9])
+def test_what_is_stored_never_changes_the_models(trained, keep_every):
+    versions = [train(trained, TrainConfig(**SETTINGS, keep_every=k))["constituents"] for k in (1, keep_every)]
+    assert versions[0] == versions[1]
+    with trained.engine.connect() as connection:
+        manifests = [read_manifest(trained, a) for a in current_versions(connection, "pupils").values()]
+    last = manifests[-1]
+    assert all(objects_of(trained, "pupils").holds(digest) for digest in last.objects())
