@@ -29,6 +29,8 @@ LEARNERS = {
     "logistic_regression": (CLASSES, {}),
     "ridge": (("regression",), {"penalty": 0.1}),
     "naive_bayes": (CLASSES, {}),
+    "mlp": (EVERY, {"hidden": [16], "epochs": 40, "batch": 32, "learning_rate": 0.02}),
+    "dp_mlp": (CLASSES, {"epsilon": 8, "delta": 1e-5, "rows": 240, "epochs": 5}),
     "extra_trees": (EVERY, {"trees": 3, "min_rows_per_leaf": 2}),
     "sklearn RandomForest": (("binary",), {"estimator": "RandomForest", "parameters": {"n_estimators": 3}}),
     "sklearn DecisionTree": (EVERY, {"estimator": "DecisionTree", "parameters": {"min_samples_leaf": 5}}),

@@ -72,7 +72,7 @@ class Mlp:
 
         slices = range(shard.first, shard.n_slices)
         steps = sum(passes_of(self.epochs, r, shard.n_slices) * -(-len(shard.seen(r)) // self.batch) for r in slices)
-        state = _resumed(shard, layers) if shard.checkpoint else _begun(shard, layers, task)
+        state = _begun(shard, layers, task) if shard.checkpoint is None else _resumed(shard, layers)
         return Course(number=shard.number, start=state, laps=self._laps(shard, start), steps=steps)
 
     def _laps(self, shard: Shard, start: int) -> Iterator[Lap]:
