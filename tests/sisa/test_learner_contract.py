@@ -26,7 +26,6 @@ EVERY = ("binary", "multiclass", "regression")
 CLASSES = ("binary", "multiclass")
 LEARNERS = {
     "gradient_boosting": (EVERY, {"rounds": 12, "learning_rate": 0.2, "leaves": 7, "min_rows_per_leaf": 3}),
-    "mlp": (EVERY, {"hidden": [16], "epochs": 30, "batch": 32, "learning_rate": 0.02}),
     "logistic_regression": (CLASSES, {}),
     "ridge": (("regression",), {"penalty": 0.1}),
     "naive_bayes": (CLASSES, {}),
