@@ -307,12 +307,12 @@ CONFIG = SynthesizeConfig(generator="mst", dataset="pupils", epsilon=1, delta=DE
 
 
 def traces(workspace):
-    """What a fit leaves: files but for databases and locks, artifacts, MLflow runs."""
+    """What a fit leaves: files but for databases and locks, artifacts, MLflow runs that did not end as failed."""
     files = {p for p in workspace.root.rglob("*") if p.is_file() and not p.match("*.db*") and p.parent.name != "locks"}
     with workspace.engine.connect() as connection:
         artifacts = {artifact.id for artifact in lineage.find(connection)}
     with Tracking(workspace.root).connection(timeout=5) as connection:
-        runs = {row[0] for row in connection.execute("SELECT run_uuid FROM runs")}
+        runs = {row[0] for row in connection.execute("SELECT run_uuid FROM runs WHERE status <> 'FAILED'")}
     return files, artifacts, runs
 
 
