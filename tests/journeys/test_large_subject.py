@@ -1,0 +1,62 @@
+"""A subject that holds most of a shard, and shards that are emptied: what is left answers, and the evidence holds."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import PUPILS_SCHEMA, pupils
+
+from workbench.config import TrainConfig
+from workbench.workflows.doctor import doctor
+from workbench.workflows.erase import erase
+from workbench.workflows.ingest import ingest
+from workbench.workflows.publish import current_versions, read_manifest
+from workbench.workflows.train import train
+from workbench.workflows.verify import verify
+
+BIG = "pupil-big"
+
+
+@pytest.fixture
+def ensemble(workspace, tmp_path):
+    """40 pupils in 3 shards of 2 slices, and one with ten times as many rows as all of them."""
+    few = pupils(40)
+    many = pupils(500, first=5000).assign(pupil=BIG)
+    many["term"] = many["term"].clip(1, 9)
+    table = pd.concat([few, many.head(900)]).drop_duplicates(["pupil", "term", "hours"])
+    schema = PUPILS_SCHEMA.replace("max_rows_per_subject: 3", "max_rows_per_subject: 1000").replace(
+        "row_key: [term]\nholdout: {share: 0.25}", "row_key: [term, hours]\nholdout: {share: 0.000001}"
+    )
+    (tmp_path / "schema.yaml").write_text(schema, encoding="utf-8")
+    table.to_csv(tmp_path / "table.csv", index=False)
+    ingest(workspace, "pupils", schema=tmp_path / "schema.yaml", data=tmp_path / "table.csv")
+    config = TrainConfig(learner="gradient_boosting", dataset="pupils", shards=3, slices=2, rounds=6, leaves=4)
+    return workspace, train(workspace, config)["ensemble"]
+
+
+def manifest_of(workspace, ensemble):
+    with workspace.engine.connect() as connection:
+        return read_manifest(workspace, current_versions(connection)[ensemble])
+
+
+def test_who_holds_most_of_a_shard_is_erased_like_anyone(ensemble):
+    workspace, name = ensemble
+    before = manifest_of(workspace, name)
+    (answer,) = erase(workspace, [BIG], dataset="pupils")["requests"]
+    assert answer["status"] == "completed"
+    changed = [
+        a.shard for a, b in zip(before.constituents, manifest_of(workspace, name).constituents, strict=True) if a != b
+    ]
+    assert changed == answer["shards"]
+    assert len(changed) == 1
+    assert verify(workspace, Path(answer["certificate"]), replay=True)["valid"]
+
+
+def test_shards_that_are_emptied_abstain(ensemble):
+    workspace, name = ensemble
+    everyone = [BIG, *(f"pupil-{number}" for number in range(1000, 1040))]
+    answers = erase(workspace, everyone, dataset="pupils")["requests"]
+    assert {answer["status"] for answer in answers} == {"completed"}
+    assert [c.digest for c in manifest_of(workspace, name).constituents] == [None] * 3
+    assert verify(workspace, Path(answers[0]["certificate"]), replay=True)["valid"]
+    assert doctor(workspace)["healthy"]
