@@ -40,11 +40,11 @@ class Thresholds:
 
     def codes(self, features: Floats) -> Codes:
         """Codes float32 [n, d] of encoded features [n, d]."""
-        codes = features.astype(np.float32)
+        codes = np.empty(features.shape, dtype=np.float32)
         for place, edges in enumerate(self.edges):
-            if edges is not None:
-                values = np.ascontiguousarray(features[:, place])
-                codes[:, place] = np.where(np.isnan(values), np.nan, np.searchsorted(edges, values, side="right"))
+            values = np.ascontiguousarray(features[:, place])
+            known = values if edges is None else np.searchsorted(edges, values, side="right")
+            codes[:, place] = np.where(np.isnan(values), np.nan, known)
         return codes
 
 
