@@ -8,6 +8,7 @@ from test_erasure import placed
 from workbench.config import TrainConfig
 from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
+from workbench.workflows.forgetting import forgetting
 from workbench.workflows.publish import current_versions, objects_of, read_manifest
 from workbench.workflows.train import train
 from workbench.workflows.verify import verify
@@ -41,3 +42,9 @@ def test_what_is_stored_never_changes_the_models(trained, keep_every):
         manifests = [read_manifest(trained, a) for a in current_versions(connection, "pupils").values()]
     last = manifests[-1]
     assert all(objects_of(trained, "pupils").holds(digest) for digest in last.objects())
+
+
+def test_trial_erasures_begin_there_too(trained):
+    ensemble = train(trained, TrainConfig(**SETTINGS | {"shards": 4}, keep_every=3))["ensemble"]
+    found = forgetting(trained, ensemble, subjects=20, canaries=20, controls=3)
+    assert found["compared"] == found["equal"] >= 20

@@ -122,7 +122,8 @@ class Audited:
         return self.objects.get(str(self.constituents[shard].digest))
 
     def trained(self, shard: int, records: Dataset, *, first: int) -> bytes:
-        """The shard's model on `records`, going on from the published checkpoint before slice `first`."""
+        """The shard's model on `records`, going on from the last stored checkpoint before slice `first`."""
+        first = self.manifest.restart(first)
         digest = self.constituents[shard].checkpoints[first - 1] if first else None
         checkpoint = self.objects.get(digest) if digest else None
         *_, model = train_shard(records, self.config, shard=shard, first_slice=first, checkpoint=checkpoint)
