@@ -69,6 +69,26 @@ def test_what_makes_no_sense_is_refused(command, trained, asked):
     assert "must lie between" in advise(command, trained, *asked).err.replace("\n", " ")
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (("--out", "a.yaml"), "--out goes with --advise alone"),
+        (("--requests", "3"), "--requests goes with --advise alone"),
+        (("--public",), "--public goes with --advise alone"),
+        (("--advise", "--detach"), "without --detach"),
+        (("--advise", "--out", "nowhere/a.yaml"), "there is no folder nowhere"),
+        (("--advise", "--plot", "a.png"), "name a .svg file"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_before_anything_is_measured(command, trained, monkeypatch, asked, said):
+    monkeypatch.setattr("workbench.workflows.advise.advise", lambda *_, **__: pytest.fail("it measured"))
+    before = files_of(trained.root)
+    answer = command("--workspace", trained.root, "train", "configs/models/trees.yaml", *SETS, *asked)
+    assert answer.code == 2
+    assert said in " ".join(answer.err.split())
+    assert files_of(trained.root) == before
+
+
 @pytest.mark.parametrize(("shards", "slices", "requests"), [(1, 1, 1), (4, 3, 1), (5, 2, 8), (20, 5, 8)])
 def test_the_first_slice_touched_is_as_probable_as_counted(shards, slices, requests):
     rng, tries = np.random.default_rng(0), 40_000

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workbench.cli.terms import Detach, Json, Set, opened, progress_of, run_job, show
-from workbench.files import write_atomic
+from workbench.errors import InputError
+from workbench.files import check_output, write_atomic
 
 if TYPE_CHECKING:
     from workbench.config import TrainConfig
@@ -106,7 +107,13 @@ def train(
     from workbench.config import TrainConfig, read_config
 
     settings = read_config(config, TrainConfig, overrides or ())
+    sources = {name: context.get_parameter_source(name) for name in ("requests", "loss", "public", "out", "plot")}
+    misplaced = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    if misplaced and not advise:
+        raise InputError(f"--{misplaced[0]} goes with --advise alone", hint="add --advise, or leave it out")
     if advise:
+        if detach:
+            raise InputError("--advise answers here and now: it goes without --detach", hint="leave out --detach")
         _advise(context, settings, requests, loss, public, out, plot, as_json)
         return
     run_job(context, "train", settings.model_dump(mode="json"), detach, as_json)
@@ -124,6 +131,9 @@ def _advise(
 ) -> None:
     from workbench.workflows.advise import advise
 
+    for path, endings in ((out, (".yaml", ".yml")), (plot, (".svg",))):
+        if path is not None:
+            check_output(path, endings)  # before minutes of measuring
     with progress_of("comparing") as progress:
         result = advise(
             opened(context), settings, requests_a_day=requests, most_lost=loss, public=public, progress=progress
