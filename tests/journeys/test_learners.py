@@ -99,7 +99,7 @@ def test_numbers_are_predicted_by_other_learners_too(workspace: Workspace, tmp_p
     columns = yaml.safe_load(PUPILS_SCHEMA)["columns"]
     columns["passed"].pop("role")
     columns["hours"] |= {"role": "target"}
-    taught(workspace, tmp_path, 60, columns=columns)
+    taught(workspace, tmp_path, 600, columns=columns)
     estimator = {"estimator": "RandomForest", "parameters": {"n_estimators": 20}} if learner == "sklearn" else {}
     result = train(workspace, config(learner, **estimator))
     assert result["metrics"]["r2"]["value"] > 0.3
