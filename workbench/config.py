@@ -127,7 +127,7 @@ class TrainConfig(BaseModel):
     exactness, since it may depend on people who are erased later.
 
     `keep_every` k stores the checkpoints of every k-th slice and of the last alone: a kth of the space, and an erasure begins
-    up to k - 1 slices earlier.
+    up to k - 1 slices earlier. Trees lie in one file a shard, with all their slices, whatever k is.
 
     `answers` is what the ensemble tells its clients, with or without the probability of each label, and `aggregation` how the
     constituents' probabilities become one; nothing is trained by either.

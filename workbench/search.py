@@ -1,7 +1,8 @@
 """A byte search that looks inside: what should be gone must not be found, however it was packed.
 
 Files are read in pieces, and what is packed (gzip, bzip2, xz, zstd, tar, zip and so npz, Parquet) is unpacked on the way,
-in memory alone, as deep as `DEPTH` and as far as `_allowance`. Linear in the bytes, whatever the number of needles.
+in memory alone, as deep as `DEPTH` and as far as `_allowance`. Hyperscan looks for all needles at once: the time is linear in
+the bytes, whatever their number.
 
 A database file is read by a process of its own: closing a descriptor of one drops every lock that SQLite holds on it in the
 same process (POSIX locks; sqlite.org/howtocorrupt.html, 2.2), and a thread may be writing to it.
@@ -31,8 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import numpy as np
-import numpy.typing as npt
+import hyperscan
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -77,33 +77,15 @@ class Search:
     def __init__(self, needles: Collection[bytes], digests: Collection[str] = ()) -> None:
         self.digests = frozenset(digests)
         self.overlap = max(map(len, needles), default=1) - 1
-        self._short = tuple(needle for needle in needles if len(needle) < 4)
-        self._by_start: dict[int, list[bytes]] = {}
-        for needle in set(needles) - set(self._short):
-            self._by_start.setdefault(int.from_bytes(needle[:4], "little"), []).append(needle)
-        self._starts = np.array(sorted(self._by_start), dtype=np.uint32)
-        self._pairs = np.zeros(1 << 16, dtype=bool)
-        self._pairs[self._starts & 0xFFFF] = True
+        self._needles = _compiled(needles)
 
     def find(self, window: bytes) -> bool:
-        """Whether a piece of memory holds any needle.
-
-        Two bytes at a time are looked up in a table of how needles begin; what is left is compared with four, then whole.
-        """
-        if any(needle in window for needle in self._short):
-            return True
-        if len(window) < 4 or not len(self._starts):
+        """Whether a piece of memory holds any needle."""
+        if self._needles is None:
             return False
-        at = np.concatenate([self._candidates(window, offset) for offset in (0, 1)])
-        at = at[at <= len(window) - 4]
-        raw = np.frombuffer(window, dtype=np.uint8)
-        four = sum((raw[at + i].astype(np.uint32) << np.uint32(8 * i) for i in range(4)), np.zeros(len(at), np.uint32))
-        near = np.isin(four, self._starts)
-        return any(
-            window.startswith(needle, place)
-            for place, start in zip(at[near].tolist(), four[near].tolist(), strict=True)
-            for needle in self._by_start[start]
-        )
+        met: list[tuple[object, ...]] = []
+        self._needles.scan(window, match_event_handler=lambda *match: met.append(match))
+        return bool(met)
 
     def content(self, path: Path) -> Found:
         """The search of a file's content, and of what is packed in it."""
@@ -121,10 +103,6 @@ class Search:
         elif path.name.endswith("-wal") and len(found.head) >= 32:
             found.pages = (found.size - 32) // (24 + int.from_bytes(found.head[8:12], "big"))
         return found
-
-    def _candidates(self, window: bytes, offset: int) -> npt.NDArray[np.intp]:
-        pairs = np.frombuffer(window, dtype="<u2", offset=offset, count=(len(window) - offset) // 2)
-        return 2 * np.flatnonzero(self._pairs[pairs]) + offset
 
     def _stream(self, raw: BinaryIO, found: Found, budget: _Budget, depth: int = 0) -> None:
         """Searches a stream to its end, and whatever is packed in it."""
@@ -192,7 +170,7 @@ class Search:
 
     def _inside(self, kind: bytes, file: BinaryIO, found: Found, budget: _Budget, depth: int) -> None:
         if kind == b"PAR1":
-            for window in _joined(_parquet(file)):
+            for window in _parquet(file):
                 budget.spend(len(window))
                 found.hit |= self.find(window)
             return
@@ -217,6 +195,19 @@ class Search:
                         found.hit |= self.find(b"\x00".join(cells))
         except (sqlite3.Error, UnicodeDecodeError):
             found.unread.append("a damaged or locked database, whose pages were searched but not its rows")
+
+
+def _compiled(needles: Collection[bytes]) -> hyperscan.Database | None:
+    """What finds any of the needles, each told once a piece; None where there are none."""
+    spelt = [
+        b"".join(b"\\x%02x" % byte for byte in needle) for needle in set(needles)
+    ]  # literals would end at a null byte
+    if not spelt:
+        return None
+    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+    database.compile(expressions=spelt, flags=[hyperscan.HS_FLAG_SINGLEMATCH] * len(spelt))
+    database.scratch = hyperscan.Scratch(database)
+    return database
 
 
 @contextmanager
@@ -319,19 +310,6 @@ def _parquet(file: BinaryIO) -> Iterator[bytes]:
                 for batch in table.iter_batches(65536, row_groups=[group], columns=coded, use_threads=False):
                     for column in batch.columns:
                         yield from (buffer.to_pybytes() for buffer in _buffers(column))
-
-
-def _joined(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Small pieces as fewer large ones: a search costs the same for any that is short."""
-    waiting: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        waiting.append(piece)
-        size += len(piece)
-        if size > _CHUNK:
-            yield b"\x00".join(waiting)
-            waiting, size = [], 0
-    yield b"\x00".join(waiting)
 
 
 def _buffers(column: pa.Array) -> Iterator[pa.Buffer]:

@@ -32,6 +32,7 @@ def choice(shards, slices, achieved, seconds):
         metric="auc",
         achieved=Estimate(value=achieved, low=0, high=1, n=10),
         seconds=np.full((shards, slices), seconds / (shards * slices)),
+        training=1.0,
         stored_bytes=0,
     )
 
@@ -108,6 +109,7 @@ def test_the_cost_of_one_request_is_the_theory_of_slices():
         metric="auc",
         achieved=Estimate(value=1, low=0, high=1, n=1),
         seconds=work,
+        training=1.0,
         stored_bytes=0,
     )
     assert one.cost(1) == pytest.approx((2 * slices + 1) / (3 * slices))

@@ -13,7 +13,8 @@ from workbench.workflows.publish import current_versions, objects_of, read_manif
 from workbench.workflows.train import train
 from workbench.workflows.verify import verify
 
-SETTINGS = {"learner": "gradient_boosting", "dataset": "pupils", "shards": 2, "slices": 5, "rounds": 10, "leaves": 7}
+SETTINGS = {"learner": "naive_bayes", "dataset": "pupils", "shards": 2, "slices": 5}
+TREES = {"learner": "gradient_boosting", "dataset": "pupils", "shards": 2, "slices": 5, "rounds": 10, "leaves": 7}
 
 
 def test_an_erasure_begins_with_the_last_checkpoint_stored(trained):
@@ -34,9 +35,22 @@ def test_an_erasure_begins_with_the_last_checkpoint_stored(trained):
     assert doctor(trained)["healthy"]
 
 
+def test_trees_lie_in_one_file_a_shard_and_any_slice_is_gone_on_from(trained):
+    stored = set(objects_of(trained, "pupils").digests())
+    ensemble = train(trained, TrainConfig(**TREES, keep_every=3))["ensemble"]
+    assert len(set(objects_of(trained, "pupils").digests()) - stored) == 2
+    begins = set()
+    for key in placed(trained, "train")[:20]:
+        (planned,) = erase(trained, [key], dataset="pupils", dry_run=True)["plan"]
+        (mine,) = (e for e in planned["ensembles"] if e["ensemble"] == ensemble)
+        begins |= {shard["from_slice"] for shard in mine["retrain"]}
+    assert begins - {0, 3}
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, TREES])
 @pytest.mark.parametrize("keep_every", [2, 5, 9])
-def test_what_is_stored_never_changes_the_models(trained, keep_every):
-    versions = [train(trained, TrainConfig(**SETTINGS, keep_every=k))["constituents"] for k in (1, keep_every)]
+def test_what_is_stored_never_changes_the_models(trained, settings, keep_every):
+    versions = [train(trained, TrainConfig(**settings, keep_every=k))["constituents"] for k in (1, keep_every)]
     assert versions[0] == versions[1]
     with trained.engine.connect() as connection:
         manifests = [read_manifest(trained, a) for a in current_versions(connection, "pupils").values()]

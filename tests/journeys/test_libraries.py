@@ -7,9 +7,11 @@ from test_erasure import ensemble_of, manifest_of, placed, store_of
 
 from workbench import lineage
 from workbench.erasure import environment
-from workbench.workflows import publish, steps
+from workbench.errors import InputError
+from workbench.workflows import publish
 from workbench.workflows import verify as verify_module
 from workbench.workflows.erase import erase
+from workbench.workflows.forgetting import forgetting
 from workbench.workflows.verify import verify
 
 OTHER = environment.learnt_with() | {"lightgbm": "5.0.0"}
@@ -51,10 +53,16 @@ def test_checkpoints_of_these_libraries_are_gone_on_from(trained, late):
 
 def test_checkpoints_of_other_libraries_are_not(trained, late, monkeypatch):
     monkeypatch.setattr(publish, "learnt_with", lambda: OTHER)
-    monkeypatch.setattr(steps, "learnt_with", lambda: OTHER)
+    monkeypatch.setattr(environment, "learnt_with", lambda: OTHER)
     done = erase(trained, [late])["requests"][0]
     assert slices_trained(trained, done["shards"][0]) == [True, True, True]
     assert verify(trained, Path(done["certificate"]), replay=True)["valid"]
+
+
+def test_trial_erasures_leave_what_other_libraries_trained_alone(trained, monkeypatch):
+    monkeypatch.setattr(environment, "learnt_with", lambda: OTHER)
+    with pytest.raises(InputError, match="trained by other libraries"):
+        forgetting(trained, ensemble_of(trained))
 
 
 def test_a_replay_that_fails_names_what_changed(trained, late, monkeypatch):

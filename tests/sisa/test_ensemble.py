@@ -16,6 +16,7 @@ constituents = st.builds(
     shard=st.integers(0, 65_535),
     generation=st.integers(1, 10**6),
     checkpoints=st.lists(digests, min_size=1, max_size=4).map(tuple),
+    sizes=st.lists(st.integers(0, 10**9), max_size=4).map(tuple),
 )
 manifests = st.builds(
     Manifest,

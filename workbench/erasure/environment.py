@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from workbench.files import sha256
 
@@ -37,3 +39,8 @@ def learnt_with() -> dict[str, str]:
 
 def _platform() -> str:
     return f"{platform.system()} {platform.machine()}"
+
+
+def learnt_elsewhere(constituent: Mapping[str, Any]) -> bool:
+    """Whether other libraries trained a constituent, by the body of its artifact: here it would get other bytes."""
+    return bool(constituent.get("learnt_with", learnt_with()) != learnt_with())

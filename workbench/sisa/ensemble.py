@@ -22,17 +22,26 @@ Floats = npt.NDArray[np.float64]
 class Constituent:
     """One shard's model: the digest of its checkpoint after each slice (None while the shard had no record yet).
 
-    `generation` counts how often the shard was trained.
+    `generation` counts how often the shard was trained. `sizes` are the bytes of the checkpoints of a learner that grows:
+    each is the beginning of the last one, which alone is stored.
     """
 
     shard: int
     generation: int
     checkpoints: tuple[str | None, ...]
+    sizes: tuple[int, ...] = ()
 
     @property
     def digest(self) -> str | None:
         """The digest of the whole shard's model; None where the shard is empty and abstains."""
         return self.checkpoints[-1]
+
+    def after(self, slice_number: int, read: Callable[[str], bytes]) -> bytes | None:
+        """The checkpoint after a slice that is stored, by whatever reads a stored one by its digest."""
+        digest = self.checkpoints[slice_number]
+        if digest is None or not self.sizes:
+            return None if digest is None else read(digest)
+        return read(str(self.digest))[: self.sizes[slice_number]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,22 +71,29 @@ class Manifest:
         constituents = tuple(retrained.get(c.shard, c) for c in self.constituents)
         return replace(self, version=self.version + 1, constituents=constituents)
 
-    def stored(self, constituent: Constituent) -> tuple[str, ...]:
-        """Digests of a constituent's checkpoints that are stored; those of the others are only known."""
+    def files(self, constituent: Constituent, first: int | None = None) -> frozenset[str]:
+        """Digests of a constituent's checkpoints that are stored; of those that training from slice `first` on needs."""
         last = len(constituent.checkpoints) - 1
-        return tuple(
-            digest
-            for number, digest in enumerate(constituent.checkpoints)
-            if digest is not None and (number == last or self.restart(number + 1) == number + 1)
-        )
+        if constituent.sizes:
+            needed = {constituent.digest} if first is None or any(constituent.sizes[:first]) else set()
+        else:
+            numbered = list(enumerate(constituent.checkpoints))[:first]
+            needed = {digest for number, digest in numbered if number == last or self.restart(number + 1) == number + 1}
+        return frozenset(digest for digest in needed if digest is not None)
 
     def restart(self, slice_number: int) -> int:
         """The slice that training begins with, where this one is to be trained again: the one before it is stored."""
+        if any(constituent.sizes for constituent in self.constituents):
+            return slice_number
         return slice_number - slice_number % int(self.config.get("keep_every", 1))
 
     def objects(self) -> frozenset[str]:
-        """Digests of every checkpoint that the version needs."""
-        return frozenset(d for c in self.constituents for d in self.stored(c))
+        """Digests of every stored checkpoint that the version needs."""
+        return frozenset(d for c in self.constituents for d in self.files(c))
+
+    def checkpoints(self) -> frozenset[str]:
+        """Digests of all checkpoints, those that are the beginning of a stored one and those only known included."""
+        return frozenset(d for c in self.constituents for d in c.checkpoints if d is not None)
 
     def to_bytes(self) -> bytes:
         """Canonical JSON; its SHA-256 is the version's digest."""
@@ -109,6 +125,7 @@ def parse_manifest(content: bytes) -> Manifest:
                 shard=int(c["shard"]),
                 generation=int(c["generation"]),
                 checkpoints=tuple(None if d is None else str(d) for d in c["checkpoints"]),
+                sizes=tuple(int(size) for size in c.get("sizes", ())),
             )
             for c in document.pop("constituents")
         )

@@ -93,6 +93,8 @@ class Learner(Protocol):
 
     resumes: ClassVar[bool]
     """Whether a slice goes on from the checkpoint before it; one that can't is trained on shards of one slice alone."""
+    grows: ClassVar[bool]
+    """Whether each checkpoint begins with the bytes of the one before it, so that the last holds them all."""
     together: ClassVar[bool]
     """Whether many shards train faster in one call than in one each."""
     private: ClassVar[bool]

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from workbench import lineage
 from workbench.config import TrainConfig
 from workbench.data import catalog
 from workbench.data.dataset import Dataset
+from workbench.erasure.environment import learnt_elsewhere
 from workbench.erasure.plan import pending_of
 from workbench.erasure.request import refuse_open_request
 from workbench.errors import InputError, NotFoundError
@@ -123,12 +125,14 @@ def _audited(workspace: Workspace, version: Artifact, manifest: Manifest, rng: n
         )
     with workspace.engine.connect() as connection:
         store = catalog.store(connection, workspace, manifest.dataset)
+        constituents = [lineage.get(connection, parent).body for parent in version.derived_from]
+    elsewhere = {int(body["shard"]) for body in constituents if learnt_elsewhere(body)}
     holdout = store.read("holdout")
     chosen = np.zeros(len(holdout), dtype=bool)
     chosen[rng.permutation(len(holdout))[:_MOST_POPULATION]] = True
     return Audited(
         manifest=manifest,
-        stale=frozenset(pending_of(version)),
+        stale=frozenset(pending_of(version)) | elsewhere,
         objects=objects_of(workspace, manifest.dataset),
         records=store.read("train"),
         population=holdout.rows(chosen),
@@ -142,7 +146,8 @@ def _shards_to_try(audited: Audited) -> list[int]:
     shards = sorted(set(np.flatnonzero(people > 1).tolist()) & audited.constituents.keys() - audited.stale)
     if not shards:
         raise InputError(
-            f"no shard of {audited.manifest.ensemble} can be tried: each has one subject, or got rows since it was trained",
+            f"no shard of {audited.manifest.ensemble} can be tried: each has one subject, got rows since it was trained, or "
+            "was trained by other libraries",
             hint="train the ensemble again",
         )
     return shards

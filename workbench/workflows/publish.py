@@ -96,9 +96,12 @@ def sweep(workspace: Workspace, dataset: str) -> frozenset[str]:
 def live_objects(
     connection: Connection, dataset: str | None = None, *, without: Collection[str] = ()
 ) -> frozenset[str]:
-    """Digests of all checkpoints in use, as the lineage knows them: a damaged manifest must not hide what it names."""
+    """Digests of all stored checkpoints in use, as the lineage knows them: a damaged manifest must not hide what it names."""
     constituents = [a for a in lineage.find(connection, dataset=dataset, kind="constituent") if a.id not in without]
-    return frozenset(digest for a in constituents for digest in a.body["checkpoints"] if digest is not None)
+    stored = (
+        a.body.get("objects", a.body["checkpoints"]) for a in constituents
+    )  # of before some were parts of others: all
+    return frozenset(digest for digests in stored for digest in digests if digest is not None)
 
 
 def stray_runs(workspace: Workspace, dataset: str) -> frozenset[str]:
@@ -173,12 +176,12 @@ def _train_shards(
     """Trains each shard; every checkpoint that was not there before is added to `stored`."""
     objects = objects_of(workspace, store.name)
     before = {c.shard: c for c in previous.constituents} if previous else {}
-    kept = {shard: list(before[shard].checkpoints[:first]) if first else [] for shard, first in firsts.items()}
     starts = [
-        Start(shard=shard, first=first, checkpoint=objects.get(last) if first and (last := kept[shard][-1]) else None)
+        Start(shard=shard, first=first, checkpoint=before[shard].after(first - 1, objects.get) if first else None)
         for shard, first in sorted(firsts.items())
     ]
-    checkpoints: dict[int, list[str | None]] = {shard: list(digests) for shard, digests in kept.items()}
+    checkpoints = {shard: list(before[shard].checkpoints[:first]) if first else [] for shard, first in firsts.items()}
+    sizes = {shard: list(before[shard].sizes[:first]) if first else [] for shard, first in firsts.items()}
     seconds = {shard: [0.0] * first for shard, first in firsts.items()}
     steps, done, said = sum(config.slices - first for first in firsts.values()), 0, ""
 
@@ -186,14 +189,17 @@ def _train_shards(
         progress(done / max(steps, 1), said)
 
     watch()
+    grows = learner_of(config).grows
+    keeps = (lambda number: number == config.slices - 1) if grows else config.keeps
     executor = executor_of(store, config, starts)
     for (shard, _, model), took in executor.run(train_part, parts_of(store, config, starts), watch=watch):
         digest = None if model is None else sha256(model)
-        if model is not None and digest is not None and config.keeps(len(checkpoints[shard])):
+        if model is not None and digest is not None and keeps(len(checkpoints[shard])):
             if not objects.path(digest).exists():
                 stored.append(digest)
             objects.put(model)
         checkpoints[shard].append(digest)
+        sizes[shard].append(len(model or b""))
         seconds[shard].append(took)
         done, said = done + 1, f"shard {shard}"
         watch()
@@ -203,6 +209,7 @@ def _train_shards(
                 shard=shard,
                 generation=before[shard].generation + 1 if shard in before else 1,
                 checkpoints=tuple(checkpoints[shard]),
+                sizes=tuple(sizes[shard]) if grows else (),
             ),
             first_slice=first,
             seconds=tuple(seconds[shard]),
@@ -395,6 +402,7 @@ def _log_shard(
             "ensemble": manifest.ensemble,
             "shard": constituent.shard,
             "checkpoints": list(constituent.checkpoints),
+            "objects": sorted(manifest.files(constituent)),
             "seconds": list(trained.seconds),
             "learnt_with": learnt_with(),
             "mlflow_run": run,

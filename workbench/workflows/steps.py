@@ -18,7 +18,7 @@ from workbench.config import SynthesizeConfig, TrainConfig
 from workbench.data import catalog
 from workbench.data.store import Store
 from workbench.erasure import saga, vault
-from workbench.erasure.environment import learnt_with
+from workbench.erasure.environment import learnt_elsewhere
 from workbench.erasure.plan import pending_of
 from workbench.erasure.request import advance, lift, subjects_of
 from workbench.erasure.saga import DatasetState, EnsembleState, Erasure, GeneratorState, artifact_to_json
@@ -167,8 +167,7 @@ def _successor(
 def _learnt_elsewhere(live: Mapping[str, Artifact], manifest: Manifest, shard: int) -> bool:
     """Whether other libraries trained a shard's checkpoints: going on from them would not be training from scratch here."""
     constituent = next(c for c in manifest.constituents if c.shard == shard)
-    artifact = live[constituent_id(manifest.ensemble, constituent)]
-    return bool(artifact.body.get("learnt_with", learnt_with()) != learnt_with())
+    return learnt_elsewhere(live[constituent_id(manifest.ensemble, constituent)].body)
 
 
 def _superseded_too(
@@ -199,10 +198,11 @@ def _mend(
     objects = objects_of(workspace, manifest.dataset)
     beyond: dict[int, int] = {}
     for constituent in manifest.constituents:
-        kept = set(manifest.stored(constituent)).intersection(constituent.checkpoints[: retrain.get(constituent.shard)])
+        kept = manifest.files(constituent, retrain.get(constituent.shard))
         if all(objects.holds(digest) for digest in kept):
             continue
-        if config.private:  # noise is never drawn twice: the shard is trained anew, and charged
+        # Noise is never drawn twice: a private shard is trained anew, and charged. One file can't be mended in part
+        if config.private or (constituent.sizes and constituent.shard in retrain.keys() | pending.keys()):
             beyond[constituent.shard] = 0
             continue
         records = store.read("train", manifest.partition.interval(constituent.shard))
@@ -243,7 +243,7 @@ def purge(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[E
         superseded = {d for a in state.purge for d in a["body"].get("checkpoints", ()) if d is not None}
         stray = sweep(workspace, dataset)
         sweep_releases(workspace, dataset)
-        live = {d for e in state.ensembles for d in e.new.objects()}
+        live = {d for e in state.ensembles for d in e.new.checkpoints()}
         for artifact in state.purge:
             if artifact["path"] is not None:
                 remove(workspace.root / artifact["path"])

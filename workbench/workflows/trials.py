@@ -80,7 +80,7 @@ class Trial:
 class Audited:
     """An ensemble's version, the records of its data set, and rows that none of its constituents saw.
 
-    `stale` are shards that received rows since they were trained.
+    `stale` are shards that received rows since they were trained, or that other libraries trained.
     """
 
     manifest: Manifest
@@ -124,8 +124,7 @@ class Audited:
     def trained(self, shard: int, records: Dataset, *, first: int) -> bytes:
         """The shard's model on `records`, going on from the last stored checkpoint before slice `first`."""
         first = self.manifest.restart(first)
-        digest = self.constituents[shard].checkpoints[first - 1] if first else None
-        checkpoint = self.objects.get(digest) if digest else None
+        checkpoint = self.constituents[shard].after(first - 1, self.objects.get) if first else None
         *_, model = train_shard(records, self.config, shard=shard, first_slice=first, checkpoint=checkpoint)
         assert model is not None  # somebody is left in the shard
         return model

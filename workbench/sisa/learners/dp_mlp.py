@@ -45,6 +45,7 @@ class DpMlp:
     subjects: int
 
     resumes: ClassVar[bool] = False
+    grows: ClassVar[bool] = False
     together: ClassVar[bool] = False
     private: ClassVar[bool] = True
 

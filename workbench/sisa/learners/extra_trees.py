@@ -21,6 +21,7 @@ class ExtraTrees:
     min_rows_per_leaf: int
 
     resumes: ClassVar[bool] = False
+    grows: ClassVar[bool] = False
     together: ClassVar[bool] = False
     private: ClassVar[bool] = False
 

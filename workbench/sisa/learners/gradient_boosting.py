@@ -34,6 +34,7 @@ class GradientBoosting:
     category_smoothing: float
 
     resumes: ClassVar[bool] = True
+    grows: ClassVar[bool] = True
     together: ClassVar[bool] = False
     private: ClassVar[bool] = False
 

@@ -33,6 +33,7 @@ class LogisticRegression:
     penalty: float
 
     resumes: ClassVar[bool] = True
+    grows: ClassVar[bool] = False
     together: ClassVar[bool] = False
     private: ClassVar[bool] = False
 

@@ -36,6 +36,7 @@ class Mlp:
     weight_decay: float
 
     resumes: ClassVar[bool] = True
+    grows: ClassVar[bool] = False
     together: ClassVar[bool] = True
     private: ClassVar[bool] = False
 

@@ -34,6 +34,7 @@ class NaiveBayes:
     smoothing: float
 
     resumes: ClassVar[bool] = True
+    grows: ClassVar[bool] = False
     together: ClassVar[bool] = False
     private: ClassVar[bool] = False
 

@@ -39,6 +39,7 @@ class Ridge:
     penalty: float
 
     resumes: ClassVar[bool] = True
+    grows: ClassVar[bool] = False
     together: ClassVar[bool] = False
     private: ClassVar[bool] = False
 

@@ -100,6 +100,7 @@ class SklearnEstimator:
     parameters: Settings
 
     resumes: ClassVar[bool] = False
+    grows: ClassVar[bool] = False
     together: ClassVar[bool] = False
     private: ClassVar[bool] = False
 
