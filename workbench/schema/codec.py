@@ -120,7 +120,7 @@ class Codec:
                 else:
                     dropped |= mask
                 unsound[:, position] |= mask
-        for columns, rule, broken_rows in self._broken_constraints(values):
+        for columns, rule, broken_rows in self.broken_constraints(values):
             mask = broken_rows & ~unsound[:, [self.names.index(name) for name in columns]].any(axis=1)
             blamed = columns[:1] if rule == _NOT_DETERMINED else columns
             if mask.any() and any(self.schema.columns[name].out_of_domain == "reject" for name in blamed):
@@ -200,7 +200,7 @@ class Codec:
     def _tables(self) -> dict[str, tuple[str, Values]]:
         return tables_of(self.schema.constraints, self.schema.encoded)
 
-    def _broken_constraints(self, values: Values) -> Iterator[tuple[tuple[str, ...], str, Mask]]:
+    def broken_constraints(self, values: Values) -> Iterator[tuple[tuple[str, ...], str, Mask]]:
         """For each constraint its columns, the rule and the mask of rows that break it."""
         for constraint in self.schema.constraints:
             column = {name: values[:, self.names.index(name)] for name in constraint.columns}

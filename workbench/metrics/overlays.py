@@ -1,0 +1,144 @@
+"""What a report draws of a release beside its training rows: shares of cells, and associations; no small count is shown."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from workbench.metrics.fidelity.associations import Floats, association_matrix
+from workbench.metrics.sound import check_tables
+from workbench.metrics.tables import Tables
+from workbench.schema import Column
+
+MOST_BARS = 20
+SUPPRESSED = "other (suppressed)"
+MISSING = "missing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A cell, or cells drawn together, and which share of either table is in it."""
+
+    label: str
+    training: float
+    synthetic: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlay:
+    """The bars of one column; shares of either table sum to 1."""
+
+    column: str
+    kind: str
+    bars: tuple[Bar, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The overlay as JSON."""
+        return {**asdict(self), "bars": [asdict(bar) for bar in self.bars]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Associations:
+    """How strongly each two columns go together [d, d] in either table; None where one does not vary."""
+
+    columns: tuple[str, ...]
+    training: tuple[tuple[float | None, ...], ...]
+    synthetic: tuple[tuple[float | None, ...], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The associations as JSON."""
+        return {
+            "columns": list(self.columns),
+            "training": [list(row) for row in self.training],
+            "synthetic": [list(row) for row in self.synthetic],
+        }
+
+
+def overlays(tables: Tables, *, threshold: int) -> tuple[Overlay, ...]:
+    """The bars of every column: its cells, or at most 20 runs of a number's neighbouring cells.
+
+    Guarantees:
+      - no bar rests on fewer than `threshold` training subjects: those that do, empty ones too, are one bar "other
+        (suppressed)", and where this would still be too small the next smallest bar is in it too, so that it cannot be had as
+        the rest of 1 either. A table of fewer subjects is one bar.
+    Raises NotComputableError where the tables do not fit the schema.
+    """
+    check_tables(tables)
+    return tuple(
+        _overlay(tables, place, name, column, threshold)
+        for place, (name, column) in enumerate(tables.codec.schema.encoded.items())
+    )
+
+
+def associations(tables: Tables) -> Associations:
+    """Cramér's V, Pearson's r or the correlation ratio of each two columns, by their kinds."""
+    check_tables(tables)
+    training, synthetic = (_rounded(association_matrix(tables, name)) for name in ("training", "synthetic"))
+    return Associations(columns=tables.codec.names, training=training, synthetic=synthetic)
+
+
+def _overlay(tables: Tables, place: int, name: str, column: Column, threshold: int) -> Overlay:
+    labels, runs = _runs(column)
+    training, synthetic = (runs[tables.bins[table][:, place]] for table in ("training", "synthetic"))
+    shown = _shown(_subjects(training, tables.training.points, len(labels)), threshold)
+    shares = [np.bincount(cells, minlength=len(labels)) / len(cells) for cells in (training, synthetic)]
+    bars = [
+        Bar(label=label, training=float(p), synthetic=float(q))
+        for label, p, q, seen in zip(labels, *shares, shown, strict=True)
+        if seen
+    ]
+    if not shown.all():
+        rest = [float(share[~shown].sum()) for share in shares]
+        bars.append(Bar(label=SUPPRESSED, training=rest[0], synthetic=rest[1]))
+    return Overlay(column=name, kind=column.kind, bars=tuple(bars))
+
+
+def _shown(subjects: npt.NDArray[np.int64], threshold: int) -> npt.NDArray[np.bool_]:
+    """Which bars may be drawn by themselves; what the others hold together, if anything, is no small count."""
+    shown = subjects >= threshold
+    for place in np.argsort(subjects, kind="stable"):
+        if shown.all() or subjects[~shown].sum() >= threshold:
+            break
+        shown[place] = False
+    return shown
+
+
+def _subjects(cells: npt.NDArray[np.int64], points: npt.NDArray[np.uint64], size: int) -> npt.NDArray[np.int64]:
+    """The number of different subjects in each cell."""
+    _, whose = np.unique(points, return_inverse=True)
+    return np.bincount(np.unique(np.stack([cells, whose]), axis=1)[0], minlength=size)
+
+
+def _runs(column: Column) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """The labels of the bars, and the bar of each cell; neighbouring cells of a number are drawn together."""
+    width = 1 if column.is_coded else -(-column.cells // MOST_BARS)
+    runs = np.arange(column.cells) // width
+    labels = _categories(column) if column.is_coded else _intervals(column, width)
+    if column.missing:
+        return [*labels, MISSING], np.append(runs, len(labels))
+    return labels, runs
+
+
+def _categories(column: Column) -> list[str]:
+    return ["false", "true"] if column.kind == "boolean" else list(column.categories or ())
+
+
+def _intervals(column: Column, width: int) -> list[str]:
+    """From the least to the greatest value of each run, or where it is a single one, that."""
+    lows, highs = column.cell_bounds
+    ends = [(lows[i], highs[min(i + width, len(lows)) - 1]) for i in range(0, len(lows), width)]
+    return [_number(a, column) if a == b else f"{_number(a, column)} to {_number(b, column)}" for a, b in ends]
+
+
+def _number(value: float, column: Column) -> str:
+    if column.bounds is not None and isinstance(column.bounds[0], dt.datetime):
+        return (column.bounds[0] + dt.timedelta(microseconds=value)).isoformat(sep=" ", timespec="minutes")
+    return f"{value:.6g}" if column.kind == "continuous" else f"{value:.0f}"
+
+
+def _rounded(matrix: Floats) -> tuple[tuple[float | None, ...], ...]:
+    return tuple(tuple(None if np.isnan(value) else round(float(value), 4) for value in row) for row in matrix)

@@ -1,0 +1,53 @@
+"""All that is asked of learners trained on a release."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
+from workbench.metrics.tables import Tables
+from workbench.metrics.utility.importance import importance_agreement
+from workbench.metrics.utility.models import Fit, Models
+from workbench.metrics.utility.ranking import ranking_agreement
+from workbench.metrics.utility.scores import CLASSIFICATION, REGRESSION, tstr
+from workbench.metrics.utility.subgroups import subgroup_utility
+from workbench.schema import Schema
+
+
+def utility_metrics(schema: Schema, learners: Mapping[str, Fit]) -> tuple[Metric[Tables], ...]:
+    """The metrics of these learners on tables of a schema; each is trained once per table, whatever is asked of it.
+
+    Scores and importances of every learner, the order of the learners, and by the first of them the groups of each column
+    with role sensitive. What was learnt is kept as long as the metrics are, so use them for one evaluation.
+    """
+    if schema.target is None or not learners:
+        return (_NOTHING,)
+    models = Models(learners)
+    scores = CLASSIFICATION if schema.encoded[schema.target].is_coded else REGRESSION
+    sensitive = [name for name, column in schema.encoded.items() if column.role == "sensitive"]
+    return (
+        *(tstr(models, learner, scores) for learner in models.names),
+        *(importance_agreement(models, learner) for learner in models.names),
+        ranking_agreement(models, scores[0]),
+        *(subgroup_utility(models, scores[0], column) for column in sensitive),
+    )
+
+
+def _nothing_to_learn(_: Tables) -> list[Measure]:
+    raise NotComputableError("not computable because the schema declares no target, or no learner was given")
+
+
+_NOTHING: Metric[Tables] = Metric(
+    title="Train on synthetic, test on real",
+    definitions=(
+        Definition(
+            name="utility/tstr",
+            title="Train on synthetic, test on real",
+            formula="scores of models trained on the release and tested on the holdout",
+            range=(0.0, 1.0),
+            better="higher",
+            source="Esteban, Hyland & Rätsch 2017, sect. 4.2",
+        ),
+    ),
+    compute=_nothing_to_learn,
+)
