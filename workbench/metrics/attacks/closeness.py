@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from workbench.data.dataset import Dataset
 from workbench.metrics.attacks.placed import Placed, Singles, distances, placed
-from workbench.metrics.attacks.sides import Sides, sides
+from workbench.metrics.attacks.sides import sides
 from workbench.metrics.tables import Tables
 
 Floats = npt.NDArray[np.float64]
@@ -53,7 +53,7 @@ def seen(tables: Tables) -> Seen:
     """Both sides beside the three tables; see `sides` for what raises NotComputableError."""
     if tables not in _seen:
         found, codec = sides(tables), tables.codec
-        known = tuple(placed(t, codec) for t in (found.synthetic, found.stand_in, found.reference.values))
+        known = tuple(placed(t, codec) for t in (found.synthetic, found.stand_in.values, found.reference.values))
         _seen[tables] = Seen(members=_near(found.members, known), controls=_near(found.controls, known))
     return _seen[tables]
 

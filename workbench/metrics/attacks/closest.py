@@ -21,7 +21,7 @@ _NOTE = (
 _DCR = Definition(
     name="disclosure/dcr",
     title="Distance to the closest record",
-    formula="median over synthetic rows of the distance to the nearest training row; a category counts 1, a number its part of range",
+    formula="median over synthetic rows of the distance to the nearest training row; categories count 1, numbers by range",
     range=(0.0, float("inf")),
     better="neither",
     source="Park et al. 2018; Zhao et al. 2021",
@@ -31,7 +31,7 @@ _DCR = Definition(
 _NNDR = Definition(
     name="disclosure/nndr",
     title="Nearest neighbour distance ratio",
-    formula="median over synthetic rows of the distance to the nearest by that to the second nearest training row; 1 where both are 0",
+    formula="median over synthetic rows of the distances to the nearest and second nearest training row, divided; 0/0 is 1",
     range=(0.0, 1.0),
     better="neither",
     source="Zhao et al. 2021",
@@ -50,7 +50,7 @@ def closest(tables: Tables) -> list[Measure]:
     records = placed(training.values, codec)
     release, real = (
         _two_nearest(placed(shuffled(rows, QUERIES, tables.rng("closest rows")), codec), records)
-        for rows in (found.synthetic, found.stand_in)
+        for rows in (found.synthetic, found.stand_in.values)
     )
     return [
         Measure(definition=_DCR, estimate=_median(release[:, 0]), ceiling=_median(real[:, 0])),
@@ -68,7 +68,7 @@ def _two_nearest(rows: Placed, records: Placed) -> Floats:
 
 def _ratio(nearest: Floats) -> Floats:
     first, second = nearest.T
-    return np.divide(first, second, out=np.ones(len(first)), where=second > 0)
+    return np.asarray(np.divide(first, second, out=np.ones(len(first)), where=second > 0))
 
 
 def _median(values: Floats) -> Estimate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +11,9 @@ import numpy as np
 from workbench.data.dataset import Dataset
 from workbench.metrics.attacks.closeness import Near, seen
 from workbench.metrics.attacks.rates import Hits, risk, share, wilson
-from workbench.metrics.attacks.sides import checked, per_subject
+from workbench.metrics.attacks.sides import checked, count_subjects, per_subject
 from workbench.metrics.attacks.told import exactly
-from workbench.metrics.estimate import DOUBT
+from workbench.metrics.estimate import DOUBT, Estimate
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
 from workbench.metrics.tables import Tables
 from workbench.schema.codec import Values
@@ -26,7 +27,7 @@ _ROWS = Definition(
     range=(0.0, 1.0),
     better="lower",
     source=_WILSON,
-    ceiling="share of synthetic rows that equal a holdout row; the holdout may be smaller than the training table",
+    ceiling="share that equals a row of as many strangers, at most: of the holdout's, times the ratio of the subjects' numbers",
     note="common rows are copied by any good release: excess_copies is what tells copying from likeness",
 )
 _EXCESS = Definition(
@@ -66,7 +67,7 @@ def exact(tables: Tables) -> list[Measure]:
     release = Counter(_keys(tables.synthetic))
     training, holdout = _keys(tables.training.values), _keys(tables.holdout.values)
     return [
-        _shared(release, training, holdout),
+        _shared(release, training, holdout, count_subjects(tables.training) / count_subjects(tables.holdout)),
         _excess(_EXCESS, _any(tables.training, training, release), _any(tables.holdout, holdout, release)),
         _most_copied(tables, release, training, holdout),
     ]
@@ -85,19 +86,22 @@ def _keys(values: Values) -> list[bytes]:
     return [row.tobytes() for row in plain]
 
 
-def _shared(release: Counter[bytes], training: list[bytes], holdout: list[bytes]) -> Measure:
-    n, (main, other) = release.total(), (set(training), set(holdout))
+def _shared(release: Counter[bytes], training: Sequence[bytes], holdout: Sequence[bytes], times: float) -> Measure:
+    """`times`: how many training subjects there are for one of the holdout. More people share rows at most as often more."""
+    n, main, other = release.total(), set(training), set(holdout)
     copies, alike = (sum(k for row, k in release.items() if row in of) for of in (main, other))
-    return Measure(definition=_ROWS, estimate=wilson(copies, n), ceiling=wilson(alike, n))
+    found = wilson(alike, n)
+    value, low, high = (min(1.0, max(times, 1.0) * end) for end in (found.value, found.low, found.high))
+    return Measure(definition=_ROWS, estimate=wilson(copies, n), ceiling=Estimate(value=value, low=low, high=high, n=n))
 
 
 def _any(dataset: Dataset, keys: list[bytes], release: Counter[bytes]) -> Hits:
     """Whether any row of each subject is in the release."""
-    return per_subject(np.array([key in release for key in keys], dtype=float), dataset) > 0
+    return per_subject(np.array([key in release for key in keys], dtype=float), dataset.points) > 0
 
 
 def _within(side: Near) -> Hits:
-    return per_subject((side.synthetic.nearest <= NEAR).astype(float), side.rows) > 0
+    return per_subject((side.synthetic.nearest <= NEAR).astype(float), side.rows.points) > 0
 
 
 def _excess(definition: Definition, main: Hits, control: Hits) -> Measure:
@@ -113,7 +117,10 @@ def _most_copied(tables: Tables, release: Counter[bytes], training: list[bytes],
         for key, point in zip(keys, points.tolist(), strict=True):
             owners.setdefault(key, set()).add((held, point))
     alone = {key: next(iter(people)) for key, people in owners.items() if len(people) == 1}
-    most = {held: max((release[key] for key, (side, _) in alone.items() if side == held), default=0) for held in (False, True)}
+    most = {
+        held: max((release[key] for key, (side, _) in alone.items() if side == held), default=0)
+        for held in (False, True)
+    }
     doubt = DOUBT / max(1, len(alone))
     main, other = (wilson(most[held], release.total(), doubt=doubt) for held in (False, True))
     return Measure(definition=_MOST, estimate=main, ceiling=other)

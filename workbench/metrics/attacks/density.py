@@ -32,11 +32,11 @@ def by_density(tables: Tables) -> list[Measure]:
 
 def density_scores(near: Near) -> Floats:
     """The score of each subject of a side, in the order of their points."""
-    return per_subject(near.synthetic.density - near.reference.density, near.rows)
+    return per_subject(near.synthetic.density - near.reference.density, near.rows.points)
 
 
 def _real_scores(near: Near) -> Floats:
-    return per_subject(near.stand_in.density - near.reference.density, near.rows)
+    return per_subject(near.stand_in.density - near.reference.density, near.rows.points)
 
 
 DENSITY = Metric(title="membership by density ratio", definitions=_DEFINITIONS, compute=by_density)

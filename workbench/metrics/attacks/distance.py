@@ -26,15 +26,15 @@ def by_distance(tables: Tables) -> list[Measure]:
     beside = seen(tables)
     scored = Scored(members=distance_scores(beside.members), controls=distance_scores(beside.controls))
     real = Scored(
-        members=per_subject(-beside.members.stand_in.nearest, beside.members.rows),
-        controls=per_subject(-beside.controls.stand_in.nearest, beside.controls.rows),
+        members=per_subject(-beside.members.stand_in.nearest, beside.members.rows.points),
+        controls=per_subject(-beside.controls.stand_in.nearest, beside.controls.rows.points),
     )
     return told(_DEFINITIONS, scored, real)
 
 
 def distance_scores(near: Near) -> Floats:
     """The score of each subject of a side, in the order of their points."""
-    return per_subject(-near.synthetic.nearest, near.rows)
+    return per_subject(-near.synthetic.nearest, near.rows.points)
 
 
 DISTANCE = Metric(title="membership by distance", definitions=_DEFINITIONS, compute=by_distance)

@@ -23,7 +23,9 @@ _SOURCE = "Giomi et al. 2023 (Anonymeter), §4.3"
 def inference(schema: Schema) -> tuple[Metric[Tables], ...]:
     """An attack on each column that is declared sensitive or target; one that is not computable where there is none."""
     secrets = [name for name, column in schema.encoded.items() if column.role in ("sensitive", "target")]
-    return tuple(map(_metric, secrets)) or (Metric(title="attribute inference", definitions=_of("none"), compute=_none),)
+    return tuple(map(_metric, secrets)) or (
+        Metric(title="attribute inference", definitions=_of("none"), compute=_none),
+    )
 
 
 def right(guessed: Values, true: Values, *, coded: bool) -> Hits:
@@ -46,9 +48,7 @@ def _of(column: str) -> tuple[Definition, ...]:
 
 
 def _metric(column: str) -> Metric[Tables]:
-    return Metric(
-        title=f"inference of {column}", definitions=_of(column), compute=partial(infer, column=column)
-    )
+    return Metric(title=f"inference of {column}", definitions=_of(column), compute=partial(infer, column=column))
 
 
 def _none(_: Tables) -> list[Measure]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
+import numpy.typing as npt
 
 from workbench.data.dataset import Dataset
-from workbench.metrics.attacks.placed import Placed, distances, placed
+from workbench.metrics.attacks.placed import Placed, Singles, distances, placed
 from workbench.metrics.attacks.rates import Attack, Hits, attempted, definitions, rated
 from workbench.metrics.attacks.sides import one_row_each, sides
 from workbench.metrics.measure import Measure, Metric, NotComputableError
 from workbench.metrics.tables import Tables
 from workbench.schema.codec import Codec, Values
 
+Mask = npt.NDArray[np.bool_]
+
 CONTROLS = 2_000
+_ROUNDING = 1e-5
 MOST_NEAREST = 10  # a half of a person that fits more rows links to nobody
 
 _DEFINITIONS = definitions(
@@ -59,7 +65,7 @@ def _by_chance(codec: Codec, rng: np.random.Generator) -> Attack:
     return attack
 
 
-def _nearest(codec: Codec, people: Values, release: Values):  # type: ignore[no-untyped-def]
+def _nearest(codec: Codec, people: Values, release: Values) -> Iterator[tuple[slice, Mask, Mask]]:
     """Blocks of people with the masks [b, m] of the release's rows that are nearest by either half."""
     halves = [range(start, len(codec.names), 2) for start in (0, 1)]
     sides_: list[tuple[Placed, Placed]] = [
@@ -69,12 +75,12 @@ def _nearest(codec: Codec, people: Values, release: Values):  # type: ignore[no-
         yield block, _least(first), _least(second)
 
 
-def _least(apart):  # type: ignore[no-untyped-def]
-    return apart <= apart.min(axis=1, keepdims=True) + 1e-6
+def _least(apart: Singles) -> Mask:
+    return np.asarray(apart <= apart.min(axis=1, keepdims=True) + _ROUNDING)
 
 
-def _few(nearest):  # type: ignore[no-untyped-def]
-    return nearest.sum(axis=1) <= MOST_NEAREST
+def _few(nearest: Mask) -> Mask:
+    return np.asarray(nearest.sum(axis=1) <= MOST_NEAREST)
 
 
 LINKABILITY: Metric[Tables] = Metric(title="linkability", definitions=_DEFINITIONS, compute=link)

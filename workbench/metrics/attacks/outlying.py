@@ -39,17 +39,15 @@ def on_outlying(tables: Tables) -> list[Measure]:
     """The two attacks on outlying subjects, with controls chosen by the same rule; see `told`.
 
     Outlying is whose mean distance, over the rows, to the 5th nearest of the reference's rows is largest: members and controls
-    are measured against people who are neither. The same share of either side is taken. Raises NotComputableError where it
-    would be more than a quarter, as with fewer than 400 controls.
+    are measured against people who are neither, and cut at the same distance. Raises NotComputableError where fewer than 400
+    are on a side: 100 of them would not be outlying.
     """
     found = sides(tables, members=MOST, controls=MOST)
     codec = tables.codec
-    known = [placed(rows, codec) for rows in (found.synthetic, found.stand_in, found.reference.values)]
+    known = [placed(rows, codec) for rows in (found.synthetic, found.stand_in.values, found.reference.values)]
     far = [_far(side, known[2]) for side in (found.members, found.controls)]
-    share = max(SHARE, FEWEST / min(map(len, far)))
-    if share > _MOST_SHARE:
-        raise NotComputableError(f"not computable because it needs {FEWEST / _MOST_SHARE:.0f} subjects on either side")
-    chosen = [_outlying(side, f, share) for side, f in zip((found.members, found.controls), far, strict=True)]
+    threshold = _threshold(*far)
+    chosen = [_beyond(side, f, threshold) for side, f in zip((found.members, found.controls), far, strict=True)]
     near = [[closeness(placed(side.values, codec), table) for table in known] for side in chosen]
     members, controls = (_scores(side, *close) for side, close in zip(chosen, near, strict=True))
     return [
@@ -63,25 +61,31 @@ def _far(side: Dataset, reference: Placed) -> Floats:
     rows, place = np.empty(len(side)), min(_NEIGHBOUR, len(reference)) - 1
     for block, apart in distances(placed(side.values, side.codec), reference):
         rows[block] = np.partition(apart, place, axis=1)[:, place]
-    return per_subject(rows, side)
+    return per_subject(rows, side.points)
 
 
-def _outlying(side: Dataset, far: Floats, share: float) -> Dataset:
-    """The rows of that share of the subjects who lie farthest."""
-    farthest = np.argsort(-far, kind="stable")[: round(share * len(far))]
-    return side.rows(np.isin(side.points, np.unique(side.points)[farthest]))
+def _threshold(members: Floats, controls: Floats) -> float:
+    """What both 1 % of all and 100 of either side lie beyond; one for both, or the tails would be cut at different places."""
+    fewest = min(len(members), len(controls))
+    if fewest * _MOST_SHARE < FEWEST:
+        raise NotComputableError(f"not computable because it needs {FEWEST / _MOST_SHARE:.0f} subjects on either side")
+    everybody = float(np.quantile(np.concatenate([members, controls]), 1 - SHARE))
+    return min(everybody, *(float(np.sort(side)[-FEWEST]) for side in (members, controls)))
+
+
+def _beyond(side: Dataset, far: Floats, threshold: float) -> Dataset:
+    """The rows of the subjects who lie at least so far."""
+    return side.rows(np.isin(side.points, np.unique(side.points)[far >= threshold]))
 
 
 def _scores(side: Dataset, synthetic: Closeness, stand_in: Closeness, reference: Closeness) -> tuple[Floats, ...]:
     """By distance to the release and to the stand-in, then by the ratio of either's density to the reference's."""
     return (
-        per_subject(-synthetic.nearest, side),
-        per_subject(-stand_in.nearest, side),
-        per_subject(synthetic.density - reference.density, side),
-        per_subject(stand_in.density - reference.density, side),
+        per_subject(-synthetic.nearest, side.points),
+        per_subject(-stand_in.nearest, side.points),
+        per_subject(synthetic.density - reference.density, side.points),
+        per_subject(stand_in.density - reference.density, side.points),
     )
 
 
-OUTLYING = Metric(
-    title="membership of worst-case records", definitions=(*_DISTANCE, *_DENSITY), compute=on_outlying
-)
+OUTLYING = Metric(title="membership of worst-case records", definitions=(*_DISTANCE, *_DENSITY), compute=on_outlying)

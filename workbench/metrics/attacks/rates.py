@@ -82,7 +82,7 @@ def attempted(found: Sides, attack: Attack, naive: Attack) -> tuple[Outcome, Out
             members=attack(release, members), controls=attack(release, controls), naive=naive(release, members)
         )
 
-    return outcome(found.synthetic), outcome(found.stand_in)
+    return outcome(found.synthetic), outcome(found.stand_in.values)
 
 
 def share(hits: Hits) -> Estimate:

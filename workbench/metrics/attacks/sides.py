@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.data.dataset import Dataset
+from workbench.data.identity import Points
 from workbench.metrics.measure import NotComputableError
 from workbench.metrics.tables import Tables
 from workbench.schema.codec import Values
@@ -32,7 +33,7 @@ class Sides:
     members: Dataset
     controls: Dataset
     reference: Dataset
-    stand_in: Values
+    stand_in: Dataset
     synthetic: Values
 
 
@@ -45,7 +46,7 @@ def sides(tables: Tables, *, members: int = MEMBERS, controls: int = CONTROLS) -
         members=drawn(tables.training, members, tables.rng("members")),
         controls=drawn(holdout.rows(place < _HALF), controls, tables.rng("controls")),
         reference=holdout.rows((place >= _HALF) & (place < _THREE_QUARTERS)),
-        stand_in=holdout.values[place >= _THREE_QUARTERS],
+        stand_in=holdout.rows(place >= _THREE_QUARTERS),
         synthetic=shuffled(tables.synthetic, ROWS, tables.rng("synthetic rows")),
     )
     if min(count_subjects(found.members), count_subjects(found.controls)) < FEWEST or not _known(found):
@@ -95,9 +96,9 @@ def shuffled(values: Values, most: int, rng: np.random.Generator) -> Values:
     return np.asarray(values[rng.permutation(len(values))[:most]])
 
 
-def per_subject(scores: Floats, dataset: Dataset) -> Floats:
+def per_subject(scores: Floats, points: Points) -> Floats:
     """The mean score of each subject's rows, in the order of their points."""
-    _, whose, rows = np.unique(dataset.points, return_inverse=True, return_counts=True)
+    _, whose, rows = np.unique(points, return_inverse=True, return_counts=True)
     return np.asarray(np.bincount(whose, weights=scores) / rows)
 
 

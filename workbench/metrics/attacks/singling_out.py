@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.data.dataset import Dataset
-from workbench.metrics.attacks.rates import Attack, Hits, attempted, definitions, rated
+from workbench.metrics.attacks.rates import Hits, attempted, definitions, rated
 from workbench.metrics.attacks.sides import count_subjects, drawn, sides
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
 from workbench.metrics.tables import Tables
@@ -19,7 +19,7 @@ from workbench.schema.codec import Codec, Values
 Mask = npt.NDArray[np.bool_]
 
 MOST = 1_000  # descriptions
-COLUMNS = 5  # of a description of several
+COLUMNS = 8  # of a description of several
 SUBJECTS = 10_000  # on either side
 _TRIES = 4  # for every description that is wanted
 _SOURCE = "Giomi et al. 2023 (Anonymeter), §4.1"
@@ -39,7 +39,7 @@ Descriptions = Callable[[Values, Codec, np.random.Generator], Iterator[Descripti
 
 def fits(description: Description, columns: Values) -> Mask:
     """Which rows of columns [d, n] a description fits; nothing but `missing` fits a missing value."""
-    return np.logical_and.reduce([_fits(term, columns[term.position]) for term in description])
+    return np.asarray(np.logical_and.reduce([_fits(term, columns[term.position]) for term in description]))
 
 
 def _fits(term: Term, column: Values) -> Mask:
@@ -120,7 +120,7 @@ def _successes(release: Values, targets: Dataset, described: Descriptions, rng: 
     hits = []
     for _, description in zip(range(MOST), described(release, targets.codec, rng), strict=False):
         people = targets.points[fits(description, columns)]
-        hits.append(0 < len(people) < 1000 and len(np.unique(people)) == 1)
+        hits.append(len(people) > 0 and bool((people == people[0]).all()))
     if not hits:
         raise NotComputableError("not computable because no row of the release stands out by a description")
     return np.array(hits)

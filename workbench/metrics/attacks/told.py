@@ -58,7 +58,7 @@ def definitions(name: str, title: str, *, formula: str, source: str, ceiling: st
         Definition(
             name=f"disclosure/{name}_tpr_at_{share:g}",
             title=f"{title}: hits at {100 * share:g} % false alarms",
-            formula=f"share of members above a threshold that at most {100 * share:g} % of the controls are above; score: {formula}",
+            formula=f"share of members above a threshold that {100 * share:g} % of the controls are above; score: {formula}",
             range=(0.0, 1.0),
             better="lower",
             source=f"{source}; Carlini et al. 2022, §III",
@@ -71,7 +71,7 @@ def definitions(name: str, title: str, *, formula: str, source: str, ceiling: st
 
 
 def told(of: Sequence[Definition], scored: Scored, ceiling: Scored | None = None) -> list[Measure]:
-    """The measures of `definitions`, or of the first of them; a rate of hits has none where fewer than 5 false alarms are to be expected.
+    """The measures of `definitions`, or of its first; no rate of hits where fewer than 5 false alarms are to be expected.
 
     Intervals are percentiles over subjects drawn with replacement, so that the threshold is drawn anew with the controls.
     """
