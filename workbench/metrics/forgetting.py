@@ -112,12 +112,18 @@ def rmia(target: Floats, siblings: Floats, population: Floats, siblings_populati
     )
 
 
-def membership(scores: Scores, *, doubt: float = DOUBT) -> Membership:
+def membership(
+    scores: Scores,
+    *,
+    doubt: float = DOUBT,
+    false_alarms: Sequence[float] = FALSE_ALARMS,
+    replicates: int | None = None,
+) -> Membership:
     """How well the scores tell members from non-members: each of n members is compared with the n·m scores of non-members.
 
     The AUC is the chance that a member's score is the higher one, ties counting half: range [0, 1], 0.5 is guessing, 1 tells
     everybody. Hits: the share of members above a threshold that at most 5 % (1 %) of the non-members are above: range [0, 1],
-    guessing gives the share itself; None where fewer than 100 (500) subjects were drawn.
+    guessing gives the share itself; None where fewer than 100 (500) subjects were drawn. `false_alarms` are other such shares.
 
     Intervals draw subjects anew, and are widened by √(1 + share): what subject i does to the score of i' is about what i' does
     to that of i, so that where both are drawn, their scores go together.
@@ -134,10 +140,10 @@ def membership(scores: Scores, *, doubt: float = DOUBT) -> Membership:
         return estimated(lambda weights: ranked.tpr(weights, fpr=share))
 
     def estimated(figure: Callable[[Floats], float]) -> Estimate:
-        found = bootstrap(figure, whose, replicates=REPLICATES, doubt=doubt)
+        found = bootstrap(figure, whose, replicates=replicates or REPLICATES, doubt=doubt)
         return replace(_widened(found, float(np.sqrt(1 + scores.share))), n=n)
 
-    return Membership(auc=estimated(ranked.auc), hits={share: hits(share) for share in FALSE_ALARMS})
+    return Membership(auc=estimated(ranked.auc), hits={share: hits(share) for share in false_alarms})
 
 
 def fewest_for(share: float) -> int:

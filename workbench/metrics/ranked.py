@@ -41,6 +41,12 @@ class Ranked:
         above = np.cumsum(negative[::-1]) <= fpr * negative.sum() * (1 + 1e-12)
         return float(positive[::-1][above].sum() / positive.sum())
 
+    def roc(self) -> tuple[Floats, Floats]:
+        """The false and the true positive rate at each threshold, from (0, 0) to (1, 1); both rise."""
+        positive, negative = self._sums(np.ones(len(self._order)))
+        false, true = (np.r_[0.0, np.cumsum(each[::-1])] for each in (negative, positive))
+        return false / false[-1], true / true[-1]
+
     def _sums(self, weights: Floats) -> tuple[Floats, Floats]:
         """The weight of positives and of negatives at each score, lowest score first."""
         weights = weights[self._order]

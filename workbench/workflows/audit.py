@@ -18,6 +18,7 @@ from workbench.errors import InputError
 from workbench.generators.generator import FittedGenerator, Generator
 from workbench.generators.kinds import generator_of
 from workbench.generators.marginals.table import FittedTable
+from workbench.metrics.attacks.placed import placed
 from workbench.metrics.canaries import Codes, Coins, Counted, count_scores, distance_scores, epsilon_bound, rare_rows
 from workbench.metrics.estimate import Estimate
 from workbench.privacy.ledger import Ledger
@@ -173,17 +174,4 @@ def _merged(codes: Codes, groups: tuple[Codes, ...]) -> Codes:
 def _distances(fitted: FittedGenerator, codec: Codec, planted: Planted, rng: np.random.Generator) -> Values:
     """How near the synthetic rows come to each canary: columns in units of their range, a different category counts as 1."""
     synthetic = fitted.sample(min(_MOST_SAMPLED, max(1, round(fitted.total))), rng=rng)
-    return distance_scores(_placed(planted.values, codec), _placed(synthetic, codec))
-
-
-def _placed(values: Values, codec: Codec) -> Values:
-    """Points whose distances are those of `_distances`; a missing number lies one range below the lowest."""
-    parts, cells = [], codec.bin(values)
-    for position, column in enumerate(codec.schema.encoded.values()):
-        if column.is_categorical:
-            parts.append(np.eye(codec.sizes[position])[cells[:, position]] / 2)
-        else:
-            low, high = (column.low, column.high) if column.kind != "boolean" else (0.0, 1.0)
-            numbers = (values[:, [position]] - low) / max(high - low, 1e-12)
-            parts.append(np.nan_to_num(numbers, nan=-1.0))
-    return np.concatenate(parts, axis=1)
+    return distance_scores(placed(planted.values, codec).points, placed(synthetic, codec).points)

@@ -1,0 +1,28 @@
+"""Attacks: what an outsider learns of people from a release, from an ensemble's answers, and from an erasure."""
+
+from __future__ import annotations
+
+from workbench.metrics.attacks.answers import Answers
+from workbench.metrics.attacks.black_box import ANSWERS, HARDEST, LABELS
+from workbench.metrics.attacks.closest import CLOSEST
+from workbench.metrics.attacks.constituents import LIRA, RMIA
+from workbench.metrics.attacks.copies import EXACT, NEAR_COPIES
+from workbench.metrics.attacks.density import DENSITY
+from workbench.metrics.attacks.distance import DISTANCE
+from workbench.metrics.attacks.erasure import DIFFERENCE, LEFT, Versions
+from workbench.metrics.attacks.inference import inference
+from workbench.metrics.attacks.linkability import LINKABILITY
+from workbench.metrics.attacks.outlying import OUTLYING
+from workbench.metrics.attacks.singling_out import SINGLING_OUT
+from workbench.metrics.measure import Metric
+from workbench.metrics.tables import Tables
+from workbench.schema import Schema
+
+ON_ENSEMBLE: tuple[Metric[Answers], ...] = (ANSWERS, LABELS, HARDEST, LIRA, RMIA)
+ON_ERASURE: tuple[Metric[Versions], ...] = (LEFT, DIFFERENCE)
+
+
+def on_release(schema: Schema) -> tuple[Metric[Tables], ...]:
+    """All attacks on a release of a table with this schema, but for `shadow`, which must be given the generator."""
+    common = (DISTANCE, DENSITY, OUTLYING, *SINGLING_OUT, LINKABILITY)
+    return (*common, *inference(schema), EXACT, NEAR_COPIES, CLOSEST)
