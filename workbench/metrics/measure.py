@@ -59,10 +59,15 @@ class Measure:
     failed: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """The measure as JSON: its definition, estimates as value, low, high and n, and what stands instead of one."""
+        """The measure as JSON: its definition, estimates as value, low, high and n, and what stands instead of one.
+
+        `baseline` and `ceiling` are the estimates; what the definition says of them is `baseline_is` and `ceiling_is`.
+        """
         numbers = {"estimate": self.estimate, "baseline": self.baseline, "ceiling": self.ceiling}
         return {
             **asdict(self.definition),
+            "baseline_is": self.definition.baseline,
+            "ceiling_is": self.definition.ceiling,
             **{key: None if number is None else number.to_json() for key, number in numbers.items()},
             "curve": [list(point) for point in self.curve],
             "reason": self.reason,

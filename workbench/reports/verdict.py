@@ -1,0 +1,144 @@
+"""What an evaluated thing may be used for, by thresholds that a person owns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictBool, model_validator
+
+from workbench.metrics.estimate import Estimate
+from workbench.metrics.measure import Measure
+from workbench.reports.evaluation_document import Evaluation, Fact, Verdict
+from workbench.reports.lenient import number
+from workbench.reports.written import absence, figure, written
+
+
+class Condition(BaseModel):
+    """What a use asks of a measure or of a fact: `at_most` or `at_least` a bound, or, of a fact, that it `equals` a value.
+
+    `measure` may be a pattern such as `utility/*_auc`: all that match must hold. The bound holds for the worse end of the 95 %
+    interval, or, with `by: value`, for the value alone. `against` adds the bound to the value of the measure's ceiling or
+    baseline: `at_least: -0.05` against the ceiling is 0.05 below it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    measure: str | None = None
+    fact: str | None = None
+    at_most: FiniteFloat | None = None
+    at_least: FiniteFloat | None = None
+    equals: StrictBool | str | None = None
+    against: Literal["baseline", "ceiling"] | None = None
+    by: Literal["interval", "value"] = "interval"
+
+    @model_validator(mode="after")
+    def _asks_one_thing(self) -> Self:
+        if (self.measure is None) == (self.fact is None):
+            raise ValueError("a condition names either a measure or a fact")
+        if sum(asked is not None for asked in (self.at_most, self.at_least, self.equals)) != 1:
+            raise ValueError("a condition has one of at_most, at_least and equals")
+        if self.measure is not None and self.equals is not None:
+            raise ValueError("a measure is never known exactly: give at_most or at_least")
+        if self.fact is not None and (self.against is not None or "by" in self.model_fields_set):
+            raise ValueError("against and by are for measures: a fact has no interval")
+        return self
+
+    def met(self, value: float, beside: float = 0.0) -> bool:
+        """Whether a number keeps the bound, which is added to what it is judged against."""
+        if self.at_most is not None:
+            return value <= beside + self.at_most
+        return value >= beside + (self.at_least or 0.0)
+
+    def asked(self, beside: float = 0.0) -> str:
+        """The bound in words."""
+        if self.at_most is not None:
+            return f"at most {figure(beside + self.at_most)} asked"
+        return f"at least {figure(beside + (self.at_least or 0.0))} asked"
+
+
+Uses = dict[str, Annotated[tuple[Condition, ...], Field(min_length=1)]]
+Found = tuple[bool | None, str]
+
+
+class VerdictRules(BaseModel):
+    """For each kind of thing its uses, and for each use the conditions, all of which must hold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    release: Uses = {}
+    ensemble: Uses = {}
+    erasure: Uses = {}
+
+
+def verdicts(document: Mapping[str, Any], rules: VerdictRules) -> list[Verdict]:
+    """The verdict on each use of the kind of thing that the document evaluates, in the order of the rules.
+
+    - A use holds only if every condition was shown to hold: a measure that failed, is not computable, was not taken or has
+      no interval shows nothing.
+    - One broken condition is enough for no. Otherwise one that was not shown makes the verdict None.
+    """
+    evaluation = Evaluation.read(document)
+    uses: Uses = getattr(rules, evaluation.kind) if evaluation.kind in VerdictRules.model_fields else {}
+    return [_verdict(use, conditions, evaluation) for use, conditions in uses.items()]
+
+
+def _verdict(use: str, conditions: tuple[Condition, ...], evaluation: Evaluation) -> Verdict:
+    found = [finding for condition in conditions for finding in _found(condition, evaluation)]
+    for holds in (False, None):
+        because = [said for held, said in found if held is holds]
+        if because:
+            unshown = [said for held, said in found if held is None and holds is False]
+            return Verdict(use=use, holds=holds, because=(*because, *unshown))
+    return Verdict(use=use, holds=True, because=tuple(said for _, said in found))
+
+
+def _found(condition: Condition, evaluation: Evaluation) -> Iterator[Found]:
+    """Whether the condition holds of each thing it names, and the sentence that says so."""
+    if condition.fact is not None:
+        yield _of_fact(condition, condition.fact, evaluation.facts.get(condition.fact))
+        return
+    pattern = str(condition.measure)
+    named = [measure for measure in evaluation.measures if fnmatchcase(measure.definition.name, pattern)]
+    if not named:
+        yield None, f"not shown: {pattern} was not measured"
+    for measure in named:
+        yield _of_measure(condition, measure)
+
+
+def _of_fact(condition: Condition, name: str, fact: Fact | None) -> Found:
+    if fact is None:
+        return None, f"not shown: {name} is not stated"
+    if condition.equals is not None:
+        same = type(fact) is type(condition.equals) and fact == condition.equals  # 1 is not True
+        return same, f"{name}: {written(fact)}" + ("" if same else f"; {written(condition.equals)} asked")
+    value = number(fact)
+    if value is None:
+        return None, f"not shown: {name} is not a number"
+    return condition.met(value), f"{name}: {value:g}; {condition.asked()}"
+
+
+def _of_measure(condition: Condition, measure: Measure) -> Found:
+    title, estimate = measure.definition.title, measure.estimate
+    if estimate is None:
+        return None, f"not shown: {title}: {absence(measure)}"
+    beside = {"ceiling": measure.ceiling, "baseline": measure.baseline}.get(condition.against or "")
+    if condition.against is not None and beside is None:
+        return None, f"not shown: {title} has no {condition.against} to compare with"
+    value = _judged(condition, estimate)
+    if math.isnan(value):
+        return None, f"not shown: {title} has no interval"
+    said = f"{title}: {figure(estimate.value)}" + ("" if condition.by == "value" else f", {figure(value)} at worst")
+    if beside is None:
+        return condition.met(value), f"{said}; {condition.asked()}"
+    against = f"{condition.asked(beside.value)}, the {condition.against} being {figure(beside.value)}"
+    return condition.met(value, beside.value), f"{said}; {against}"
+
+
+def _judged(condition: Condition, estimate: Estimate) -> float:
+    """The value, or the end of the interval that is worse for the condition."""
+    if condition.by == "value":
+        return estimate.value
+    return estimate.low if condition.at_most is None else estimate.high
