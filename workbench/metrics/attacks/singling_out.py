@@ -67,13 +67,15 @@ def univariate(release: Values, codec: Codec, rng: np.random.Generator) -> Itera
 
 
 def multivariate(release: Values, codec: Codec, rng: np.random.Generator) -> Iterator[Description]:
-    """Several columns of a random row of the release: codes as they are, numbers from there outward, seen from the median."""
+    """Several columns of a row of the release: codes as they are, numbers from there outward, seen from the median.
+
+    Rows are taken in random order and none twice: descriptions that single out the same people are no independent trials.
+    """
     many = min(COLUMNS, len(codec.names))
     medians = [np.median(known) if len(known := c[~np.isnan(c)]) else np.nan for c in release.T]
     coded = [column.is_coded for column in codec.schema.encoded.values()]
     columns = np.ascontiguousarray(release.T)
-    for _ in range(_TRIES * MOST):
-        row = release[rng.integers(len(release))]
+    for row in release[rng.permutation(len(release))[: _TRIES * MOST]]:
         chosen = rng.choice(len(codec.names), many, replace=False)
         description = tuple(_term(int(c), float(row[c]), coded=coded[c], median=medians[c]) for c in chosen)
         if fits(description, columns).sum() == 1:
