@@ -5,6 +5,7 @@ The page is internal: its figures were computed from personal records.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -44,7 +45,7 @@ main { max-width: 66rem; } section.words, .note, .verdict { max-width: 52rem; }
 .uses .sign { position: absolute; left: 0; top: -.1rem; font-size: 1.2rem; }
 .uses ul { margin: .1rem 0 0; padding-left: 1.1rem; font-size: .92rem; }
 .facts dl { grid-template-columns: 7rem 1fr; } .facts dd { margin: 0; }
-.sign { font-weight: 700; } .yes { color: var(--good); } .no { color: var(--bad); } .open { color: var(--warn); }
+.sign { font-weight: 700; } .sign.yes { color: var(--good); } .sign.no { color: var(--bad); } .sign.open { color: var(--warn); }
 .best { color: var(--good); font-weight: 700; }
 td small, th small { display: block; color: var(--dim); font-weight: 400; }
 .measures th[scope=row] { font-weight: 600; width: 32%; }
@@ -107,7 +108,7 @@ def _verdict(it: Evaluation) -> str:
             f'<section class="verdict open">\n<h1>{escaped(it.of)}</h1>\n<p>No verdict was given on it.</p>\n</section>'
         )
     held = {verdict.holds for verdict in it.verdicts}
-    style = " bad" if False in held else " open" if None in held else ""
+    style = "" if held == {True} else " open" if held & {True, None} else " bad"
     uses = "".join(f"<li>{_use(verdict)}</li>" for verdict in it.verdicts)
     return (
         f'<section class="verdict{style}">\n<h1>{heading(it.verdicts)}</h1>\n<p>{escaped(it.of)}</p>\n'
@@ -240,8 +241,12 @@ def _method(it: Evaluation) -> Iterable[str]:
 
 def _definition(measure: Measure) -> str:
     definition = measure.definition
-    said = [definition.formula, f"range {figure(definition.range[0])} to {figure(definition.range[1])}"]
+    said = [definition.formula, f"range {_end(definition.range[0])} to {_end(definition.range[1])}"]
     said += [f"baseline: {definition.baseline}"] if definition.baseline else []
     said += [f"ceiling: {definition.ceiling}"] if definition.ceiling else []
     said += [definition.source]
     return f"<dt>{escaped(definition.title)}</dt><dd>{escaped('; '.join(filter(None, said)))}.</dd>"
+
+
+def _end(value: float) -> str:
+    return f"{value:g}" if math.isfinite(value) else "any"
