@@ -231,3 +231,51 @@ def test_numbers_of_any_size_make_a_page(value: float, low: float, high: float, 
     page = evaluation_page(document)
     assert loads_nothing(page)
     assert not re.search(r'"-?(nan|inf)"|[ ,"](nan|inf)[ ,"]', page)
+
+
+def test_a_shard_is_coloured_from_the_first_slice_that_was_trained_again() -> None:
+    heights = {}
+    for first in (0, 3, 4, None):
+        shard = {"shard": 7, "state": "retrained", "slices": 4, "first_redone": first}
+        (height,) = re.findall(
+            r'height="([\d.]+)" class="f2"/><text', evaluation_page({"pictures": {"shards": [shard]}})
+        )
+        heights[first] = float(height)
+    assert heights == {0: 26.0, 3: 6.5, 4: 0.0, None: 26.0}
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance (WCAG 2.2)."""
+    digits = colour * 2 if len(colour) == 3 else colour
+    channels = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    bright, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark", "print"])
+def test_colours_have_the_contrast_of_wcag_aa(scheme: str) -> None:
+    style = evaluation_page({}).partition("<style>")[2].partition("</style>")[0]
+    pattern = {
+        "light": r"^:root \{([^}]*)\}",
+        "dark": r"dark\) \{ :root \{([^}]*)\}",
+        "print": r"print \{ :root \{([^}]*)\}",
+    }
+    colours: dict[str, str] = {}
+    for name in ("light", scheme):
+        for block in re.findall(pattern[name], style, flags=re.MULTILINE):
+            colours |= dict(re.findall(r"--([\w-]+): #(\w+)", block))
+    for text, grounds in {
+        "ink": ("paper", "soft", "good-soft", "warn-soft", "bad-soft"),
+        "dim": ("paper",),
+        "good": ("paper", "good-soft", "warn-soft", "bad-soft"),
+        "warn": ("paper", "good-soft", "warn-soft", "bad-soft"),
+        "bad": ("paper", "good-soft", "warn-soft", "bad-soft"),
+        **{f"s{n}": ("paper",) for n in range(1, 7)},
+    }.items():
+        for ground in grounds:
+            assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
