@@ -41,6 +41,7 @@ STYLE = """
 @media screen and (prefers-color-scheme: dark) { :root { --bad: #ff9a90; --bad-soft: #3a1b19; } }
 main { max-width: 66rem; } section.words, .note, .verdict { max-width: 52rem; }
 .verdict.bad { border-left-color: var(--bad); background: var(--bad-soft); }
+.owned { margin-top: .9rem; font-size: .92rem; }
 .uses { list-style: none; padding: 0; margin: 0; } .uses > li { margin: .8rem 0 0; padding-left: 1.9rem; position: relative; }
 .uses .sign { position: absolute; left: 0; top: -.1rem; font-size: 1.2rem; }
 .uses ul { margin: .1rem 0 0; padding-left: 1.1rem; font-size: .92rem; }
@@ -84,11 +85,10 @@ def evaluation_page(document: Mapping[str, Any]) -> str:
     )
 
 
-def heading(verdicts: Sequence[Verdict]) -> str:
+def _heading(verdicts: Sequence[Verdict]) -> str:
     """The uses with their marks, as HTML in one line."""
-    marked = [f"{escaped(v.use)}&nbsp;{mark(v.holds)}" for v in verdicts]
-    line = ", ".join(marked)
-    return line[:1].upper() + line[1:] if line[:1] != "&" else line
+    line = ", ".join(f"{escaped(verdict.use)}&nbsp;{mark(verdict.holds)}" for verdict in verdicts)
+    return line[:1].upper() + line[1:]
 
 
 def mark(holds: bool | None) -> str:
@@ -111,9 +111,12 @@ def _verdict(it: Evaluation) -> str:
     style = "" if held == {True} else " open" if held & {True, None} else " bad"
     uses = "".join(f"<li>{_use(verdict)}</li>" for verdict in it.verdicts)
     return (
-        f'<section class="verdict{style}">\n<h1>{heading(it.verdicts)}</h1>\n<p>{escaped(it.of)}</p>\n'
-        f'<ul class="uses">{uses}</ul>\n</section>'
+        f'<section class="verdict{style}">\n<h1>{_heading(it.verdicts)}</h1>\n<p>{escaped(it.of)}</p>\n'
+        f'<ul class="uses">{uses}</ul>\n<p class="owned">{_OWNED}</p>\n</section>'
     )
+
+
+_OWNED = "By declared thresholds, which are as good as whoever chose them."
 
 
 def _use(verdict: Verdict) -> str:
@@ -195,14 +198,15 @@ def _families(it: Evaluation) -> Iterable[str]:
         rows = "".join(map(_row, families[family]))
         yield (
             f'<h2>{escaped(title)}</h2>\n<p>{about}</p>\n<table class="measures"><thead><tr><th>Figure</th>'
-            "<th>Value, 95 % interval</th><th>Baseline ▽</th><th>Ceiling ▼</th><th></th><th>Better</th></tr></thead>"
+            "<th>Value, 95 % interval</th><th>Baseline&nbsp;▽</th><th>Ceiling&nbsp;▼</th><th></th><th>Better</th></tr></thead>"
             f"<tbody>{rows}</tbody></table>"
         )
 
 
 def _row(measure: Measure) -> str:
     definition = measure.definition
-    note = f"<small>{escaped(definition.note)}</small>" if definition.note else ""
+    # a figure that is better neither high nor low says at once what it is not; what else is to be noted stands below
+    note = f"<small>{escaped(definition.note)}</small>" if definition.better == "neither" else ""
     head = f'<tr><th scope="row">{escaped(definition.title)}{note}</th>'
     if measure.estimate is None:
         style = "failed" if measure.failed else "absent"
@@ -219,7 +223,7 @@ def _row(measure: Measure) -> str:
     )
 
 
-BETTER: Mapping[Better, str] = {"higher": "higher ↑", "lower": "lower ↓", "neither": "–"}
+BETTER: Mapping[Better, str] = {"higher": "higher&nbsp;↑", "lower": "lower&nbsp;↓", "neither": "–"}
 
 
 def _beside(found: Any) -> str:
@@ -244,7 +248,7 @@ def _definition(measure: Measure) -> str:
     said = [definition.formula, f"range {_end(definition.range[0])} to {_end(definition.range[1])}"]
     said += [f"baseline: {definition.baseline}"] if definition.baseline else []
     said += [f"ceiling: {definition.ceiling}"] if definition.ceiling else []
-    said += [definition.source]
+    said += [definition.source, definition.note.rstrip(".")]
     return f"<dt>{escaped(definition.title)}</dt><dd>{escaped('; '.join(filter(None, said)))}.</dd>"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Self
 
@@ -61,11 +61,11 @@ class Condition(BaseModel):
             return value <= beside + self.at_most
         return value >= beside + (self.at_least or 0.0)
 
-    def asked(self, beside: float = 0.0) -> str:
+    def asked(self, beside: float = 0.0, *, write: Callable[[float], str] = figure) -> str:
         """The bound in words."""
         if self.at_most is not None:
-            return f"at most {figure(beside + self.at_most)} asked"
-        return f"at least {figure(beside + (self.at_least or 0.0))} asked"
+            return f"at most {write(beside + self.at_most)} asked"
+        return f"at least {write(beside + (self.at_least or 0.0))} asked"
 
 
 Uses = dict[str, Annotated[tuple[Condition, ...], Field(min_length=1)]]
@@ -124,7 +124,7 @@ def _of_fact(condition: Condition, name: str, fact: Fact | None) -> Found:
     value = number(fact)
     if value is None:
         return None, f"not shown: {name} is not a number"
-    return condition.met(value), f"{name}: {value:g}; {condition.asked()}"
+    return condition.met(value), f"{name}: {written(value)}; {condition.asked(write=written)}"
 
 
 def _of_measure(condition: Condition, measure: Measure) -> Found:
