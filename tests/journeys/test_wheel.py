@@ -18,6 +18,7 @@ CARRIED = (
     "workbench/_configs/datasets/adult.yaml",
     "workbench/_configs/datasets/german.yaml",
     "workbench/_configs/datasets/oulad.yaml",
+    "workbench/_configs/verdicts.yaml",
     "workbench/_configs/generators/mst.yaml",
     "workbench/_configs/models/trees.yaml",
     "workbench/data/bundled/adult.parquet",

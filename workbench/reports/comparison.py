@@ -94,7 +94,6 @@ def _charts(them: Sequence[Evaluation]) -> Iterable[str]:
     utility = _common(them, "utility")
     if utility is None or not _alike(them):
         return
-    attack = [_strongest(it) for it in them]
     drawn = [
         tradeoff(
             _points(them, utility, lambda it: number(it.facts.get("epsilon"))),
@@ -106,7 +105,7 @@ def _charts(them: Sequence[Evaluation]) -> Iterable[str]:
             none="no ε",
         ),
         tradeoff(
-            _points(them, utility, lambda it: attack[them.index(it)]),
+            _points(them, utility, _strongest),
             title="Utility against the strongest attack",
             note="The AUC of whichever membership attack tells most; 0.5 is guessing.",
             x="AUC of the strongest attack",

@@ -5,6 +5,7 @@ The page is internal: its figures were computed from personal records.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -40,11 +41,12 @@ STYLE = """
 @media screen and (prefers-color-scheme: dark) { :root { --bad: #ff9a90; --bad-soft: #3a1b19; } }
 main { max-width: 66rem; } section.words, .note, .verdict { max-width: 52rem; }
 .verdict.bad { border-left-color: var(--bad); background: var(--bad-soft); }
+.owned { margin-top: .9rem; font-size: .92rem; }
 .uses { list-style: none; padding: 0; margin: 0; } .uses > li { margin: .8rem 0 0; padding-left: 1.9rem; position: relative; }
 .uses .sign { position: absolute; left: 0; top: -.1rem; font-size: 1.2rem; }
 .uses ul { margin: .1rem 0 0; padding-left: 1.1rem; font-size: .92rem; }
 .facts dl { grid-template-columns: 7rem 1fr; } .facts dd { margin: 0; }
-.sign { font-weight: 700; } .yes { color: var(--good); } .no { color: var(--bad); } .open { color: var(--warn); }
+.sign { font-weight: 700; } .sign.yes { color: var(--good); } .sign.no { color: var(--bad); } .sign.open { color: var(--warn); }
 .best { color: var(--good); font-weight: 700; }
 td small, th small { display: block; color: var(--dim); font-weight: 400; }
 .measures th[scope=row] { font-weight: 600; width: 32%; }
@@ -83,11 +85,10 @@ def evaluation_page(document: Mapping[str, Any]) -> str:
     )
 
 
-def heading(verdicts: Sequence[Verdict]) -> str:
+def _heading(verdicts: Sequence[Verdict]) -> str:
     """The uses with their marks, as HTML in one line."""
-    marked = [f"{escaped(v.use)}&nbsp;{mark(v.holds)}" for v in verdicts]
-    line = ", ".join(marked)
-    return line[:1].upper() + line[1:] if line[:1] != "&" else line
+    line = ", ".join(f"{escaped(verdict.use)}&nbsp;{mark(verdict.holds)}" for verdict in verdicts)
+    return line[:1].upper() + line[1:]
 
 
 def mark(holds: bool | None) -> str:
@@ -107,12 +108,15 @@ def _verdict(it: Evaluation) -> str:
             f'<section class="verdict open">\n<h1>{escaped(it.of)}</h1>\n<p>No verdict was given on it.</p>\n</section>'
         )
     held = {verdict.holds for verdict in it.verdicts}
-    style = " bad" if False in held else " open" if None in held else ""
+    style = "" if held == {True} else " open" if held & {True, None} else " bad"
     uses = "".join(f"<li>{_use(verdict)}</li>" for verdict in it.verdicts)
     return (
-        f'<section class="verdict{style}">\n<h1>{heading(it.verdicts)}</h1>\n<p>{escaped(it.of)}</p>\n'
-        f'<ul class="uses">{uses}</ul>\n</section>'
+        f'<section class="verdict{style}">\n<h1>{_heading(it.verdicts)}</h1>\n<p>{escaped(it.of)}</p>\n'
+        f'<ul class="uses">{uses}</ul>\n<p class="owned">{_OWNED}</p>\n</section>'
     )
+
+
+_OWNED = "By declared thresholds, which are as good as whoever chose them."
 
 
 def _use(verdict: Verdict) -> str:
@@ -194,14 +198,15 @@ def _families(it: Evaluation) -> Iterable[str]:
         rows = "".join(map(_row, families[family]))
         yield (
             f'<h2>{escaped(title)}</h2>\n<p>{about}</p>\n<table class="measures"><thead><tr><th>Figure</th>'
-            "<th>Value, 95 % interval</th><th>Baseline ▽</th><th>Ceiling ▼</th><th></th><th>Better</th></tr></thead>"
+            "<th>Value, 95 % interval</th><th>Baseline&nbsp;▽</th><th>Ceiling&nbsp;▼</th><th></th><th>Better</th></tr></thead>"
             f"<tbody>{rows}</tbody></table>"
         )
 
 
 def _row(measure: Measure) -> str:
     definition = measure.definition
-    note = f"<small>{escaped(definition.note)}</small>" if definition.note else ""
+    # a figure that is better neither high nor low says at once what it is not; what else is to be noted stands below
+    note = f"<small>{escaped(definition.note)}</small>" if definition.better == "neither" else ""
     head = f'<tr><th scope="row">{escaped(definition.title)}{note}</th>'
     if measure.estimate is None:
         style = "failed" if measure.failed else "absent"
@@ -218,7 +223,7 @@ def _row(measure: Measure) -> str:
     )
 
 
-BETTER: Mapping[Better, str] = {"higher": "higher ↑", "lower": "lower ↓", "neither": "–"}
+BETTER: Mapping[Better, str] = {"higher": "higher&nbsp;↑", "lower": "lower&nbsp;↓", "neither": "–"}
 
 
 def _beside(found: Any) -> str:
@@ -240,8 +245,12 @@ def _method(it: Evaluation) -> Iterable[str]:
 
 def _definition(measure: Measure) -> str:
     definition = measure.definition
-    said = [definition.formula, f"range {figure(definition.range[0])} to {figure(definition.range[1])}"]
+    said = [definition.formula, f"range {_end(definition.range[0])} to {_end(definition.range[1])}"]
     said += [f"baseline: {definition.baseline}"] if definition.baseline else []
     said += [f"ceiling: {definition.ceiling}"] if definition.ceiling else []
-    said += [definition.source]
+    said += [definition.source, definition.note.rstrip(".")]
     return f"<dt>{escaped(definition.title)}</dt><dd>{escaped('; '.join(filter(None, said)))}.</dd>"
+
+
+def _end(value: float) -> str:
+    return f"{value:g}" if math.isfinite(value) else "any"

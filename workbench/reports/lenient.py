@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
+
+_LARGEST = 1e100
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
@@ -28,12 +29,10 @@ def texts(value: Any) -> list[str]:
 
 
 def number(value: Any) -> float | None:
-    """A finite number, or None: also of a truth value, which is none."""
-    try:
-        found = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    except OverflowError:
+    """A number, or None: also of a truth value, and of what is too large to be drawn. What is too small for it is 0."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < _LARGEST:
         return None
-    return found if math.isfinite(found) else None
+    return float(value) if abs(value) > 1 / _LARGEST else 0.0
 
 
 def whole(value: Any) -> int | None:

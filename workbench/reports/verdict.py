@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Self
 
@@ -19,14 +19,14 @@ from workbench.reports.written import absence, figure, written
 class Condition(BaseModel):
     """What a use asks of a measure or of a fact: `at_most` or `at_least` a bound, or, of a fact, that it `equals` a value.
 
-    `measure` may be a pattern such as `utility/*_auc`: all that match must hold. The bound holds for the worse end of the 95 %
-    interval, or, with `by: value`, for the value alone. `against` adds the bound to the value of the measure's ceiling or
-    baseline: `at_least: -0.05` against the ceiling is 0.05 below it.
+    `measure` may be a pattern such as `utility/tstr_auc_*`, or several: all that match one must hold. The bound holds for the
+    worse end of the 95 % interval, or, with `by: value`, for the value alone. `against` adds the bound to the value of the
+    measure's ceiling or baseline: `at_least: -0.05` against the ceiling is 0.05 below it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    measure: str | None = None
+    measure: str | Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     fact: str | None = None
     at_most: FiniteFloat | None = None
     at_least: FiniteFloat | None = None
@@ -46,17 +46,26 @@ class Condition(BaseModel):
             raise ValueError("against and by are for measures: a fact has no interval")
         return self
 
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns of names of measures; none where it asks for a fact."""
+        return (self.measure,) if isinstance(self.measure, str) else self.measure or ()
+
+    def names(self, measure: Measure) -> bool:
+        """Whether it is a condition on this measure."""
+        return any(fnmatchcase(measure.definition.name, pattern) for pattern in self.patterns)
+
     def met(self, value: float, beside: float = 0.0) -> bool:
         """Whether a number keeps the bound, which is added to what it is judged against."""
         if self.at_most is not None:
             return value <= beside + self.at_most
         return value >= beside + (self.at_least or 0.0)
 
-    def asked(self, beside: float = 0.0) -> str:
+    def asked(self, beside: float = 0.0, *, write: Callable[[float], str] = figure) -> str:
         """The bound in words."""
         if self.at_most is not None:
-            return f"at most {figure(beside + self.at_most)} asked"
-        return f"at least {figure(beside + (self.at_least or 0.0))} asked"
+            return f"at most {write(beside + self.at_most)} asked"
+        return f"at least {write(beside + (self.at_least or 0.0))} asked"
 
 
 Uses = dict[str, Annotated[tuple[Condition, ...], Field(min_length=1)]]
@@ -100,12 +109,10 @@ def _found(condition: Condition, evaluation: Evaluation) -> Iterator[Found]:
     if condition.fact is not None:
         yield _of_fact(condition, condition.fact, evaluation.facts.get(condition.fact))
         return
-    pattern = str(condition.measure)
-    named = [measure for measure in evaluation.measures if fnmatchcase(measure.definition.name, pattern)]
+    named = list(filter(condition.names, evaluation.measures))
     if not named:
-        yield None, f"not shown: {pattern} was not measured"
-    for measure in named:
-        yield _of_measure(condition, measure)
+        yield None, f"not shown: {' or '.join(condition.patterns)} was not measured"
+    yield from (_of_measure(condition, measure) for measure in named)
 
 
 def _of_fact(condition: Condition, name: str, fact: Fact | None) -> Found:
@@ -117,7 +124,7 @@ def _of_fact(condition: Condition, name: str, fact: Fact | None) -> Found:
     value = number(fact)
     if value is None:
         return None, f"not shown: {name} is not a number"
-    return condition.met(value), f"{name}: {value:g}; {condition.asked()}"
+    return condition.met(value), f"{name}: {written(value)}; {condition.asked(write=written)}"
 
 
 def _of_measure(condition: Condition, measure: Measure) -> Found:
@@ -138,7 +145,8 @@ def _of_measure(condition: Condition, measure: Measure) -> Found:
 
 
 def _judged(condition: Condition, estimate: Estimate) -> float:
-    """The value, or the end of the interval that is worse for the condition."""
-    if condition.by == "value":
-        return estimate.value
-    return estimate.low if condition.at_most is None else estimate.high
+    """The value, or the end of the interval that is worse for the condition; NaN where that is not known."""
+    end = estimate.low if condition.at_most is None else estimate.high
+    if condition.by == "value" or math.isnan(end):
+        return estimate.value if condition.by == "value" else end
+    return min(end, estimate.value) if condition.at_most is None else max(end, estimate.value)

@@ -1,4 +1,4 @@
-"""How much weaker or stronger the columns hang together in the synthetic records."""
+"""How much less or more the columns go together in the synthetic records than in the training records."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _legend() -> str:
         return key("".join(box(1 + 9 * n, 2, 8, 8, style, opacity=value / _FULL) for n, value in enumerate(ramp)))
 
     about = f"{ramp[0]:.2f}, {ramp[1]:.2f}, {ramp[2]:.2f} or more"
-    return legend([(keyed("less"), f"weaker by {about}"), (keyed("more"), f"stronger by {about}")])
+    return legend([(keyed("less"), f"lower by {about}"), (keyed("more"), f"higher by {about}")])
 
 
 def _told(names: list[str], pairs: Mapping[tuple[int, int], float | None]) -> str:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+_MOST = 7  # powers of ten that are marked
+
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
@@ -37,7 +39,8 @@ class Axis:
             step = _step(self.high - self.low)
             first = math.ceil(self.low / step - 1e-9)
             return [step * k for k in range(first, math.floor(self.high / step + 1e-9) + 1)]
-        decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+        first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
+        decades = range(first, last + 1, 1 + (last - first) // _MOST)
         factors = (1,) if math.log10(self.high / self.low) >= 2 else (1, 2, 5)
         ticks = [factor * 10.0**power for power in decades for factor in factors]
         return [tick for tick in ticks if self.low * (1 - 1e-9) <= tick <= self.high * (1 + 1e-9)]

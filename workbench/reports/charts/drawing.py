@@ -20,7 +20,7 @@ svg text { fill: var(--ink); } svg .dim { fill: var(--dim); } svg .end { text-an
   svg .middle { text-anchor: middle; } svg .small { font-size: 10.5px; }
   svg .cell { font-size: 11px; } svg .bold { font-weight: 700; }
 .grid { stroke: var(--line); } .axis { stroke: var(--dim); } .guess { stroke: var(--dim); stroke-dasharray: 2 4; }
-.bar { fill: var(--bar); } .mark { fill: var(--s1); } .gap { fill: none; stroke: var(--line); stroke-dasharray: 3 3; }
+.bar { fill: var(--bar); } .mark { fill: var(--s1); } .gap { fill: none; stroke: var(--dim); stroke-dasharray: 3 3; }
 .more { fill: var(--s2); } .less { fill: var(--s1); }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; } .whisker { stroke-width: 1.5; }
 .dot { fill: var(--paper); stroke-width: 2; }

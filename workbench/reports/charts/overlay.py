@@ -13,7 +13,7 @@ from workbench.reports.written import percent
 
 _LEFT, _RIGHT, _ROW, _TOP, _BOTTOM = 116.0, 12.0, 16.0, 4.0, 20.0
 _MOST = 20  # cells that are drawn by themselves; the smallest others are drawn as one
-_LETTERS = 17
+_LETTERS = 18
 
 
 @dataclass(frozen=True, kw_only=True)

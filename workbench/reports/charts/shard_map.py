@@ -12,7 +12,7 @@ from workbench.reports.lenient import number, records, whole
 _STATES = {"trained": "bar", "retrained": "f2", "quarantined": "f5", "empty": "gap"}
 _MEANING = {
     "trained": "trained, not touched by an erasure",
-    "retrained": "trained again, from the coloured slice on",
+    "retrained": "trained again: the coloured slices, the first being at the bottom",
     "quarantined": "quarantined: an open request concerns it",
     "empty": "empty: it abstains",
 }

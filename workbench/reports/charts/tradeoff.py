@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from workbench.metrics.estimate import Estimate
 from workbench.reports.charts.axis import Axis, around
-from workbench.reports.charts.drawing import WIDTH, chart, drawing, hue, label, line
+from workbench.reports.charts.drawing import WIDTH, chart, drawing, hue, key, label, line
 from workbench.reports.charts.plane import BOTTOM, RIGHT, TOP, Plane
 from workbench.reports.page import escaped
 from workbench.reports.written import figure, finite_ends
@@ -74,7 +74,7 @@ def _list(points: Sequence[Point], groups: Sequence[str]) -> str:
     for number, point in enumerate(points, 1):
         style = f"s{hue(groups.index(point.group))}"
         fill = f" f{hue(groups.index(point.group))}" if point.emphasised else ""
-        mark = f'<svg viewBox="0 0 28 12" aria-hidden="true"><circle cx="14" cy="6" r="4.5" class="dot {style}{fill}"/></svg>'
+        mark = key(f'<circle cx="14" cy="6" r="4.5" class="dot {style}{fill}"/>')
         name = f"{number} {escaped(point.name)}" + (f", {escaped(point.group)}" if point.group else "")
         rows.append(f"<li>{mark}{f'<strong>{name}</strong>' if point.emphasised else name}</li>")
     return f'<ul class="legend">{"".join(rows)}</ul>'
