@@ -70,3 +70,9 @@ def broken_at(connection: Connection) -> int | None:
             return int(entry.sequence)
         previous, expected = entry.digest, expected + 1
     return None
+
+
+def bodies(connection: Connection, kind: str) -> list[dict[str, Any]]:
+    """What the entries of a kind say, oldest first."""
+    chosen = select(journal.c.body).where(journal.c.kind == kind).order_by(journal.c.sequence)
+    return list(connection.execute(chosen).scalars())

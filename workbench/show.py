@@ -81,6 +81,33 @@ def show_advice(result: Row) -> None:
     )
 
 
+def show_evaluation(document: Row) -> None:
+    """Prints what a thing is fit for and why, then its figures, each with its interval, baseline and ceiling."""
+    console = Console()
+    console.print(f"{document['id']} (internal: computed from people's records)", soft_wrap=True, highlight=False)
+    for verdict in document["verdicts"]:
+        sign = {True: "yes", False: "NO", None: "not shown"}[verdict["holds"]]
+        console.print(f"  {verdict['use']}: {sign}", soft_wrap=True, highlight=False)
+        reasons = verdict["because"] if verdict["holds"] is not True else ()
+        for reason in reasons:
+            console.print(f"      {reason}", soft_wrap=True, highlight=False, markup=False)
+    table = Table()
+    for title in ("figure", "value", "95 % interval", "baseline", "ceiling"):
+        table.add_column(title, justify="left" if title == "figure" else "right", overflow="fold")
+    for measure in document["measures"]:
+        estimate = measure["estimate"]
+        if estimate is None:
+            table.add_row(measure["name"], Text(measure["reason"]), "", "", "", style="dim")
+            continue
+        ends = "" if None in (estimate["low"], estimate["high"]) else f"{estimate['low']:.4g} to {estimate['high']:.4g}"
+        beside = (_text((measure[name] or {}).get("value")) for name in ("baseline", "ceiling"))
+        table.add_row(measure["name"], f"{estimate['value']:.4g}", ends, *beside)
+    console.print(table)
+    console.print(
+        f"workbench report {document['of']} --out REPORT.html makes a page of it", soft_wrap=True, highlight=False
+    )
+
+
 def _is_records(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
 

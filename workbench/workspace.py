@@ -31,6 +31,7 @@ FOLDERS = (
     "staging",
     "appends",
     "fits",
+    "evaluations",
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

@@ -15,7 +15,7 @@ from workbench.files import sha256
 from workbench.progress import silent
 from workbench.workflows import forgetting as forgetting_module
 from workbench.workflows.erase import erase
-from workbench.workflows.forgetting import _audited, _current, _shards_to_try, _subject, forgetting
+from workbench.workflows.forgetting import _current, _shards_to_try, _subject, audited_of, forgetting
 from workbench.workflows.ingest import append, ingest
 from workbench.workflows.train import train
 from workbench.workflows.trials import AFTER, Audited, _models
@@ -49,7 +49,7 @@ def everything(root):
 
 
 def read(workspace, ensemble):
-    return _audited(workspace, *_current(workspace, ensemble), np.random.default_rng(0))
+    return audited_of(workspace, *_current(workspace, ensemble), np.random.default_rng(0))
 
 
 def auc(found, of, attack, erasure):

@@ -104,6 +104,12 @@ def log_figures(tracking: Tracking, run_id: str, figures: Sequence[tuple[str, fl
             client.log_batch(run_id, metrics=metrics, synchronous=True)
 
 
+def log_text(tracking: Tracking, run_id: str, name: str, text: str) -> None:
+    """Adds a text file to a run's artifacts; as internal as the run is."""
+    with tracking.session() as client:
+        client.log_text(run_id, text, name)
+
+
 def find_runs(tracking: Tracking, *, tag: str, value: str) -> tuple[str, ...]:
     """Ids of the runs with this tag, deleted ones included: how a restart finds runs whose id a kill kept from it."""
     with tracking.connection(timeout=10) as connection:

@@ -74,16 +74,30 @@ def forgetting(
     dataset = _current(workspace, ensemble)[1].dataset
     settle(workspace, dataset)
     with workspace.lock(dataset):
-        version, manifest = _current(workspace, ensemble)
-        rng = np.random.default_rng(seed)
-        _refuse_open(workspace, manifest)
-        progress(0.0, "reading")
-        audited = _audited(workspace, version, manifest, rng)
-        people = [*_living(audited, subjects, rng), *_canaries(audited, canaries, rng)]
-        done = [*_tried(workspace, audited, people, controls, rng, progress)]
-        found = _report(audited, done)
-        _refuse_open(workspace, manifest)
+        asked = {"subjects": subjects, "canaries": canaries, "controls": controls}
+        found = try_erasures(workspace, ensemble, **asked, rng=np.random.default_rng(seed), progress=progress)
     return found | {"note": _NOTE, "seconds": round(time.perf_counter() - started, 3)}
+
+
+def try_erasures(
+    workspace: Workspace,
+    ensemble: str,
+    *,
+    subjects: int,
+    canaries: int,
+    controls: int,
+    rng: np.random.Generator,
+    progress: Progress,
+) -> dict[str, Any]:
+    """The same, for who holds the data set's lock."""
+    version, manifest = _current(workspace, ensemble)
+    _refuse_open(workspace, manifest)
+    progress(0.0, "reading")
+    audited = audited_of(workspace, version, manifest, rng)
+    people = [*_living(audited, subjects, rng), *_canaries(audited, canaries, rng)]
+    found = _report(audited, [*_tried(workspace, audited, people, controls, rng, progress)])
+    _refuse_open(workspace, manifest)
+    return found
 
 
 def _refuse_senseless(subjects: int, canaries: int, controls: int) -> None:
@@ -109,7 +123,7 @@ def _current(workspace: Workspace, ensemble: str) -> tuple[Artifact, Manifest]:
     return version, read_manifest(workspace, version)
 
 
-def _audited(workspace: Workspace, version: Artifact, manifest: Manifest, rng: np.random.Generator) -> Audited:
+def audited_of(workspace: Workspace, version: Artifact, manifest: Manifest, rng: np.random.Generator) -> Audited:
     """Reads all that an audit needs; raises InputError where the ensemble can't be audited."""
     if learner_of(TrainConfig.model_validate(manifest.config)).private:
         raise InputError(

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +46,7 @@ from workbench.workflows.fit_runs import begin_runs, budget_of, end_runs, fail_r
 from workbench.workflows.sample import write_rows
 from workbench.workspace import Workspace
 
-_JUDGE = GradientBoosting(rounds=100, learning_rate=0.1, leaves=31, min_rows_per_leaf=20, category_smoothing=10.0)
+JUDGE = GradientBoosting(rounds=100, learning_rate=0.1, leaves=31, min_rows_per_leaf=20, category_smoothing=10.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +85,7 @@ def make_release(
     generator = generator_of(config)
     if config.private and not fit.charged:
         _charge(workspace, store, generator, fit)
-    runs = begin_runs(workspace, config, fit.name, tags or {})
+    began, runs = time.perf_counter(), begin_runs(workspace, config, fit.name, tags or {})
 
     def tell(fraction: float, text: str) -> None:
         progress(0.8 * fraction, text)
@@ -91,7 +93,9 @@ def make_release(
     try:
         records = store.read("train")
         fitted = generator.fit(records, notebook=fit.folder / "notes.jsonl", progress=live(workspace, runs[0], tell))
-        return finish_release(workspace, store, config, fit.name, fitted, records, runs=runs, progress=progress)
+        return finish_release(
+            workspace, store, config, fit.name, fitted, records, runs=runs, began=began, progress=progress
+        )
     except BaseException:  # what ends by itself is not gone on with; only a killed fit leaves its notes
         forget_fit(workspace, fit.name)
         discard_release(workspace, config, fit.name, runs)
@@ -135,11 +139,11 @@ def remake_release(
         purpose=f"measure {len(shards)} of {config.shards} shards again for {name}",
         scope=[partition.interval(shard) for shard in sorted(shards)],
     )
-    runs = begin_runs(workspace, config, name, tags or {})
+    began, runs = time.perf_counter(), begin_runs(workspace, config, name, tags or {})
     try:
         records = store.read("train")
         fresh = fitted.remeasured(records, shards, progress=progress)
-        return finish_release(workspace, store, config, name, fresh, records, runs=runs, progress=progress)
+        return finish_release(workspace, store, config, name, fresh, records, runs=runs, began=began, progress=progress)
     except BaseException:
         discard_release(workspace, config, name, runs)
         raise
@@ -154,6 +158,7 @@ def finish_release(
     records: Dataset,
     *,
     runs: tuple[str, str],
+    began: float,
     progress: Progress = silent,
 ) -> Release:
     """Writes a fitted generator, its release and how near that comes to the records it was fitted to."""
@@ -161,8 +166,10 @@ def finish_release(
     progress(0.85, f"sampling {rows:,} rows")
     path = _write(workspace, name, fitted, Codec(store.schema), rows)
     progress(0.9, "evaluating")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    cost = {"seconds": round(time.perf_counter() - began, 3), "peak_mb": round(peak)}
     metrics = _evaluate(records, store.read("holdout"), path)
-    artifacts = _describe(config, name, path, rows, runs, metrics)
+    artifacts = _describe(config, name, path, rows, runs, metrics, cost)
     return Release(generator=name, path=path, rows=rows, metrics=metrics, artifacts=artifacts)
 
 
@@ -189,7 +196,7 @@ def forget_fit(workspace: Workspace, name: str) -> None:
 
 
 def sweep_releases(workspace: Workspace, dataset: str, *, fits: bool = True) -> None:
-    """Removes generators and releases of a data set that no artifact names: left by a killed synthesis or erasure.
+    """Removes generators, releases and evaluations of a data set that no artifact names: left by what was killed.
 
     MLflow runs that were left open are ended. `fits` too: the notes of a fit that was cut off, where it is not to be gone on
     with. The caller holds the data set's lock.
@@ -199,8 +206,12 @@ def sweep_releases(workspace: Workspace, dataset: str, *, fits: bool = True) -> 
     ours = _ours(dataset)
     for folder in _fits(workspace, dataset) if fits else ():
         remove(folder)
-    for path in (path for folder in ("generators", "releases") for path in (workspace.root / folder).iterdir()):
-        if ours.fullmatch(path.name) and str(path.relative_to(workspace.root)) not in known:
+    made = [path for folder in ("generators", "releases") for path in (workspace.root / folder).iterdir()]
+    made = [path for path in made if ours.fullmatch(path.name)] + [
+        *(workspace.root / "evaluations" / dataset).glob("*.json")
+    ]
+    for path in made:
+        if str(path.relative_to(workspace.root)) not in known:
             remove(path)
     end_runs(workspace, dataset)
 
@@ -295,8 +306,8 @@ def _evaluate(real: Dataset, holdout: Dataset, release: Path) -> dict[str, float
 def _train_on_synthetic(holdout: Dataset, values: Values) -> dict[str, Estimate]:
     task, target = task_of(holdout.schema), holdout.target_position
     features = np.delete(values, target, axis=1)
-    model = fit_whole(_JUDGE, features, values[:, target], task=task)
-    predicted = _JUDGE.predict(model, holdout.features, task=task)
+    model = fit_whole(JUDGE, features, values[:, target], task=task)
+    predicted = JUDGE.predict(model, holdout.features, task=task)
     return predictive(task.kind, holdout.target, predicted, holdout.points)
 
 
@@ -307,6 +318,7 @@ def _describe(
     rows: int,
     runs: tuple[str, str],
     metrics: Mapping[str, float | Estimate],
+    cost: Mapping[str, float],
 ) -> tuple[Artifact, ...]:
     private = {"private": config.private, **budget_of(config), "mlflow_run": runs[0]}
     numbers = {key: value.to_json() if isinstance(value, Estimate) else value for key, value in metrics.items()}
@@ -317,7 +329,13 @@ def _describe(
             dataset=config.dataset,
             derived_from=[config.dataset],
             path=f"generators/{name}",
-            body=private | {"rows": rows, "generator": config.generator, "config": config.model_dump(mode="json")},
+            body={
+                **private,
+                **cost,
+                "rows": rows,
+                "generator": config.generator,
+                "config": config.model_dump(mode="json"),
+            },
         ),
         Artifact(
             id=f"{name}-release",

@@ -1,12 +1,19 @@
-"""Writing results as pages for people."""
+"""Writing results as pages and cards for people. Each is made anew and kept nowhere: the stored result stays the only truth."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from workbench.data import catalog
+from workbench.errors import InputError
 from workbench.files import check_output, file_sha256, write_atomic
+from workbench.reports.cards import data_card, model_card
 from workbench.reports.certificate import certificate_page
+from workbench.reports.comparison import comparison_page
+from workbench.reports.evaluation import evaluation_page
+from workbench.workflows.evaluate import evaluation_of
 from workbench.workflows.verify import opened
 from workbench.workspace import Workspace
 
@@ -14,12 +21,55 @@ from workbench.workspace import Workspace
 def report_certificate(
     workspace: Workspace | None, certificate: Path, html: Path, *, key: Path | None = None
 ) -> dict[str, Any]:
-    """Writes a certificate as a page, once its signature is verified; raises CheckFailedError and writes nothing otherwise.
-
-    The page is made anew each time and kept nowhere: the signed file stays the only truth.
-    """
+    """Writes a certificate as a page, once its signature is verified; raises CheckFailedError and writes nothing otherwise."""
     check_output(html, (".html",))
     statement, signer = opened(workspace, certificate, key)
     digest = file_sha256(certificate)
     write_atomic(html, certificate_page(statement, signer=signer, digest=digest).encode())
     return {"certificate": str(certificate), "html": str(html), "signed_by": signer, "sha256": digest}
+
+
+def report_evaluation(workspace: Workspace, name: str, html: Path, *, dataset: str | None = None) -> dict[str, Any]:
+    """Writes an evaluation as a page, which is as internal as it is; raises NotFoundError where there is none."""
+    check_output(html, (".html",))
+    document = evaluation_of(workspace, name, dataset)
+    write_atomic(html, evaluation_page(document).encode(), mode=0o600)
+    return {"evaluation": document["id"], "html": str(html), "fit_for": _fit_for(document)}
+
+
+def report_card(workspace: Workspace, name: str, markdown: Path, *, internal: bool = False) -> dict[str, Any]:
+    """Writes the card of a release or an ensemble; one that is not `internal` tells nothing computed from people's records."""
+    check_output(markdown, (".md",))
+    document = evaluation_of(workspace, name)
+    if document["kind"] == "erasure":
+        raise InputError("an erasure has no card", hint="workbench certificate FILE --html PAGE.html")
+    with workspace.engine.connect() as connection:
+        schema = catalog.entry(connection, document["dataset"]).schema
+    make = data_card if document["kind"] == "release" else model_card
+    write_atomic(markdown, make(document, schema, internal=internal).encode(), mode=0o600 if internal else 0o644)
+    return {"evaluation": document["id"], "card": str(markdown), "internal": internal}
+
+
+def compare(workspace: Workspace, names: Sequence[str], html: Path | None = None) -> dict[str, Any]:
+    """The figures of several evaluations beside each other, also as a page; raises NotFoundError where one is lacking."""
+    if html is not None:
+        check_output(html, (".html",))
+    documents = [evaluation_of(workspace, name) for name in dict.fromkeys(names)]
+    if len(documents) < 2:
+        raise InputError("a comparison takes two evaluations or more", hint="workbench compare ID ID")
+    if html is not None:
+        write_atomic(html, comparison_page(documents).encode(), mode=0o600)
+    figures: dict[str, dict[str, Any]] = {}
+    for document in documents:
+        for measure in document["measures"]:
+            row = figures.setdefault(measure["name"], {"figure": measure["name"], "better": measure["better"]})
+            row[document["of"]] = measure["estimate"] and measure["estimate"]["value"]
+    return {
+        "compared": [document["of"] for document in documents],
+        "figures": list(figures.values()),
+        **({"html": str(html)} if html is not None else {}),
+    }
+
+
+def _fit_for(document: dict[str, Any]) -> dict[str, bool | None]:
+    return {verdict["use"]: verdict["holds"] for verdict in document["verdicts"]}

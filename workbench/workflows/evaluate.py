@@ -1,0 +1,266 @@
+"""Evaluating a release, an ensemble or an erasure: measures, verdicts and what a report draws, as one document.
+
+Evaluations read people's records, so they are internal: registered, logged to MLflow as such, and purged by the next erasure.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from workbench import journal, lineage
+from workbench.config import CONFIGS, read_config
+from workbench.erasure.request import refuse_open_request
+from workbench.errors import InputError, NotFoundError
+from workbench.files import remove, sha256, write_atomic
+from workbench.lineage import Artifact
+from workbench.metrics.measure import Measure
+from workbench.progress import Progress, silent
+from workbench.reports.verdict import VerdictRules, verdicts
+from workbench.state import writing
+from workbench.tracking import RunRecord, Tracking, log_run, purge_runs
+from workbench.workflows.execute import settle
+from workbench.workspace import Workspace
+
+Document = dict[str, Any]
+
+ROWS = 50_000
+_NOTHING = "nothing is evaluated"
+_LIMITS = (
+    "Attacks that failed prove nothing: a better one may exist. What differential privacy bounds, it bounds for all of them.",
+    "An interval says what other people in the same tables would have given, not what another fit or another seed would.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What was found of a thing; `facts` are known without measuring, `sampled` how much of the tables was looked at."""
+
+    facts: Mapping[str, Any]
+    measures: list[Measure]
+    pictures: Mapping[str, Any] = field(default_factory=dict)
+    sampled: Mapping[str, Any] = field(default_factory=dict)
+    method: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thing:
+    """What is to be evaluated: its kind, its name, its data set, and the artifacts it is or was made of."""
+
+    kind: str
+    name: str
+    dataset: str
+    artifacts: tuple[Artifact, ...]
+
+    @property
+    def evaluation(self) -> str:
+        """The name of its evaluation in the lineage."""
+        return f"{self.name}-evaluation" if self.kind != "erasure" else f"{self.name}-{self.dataset}-evaluation"
+
+
+def evaluate(
+    workspace: Workspace,
+    name: str,
+    *,
+    dataset: str | None = None,
+    seed: int = 0,
+    rows: int = ROWS,
+    rules: Path | None = None,
+    progress: Progress = silent,
+) -> Document:
+    """The evaluation of a release, an ensemble's current version or an erasure request, which takes the place of an older one.
+
+    Of each table at most about `rows` rows are looked at, drawn by subject. Equal seeds give equal measures. One measure that
+    fails does not lose the others. Raises NotFoundError for what is not there, BusyError where a subject of the data set has an
+    open erasure request, also one accepted meanwhile: then nothing is left of it.
+    """
+    if rows < 1:
+        raise InputError(f"asked for {rows} rows", hint=f"--rows {ROWS}")
+    judged_by = read_rules(rules)
+    thing = _thing(workspace, name, dataset)
+    settle(workspace, thing.dataset)
+    with workspace.lock(thing.dataset):
+        thing = _thing(workspace, name, thing.dataset)  # as it is now that nobody writes
+        found = _maker(thing.kind)(workspace, thing, seed, rows, _abortable(workspace, thing.dataset, progress))
+        document = _document(thing, found, judged_by)
+        _publish(workspace, thing, document)
+    return document
+
+
+def read_rules(path: Path | None) -> VerdictRules:
+    """The thresholds of verdicts: the default ones, or those of a file."""
+    if path is None:
+        return read_config(CONFIGS / "verdicts.yaml", VerdictRules)
+    return read_config(path, VerdictRules)
+
+
+def evaluation_of(workspace: Workspace, name: str, dataset: str | None = None) -> Document:
+    """The document of an evaluation, or of what was evaluated; raises NotFoundError where there is none."""
+    with workspace.engine.connect() as connection:
+        known = [a for a in lineage.find(connection, kind="evaluation") if a.path is not None]
+    named = [a for a in known if name in (a.id, a.body["of"]) and dataset in (None, a.dataset)]
+    if len(named) > 1:
+        raise InputError(f"{name} was evaluated on several data sets", hint=f"--dataset {named[0].dataset}")
+    if not named:
+        named = [a for a in known if a.body["of"] == _of(workspace, name, dataset)]
+    if not named:
+        raise NotFoundError(f"{name} has no evaluation", hint=f"workbench evaluate {name}")
+    path = workspace.root / str(named[0].path)
+    content = path.read_bytes() if path.is_file() else b""
+    if sha256(content) != named[0].digest:
+        raise InputError(f"the evaluation of {name} is damaged or missing", hint=f"workbench evaluate {name}")
+    return dict(json.loads(content))
+
+
+def _of(workspace: Workspace, name: str, dataset: str | None) -> str:
+    """The thing that a name, such as a generator's or an ensemble's, stands for now."""
+    return _thing(workspace, name, dataset).name
+
+
+def _thing(workspace: Workspace, name: str, dataset: str | None) -> Thing:
+    with workspace.engine.connect() as connection:
+        artifacts = lineage.find(connection)
+        made = [a for a in artifacts if a.id in (name, f"{name}-release") and a.kind == "release"]
+        versions = [a for a in artifacts if a.kind == "ensemble" and name in (a.id, a.body["ensemble"])]
+        if made:
+            return Thing(kind="release", name=made[0].id, dataset=made[0].dataset, artifacts=tuple(made))
+        if versions:
+            last = max(versions, key=lambda a: int(a.body["version"]))
+            return Thing(kind="ensemble", name=last.id, dataset=last.dataset, artifacts=(last,))
+        published = _published(connection, name)
+        touched = [a for a in artifacts if a.kind == "ensemble" and a.body["ensemble"] in published]
+    datasets = sorted({a.dataset for a in touched if dataset in (None, a.dataset)})
+    if not published:
+        raise NotFoundError(
+            f"{name} is no release, no ensemble and no erasure that trained a model again",
+            hint="workbench lineage DATASET",
+        )
+    if len(datasets) != 1:
+        told = f"it concerns {', '.join(datasets)}" if datasets else "none of its ensembles is left"
+        raise InputError(f"an erasure is evaluated on one data set; {told}", hint="--dataset NAME")
+    mine = tuple(a for a in touched if a.dataset == datasets[0])
+    return Thing(kind="erasure", name=name, dataset=datasets[0], artifacts=mine)
+
+
+def _published(connection: Connection, request: str) -> dict[str, Mapping[str, Any]]:
+    """The journal's entries of the versions that a request made, by ensemble."""
+    bodies = journal.bodies(connection, "PUBLISHED")
+    return {body["ensemble"]: body for body in bodies if request in body["requests"]}
+
+
+def _maker(kind: str) -> Callable[[Workspace, Thing, int, int, Progress], Found]:
+    if kind == "release":
+        from workbench.workflows.evaluate_release import evaluate_release
+
+        return evaluate_release
+    if kind == "ensemble":
+        from workbench.workflows.evaluate_ensemble import evaluate_ensemble
+
+        return evaluate_ensemble
+    from workbench.workflows.evaluate_erasure import evaluate_erasure
+
+    return evaluate_erasure
+
+
+def _abortable(workspace: Workspace, dataset: str, progress: Progress) -> Progress:
+    """Progress whose next report ends an evaluation that may no longer be published."""
+
+    def tell(fraction: float, text: str) -> None:
+        with workspace.engine.connect() as connection:
+            refuse_open_request(connection, dataset, _NOTHING)
+        progress(fraction, text)
+
+    tell(0.0, "reading")
+    return tell
+
+
+def _document(thing: Thing, found: Found, rules: VerdictRules) -> Document:
+    document: Document = {
+        "id": thing.evaluation,
+        "of": thing.name,
+        "kind": thing.kind,
+        "dataset": thing.dataset,
+        "made": journal.now(),
+        "facts": dict(found.facts),
+        "measures": [measure.to_json() for measure in found.measures],
+        "pictures": dict(found.pictures),
+        "sampled": dict(found.sampled) or None,
+        "method": list(found.method),
+        "limits": [*found.limits, *_LIMITS],
+    }
+    document = {key: _finite(value) for key, value in document.items()}
+    return document | {"verdicts": [verdict.to_json() for verdict in verdicts(document, rules)]}
+
+
+def _finite(value: Any) -> Any:
+    """The same, with None for numbers that JSON does not know."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _publish(workspace: Workspace, thing: Thing, document: Document) -> None:
+    """Writes the document, logs its measures and records it; what an older evaluation left is removed."""
+    with workspace.engine.connect() as connection:
+        older = [
+            a for a in lineage.find(connection, dataset=thing.dataset, kind="evaluation") if a.id == document["id"]
+        ]
+    content = json.dumps(document, allow_nan=False).encode()
+    path = Path("evaluations") / thing.dataset / f"{document['id']}.{secrets.token_hex(3)}.json"
+    tracking = Tracking(workspace.root)
+    run = log_run(tracking, _run(thing, document))
+    try:
+        write_atomic(workspace.root / path, content, mode=0o600)
+        artifact = Artifact(
+            id=document["id"],
+            kind="evaluation",
+            dataset=thing.dataset,
+            derived_from=[*(a.id for a in thing.artifacts), thing.dataset],
+            digest=sha256(content),
+            path=str(path),
+            body={"of": thing.name, "metrics": _estimates(document), "mlflow_run": run},
+        )
+        with writing(workspace.engine) as connection:
+            refuse_open_request(connection, thing.dataset, _NOTHING)
+            lineage.remove(connection, [a.id for a in older])
+            lineage.record(connection, artifact)
+    except BaseException:
+        remove(workspace.root / path)
+        purge_runs(tracking, run_ids=[run])
+        raise
+    for artifact in older:
+        if artifact.path is not None:
+            remove(workspace.root / artifact.path)
+    purge_runs(tracking, run_ids=[a.body["mlflow_run"] for a in older])
+
+
+def _estimates(document: Document) -> dict[str, Any]:
+    return {m["name"]: m["estimate"] for m in document["measures"] if m["estimate"] is not None}
+
+
+def _run(thing: Thing, document: Document) -> RunRecord:
+    metrics: dict[str, float] = {}
+    for name, estimate in _estimates(document).items():
+        flat = {name if key == "value" else f"{name}_{key}": value for key, value in estimate.items()}
+        metrics |= {key: float(value) for key, value in flat.items() if value is not None}
+    return RunRecord(
+        experiment=thing.dataset,
+        name=f"evaluate {thing.name}",
+        kind="evaluation",
+        params={key: str(value) for key, value in document["facts"].items()},
+        metrics=metrics,
+        tags={
+            "workbench.of": thing.name,
+            **{f"workbench.fit_for.{v['use'].replace(' ', '_')}": str(v["holds"]) for v in document["verdicts"]},
+        },
+    )

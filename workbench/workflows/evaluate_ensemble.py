@@ -1,0 +1,209 @@
+"""What is measured of an ensemble: how well it predicts the holdout, what it tells of the people it learnt from, its cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from workbench import lineage
+from workbench.config import TrainConfig
+from workbench.data import catalog
+from workbench.data.dataset import Dataset
+from workbench.metrics.attacks import ON_ENSEMBLE
+from workbench.metrics.attacks.answers import Answers, Asked
+from workbench.metrics.cost import cost
+from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError, measured
+from workbench.metrics.subsample import subsample
+from workbench.metrics.tables import Tables
+from workbench.metrics.utility.scores import CLASSIFICATION, REGRESSION, Score, estimated
+from workbench.progress import Progress
+from workbench.sisa.ensemble import Manifest, aggregate
+from workbench.sisa.shard import Floats, fit_whole
+from workbench.sisa.task import Task, task_of
+from workbench.sisa.training import learner_of
+from workbench.workflows.evaluate import Found, Thing
+from workbench.workflows.publish import objects_of, read_manifest
+from workbench.workflows.votes import votes_of
+from workbench.workspace import Workspace
+
+ATTACKED = 5_000  # rows a side that are asked about
+_METHOD = (
+    "The ensemble predicts the holdout, which it never saw.",
+    "The ceiling is one model with the same settings, trained on all training records that were looked at.",
+    "The baseline answers with their mean, or with the share of each label.",
+    "Attacks try to tell people it learnt from, from people of the holdout: by its answers and by its labels.",
+    "Those on a constituent are by who sees what single shards say, which an outsider does not.",
+)
+
+
+def evaluate_ensemble(workspace: Workspace, thing: Thing, seed: int, rows: int, progress: Progress) -> Found:
+    """The measures of an ensemble's version; InputError where it or its records are damaged."""
+    version = thing.artifacts[0]
+    manifest = read_manifest(workspace, version)
+    with workspace.engine.connect() as connection:
+        store = catalog.store(connection, workspace, thing.dataset)
+        constituents = [lineage.get(connection, parent) for parent in version.derived_from]
+    training, holdout = store.read("train"), store.read("holdout")
+    tables = Tables(training=training, holdout=holdout, synthetic=np.empty((0, training.values.shape[1])), seed=seed)
+    parts = {
+        name: subsample(t, rows, rng=tables.rng(name)) for name, t in (("training", training), ("holdout", holdout))
+    }
+    sampled = {f"{name}: 1 row in": round(part.factor, 2) for name, part in parts.items() if part.factor > 1}
+    tables = Tables(
+        training=parts["training"].part, holdout=parts["holdout"].part, synthetic=tables.synthetic, seed=seed
+    )
+
+    def first(fraction: float, text: str) -> None:
+        progress(0.5 * fraction, text)
+
+    def then(fraction: float, text: str) -> None:
+        progress(0.5 + 0.5 * fraction, text)
+
+    measures = measured(_utility(workspace, manifest, tables), tables, progress=first)
+    try:
+        measures += measured(ON_ENSEMBLE, _answers(workspace, manifest, tables), progress=then)
+    except NotComputableError as why:
+        measures += [Measure(definition=d, reason=str(why)) for metric in ON_ENSEMBLE for d in metric.definitions]
+    seconds = sum(sum(a.body["seconds"]) for a in constituents)
+    objects = objects_of(workspace, thing.dataset)
+    stored = sum(objects.path(digest).stat().st_size for digest in manifest.objects())
+    config = TrainConfig.model_validate(manifest.config)
+    return Found(
+        facts=_facts(manifest, config),
+        measures=[
+            *measures,
+            cost("seconds", "Seconds that its shards took to train", seconds, source="when they were trained"),
+            cost("stored_mb", "Storage of its checkpoints, MB", stored / 2**20, source="the files"),
+            cost(
+                "epsilon", "ε that it cost", config.epsilon, source="the config", why="it is not differentially private"
+            ),
+        ],
+        pictures={"shards": [_shard(a.body, config.slices) for a in constituents]},
+        sampled=sampled | ({"by": "subject, stratified by the target"} if sampled else {}),
+        method=_METHOD,
+    )
+
+
+def _facts(manifest: Manifest, config: TrainConfig) -> dict[str, Any]:
+    told = {
+        "learner": config.learner,
+        "version": manifest.version,
+        "shards": config.shards,
+        "slices": config.slices,
+        "aggregation": manifest.aggregation,
+        "answers": config.answers,
+        "private": config.private,
+    }
+    budget = {"epsilon": config.epsilon, "delta": config.delta} if config.private else {}
+    return told | budget | ({"informed by": config.informed_by} if config.informed_by else {})
+
+
+def _shard(body: Any, slices: int) -> dict[str, Any]:
+    """What the shard map shows of a constituent."""
+    generation = int(body.get("generation", 1))
+    empty = body["checkpoints"][-1] is None
+    first = next((r for r, seconds in enumerate(body["seconds"]) if seconds > 0), 0)
+    return {
+        "shard": int(body["shard"]),
+        "state": "empty" if empty else "retrained" if generation > 1 else "trained",
+        "generation": generation,
+        "slices": slices,
+        "first_redone": first,
+        "seconds": round(sum(body["seconds"]), 3),
+    }
+
+
+def _utility(workspace: Workspace, manifest: Manifest, tables: Tables) -> list[Metric[Tables]]:
+    """One metric with all scores of the task, so that each model is asked once."""
+    task = task_of(tables.training.schema)
+    scores = REGRESSION if task.kind == "regression" else CLASSIFICATION
+    definitions = tuple(_definition(score) for score in scores)
+
+    def compute(of: Tables) -> list[Measure]:
+        if not len(of.holdout):
+            raise NotComputableError("not computable because the holdout is empty")
+        votes = votes_of(manifest, objects_of(workspace, manifest.dataset), of.holdout)
+        if not votes:
+            raise NotComputableError("not computable because every shard is empty")
+        own = aggregate(votes, manifest.aggregation)
+        whole, naive = _whole(manifest, of, task), _naive(of, task)
+        return [_scored(d, score, of, own, naive, whole) for d, score in zip(definitions, scores, strict=True)]
+
+    return [Metric(title="predicting the holdout", definitions=definitions, compute=compute)]
+
+
+def _definition(score: Score) -> Definition:
+    return Definition(
+        name=f"utility/{score.word}",
+        title=score.title,
+        formula=f"{score.formula}; of the ensemble on the holdout",
+        range=score.range,
+        better=score.better,
+        source="Bourtoule et al. 2021, sect. VII (an ensemble against one model)",
+        baseline="the mean of the training records' target, or the share of each label",
+        ceiling="one model with the same settings, trained on all the training records looked at",
+    )
+
+
+def _scored(
+    definition: Definition, score: Score, of: Tables, own: Floats, naive: Floats, whole: Floats | None
+) -> Measure:
+    try:
+        estimates = [estimated(score, of, predicted) for predicted in (own, naive)]
+    except NotComputableError as why:
+        return Measure(definition=definition, reason=str(why))
+    ceiling = None if whole is None else estimated(score, of, whole)
+    return Measure(definition=definition, estimate=estimates[0], baseline=estimates[1], ceiling=ceiling)
+
+
+def _whole(manifest: Manifest, of: Tables, task: Task) -> Floats | None:
+    """What one model says; of a private learner none is trained, since nothing was charged for it."""
+    config = TrainConfig.model_validate(manifest.config)
+    if config.private or not len(of.training):
+        return None
+    learner = learner_of(config.partitioned(1, 1))
+    model = fit_whole(learner, of.training.features, of.training.target, task=task)
+    return learner.predict(model, of.holdout.features, task=task)
+
+
+def _naive(of: Tables, task: Task) -> Floats:
+    target = of.training.target
+    answer = (
+        np.array([target.mean()])
+        if task.kind == "regression"
+        else np.bincount(target.astype(np.int64), minlength=task.n_classes) / len(target)
+    )
+    return np.tile(answer, (len(of.holdout), 1))
+
+
+def _answers(workspace: Workspace, manifest: Manifest, tables: Tables) -> Answers:
+    """What the ensemble and each constituent say of some people of the training records and of the holdout."""
+    voting = [c.shard for c in manifest.constituents if c.digest is not None]
+    if not voting:
+        raise NotComputableError("not computable because every shard is empty")
+    training, holdout = tables.training, tables.holdout
+    homes = manifest.partition.shard_of(training.points)
+    members = subsample(training.rows(np.isin(homes, voting)), ATTACKED, rng=tables.rng("members")).part
+    strangers = subsample(holdout, ATTACKED, rng=tables.rng("strangers")).part
+    if not len(members) or not len(strangers):
+        raise NotComputableError("not computable because there is nobody to attack, or nobody to compare with")
+    places = {shard: place for place, shard in enumerate(voting)}
+    return Answers(
+        members=_asked(workspace, manifest, members),
+        holdout=_asked(workspace, manifest, strangers),
+        shards=np.array([places[shard] for shard in manifest.partition.shard_of(members.points).tolist()]),
+        taught=len(np.unique(training.points)),
+        kind=task_of(training.schema).kind,
+        seed=tables.seed,
+    )
+
+
+def _asked(workspace: Workspace, manifest: Manifest, rows: Dataset) -> Asked:
+    votes = votes_of(manifest, objects_of(workspace, manifest.dataset), rows)
+    return Asked(
+        constituents=np.stack(votes, axis=1),
+        aggregate=aggregate(votes, manifest.aggregation),
+        labels=rows.target,
+        points=rows.points,
+    )

@@ -1,0 +1,189 @@
+"""What is measured of an erasure: is its certificate exact, and would people like those erased still be told?
+
+Rows of people already erased are gone, so attacks are tried on erasures of living people and of artificial ones, in memory
+alone, from the very ensembles that the request trained again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from workbench.config import TrainConfig
+from workbench.data.dataset import Dataset
+from workbench.errors import InputError
+from workbench.metrics.attacks import ON_ERASURE
+from workbench.metrics.attacks.erasure import Versions
+from workbench.metrics.cost import cost
+from workbench.metrics.estimate import Estimate
+from workbench.metrics.forgetting import BASELINE
+from workbench.metrics.measure import Definition, Measure, measured
+from workbench.progress import Progress
+from workbench.sisa.ensemble import aggregate
+from workbench.sisa.shard import Floats
+from workbench.sisa.training import learner_of
+from workbench.workflows.evaluate import Found, Thing
+from workbench.workflows.forgetting import audited_of, try_erasures
+from workbench.workflows.publish import read_manifest
+from workbench.workflows.trials import Audited
+from workbench.workflows.verify import verify
+from workbench.workspace import Workspace
+
+SUBJECTS, CANARIES, CONTROLS = 60, 40, 10
+LOOKED_AT = 400  # living people and strangers, among whom the erased ones are to be told
+_MOMENTS = {"before": "before the erasure", "after": "after it", "scratch": "trained from nothing without them"}
+_METHOD = (
+    "The certificate was verified, and the retraining replayed.",
+    f"{SUBJECTS} living people and {CANARIES} artificial ones were erased on trial, one by one, and the living ones at once.",
+    "That was done in memory, from the ensembles that the request trained again; nothing of it was kept.",
+    "Attacks try to tell them from people that a model never saw.",
+)
+
+
+def evaluate_erasure(workspace: Workspace, thing: Thing, seed: int, rows: int, progress: Progress) -> Found:  # noqa: ARG001
+    """The measures of an erasure on one data set; InputError where its certificate is not in the workspace."""
+    path = workspace.root / "certificates" / f"{thing.name}.json"
+    if not path.is_file():
+        raise InputError(f"erasure {thing.name} has no certificate", hint="workbench requests list")
+    report = verify(workspace, path, replay=True, progress=lambda fraction, text: progress(0.1 * fraction, text))
+    measures: list[Measure] = []
+    shards: list[dict[str, Any]] = []
+    for number, version in enumerate(thing.artifacts, start=1):
+        manifest = read_manifest(workspace, version)
+        if TrainConfig.model_validate(manifest.config).private:
+            measures.append(_absent(number, "it is differentially private: no training can be repeated"))
+            continue
+        try:
+            measures += _tried(workspace, manifest.ensemble, number, seed, progress)
+            rng = np.random.default_rng(seed)
+            versions = _versions(audited_of(workspace, version, manifest, rng), rng)
+            measures += [_numbered(m, number) for m in measured(ON_ERASURE, versions)]
+        except InputError as fault:
+            measures.append(_absent(number, str(fault)))
+        shards += [{"shard": c.shard, "state": _state(c.digest, c.generation)} for c in manifest.constituents]
+    held = [check["ok"] for check in report["checks"]]
+    return Found(
+        facts={
+            "request": thing.name,
+            "exact": bool(report["valid"]),
+            "checks": f"{sum(held)} of {len(held)} hold",
+            "ensembles": len(thing.artifacts),
+        },
+        measures=[*measures, cost("checks", "Checks of the certificate", len(held), source="verify, by replay")],
+        pictures={"shards": shards} if len(thing.artifacts) == 1 else {},
+        method=_METHOD,
+    )
+
+
+def _state(digest: str | None, generation: int) -> str:
+    if digest is None:
+        return "empty"
+    return "retrained" if generation > 1 else "trained"
+
+
+def _tried(workspace: Workspace, ensemble: str, number: int, seed: int, progress: Progress) -> list[Measure]:
+    """The AUCs of LiRA and RMIA on people erased one by one, before and after."""
+
+    def tell(fraction: float, text: str) -> None:
+        progress(0.1 + 0.8 * fraction, text)
+
+    found = try_erasures(
+        workspace,
+        ensemble,
+        subjects=SUBJECTS,
+        canaries=CANARIES,
+        controls=CONTROLS,
+        rng=np.random.default_rng(seed),
+        progress=tell,
+    )
+    guess = Estimate(value=BASELINE, low=BASELINE, high=BASELINE, n=1)
+    measures = [
+        Measure(
+            definition=_definition(number, row["erasure"], row["of"], row["attack"]),
+            estimate=Estimate(**row["auc"]),
+            baseline=guess,
+        )
+        for row in found["attacks"]
+    ]
+    equal = cost(
+        "equal", "Retrained models that equal training from nothing, of those compared", None, source="", why=""
+    )
+    share = found["equal"] / found["compared"] if found["compared"] else None
+    return [*measures, _exact(equal.definition, number, share, found["compared"])]
+
+
+def _exact(definition: Definition, number: int, share: float | None, compared: int) -> Measure:
+    definition = replace(
+        definition, name=_name(number, "equal"), range=(0.0, 1.0), better="higher", source="Bourtoule et al. 2021"
+    )
+    if share is None:
+        return Measure(definition=definition, reason="nothing could be compared")
+    return Measure(definition=definition, estimate=Estimate(value=share, low=share, high=share, n=compared))
+
+
+def _definition(number: int, moment: str, group: str, attack: str) -> Definition:
+    kind = "living" if group.startswith("living") else "canaries"
+    return Definition(
+        name=_name(number, f"{moment}_{kind}_{attack.lower()}_auc"),
+        title=f"{attack} on {group}, {_MOMENTS.get(moment, moment)}: AUC",
+        formula="chance that the score of the own constituent is higher than that of one that never saw the person",
+        range=(0.0, 1.0),
+        better="lower" if moment != "before" else "neither",
+        source="Carlini et al. 2022, alg. 1" if attack == "LiRA" else "Zarifzadeh et al. 2024, eqs. 2 and 3",
+        baseline="guessing",
+    )
+
+
+def _name(number: int, what: str) -> str:
+    """Further ensembles of an erasure are numbered."""
+    word, _, rest = what.partition("_")
+    return f"forgetting/{word}{'' if number == 1 else f'_{number}'}{f'_{rest}' if rest else ''}"
+
+
+def _absent(number: int, reason: str) -> Measure:
+    return Measure(definition=_definition(number, "after", "living subjects", "LiRA"), reason=reason)
+
+
+def _numbered(measure: Measure, number: int) -> Measure:
+    name = measure.definition.name if number == 1 else f"{measure.definition.name}_{number}"
+    return replace(measure, definition=replace(measure.definition, name=name))
+
+
+def _versions(audited: Audited, rng: np.random.Generator) -> Versions:
+    """What the ensemble says before and after living people are erased on trial, all at once."""
+    people = rng.permutation(np.unique(audited.records.points))
+    erased = people[: min(SUBJECTS, len(people) // 2)]
+    living = people[len(erased) : len(erased) + LOOKED_AT]
+    strangers = rng.permutation(np.unique(audited.population.points))[:LOOKED_AT]
+    records, population = audited.records, audited.population
+    groups = [records.rows(np.isin(records.points, chosen)) for chosen in (erased, living)]
+    groups.append(population.rows(np.isin(population.points, strangers)))
+    before, after = _answers(audited, erased, groups)
+    return Versions(
+        before=before,
+        after=after,
+        labels=np.concatenate([group.target for group in groups]),
+        points=np.concatenate([group.points for group in groups]),
+        status=np.repeat(["erased", "living", "stranger"], [len(group) for group in groups]),
+        kind=audited.task.kind,
+    )
+
+
+def _answers(audited: Audited, erased: Any, groups: list[Dataset]) -> tuple[Floats, Floats]:
+    """The ensemble's answers on the rows of all groups, with its constituents as they are, and as they would be."""
+    learner, features = learner_of(audited.config), np.concatenate([group.features for group in groups])
+    partition, records = audited.manifest.partition, audited.records
+    gone = np.isin(records.points, erased)
+    votes: tuple[list[Floats], list[Floats]] = ([], [])
+    for shard in audited.constituents:
+        models = [audited.published(shard)] * 2
+        mine = (audited.homes == shard) & gone
+        left = records.rows((audited.homes == shard) & ~gone)
+        if mine.any() and len(left):
+            first = int(partition.slice_of(records.slice_points[mine]).min())
+            models[1] = audited.trained(shard, left, first=first)
+        for said, model in zip(votes, models, strict=True):
+            said.append(learner.predict(model, features, task=audited.task))
+    return aggregate(votes[0], audited.manifest.aggregation), aggregate(votes[1], audited.manifest.aggregation)

@@ -1,0 +1,171 @@
+"""What is measured of a release: fidelity and utility beside a naive release and the holdout, attacks, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from workbench import lineage
+from workbench.data import catalog
+from workbench.errors import InputError
+from workbench.files import file_sha256
+from workbench.lineage import Artifact
+from workbench.metrics.attacks import on_release
+from workbench.metrics.cost import cost
+from workbench.metrics.fidelity import FIDELITY
+from workbench.metrics.measure import Measure, Metric, NotComputableError, measured
+from workbench.metrics.overlays import associations, overlays
+from workbench.metrics.subsample import subsample, subsample_values
+from workbench.metrics.tables import Tables
+from workbench.metrics.utility import Fit, Predict, utility_metrics
+from workbench.progress import Progress
+from workbench.schema import Schema
+from workbench.schema.codec import Values
+from workbench.sisa.learners.logistic_regression import LogisticRegression
+from workbench.sisa.learners.naive_bayes import NaiveBayes
+from workbench.sisa.learners.ridge import Ridge
+from workbench.sisa.shard import Floats, Learner, fit_whole
+from workbench.sisa.task import Task, task_of
+from workbench.workflows.evaluate import Found, Thing
+from workbench.workflows.release import JUDGE
+from workbench.workspace import Workspace
+
+SUPPRESSED_BELOW = 10  # subjects: a bar of fewer is not drawn
+_METHOD = (
+    "Training records, holdout and release are compared in the cells of the public schema.",
+    "The baseline is a naive release: every column of the training records shuffled by itself.",
+    "The ceiling is the holdout in the release's place, or a model trained on the training records.",
+    "Attacks try to tell people of the training records from people of the holdout, by the release alone.",
+    f"Bars that rest on fewer than {SUPPRESSED_BELOW} people are drawn together.",
+)
+
+
+def evaluate_release(workspace: Workspace, thing: Thing, seed: int, rows: int, progress: Progress) -> Found:
+    """The measures of a release; InputError where its file is damaged or missing."""
+    release = thing.artifacts[0]
+    with workspace.engine.connect() as connection:
+        store = catalog.store(connection, workspace, thing.dataset)
+        generator = lineage.get(connection, release.derived_from[0])
+        others = lineage.find(connection, dataset=thing.dataset)
+    tables, sampled = _tables(_read(workspace, release), store.read("train"), store.read("holdout"), seed, rows)
+    schema = store.schema
+    metrics: tuple[Metric[Tables], ...] = (*FIDELITY, *utility_metrics(schema, _learners(schema)), *on_release(schema))
+    measures = measured(metrics, tables, progress=progress)
+    return Found(
+        facts=_facts(release, generator),
+        measures=[*measures, *_cost(generator)],
+        pictures=_pictures(tables, generator, others),
+        sampled=sampled,
+        method=_METHOD,
+    )
+
+
+def _read(workspace: Workspace, release: Artifact) -> Any:
+    path = workspace.root / str(release.path)
+    if not path.is_file() or file_sha256(path) != release.digest:
+        raise InputError(f"the file of {release.id} is damaged or missing", hint="restore it from a backup")
+    return pq.read_table(path).to_pandas()
+
+
+def _tables(frame: Any, training: Any, holdout: Any, seed: int, rows: int) -> tuple[Tables, dict[str, Any]]:
+    synthetic: Values = training.codec.encode(frame).values
+    whole = Tables(training=training, holdout=holdout, synthetic=synthetic, seed=seed)
+    parts = {
+        name: subsample(t, rows, rng=whole.rng(name)) for name, t in (("training", training), ("holdout", holdout))
+    }
+    release = subsample_values(training.codec, synthetic, rows, rng=whole.rng("release"))
+    factors = {name: part.factor for name, part in parts.items()} | {"release": release.factor}
+    sampled = {f"{name}: 1 row in": round(factor, 2) for name, factor in factors.items() if factor > 1}
+    tables = Tables(training=parts["training"].part, holdout=parts["holdout"].part, synthetic=release.part, seed=seed)
+    return tables, sampled | ({"by": "subject, stratified by the target"} if sampled else {})
+
+
+def _learners(schema: Schema) -> dict[str, Fit]:
+    """The learners that are trained on the release, by name."""
+    if schema.target is None:
+        return {}
+    task = task_of(schema)
+    learners: dict[str, Learner] = {"gradient_boosting": JUDGE}
+    if task.kind == "regression":
+        learners["ridge"] = Ridge(penalty=1.0)
+    else:
+        learners |= {"logistic_regression": LogisticRegression(penalty=1.0), "naive_bayes": NaiveBayes(smoothing=1.0)}
+    return {name: partial(_fitted, learner, task) for name, learner in learners.items()}
+
+
+def _fitted(learner: Learner, task: Task, features: Floats, target: Floats) -> Predict:
+    model = fit_whole(learner, features, target, task=task)
+    return lambda rows: learner.predict(model, rows, task=task)
+
+
+def _facts(release: Artifact, generator: Artifact) -> dict[str, Any]:
+    body = generator.body
+    told = {"generator": body["generator"], "private": release.body["private"], "rows": body["rows"]}
+    budget = {key: body[key] for key in ("epsilon", "delta") if key in body}
+    shards = body["config"].get("shards", 1)
+    return told | budget | ({"shards": shards} if shards > 1 else {})
+
+
+def _cost(generator: Artifact) -> list[Measure]:
+    body = generator.body
+    return [
+        cost("seconds", "Seconds of the fit and its release", body.get("seconds"), source="when it was made"),
+        cost(
+            "peak_mb", "Peak memory of the process that fitted it, MB", body.get("peak_mb"), source="when it was made"
+        ),
+        cost(
+            "epsilon",
+            "ε that the fit cost",
+            body.get("epsilon"),
+            source="the ledger",
+            why="it is not differentially private",
+        ),
+    ]
+
+
+def _pictures(tables: Tables, generator: Artifact, others: list[Artifact]) -> dict[str, Any]:
+    pictures: dict[str, Any] = {"tradeoff": _tradeoff(generator, others)}
+    try:
+        drawn = overlays(tables, threshold=SUPPRESSED_BELOW)
+        strengths = associations(tables)
+    except NotComputableError:
+        return pictures
+    columns = [
+        {
+            "name": overlay.column,
+            "labels": [bar.label for bar in overlay.bars],
+            "training": [bar.training for bar in overlay.bars],
+            "synthetic": [bar.synthetic for bar in overlay.bars],
+        }
+        for overlay in drawn
+    ]
+    matrices = {"training": strengths.training, "synthetic": strengths.synthetic}
+    return pictures | {"columns": columns, "associations": {"names": strengths.columns, **matrices}}
+
+
+def _tradeoff(generator: Artifact, others: list[Artifact]) -> list[dict[str, Any]]:
+    """Every release of the data set whose utility was measured when it was made."""
+    generators = {a.id: a for a in others if a.kind == "generator"}
+    points = []
+    for evaluation in (a for a in others if a.kind == "evaluation"):
+        made = next((generators[g] for g in generators if f"{g}-release" in evaluation.derived_from), None)
+        utility = _quick(evaluation.body.get("metrics", {}))
+        if made is None or utility is None or "of" in evaluation.body:
+            continue
+        points.append(
+            {
+                "id": made.id,
+                "generator": made.body["generator"],
+                "epsilon": made.body.get("epsilon"),
+                "utility": utility,
+                "this": made.id == generator.id,
+            }
+        )
+    return points
+
+
+def _quick(metrics: Mapping[str, Any]) -> Any:
+    return next((metrics[name] for name in ("utility/tstr_auc", "utility/tstr_r2") if name in metrics), None)

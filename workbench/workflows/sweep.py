@@ -1,0 +1,147 @@
+"""A generator under several settings: all of the budget is looked at before the first fit, and the results are compared."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from workbench.config import SynthesizeConfig, read_config
+from workbench.data import catalog
+from workbench.errors import BudgetError, InputError
+from workbench.files import check_output, write_atomic
+from workbench.generators.kinds import generator_of
+from workbench.privacy.ledger import EVERYONE, Ledger, LedgerEntry, spent
+from workbench.progress import Progress, silent
+from workbench.reports.comparison import comparison_page
+from workbench.tracking import RunRecord, Tracking, log_run, log_text
+from workbench.workflows.evaluate import evaluate
+from workbench.workflows.preflight import preflight
+from workbench.workflows.synthesize import synthesize
+from workbench.workspace import Workspace
+
+MOST = 64  # more is a slip of the pen that would spend a budget
+
+
+def configs_of(path: Path, over: Sequence[str]) -> list[SynthesizeConfig]:
+    """One config per combination of the values; raises InputError naming the fault of any, before anything is done."""
+    axes = []
+    for one in over:
+        field, equals, values = one.partition("=")
+        if not equals or not all(values.split(",")):
+            raise InputError(f"--over {one!r} names no values", hint="--over epsilon=0.3,1,3")
+        axes.append([f"{field}={value}" for value in dict.fromkeys(values.split(","))])
+    combinations = list(itertools.product(*axes))
+    if len(combinations) > MOST:
+        raise InputError(f"asked for {len(combinations)} fits; a sweep makes at most {MOST}", hint="try fewer values")
+    return [read_config(path, SynthesizeConfig, combination) for combination in combinations]
+
+
+def plan_sweep(workspace: Workspace, path: Path, over: Sequence[str]) -> dict[str, Any]:
+    """What all fits together would cost; nothing is read but config, schema and ledger."""
+    return _plan(workspace, configs_of(path, over))
+
+
+def sweep(
+    workspace: Workspace, path: Path, over: Sequence[str], *, out: Path | None = None, progress: Progress = silent
+) -> dict[str, Any]:
+    """Fits, releases and evaluates each config, and compares them; raises BudgetError first where not all can be paid.
+
+    To choose among the releases by what was measured is to look at people's records: the choice itself is not private.
+    """
+    if out is not None:
+        check_output(out, (".html",))
+    configs = configs_of(path, over)
+    planned = _plan(workspace, configs)
+    if not planned["allowed"]:
+        raise BudgetError(
+            f"all {len(configs)} fits together would spend epsilon {planned['spent_after']:.4g}; nothing was read",
+            hint="try fewer values, or set a larger budget: workbench ledger budget",
+        )
+    documents = []
+    for number, config in enumerate(configs):
+
+        def tell(fraction: float, text: str, number: int = number) -> None:
+            progress((number + fraction) / len(configs), f"{number + 1} of {len(configs)}: {text}")
+
+        made = synthesize(workspace, config, progress=lambda f, t, tell=tell: tell(0.5 * f, t))  # type: ignore[misc]
+        documents.append(
+            evaluate(workspace, made["release"], progress=lambda f, t, tell=tell: tell(0.5 + 0.5 * f, t))  # type: ignore[misc]
+        )
+    page = comparison_page(documents)
+    if out is not None:
+        write_atomic(out, page.encode(), mode=0o600)
+    run = _log(workspace, configs[0].dataset, documents, page)
+    return {
+        "releases": [_told(document) for document in documents],
+        "mlflow_run": run,
+        "note": "a choice among them by these figures looks at people's records: it is not private",
+        **({"html": str(out)} if out is not None else {}),
+    }
+
+
+def _plan(workspace: Workspace, configs: Sequence[SynthesizeConfig]) -> dict[str, Any]:
+    fits = [preflight(workspace, config) for config in configs]
+    private = [config for config in configs if config.private]
+    told = {
+        "fits": [
+            {"generator": c.generator, "epsilon": c.epsilon, "seconds": fit.get("seconds")}
+            for c, fit in zip(configs, fits, strict=True)
+        ]
+    }
+    if not private:
+        return told | {"allowed": True}
+    with workspace.engine.connect() as connection:
+        population = catalog.entry(connection, private[0].dataset).schema.population
+    ledger = Ledger(workspace.engine)
+    budget, entries = ledger.budget(population), ledger.entries(population)
+    added = [
+        LedgerEntry(
+            population=population,
+            dataset=config.dataset,
+            purpose="",
+            event=generator_of(config).event,
+            scope=EVERYONE,
+            actor="",
+            created="",
+        )
+        for config in private
+    ]
+    at = budget.delta if budget else private[0].budget[1]
+    after = spent([*entries, *added], at)
+    return told | {
+        "spent_before": spent(entries, at),
+        "spent_after": after,
+        "budget": {"epsilon": budget.epsilon, "delta": budget.delta} if budget else None,
+        "allowed": budget is not None and after <= budget.epsilon,
+    }
+
+
+def _told(document: dict[str, Any]) -> dict[str, Any]:
+    facts = document["facts"]
+    figures = {m["name"]: m["estimate"]["value"] for m in document["measures"] if m["estimate"] is not None}
+    shown = ("fidelity/tvd2", "utility/tstr_auc_gradient_boosting", "utility/tstr_r2_gradient_boosting")
+    return {
+        "release": document["of"],
+        "generator": facts["generator"],
+        "epsilon": facts.get("epsilon"),
+        **{name: round(figures[name], 4) for name in shown if name in figures},
+        **{verdict["use"]: verdict["holds"] for verdict in document["verdicts"]},
+    }
+
+
+def _log(workspace: Workspace, dataset: str, documents: Sequence[dict[str, Any]], page: str) -> str:
+    """A run with the comparison as a page; an erasure purges it with the evaluations."""
+    tracking = Tracking(workspace.root)
+    record = RunRecord(
+        experiment=dataset,
+        name=f"sweep of {len(documents)} releases",
+        kind="evaluation",
+        params={f"release_{number}": document["of"] for number, document in enumerate(documents, start=1)},
+        metrics={},
+        tags={"workbench.audience": "internal"},
+    )
+    run = log_run(tracking, record)
+    log_text(tracking, run, "comparison.html", page)
+    return run
