@@ -47,9 +47,8 @@ def beside(
     """The measure of the estimates of the `synthetic`, of the `independent` and of the ceiling's rows.
 
     Baseline or ceiling are None where they are not computable, the ceiling also where the holdout has too few subjects.
-    Raises NotComputableError where the release's estimate is not computable.
+    The tables were checked. Raises NotComputableError where the release's estimate is not computable.
     """
-    check_tables(tables)
     return Measure(
         definition=replace(definition, note=" ".join(filter(None, [definition.note, note]))),
         estimate=estimate("synthetic"),

@@ -10,6 +10,7 @@ from workbench.metrics.compare import BASELINE, CEILING, INTERVAL, compare
 from workbench.metrics.jackknife import Floats
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
 from workbench.metrics.sample import Sample, joint_cells, sample_of
+from workbench.metrics.sound import check_tables
 from workbench.metrics.tables import Tables
 from workbench.schema import Codec
 
@@ -84,6 +85,7 @@ def told(codec: Codec, pairs: list[tuple[int, int]]) -> str:
 
 
 def _correlation_difference(tables: Tables) -> list[Measure]:
+    check_tables(tables)
     codec, training = tables.codec, sample_of(tables, "training")
     own = {pair: association(training, codec, *pair) for pair in pairs_of(codec)}
     constant = [pair for pair, found in own.items() if np.isnan(found[0])]

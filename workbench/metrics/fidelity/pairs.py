@@ -10,6 +10,7 @@ from workbench.metrics.fidelity.marginals import tvd
 from workbench.metrics.jackknife import Floats
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
 from workbench.metrics.sample import Sample, sample_of
+from workbench.metrics.sound import check_tables
 from workbench.metrics.tables import Tables
 from workbench.schema import Codec
 
@@ -40,6 +41,7 @@ def similarity(training: Sample, other: Sample, codec: Codec, one: int, two: int
 
 
 def _pair_trends(tables: Tables) -> list[Measure]:
+    check_tables(tables)
     codec, training = tables.codec, sample_of(tables, "training")
     columns = list(codec.schema.encoded.values())
     numbers = [pair for pair in pairs_of(codec) if not any(columns[place].is_coded for place in pair)]
