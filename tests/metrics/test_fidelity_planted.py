@@ -289,7 +289,7 @@ def test_one_step_without_a_group_is_nearly_the_fit_without_it():
 
 def test_rows_that_the_regression_would_know_by_heart_are_too_few():
     (pmse, _) = measured([PROPENSITY], tables(n=100))
-    assert "rows are fewer than 10 for each of the regression's" in pmse.reason
+    assert "rows are fewer than 10 for each parameter of the regression" in pmse.reason
 
 
 def test_a_category_that_one_table_alone_has_is_no_obstacle():

@@ -95,7 +95,7 @@ def propensity(mixed: Mixed, codec: Codec) -> Propensity:
         raise NotComputableError("not computable because no column varies in either table")
     if n < _ROWS_PER_PARAMETER * k:
         raise NotComputableError(
-            f"not computable because {n} rows are fewer than {_ROWS_PER_PARAMETER} for each of the regression's {k} parameters"
+            f"not computable because rows are fewer than {_ROWS_PER_PARAMETER} for each parameter of the regression"
         )
     weights, kept = _fitted(x, y), np.ones((1 + GROUPS, n))
     kept[1:] = [mixed.groups != group for group in range(GROUPS)]
