@@ -164,6 +164,12 @@ def test_the_calibration_error_is_summed_bin_by_bin():
     assert calibration_error(truth, probabilities)(np.ones(500)) == pytest.approx(expected)
 
 
+def test_a_confidence_on_the_border_of_two_bins_is_in_the_lower_one():
+    p = np.array([0.55, 0.6, 0.65])
+    found = calibration_error(np.array([1.0, 0.0, 1.0]), np.column_stack([1 - p, p]))(np.ones(3))
+    assert found == pytest.approx((abs(-0.45 + 0.6) + 0.35) / 3)
+
+
 def test_sure_and_right_is_calibrated_sure_and_wrong_is_not():
     truth = np.array([0.0, 1.0, 1.0])
     sure = np.eye(2)[truth.astype(int)]
