@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
+import numpy as np
+
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.jackknife import Floats, jackknife
 from workbench.metrics.measure import Definition, Measure, NotComputableError
@@ -47,12 +49,11 @@ def beside(
     """The measure of the estimates of the `synthetic`, of the `independent` and of the ceiling's rows.
 
     Baseline or ceiling are None where they are not computable, the ceiling also where the holdout has too few subjects.
-    Raises NotComputableError where the release's estimate is not computable.
+    The tables were checked. Raises NotComputableError where the release's estimate is not computable.
     """
-    check_tables(tables)
     return Measure(
         definition=replace(definition, note=" ".join(filter(None, [definition.note, note]))),
-        estimate=estimate("synthetic"),
+        estimate=_finite(estimate("synthetic")),
         baseline=or_none(lambda: estimate("independent")),
         ceiling=or_none(lambda: estimate(ceiling)) if ceiling and has_holdout(tables) else None,
     )
@@ -61,6 +62,12 @@ def beside(
 def or_none(estimate: Callable[[], Estimate]) -> Estimate | None:
     """The estimate; None where it is not computable."""
     try:
-        return estimate()
+        return _finite(estimate())
     except NotComputableError:
         return None
+
+
+def _finite(estimate: Estimate) -> Estimate:
+    if not np.isfinite([estimate.value, estimate.low, estimate.high]).all():
+        raise NotComputableError("not computable because the figure is not defined on these tables")
+    return estimate

@@ -35,7 +35,8 @@ def jackknife(replicates: Floats, *, n: int, within: tuple[float, float]) -> Est
     (Kott 2001, The Delete-a-Group Jackknife, eq. 1). A G-th of every table is left out at once, so that the interval is about
     all of them. Leaving out many subjects at a time, not one, is right for figures that have kinks too (Shao & Wu 1989), and
     the mean that is taken off is theirs: a bias that all replicates share does not move the interval, as it would move the
-    percentiles of a bootstrap. It covers the mean of the figure over tables of these sizes. Raises NotComputableError where
+    percentiles of a bootstrap. It covers the mean of the figure over tables of these sizes, a
+    bias and all; of distances of marginals with few rows in a cell it is wider than it need be. Raises NotComputableError where
     the figure has no value without some group.
     """
     if not np.isfinite(replicates).all():

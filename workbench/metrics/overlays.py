@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workbench.metrics.fidelity.associations import Floats, association_matrix
+from workbench.metrics.fidelity.associations import association_matrix
+from workbench.metrics.jackknife import Floats
 from workbench.metrics.sound import check_tables
 from workbench.metrics.tables import Tables
 from workbench.schema import Column
@@ -84,7 +85,7 @@ def associations(tables: Tables) -> Associations:
 def _overlay(tables: Tables, place: int, name: str, column: Column, threshold: int) -> Overlay:
     labels, runs = _runs(column)
     training, synthetic = (runs[tables.bins[table][:, place]] for table in ("training", "synthetic"))
-    shown = _shown(_subjects(training, tables.training.points, len(labels)), threshold)
+    shown = _shown(training, tables.training.points, len(labels), threshold)
     shares = [np.bincount(cells, minlength=len(labels)) / len(cells) for cells in (training, synthetic)]
     bars = [
         Bar(label=label, training=float(p), synthetic=float(q))
@@ -97,20 +98,19 @@ def _overlay(tables: Tables, place: int, name: str, column: Column, threshold: i
     return Overlay(column=name, kind=column.kind, bars=tuple(bars))
 
 
-def _shown(subjects: npt.NDArray[np.int64], threshold: int) -> npt.NDArray[np.bool_]:
-    """Which bars may be drawn by themselves; what the others hold together, if anything, is no small count."""
+def _shown(
+    cells: npt.NDArray[np.int64], points: npt.NDArray[np.uint64], size: int, threshold: int
+) -> npt.NDArray[np.bool_]:
+    """Which bars may be drawn by themselves; what the others hold together, if there are any, is no small count."""
+    pairs = np.unique(np.stack([cells.astype(np.uint64), points]), axis=1)  # a subject counts once in a cell
+    cell, subject = pairs[0].astype(np.int64), pairs[1]
+    subjects = np.bincount(cell, minlength=size)
     shown = subjects >= threshold
     for place in np.argsort(subjects, kind="stable"):
-        if shown.all() or subjects[~shown].sum() >= threshold:
+        if shown.all() or len(np.unique(subject[~shown[cell]])) >= threshold:
             break
         shown[place] = False
     return shown
-
-
-def _subjects(cells: npt.NDArray[np.int64], points: npt.NDArray[np.uint64], size: int) -> npt.NDArray[np.int64]:
-    """The number of different subjects in each cell."""
-    _, whose = np.unique(points, return_inverse=True)
-    return np.bincount(np.unique(np.stack([cells, whose]), axis=1)[0], minlength=size)
 
 
 def _runs(column: Column) -> tuple[list[str], npt.NDArray[np.int64]]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
 from workbench.metrics.compare import BASELINE, CEILING, INTERVAL, compare
+from workbench.metrics.fidelity.marginals import MOST_MARGINALS, Columns, drawn_marginals
 from workbench.metrics.jackknife import Floats
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
 from workbench.metrics.sample import Sample, joint_cells, sample_of
+from workbench.metrics.sound import check_tables
 from workbench.metrics.tables import Tables
 from workbench.schema import Codec
 
@@ -29,7 +32,8 @@ CORRELATION_DIFFERENCE = Definition(
     ceiling=CEILING,
     note=(
         "Missing codes are a category of their own, missing numbers are left out pair by pair. In the release a column that "
-        "does not vary goes with nothing: 0. V and η of few rows are too large, also in the ceiling. " + INTERVAL
+        f"does not vary goes with nothing: 0. Of more than {MOST_MARGINALS} pairs, so many are drawn. V and η of few rows are "
+        f"too large, also in the ceiling. {INTERVAL}"
     ),
 )
 
@@ -65,27 +69,21 @@ def association_matrix(tables: Tables, name: str) -> Floats:
     return matrix
 
 
-def pairs_of(codec: Codec) -> list[tuple[int, int]]:
-    """All pairs of columns; raises NotComputableError where there is but one column."""
-    if len(codec.names) < 2:
-        raise NotComputableError("not computable because the table has one column only")
-    return list(itertools.combinations(range(len(codec.names)), 2))
-
-
 def or_nothing(associations: Floats) -> Floats:
     """What does not vary goes with nothing."""
     return np.nan_to_num(associations, nan=0.0)
 
 
-def told(codec: Codec, pairs: list[tuple[int, int]]) -> str:
+def told(codec: Codec, pairs: Sequence[Columns]) -> str:
     """A note of pairs that are left out; empty where none is."""
     names = ", ".join(f"{codec.names[one]} with {codec.names[other]}" for one, other in pairs)
     return f"Left out, as a column does not vary in the training rows: {names}." if names else ""
 
 
 def _correlation_difference(tables: Tables) -> list[Measure]:
+    check_tables(tables)
     codec, training = tables.codec, sample_of(tables, "training")
-    own = {pair: association(training, codec, *pair) for pair in pairs_of(codec)}
+    own = {pair: association(training, codec, *pair) for pair in drawn_marginals(tables, 2)}
     constant = [pair for pair, found in own.items() if np.isnan(found[0])]
     if len(constant) == len(own):
         raise NotComputableError("not computable because no two columns vary in the training rows")

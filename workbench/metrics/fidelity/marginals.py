@@ -54,7 +54,7 @@ def _mean_of(marginals: Sequence[Columns], sizes: Sequence[int], training: Sampl
     return np.asarray(np.mean(distances, axis=0))
 
 
-def _drawn(tables: Tables, way: int, most: int) -> list[Columns]:
+def drawn_marginals(tables: Tables, way: int, most: int = MOST_MARGINALS) -> list[Columns]:
     """All sets of `way` columns, or `most` of them, drawn at random."""
     d = len(tables.codec.names)
     if d < way:
@@ -67,11 +67,11 @@ def _drawn(tables: Tables, way: int, most: int) -> list[Columns]:
 
 
 def _mean_distance(definition: Definition, way: int, tables: Tables) -> list[Measure]:
-    return [compare(definition, tables, partial(_mean_of, _drawn(tables, way, MOST_MARGINALS), tables.codec.sizes))]
+    return [compare(definition, tables, partial(_mean_of, drawn_marginals(tables, way), tables.codec.sizes))]
 
 
 def _k_marginal(definition: Definition, tables: Tables) -> list[Measure]:
-    marginals = _drawn(tables, 3, K_MARGINALS)
+    marginals = drawn_marginals(tables, 3, K_MARGINALS)
 
     def score(training: Sample, other: Sample) -> Floats:
         return 1000 * (1 - _mean_of(marginals, tables.codec.sizes, training, other))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from workbench.metrics.compare import BASELINE, CEILING, INTERVAL, compare
-from workbench.metrics.fidelity.associations import or_nothing, pairs_of, pearson, told
-from workbench.metrics.fidelity.marginals import tvd
+from workbench.metrics.fidelity.associations import or_nothing, pearson, told
+from workbench.metrics.fidelity.marginals import MOST_MARGINALS, drawn_marginals, tvd
 from workbench.metrics.jackknife import Floats
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
 from workbench.metrics.sample import Sample, sample_of
+from workbench.metrics.sound import check_tables
 from workbench.metrics.tables import Tables
 from workbench.schema import Codec
 
@@ -25,7 +26,7 @@ PAIR_TRENDS = Definition(
     note=(
         "Beside a category, numbers are cut at the schema's public cells, not at those of the rows' own range. Missing values "
         "are a cell of their own, and left out of correlations. In the release a number that does not vary goes with nothing: "
-        "s is 0. " + INTERVAL
+        f"s is 0. Of more than {MOST_MARGINALS} pairs, so many are drawn. {INTERVAL}"
     ),
 )
 
@@ -40,11 +41,13 @@ def similarity(training: Sample, other: Sample, codec: Codec, one: int, two: int
 
 
 def _pair_trends(tables: Tables) -> list[Measure]:
+    check_tables(tables)
     codec, training = tables.codec, sample_of(tables, "training")
     columns = list(codec.schema.encoded.values())
-    numbers = [pair for pair in pairs_of(codec) if not any(columns[place].is_coded for place in pair)]
+    drawn = drawn_marginals(tables, 2)
+    numbers = [pair for pair in drawn if not any(columns[place].is_coded for place in pair)]
     constant = [pair for pair in numbers if np.isnan(pearson(training, *pair)[0])]
-    pairs = [pair for pair in pairs_of(codec) if pair not in constant]
+    pairs = [pair for pair in drawn if pair not in constant]
     if not pairs:
         raise NotComputableError("not computable because no two columns vary in the training rows")
 

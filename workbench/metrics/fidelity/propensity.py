@@ -15,6 +15,7 @@ from workbench.metrics.fidelity.mixed import MOST_ROWS, Mixed, mix, rows_of_each
 from workbench.metrics.jackknife import GROUPS, Floats, jackknife
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
 from workbench.metrics.sample import Codes, sample_of
+from workbench.metrics.sound import check_tables
 from workbench.metrics.tables import Tables
 from workbench.schema import Codec
 from workbench.schema.codec import Values
@@ -90,9 +91,11 @@ def propensity(mixed: Mixed, codec: Codec) -> Propensity:
     """The pMSE of a mixture of tables in equal parts; raises NotComputableError where rows are too few to fit on."""
     x, y = design(codec, mixed.values), mixed.released.astype(np.float64)
     n, k = x.shape
+    if k < 2:
+        raise NotComputableError("not computable because no column varies in either table")
     if n < _ROWS_PER_PARAMETER * k:
         raise NotComputableError(
-            f"not computable because {n} rows are fewer than {_ROWS_PER_PARAMETER} for each of the regression's {k} parameters"
+            f"not computable because rows are fewer than {_ROWS_PER_PARAMETER} for each parameter of the regression"
         )
     weights, kept = _fitted(x, y), np.ones((1 + GROUPS, n))
     kept[1:] = [mixed.groups != group for group in range(GROUPS)]
@@ -145,6 +148,7 @@ def _independent(x: Floats) -> Floats:
 
 
 def _propensity(tables: Tables) -> list[Measure]:
+    check_tables(tables)
     n, training = rows_of_each(tables), sample_of(tables, "training")
 
     @cache

@@ -10,6 +10,7 @@ from workbench.metrics.compare import BASELINE, CEILING, INTERVAL, compare
 from workbench.metrics.jackknife import Floats
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
 from workbench.metrics.sample import Codes, Sample
+from workbench.metrics.sound import check_tables
 from workbench.metrics.tables import Tables
 from workbench.schema import Column
 
@@ -53,6 +54,7 @@ def _ranks(samples: Sequence[Sample], place: int) -> tuple[list[Codes], int]:
 
 
 def _column_shapes(tables: Tables) -> list[Measure]:
+    check_tables(tables)
     columns = list(tables.codec.schema.encoded.items())
     tables_of_interest = (tables.training.values, tables.synthetic)
     empty = [all(np.isnan(values[:, i]).all() for values in tables_of_interest) for i in range(len(columns))]

@@ -38,14 +38,19 @@ class Models:
         """A learner fitted to the `synthetic`, `independent` or `training` rows."""
         check_trainable(tables, name)
         values, target = _rows(tables, name), tables.training.target_position
-        return self._learners[learner](np.delete(values, target, axis=1), values[:, target])
+        predict = self._learners[learner](np.delete(values, target, axis=1), values[:, target])
+
+        def predicted(features: Floats) -> Floats:
+            found = np.asarray(predict(features), dtype=np.float64)
+            if found.shape != (len(features), n_outputs(tables)) or not np.isfinite(found).all():
+                raise NotComputableError(f"not computable because {learner} does not predict every row of the holdout")
+            return found
+
+        return predicted
 
     def _predicted(self, tables: Tables, learner: str, name: str) -> Floats:
         """What a learner so fitted predicts of the holdout."""
-        predicted = np.asarray(self.fitted(tables, learner, name)(tables.holdout.features), dtype=np.float64)
-        if predicted.shape != (len(tables.holdout), n_outputs(tables)) or not np.isfinite(predicted).all():
-            raise NotComputableError(f"not computable because {learner} does not predict every row of the holdout")
-        return predicted
+        return self.fitted(tables, learner, name)(tables.holdout.features)
 
 
 def check_trainable(tables: Tables, name: str) -> None:
