@@ -39,7 +39,7 @@ MARKS = {True: ("✓", "conditions met"), False: ("✗", "conditions not met"), 
 STYLE = """
 :root { --bad: #a3231b; --bad-soft: #fdeceb; }
 @media screen and (prefers-color-scheme: dark) { :root { --bad: #ff9a90; --bad-soft: #3a1b19; } }
-main { max-width: 66rem; } section.words, .note, .verdict { max-width: 52rem; }
+main { max-width: 66rem; overflow-wrap: break-word; } section.words, .note, .verdict { max-width: 52rem; }
 .verdict.bad { border-left-color: var(--bad); background: var(--bad-soft); }
 .owned { margin-top: .9rem; font-size: .92rem; }
 .uses { list-style: none; padding: 0; margin: 0; } .uses > li { margin: .8rem 0 0; padding-left: 1.9rem; position: relative; }
@@ -49,7 +49,7 @@ main { max-width: 66rem; } section.words, .note, .verdict { max-width: 52rem; }
 .sign { font-weight: 700; } .sign.yes { color: var(--good); } .sign.no { color: var(--bad); } .sign.open { color: var(--warn); }
 .best { color: var(--good); font-weight: 700; }
 td small, th small { display: block; color: var(--dim); font-weight: 400; }
-.measures th[scope=row] { font-weight: 600; width: 32%; }
+.measures th[scope=row] { font-weight: 600; width: 32%; min-width: 11rem; overflow-wrap: anywhere; }
 .measures td { font-variant-numeric: tabular-nums; }
 .absent { color: var(--dim); } .failed { color: var(--bad); font-weight: 600; }
 .wide { overflow-x: auto; } .definitions { font-size: .92rem; grid-template-columns: 15rem 1fr; max-width: 60rem; }
@@ -197,10 +197,15 @@ def _families(it: Evaluation) -> Iterable[str]:
         title, about = FAMILIES.get(family, (family, ""))
         rows = "".join(map(_row, families[family]))
         yield (
-            f'<h2>{escaped(title)}</h2>\n<p>{about}</p>\n<table class="measures"><thead><tr><th>Figure</th>'
-            "<th>Value, 95 % interval</th><th>Baseline&nbsp;▽</th><th>Ceiling&nbsp;▼</th><th></th><th>Better</th></tr></thead>"
+            f'<h2>{escaped(title)}</h2>\n<p>{about}</p>\n<table class="measures"><thead><tr>{_HEADS}</tr></thead>'
             f"<tbody>{rows}</tbody></table>"
         )
+
+
+_HEADS = "".join(
+    f'<th scope="col">{head}</th>'
+    for head in ("Figure", "Value, 95 % interval", "Baseline&nbsp;▽", "Ceiling&nbsp;▼", "Place", "Better")
+)
 
 
 def _row(measure: Measure) -> str:

@@ -11,7 +11,7 @@ from workbench.reports.charts.drawing import WIDTH, box, chart, drawing, label, 
 from workbench.reports.lenient import items, number, texts
 from workbench.reports.written import percent
 
-_LEFT, _RIGHT, _ROW, _TOP, _BOTTOM = 116.0, 12.0, 16.0, 4.0, 20.0
+_LEFT, _RIGHT, _ROW, _TOP, _BOTTOM = 122.0, 12.0, 16.0, 4.0, 20.0
 _MOST = 20  # cells that are drawn by themselves; the smallest others are drawn as one
 _LETTERS = 18
 
