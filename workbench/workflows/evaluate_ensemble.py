@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from workbench import lineage
 from workbench.config import TrainConfig
 from workbench.data import catalog
 from workbench.data.dataset import Dataset
+from workbench.lineage import Artifact
 from workbench.metrics.attacks import ON_ENSEMBLE
 from workbench.metrics.attacks.answers import Answers, Asked
 from workbench.metrics.cost import cost
@@ -18,7 +20,7 @@ from workbench.metrics.subsample import subsample
 from workbench.metrics.tables import Tables
 from workbench.metrics.utility.scores import CLASSIFICATION, REGRESSION, Score, estimated
 from workbench.progress import Progress
-from workbench.sisa.ensemble import Manifest, aggregate
+from workbench.sisa.ensemble import Constituent, Manifest, aggregate
 from workbench.sisa.shard import Floats, fit_whole
 from workbench.sisa.task import Task, task_of
 from workbench.sisa.training import learner_of
@@ -43,7 +45,6 @@ def evaluate_ensemble(workspace: Workspace, thing: Thing, seed: int, rows: int, 
     manifest = read_manifest(workspace, version)
     with workspace.engine.connect() as connection:
         store = catalog.store(connection, workspace, thing.dataset)
-        constituents = [lineage.get(connection, parent) for parent in version.derived_from]
     training, holdout = store.read("train"), store.read("holdout")
     tables = Tables(training=training, holdout=holdout, synthetic=np.empty((0, training.values.shape[1])), seed=seed)
     parts = {
@@ -65,7 +66,8 @@ def evaluate_ensemble(workspace: Workspace, thing: Thing, seed: int, rows: int, 
         measures += measured(ON_ENSEMBLE, _answers(workspace, manifest, tables), progress=then)
     except NotComputableError as why:
         measures += [Measure(definition=d, reason=str(why)) for metric in ON_ENSEMBLE for d in metric.definitions]
-    seconds = sum(sum(a.body["seconds"]) for a in constituents)
+    shards = shards_drawn(workspace, version, manifest)
+    seconds = sum(shard["seconds"] for shard in shards)
     objects = objects_of(workspace, thing.dataset)
     stored = sum(objects.path(digest).stat().st_size for digest in manifest.objects())
     config = TrainConfig.model_validate(manifest.config)
@@ -73,13 +75,18 @@ def evaluate_ensemble(workspace: Workspace, thing: Thing, seed: int, rows: int, 
         facts=_facts(manifest, config),
         measures=[
             *measures,
-            cost("seconds", "Seconds that its shards took to train", seconds, source="when they were trained"),
+            cost(
+                "seconds",
+                "Seconds that its shards took to train",
+                seconds,
+                source="when they were trained",
+            ),
             cost("stored_mb", "Storage of its checkpoints, MB", stored / 2**20, source="the files"),
             cost(
                 "epsilon", "ε that it cost", config.epsilon, source="the config", why="it is not differentially private"
             ),
         ],
-        pictures={"shards": [_shard(a.body, config.slices) for a in constituents]},
+        pictures={"shards": shards},
         sampled=sampled | ({"by": "subject, stratified by the target"} if sampled else {}),
         method=_METHOD,
     )
@@ -99,18 +106,23 @@ def _facts(manifest: Manifest, config: TrainConfig) -> dict[str, Any]:
     return told | budget | ({"informed by": config.informed_by} if config.informed_by else {})
 
 
-def _shard(body: Any, slices: int) -> dict[str, Any]:
-    """What the shard map shows of a constituent."""
-    generation = int(body.get("generation", 1))
-    empty = body["checkpoints"][-1] is None
-    first = next((r for r, seconds in enumerate(body["seconds"]) if seconds > 0), 0)
+def shards_drawn(workspace: Workspace, version: Artifact, manifest: Manifest) -> list[dict[str, Any]]:
+    """What the shard map shows of a version."""
+    with workspace.engine.connect() as connection:
+        bodies = [lineage.get(connection, parent).body for parent in version.derived_from]
+    seconds = {int(body["shard"]): body["seconds"] for body in bodies}
+    return [_shard(constituent, seconds[constituent.shard]) for constituent in manifest.constituents]
+
+
+def _shard(constituent: Constituent, seconds: Sequence[float]) -> dict[str, Any]:
+    again = "retrained" if constituent.generation > 1 else "trained"
     return {
-        "shard": int(body["shard"]),
-        "state": "empty" if empty else "retrained" if generation > 1 else "trained",
-        "generation": generation,
-        "slices": slices,
-        "first_redone": first,
-        "seconds": round(sum(body["seconds"]), 3),
+        "shard": constituent.shard,
+        "state": "empty" if constituent.digest is None else again,
+        "generation": constituent.generation,
+        "slices": len(constituent.checkpoints),
+        "first_redone": next((number for number, took in enumerate(seconds) if took > 0), 0),
+        "seconds": round(sum(seconds), 3),
     }
 
 

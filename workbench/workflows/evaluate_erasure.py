@@ -16,24 +16,28 @@ from workbench.data.dataset import Dataset
 from workbench.errors import InputError
 from workbench.metrics.attacks import ON_ERASURE
 from workbench.metrics.attacks.erasure import Versions
+from workbench.metrics.attacks.reconstruction import RECONSTRUCTION, Erased, Erasures
 from workbench.metrics.cost import cost
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.forgetting import BASELINE
 from workbench.metrics.measure import Definition, Measure, measured
 from workbench.progress import Progress
 from workbench.sisa.ensemble import aggregate
+from workbench.sisa.learners.ridge import Ridge
 from workbench.sisa.shard import Floats
 from workbench.sisa.training import learner_of
 from workbench.workflows.evaluate import Found, Thing
+from workbench.workflows.evaluate_ensemble import shards_drawn
 from workbench.workflows.forgetting import audited_of, try_erasures
 from workbench.workflows.publish import read_manifest
-from workbench.workflows.trials import Audited
+from workbench.workflows.trials import AFTER, BEFORE, SCRATCH, Audited
 from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
 
 SUBJECTS, CANARIES, CONTROLS = 60, 40, 10
+RECONSTRUCTED = 20  # people, where the learner is linear
 LOOKED_AT = 400  # living people and strangers, among whom the erased ones are to be told
-_MOMENTS = {"before": "before the erasure", "after": "after it", "scratch": "trained from nothing without them"}
+_MOMENTS = {BEFORE: "before the erasure", AFTER: "after it", SCRATCH: "trained from nothing without them"}
 _METHOD = (
     "The certificate was verified, and the retraining replayed.",
     f"{SUBJECTS} living people and {CANARIES} artificial ones were erased on trial, one by one, and the living ones at once.",
@@ -58,11 +62,15 @@ def evaluate_erasure(workspace: Workspace, thing: Thing, seed: int, rows: int, p
         try:
             measures += _tried(workspace, manifest.ensemble, number, seed, progress)
             rng = np.random.default_rng(seed)
-            versions = _versions(audited_of(workspace, version, manifest, rng), rng)
-            measures += [_numbered(m, number) for m in measured(ON_ERASURE, versions)]
+            audited = audited_of(workspace, version, manifest, rng)
+            found = measured(ON_ERASURE, _versions(audited, rng))
+            learner = learner_of(audited.config)
+            if isinstance(learner, Ridge):
+                found += measured([RECONSTRUCTION], _erasures(audited, learner, rng))
+            measures += [_numbered(m, number) for m in found]
         except InputError as fault:
             measures.append(_absent(number, str(fault)))
-        shards += [{"shard": c.shard, "state": _state(c.digest, c.generation)} for c in manifest.constituents]
+        shards += shards_drawn(workspace, version, manifest)
     held = [check["ok"] for check in report["checks"]]
     return Found(
         facts={
@@ -75,12 +83,6 @@ def evaluate_erasure(workspace: Workspace, thing: Thing, seed: int, rows: int, p
         pictures={"shards": shards} if len(thing.artifacts) == 1 else {},
         method=_METHOD,
     )
-
-
-def _state(digest: str | None, generation: int) -> str:
-    if digest is None:
-        return "empty"
-    return "retrained" if generation > 1 else "trained"
 
 
 def _tried(workspace: Workspace, ensemble: str, number: int, seed: int, progress: Progress) -> list[Measure]:
@@ -107,30 +109,32 @@ def _tried(workspace: Workspace, ensemble: str, number: int, seed: int, progress
         )
         for row in found["attacks"]
     ]
-    equal = cost(
-        "equal", "Retrained models that equal training from nothing, of those compared", None, source="", why=""
-    )
-    share = found["equal"] / found["compared"] if found["compared"] else None
-    return [*measures, _exact(equal.definition, number, share, found["compared"])]
+    return [*measures, _equal(number, found["equal"], found["compared"])]
 
 
-def _exact(definition: Definition, number: int, share: float | None, compared: int) -> Measure:
-    definition = replace(
-        definition, name=_name(number, "equal"), range=(0.0, 1.0), better="higher", source="Bourtoule et al. 2021"
+def _equal(number: int, equal: int, compared: int) -> Measure:
+    definition = Definition(
+        name=_name(number, "equal"),
+        title="Retrained models that equal training from nothing",
+        formula="share of equal digests among those compared",
+        range=(0.0, 1.0),
+        better="higher",
+        source="Bourtoule et al. 2021, sect. III (exact unlearning)",
     )
-    if share is None:
+    if not compared:
         return Measure(definition=definition, reason="nothing could be compared")
+    share = equal / compared
     return Measure(definition=definition, estimate=Estimate(value=share, low=share, high=share, n=compared))
 
 
 def _definition(number: int, moment: str, group: str, attack: str) -> Definition:
     kind = "living" if group.startswith("living") else "canaries"
     return Definition(
-        name=_name(number, f"{moment}_{kind}_{attack.lower()}_auc"),
-        title=f"{attack} on {group}, {_MOMENTS.get(moment, moment)}: AUC",
+        name=_name(number, f"{moment.removeprefix('from ')}_{kind}_{attack.lower()}_auc"),
+        title=f"{attack} on {group}, {_MOMENTS[moment]}: AUC",
         formula="chance that the score of the own constituent is higher than that of one that never saw the person",
         range=(0.0, 1.0),
-        better="lower" if moment != "before" else "neither",
+        better="lower" if moment != BEFORE else "neither",
         source="Carlini et al. 2022, alg. 1" if attack == "LiRA" else "Zarifzadeh et al. 2024, eqs. 2 and 3",
         baseline="guessing",
     )
@@ -168,6 +172,28 @@ def _versions(audited: Audited, rng: np.random.Generator) -> Versions:
         points=np.concatenate([group.points for group in groups]),
         status=np.repeat(["erased", "living", "stranger"], [len(group) for group in groups]),
         kind=audited.task.kind,
+    )
+
+
+def _erasures(audited: Audited, learner: Ridge, rng: np.random.Generator) -> Erasures:
+    """Parameters before and after trial erasures of people with one row, from one shard after another."""
+    records, task = audited.records, audited.task
+    points, first, counts = np.unique(records.points, return_index=True, return_counts=True)
+    trials = []
+    for place in rng.permutation(np.flatnonzero(counts == 1))[:RECONSTRUCTED]:
+        row = records.rows(records.points == points[place])
+        shard = int(audited.homes[first[place]])
+        left = records.rows((audited.homes == shard) & (records.points != points[place]))
+        if not len(left):
+            continue
+        models = audited.published(shard), audited.trained(shard, left, first=0)
+        before, after = (learner.weights(model, task=task) for model in models)
+        trials.append(Erased(before=before, after=after, row=learner.rows(row.features, task=task)[0]))
+    return Erasures(
+        trials=trials,
+        public=learner.rows(audited.population.features, task=task),
+        taught=len(records) // audited.manifest.partition.n_shards,
+        ridge=learner.penalty,
     )
 
 

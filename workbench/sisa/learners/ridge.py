@@ -69,16 +69,26 @@ class Ridge:
 
     def predict(self, model: bytes, features: Floats, *, task: Task) -> Floats:
         """Predicted values [n, 1]."""
+        weights, rows = self.weights(model, task=task), self.rows(features, task=task)
+        with threadpool_limits(1):
+            scaled = rows[:, 1:] @ weights[1:] + weights[0]
+        middle, half = _scale(task)
+        return np.asarray(scaled * half + middle)[:, None]
+
+    def rows(self, features: Floats, *, task: Task) -> Floats:
+        """The rows [n, w + 1] as the equations see them: a one, then the places."""
+        vectors = _whole(Design(task.columns).matrix(features)) / _UNIT
+        return np.column_stack([np.ones(len(vectors)), vectors])
+
+    def weights(self, model: bytes, *, task: Task) -> Floats:
+        """The intercept and the weight of each place [w + 1], of a target that is scaled to [-1, 1]."""
         design = Design(task.columns)
         sums = self._sums(model, design) / _UNIT**2
         squares, products = sums[:-2, :-2], sums[:-2, -2] + sums[:-2, -1] / _UNIT
         penalties = np.append(np.full(design.width, self.penalty), 0.0)
-        vectors = _whole(design.matrix(features)) / _UNIT
         with threadpool_limits(1):  # equations are solved with other last bits by two threads
-            weights = np.linalg.solve(squares + np.diag(penalties), products)
-            scaled = vectors @ weights[:-1] + weights[-1]
-        middle, half = _scale(task)
-        return np.asarray(scaled * half + middle)[:, None]
+            solved = np.linalg.solve(squares + np.diag(penalties), products)
+        return np.roll(solved, 1)
 
     def _sums(self, model: bytes, design: Design) -> Sums:
         arrays = from_bytes(model, "ridge model", sums=_nothing(design), penalty=np.zeros(1))

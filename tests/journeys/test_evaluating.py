@@ -1,0 +1,205 @@
+"""Evaluations by the road that users take: measured, judged, shown, compared; internal, and gone with an erasure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Answer
+from test_erasure import ensemble_of, placed
+from test_retire import artifacts, generator_of
+
+from workbench.erasure.request import submit
+from workbench.errors import BusyError
+from workbench.metrics import fidelity
+from workbench.metrics.measure import Metric
+from workbench.privacy.ledger import Ledger
+from workbench.tracking import Tracking
+from workbench.workflows import evaluate_release
+from workbench.workflows.doctor import doctor
+from workbench.workflows.erase import erase
+from workbench.workflows.evaluate import evaluate, evaluation_of
+from workbench.workspace import Workspace
+
+RULES = {"release": {"anything": [{"measure": "fidelity/column_shapes", "at_least": 0}]}}
+
+
+def files(workspace: Workspace) -> list[Path]:
+    return sorted((workspace.root / "evaluations").rglob("*.json"))
+
+
+def evaluations(workspace: Workspace) -> dict[str, Any]:
+    return {a.id: a for a in artifacts(workspace) if a.kind == "evaluation" and a.path is not None}
+
+
+def runs(workspace: Workspace) -> dict[str, dict[str, float]]:
+    """The metrics of every evaluation's run."""
+    with Tracking(workspace.root).session() as client:
+        experiment = client.get_experiment_by_name("pupils")
+        found = client.search_runs([experiment.experiment_id], "tags.`workbench.kind` = 'evaluation'")
+    return {run.info.run_id: dict(run.data.metrics) for run in found}
+
+
+def test_a_release_is_measured_judged_and_recorded_and_an_erasure_leaves_nothing_of_it(command, trained) -> None:
+    generator = generator_of(trained)
+    answer: Answer = command("--workspace", trained.root, "evaluate", generator, "--json")
+    assert answer.code == 0, answer.err
+    document = answer.json
+    assert (document["of"], document["kind"]) == (f"{generator}-release", "release")
+    measures = {m["name"]: m for m in document["measures"]}
+    assert {name.partition("/")[0] for name in measures} == {"fidelity", "utility", "disclosure", "cost"}
+    tvd = measures["fidelity/tvd2"]
+    assert tvd["estimate"]["low"] <= tvd["estimate"]["value"] <= tvd["estimate"]["high"]
+    assert tvd["baseline"] is not None
+    assert tvd["ceiling"] is not None
+    assert not any(m["failed"] for m in measures.values())
+    assert all(m["reason"] for m in measures.values() if m["estimate"] is None)
+    assert {v["use"] for v in document["verdicts"]} == {"software testing", "model development", "publication"}
+    assert measures["cost/epsilon"]["estimate"]["value"] == 1.0
+
+    (artifact,) = evaluations(trained).values()
+    assert [json.loads(path.read_text()) for path in files(trained)] == [document]
+    logged = runs(trained)[artifact.body["mlflow_run"]]
+    assert logged["fidelity/tvd2"] == tvd["estimate"]["value"]
+    assert logged["fidelity/tvd2_high"] == tvd["estimate"]["high"]
+
+    again = evaluate(trained, generator)
+    assert {k: v for k, v in again.items() if k != "made"} == {k: v for k, v in document.items() if k != "made"}
+    assert len(files(trained)) == len(evaluations(trained)) == 1, "the older one went"
+    assert artifact.body["mlflow_run"] not in runs(trained)
+
+    stray = files(trained)[0].with_name("left-by-a-kill.json")
+    stray.write_text("{}")
+    erase(trained, [placed(trained, "train")[0]])
+    assert files(trained) == []
+    assert evaluations(trained) == {}
+    assert not any("fidelity/tvd2_high" in metrics for metrics in runs(trained).values())
+    assert doctor(trained)["healthy"]
+
+
+def test_an_ensemble_and_an_erasure_are_measured_too(command, trained, tmp_path) -> None:
+    ensemble, key = ensemble_of(trained), placed(trained, "train")[0]
+    request = erase(trained, [key])["requests"][0]["request"]
+    of_model = evaluate(trained, ensemble)
+    measures = {m["name"]: m for m in of_model["measures"]}
+    assert of_model["of"] == f"{ensemble}@2"
+    assert 0.5 < measures["utility/auc"]["estimate"]["value"] <= 1
+    assert measures["utility/auc"]["baseline"]["value"] == 0.5
+    assert measures["disclosure/mia_answers_auc"]["estimate"]["n"] > 100
+    assert {s["state"] for s in of_model["pictures"]["shards"]} == {"trained", "retrained"}
+
+    of_erasure = evaluate(trained, request)
+    measures = {m["name"]: m for m in of_erasure["measures"]}
+    assert of_erasure["facts"]["exact"] is True
+    assert measures["forgetting/equal"]["estimate"] == {"value": 1.0, "low": 1.0, "high": 1.0, "n": 50}
+    assert measures["forgetting/after_living_lira_auc"]["estimate"]["n"] == 60
+    assert measures["disclosure/differencing_auc"]["estimate"] is not None
+    assert key not in json.dumps(of_erasure)
+
+    for name, out in ((ensemble, "m.html"), (request, "e.html")):
+        answer = command("--workspace", trained.root, "report", name, "--out", tmp_path / out, "--json")
+        assert answer.code == 0, answer.err
+        assert "<h1" in (tmp_path / out).read_text()
+    answer = command("--workspace", trained.root, "card", ensemble, "--out", tmp_path / "m.md", "--json")
+    assert answer.code == 0
+    assert (
+        str(measures["forgetting/equal"]["estimate"]["n"]) not in (tmp_path / "m.md").read_text().split("## Figures")[1]
+    )
+
+
+def test_pages_cards_and_comparisons_are_of_what_was_evaluated(command, trained, tmp_path) -> None:
+    home, generator, ensemble = ("--workspace", trained.root), generator_of(trained), ensemble_of(trained)
+    answer = command(*home, "report", generator, "--out", tmp_path / "r.html", "--json")
+    assert (answer.code, answer.error["hint"]) == (4, f"workbench evaluate {generator}")
+    assert not (tmp_path / "r.html").exists()
+    evaluate(trained, generator)
+    for words in (("report", generator, "--out", tmp_path / "r.html"), ("card", generator, "--out", tmp_path / "r.md")):
+        assert command(*home, *words, "--json").code == 0
+    assert command(*home, "card", generator, "--out", tmp_path / "r.html", "--json").code == 2
+    assert "Internal" in (tmp_path / "r.html").read_text()
+    assert yaml.safe_load((tmp_path / "r.md").read_text().split("---")[1])["tags"]
+    assert command(*home, "compare", generator, "--json").code == 2, "one is none to compare with"
+    evaluate(trained, ensemble)
+    answer = command(*home, "compare", generator, ensemble, "--out", tmp_path / "c.html", "--json")
+    assert answer.code == 0
+    shapes = next(row for row in answer.json["figures"] if row["figure"] == "fidelity/column_shapes")
+    assert 0 < shapes[f"{generator}-release"] <= 1
+    assert f"{ensemble}@1" not in shapes
+    document = evaluation_of(trained, generator)
+    for path in files(trained):
+        path.write_text("{}")
+    damaged = command(*home, "report", document["of"], "--out", tmp_path / "r.html", "--json")
+    assert damaged.code == 2
+
+
+def test_nobody_is_measured_who_waits_for_an_erasure(trained, monkeypatch) -> None:
+    generator = generator_of(trained)
+    key = placed(trained, "train")[0]
+    honest = evaluate_release.measured
+
+    def meanwhile(*arguments: Any, **more: Any) -> Any:
+        found = honest(*arguments, **more)
+        submit(trained, ["pupils"], key)
+        return found
+
+    monkeypatch.setattr(evaluate_release, "measured", meanwhile)
+    before = runs(trained)
+    with pytest.raises(BusyError):
+        evaluate(trained, generator)
+    assert (files(trained), evaluations(trained), runs(trained)) == ([], {}, before)
+    with pytest.raises(BusyError):
+        evaluate(trained, generator)
+
+
+def test_a_metric_that_fails_does_not_lose_the_others(trained, monkeypatch) -> None:
+    def fails(_: Any) -> Any:
+        raise RuntimeError("of the row pupil-1001")
+
+    broken = [
+        Metric(title=m.title, definitions=m.definitions, compute=fails if m is fidelity.PAIRS else m.compute)
+        for m in fidelity.FIDELITY
+    ]
+    monkeypatch.setattr(evaluate_release, "FIDELITY", tuple(broken))
+    document = evaluate(trained, generator_of(trained))
+    (failed,) = (m for m in document["measures"] if m["failed"])
+    assert (failed["name"], failed["estimate"]) == ("fidelity/pair_trends", None)
+    assert failed["reason"] == "failed: RuntimeError"
+    assert "pupil-1001" not in json.dumps(document)
+    development = next(v for v in document["verdicts"] if v["use"] == "model development")
+    assert development["holds"] is not True
+    assert len([m for m in document["measures"] if m["estimate"] is not None]) > 20
+
+
+def test_thresholds_are_the_users_own(command, trained, tmp_path) -> None:
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(RULES))
+    home, words = ("--workspace", trained.root), ("evaluate", generator_of(trained), "--json", "--rules")
+    document = command(*home, *words, tmp_path / "rules.yaml").json
+    assert [(v["use"], v["holds"]) for v in document["verdicts"]] == [("anything", True)]
+    (tmp_path / "rules.yaml").write_text("release: {x: [{measure: a}]}")
+    assert command(*home, *words, tmp_path / "rules.yaml").code == 2
+    assert command(*home, "evaluate", "nothing", "--json").code == 4
+    assert command(*home, "evaluate", generator_of(trained), "--rows", 0, "--json").code == 2
+
+
+def test_a_sweep_is_paid_for_as_a_whole_or_not_begun(command, trained, tmp_path) -> None:
+    home, path = ("--workspace", trained.root), "configs/generators/mst.yaml"
+    (tmp_path / "g.yaml").write_text((Path(__file__).parents[2] / path).read_text().replace("adult", "pupils"))
+    words = ("sweep", tmp_path / "g.yaml", "--over", "epsilon=0.3,1", "--over", "generator=mst,independent", "--json")
+    planned = command(*home, *words, "--plan").json
+    assert len(planned["fits"]) == 4
+    assert planned["allowed"]
+    charged = len(Ledger(trained.engine).entries("pupils"))
+    dear = command(*home, "sweep", tmp_path / "g.yaml", "--over", "epsilon=1,2,3", "--json")
+    assert dear.code == 3
+    assert len(Ledger(trained.engine).entries("pupils")) == charged, "nothing was read"
+    assert command(*home, "sweep", tmp_path / "g.yaml", "--over", "epsilon=1,x", "--json").code == 2
+    done = command(*home, *words[:-3], "--json", "--out", tmp_path / "s.html")
+    assert done.code == 0, done.err
+    assert [row["epsilon"] for row in done.json["releases"]] == [0.3, 1.0]
+    assert "<h1" in (tmp_path / "s.html").read_text()
+    assert len(files(trained)) == 2
+    erase(trained, [placed(trained, "train")[0]])
+    assert done.json["mlflow_run"] not in runs(trained)
