@@ -32,7 +32,7 @@ CORRELATION_DIFFERENCE = Definition(
     ceiling=CEILING,
     note=(
         "Missing codes are a category of their own, missing numbers are left out pair by pair. In the release a column that "
-        f"does not vary goes with nothing: 0. Of more than {MOST_MARGINALS} pairs, so many are drawn. V and η of few rows are "
+        f"does not vary goes with nothing: 0. Of more than {MOST_MARGINALS[2]} pairs, so many are drawn. V and η of few rows are "
         f"too large, also in the ceiling. {INTERVAL}"
     ),
 )
@@ -83,7 +83,7 @@ def told(codec: Codec, pairs: Sequence[Columns]) -> str:
 def _correlation_difference(tables: Tables) -> list[Measure]:
     check_tables(tables)
     codec, training = tables.codec, sample_of(tables, "training")
-    own = {pair: association(training, codec, *pair) for pair in drawn_marginals(tables, 2)}
+    own = {pair: association(training, codec, *pair) for pair in drawn_marginals(tables, 2, MOST_MARGINALS[2])}
     constant = [pair for pair, found in own.items() if np.isnan(found[0])]
     if len(constant) == len(own):
         raise NotComputableError("not computable because no two columns vary in the training rows")
