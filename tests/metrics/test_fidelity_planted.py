@@ -319,3 +319,12 @@ def test_products_are_left_out_where_they_would_be_too_many(columns, parameters)
 def test_a_table_too_wide_for_the_regression_is_told():
     with pytest.raises(NotComputableError, match="too many columns"):
         design(Codec(wide(400)), np.zeros((50, 400)))
+
+
+def test_a_number_that_varies_for_one_person_alone_is_computable():
+    training = people(600, seed=1)
+    training[:, AGE] = 40.0
+    training[0, AGE] = 41.0
+    found = judged(tables(training=training, n=600))
+    for name in ("pair_trends", "correlation_difference", "column_shapes"):
+        assert found[name].estimate is not None, name

@@ -32,8 +32,8 @@ CORRELATION_DIFFERENCE = Definition(
     ceiling=CEILING,
     note=(
         "Missing codes are a category of their own, missing numbers are left out pair by pair. In the release a column that "
-        f"does not vary goes with nothing: 0. Of more than {MOST_MARGINALS[2]} pairs, so many are drawn. V and η of few rows are "
-        f"too large, also in the ceiling. {INTERVAL}"
+        f"does not vary goes with nothing: 0. Of more than {MOST_MARGINALS[2]} pairs, so many are drawn. V and η of few "
+        f"rows are too large, also in the ceiling. {INTERVAL}"
     ),
 )
 

@@ -32,11 +32,11 @@ PAIR_TRENDS = Definition(
 
 
 def similarity(training: Sample, other: Sample, codec: Codec, one: int, two: int) -> Floats:
-    """The similarity of a pair of columns in two samples [1 + GROUPS]; NaN where training numbers do not vary."""
+    """The similarity of a pair of columns in two samples [1 + GROUPS]; a number that does not vary goes with nothing."""
     columns = list(codec.schema.encoded.values())
     if columns[one].is_coded or columns[two].is_coded:
         return 1 - tvd(training, other, columns=(one, two), sizes=codec.sizes)
-    r, s = pearson(training, one, two), or_nothing(pearson(other, one, two))
+    r, s = (or_nothing(pearson(sample, one, two)) for sample in (training, other))
     return 1 - np.abs(r - s) / 2
 
 
