@@ -24,7 +24,8 @@ K_MARGINALS = 100  # that the k-marginal score is made of
 
 _BIASED = (
     "Sampling alone makes it larger than the distance of the populations, the more the more cells there are; the ceiling has "
-    "the same bias at the holdout's size. Missing values are a cell of their own."
+    "the same bias at the holdout's size, the baseline in nothing but how columns go together. Missing values are a cell of "
+    "their own."
 )
 
 

@@ -34,8 +34,9 @@ _DEPENDENT = 1e-10
 _SOURCE = "Snoke, Raab, Nowok, Dibben & Slavkovic 2018, eq. 1 and sect. 3.1; there the records are fixed, here a sample"
 _NOTE = (
     f"Of at most {MOST_ROWS:,} rows of either table, as many for baseline and ceiling. The regression has each category, each "
-    f"number, what is missing, and the product of each two columns, up to {_MOST_PARAMETERS} parameters. The interval leaves "
-    "out groups of subjects and rows, each with one more step of the regression."
+    f"number, what is missing, and the product of each two columns, where there are at least {_ROWS_PER_PARAMETER} rows for "
+    f"each parameter and at most {_MOST_PARAMETERS} of these. The interval leaves out groups of subjects and rows, each with "
+    "one more step of the regression."
 )
 
 PMSE = Definition(
@@ -82,12 +83,13 @@ def design(codec: Codec, values: Values) -> Floats:
     coded = [(column, encoded) for column, encoded in columns if column.is_coded]
     places = [_place(column, encoded) for column, encoded in columns]
     lines = [np.ones(len(values)), *places, *(np.isnan(encoded) for column, encoded in columns if column.missing)]
+    most = min(_MOST_PARAMETERS, len(values) // _ROWS_PER_PARAMETER)
     with_categories = len(lines) + sum(column.cells for column, _ in coded)
-    if len(lines) > _MOST_PARAMETERS:
-        raise NotComputableError("not computable because the table has too many columns for the regression")
-    if with_categories <= _MOST_PARAMETERS:
+    if len(lines) > most:
+        raise NotComputableError("not computable because the table has too many columns for a regression of its rows")
+    if with_categories <= most:
         lines += [encoded == code for column, encoded in coded for code in range(column.cells)]
-    if with_categories + math.comb(len(places), 2) <= _MOST_PARAMETERS:
+    if with_categories + math.comb(len(places), 2) <= most:
         lines += [one * other for one, other in itertools.combinations(places, 2)]
     return _independent(np.column_stack(lines).astype(np.float64))
 
@@ -101,15 +103,11 @@ def _place(column: Column, encoded: Values) -> Values:
 
 
 def propensity(mixed: Mixed, codec: Codec) -> Propensity:
-    """The pMSE of a mixture of tables in equal parts; raises NotComputableError where rows are too few to fit on."""
+    """The pMSE of a mixture of tables in equal parts; raises NotComputableError where rows are too few."""
     x, y = design(codec, mixed.values), mixed.released.astype(np.float64)
     n, k = x.shape
     if k < 2:
         raise NotComputableError("not computable because no column varies in either table")
-    if n < _ROWS_PER_PARAMETER * k:
-        raise NotComputableError(
-            f"not computable because rows are fewer than {_ROWS_PER_PARAMETER} for each parameter of the regression"
-        )
     weights, kept = _fitted(x, y), np.ones((1 + GROUPS, n))
     kept[1:] = [mixed.groups != group for group in range(GROUPS)]
     each = np.array([weights, *(weights + step for step in _steps_without(x, y, weights, mixed.groups))])
