@@ -27,7 +27,7 @@ CORRELATION_DIFFERENCE = Definition(
     ),
     range=(0.0, 2.0),
     better="lower",
-    source="Cramér 1946, sect. 21.9; Pearson 1895; Pearson 1905 (η)",
+    source="Cramér 1946; Pearson 1895; Pearson 1905 (η)",
     baseline=BASELINE,
     ceiling=CEILING,
     note=(

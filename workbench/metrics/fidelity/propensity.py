@@ -31,7 +31,7 @@ _DEPENDENT = 1e-10
 
 # Snoke et al. hold the records fixed: (k - 1)(1 - c)²c/N for a share c of released rows among N. Here they are a sample too,
 # as the holdout is, which makes the mean 1/(1 - c) times that: (k - 1)(1 - c)c/N, with c = ½ and N = 2n.
-_SOURCE = "Snoke, Raab, Nowok, Dibben & Slavkovic 2018, eq. 1 and sect. 3.1; there the records are fixed, here a sample"
+_SOURCE = "Snoke, Raab, Nowok, Dibben & Slavkovic 2018; there the records are fixed, here a sample"
 _NOTE = (
     f"Of at most {MOST_ROWS:,} rows of either table, as many for baseline and ceiling. The regression has each category, each "
     f"number, what is missing, and the product of each two columns, where there are at least {_ROWS_PER_PARAMETER} rows for "
