@@ -1,6 +1,7 @@
 """Fidelity figures equal those of SDMetrics, scipy and plain definitions."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from sdmetrics.single_column import KSComplement, TVComplement
 from workbench.metrics import sample as sampling
 from workbench.metrics.fidelity import FIDELITY, mean_tvd
 from workbench.metrics.fidelity.associations import association, association_matrix
-from workbench.metrics.fidelity.marginals import K_MARGINALS, MARGINALS, tvd
+from workbench.metrics.fidelity.marginals import K_MARGINALS, MARGINALS, drawn_marginals, tvd
 from workbench.metrics.fidelity.pairs import PAIRS, similarity
 from workbench.metrics.fidelity.shapes import SHAPES, shape
 from workbench.metrics.jackknife import GROUPS
@@ -147,3 +148,13 @@ def test_missingness_and_violations_are_counted(small):
     assert 0 < violations.ceiling.high < 3.7 / 250 + 0.001, (
         "none of 250 persons: the interval says at most about 3.7 in 250"
     )
+
+
+def test_of_many_marginals_so_many_are_drawn_and_no_two_alike():
+    these = tables(n=100)
+    drawn = drawn_marginals(these, 3, 12)
+    assert len(set(drawn)) == len(drawn) == 12
+    assert all(len(set(columns)) == 3 for columns in drawn)
+    assert drawn == drawn_marginals(tables(n=100), 3, 12), "the same for equal seeds"
+    assert drawn != drawn_marginals(replace(these, seed=1), 3, 12)
+    assert len(drawn_marginals(these, 3, 20)) == 20, "all of them"

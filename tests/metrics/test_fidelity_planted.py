@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from workbench.metrics.fidelity import FIDELITY
 from workbench.metrics.fidelity.mixed import Mixed
 from workbench.metrics.fidelity.propensity import PROPENSITY, design, propensity
-from workbench.metrics.measure import measured
+from workbench.metrics.measure import NotComputableError, measured
 from workbench.metrics.tables import Tables
 from workbench.schema.codec import Codec
 from workbench.schema.schema import parse_schema
@@ -263,16 +263,13 @@ def test_pmse_of_rows_drawn_anew_from_the_records_is_half_of_it():
 
 def test_pmse_is_that_of_scikit_learns_logistic_regression():
     sample = mixed(3)
-    sample = Mixed(
-        values=np.vstack([sample.values[:2000], shuffled(sample.values[2000:])]),
-        groups=sample.groups,
-        released=sample.released,
-    )
+    sample.values[2000:, AGE] = np.random.default_rng(0).permutation(sample.values[2000:, AGE]) // 2 + 20
     x = design(Codec(PEOPLE), sample.values)
     model = LogisticRegression(C=np.inf, fit_intercept=False, solver="newton-cholesky", tol=1e-10, max_iter=200)
     p = model.fit(x, sample.released).predict_proba(x)[:, 1]
     found = propensity(sample, Codec(PEOPLE))
-    assert found.pmse[0] == pytest.approx(((p - 0.5) ** 2).mean(), rel=1e-3)
+    assert found.pmse[0] == pytest.approx(((p - 0.5) ** 2).mean(), rel=1e-4)
+    assert found.pmse[0] > 10 * found.expected
     assert np.linalg.matrix_rank(x) == x.shape[1], "the determined column adds no parameter"
 
 
@@ -288,8 +285,10 @@ def test_one_step_without_a_group_is_nearly_the_fit_without_it():
 
 
 def test_rows_that_the_regression_would_know_by_heart_are_too_few():
-    (pmse, _) = measured([PROPENSITY], tables(n=100))
-    assert "rows are fewer than 10 for each parameter of the regression" in pmse.reason
+    (pmse, _) = measured([PROPENSITY], tables(n=40))
+    assert pmse.reason == "not computable because the table has too many columns for a regression of its rows"
+    (fewer, _) = measured([PROPENSITY], tables(n=100))
+    assert fewer.estimate is not None, "of the columns alone, without categories and products"
 
 
 def test_a_category_that_one_table_alone_has_is_no_obstacle():
@@ -298,3 +297,36 @@ def test_a_category_that_one_table_alone_has_is_no_obstacle():
     (pmse, found) = measured([PROPENSITY], tables(synthetic, n=1500))
     assert worse(found, found.ceiling)
     assert 0.05 < pmse.estimate.value <= 0.25
+
+
+def wide(columns):
+    names = [f"number{place}" for place in range(columns)]
+    return parse_schema(
+        {
+            "population": "wide",
+            "identity_type": "wide-row",
+            "subject": "row",
+            "columns": {name: {"kind": "integer", "bounds": [0, 9]} for name in names},
+        },
+        source="test",
+    )
+
+
+@pytest.mark.parametrize(("columns", "parameters"), [(20, 1 + 20 + 190), (40, 1 + 40)])
+def test_products_are_left_out_where_they_would_be_too_many(columns, parameters):
+    values = np.random.default_rng(0).integers(0, 10, (4000, columns)).astype(float)
+    assert design(Codec(wide(columns)), values).shape == (4000, parameters)
+
+
+def test_a_table_too_wide_for_the_regression_is_told():
+    with pytest.raises(NotComputableError, match="too many columns"):
+        design(Codec(wide(400)), np.zeros((5000, 400)))
+
+
+def test_a_number_that_varies_for_one_person_alone_is_computable():
+    training = people(600, seed=1)
+    training[:, AGE] = 40.0
+    training[0, AGE] = 41.0
+    found = judged(tables(training=training, n=600))
+    for name in ("pair_trends", "correlation_difference", "column_shapes"):
+        assert found[name].estimate is not None, name

@@ -32,7 +32,7 @@ def jackknife(replicates: Floats, *, n: int, within: tuple[float, float]) -> Est
     """A figure of all rows with its 95 % interval, from [1 + GROUPS] values: of all rows, then of all but each group's.
 
     value ± t · √((G - 1)/G · Σ(replicate - their mean)²), with Student's t of G - 1 degrees and its ends inside `within`
-    (Kott 2001, The Delete-a-Group Jackknife, eq. 1). A G-th of every table is left out at once, so that the interval is about
+    (Kott 2001, The Delete-a-Group Jackknife). A G-th of every table is left out at once, so that the interval is about
     all of them. Leaving out many subjects at a time, not one, is right for figures that have kinks too (Shao & Wu 1989), and
     the mean that is taken off is theirs: a bias that all replicates share does not move the interval, as it would move the
     percentiles of a bootstrap. It covers the mean of the figure over tables of these sizes, a

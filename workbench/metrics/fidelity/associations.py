@@ -27,13 +27,13 @@ CORRELATION_DIFFERENCE = Definition(
     ),
     range=(0.0, 2.0),
     better="lower",
-    source="Cramér 1946, sect. 21.9; Pearson 1895; Pearson 1905 (η)",
+    source="Cramér 1946; Pearson 1895; Pearson 1905 (η)",
     baseline=BASELINE,
     ceiling=CEILING,
     note=(
         "Missing codes are a category of their own, missing numbers are left out pair by pair. In the release a column that "
-        f"does not vary goes with nothing: 0. Of more than {MOST_MARGINALS} pairs, so many are drawn. V and η of few rows are "
-        f"too large, also in the ceiling. {INTERVAL}"
+        f"does not vary goes with nothing: 0. Of more than {MOST_MARGINALS[2]} pairs, so many are drawn. V and η of few "
+        f"rows are too large, also in the ceiling. {INTERVAL}"
     ),
 )
 
@@ -83,7 +83,7 @@ def told(codec: Codec, pairs: Sequence[Columns]) -> str:
 def _correlation_difference(tables: Tables) -> list[Measure]:
     check_tables(tables)
     codec, training = tables.codec, sample_of(tables, "training")
-    own = {pair: association(training, codec, *pair) for pair in drawn_marginals(tables, 2)}
+    own = {pair: association(training, codec, *pair) for pair in drawn_marginals(tables, 2, MOST_MARGINALS[2])}
     constant = [pair for pair, found in own.items() if np.isnan(found[0])]
     if len(constant) == len(own):
         raise NotComputableError("not computable because no two columns vary in the training rows")

@@ -26,17 +26,17 @@ PAIR_TRENDS = Definition(
     note=(
         "Beside a category, numbers are cut at the schema's public cells, not at those of the rows' own range. Missing values "
         "are a cell of their own, and left out of correlations. In the release a number that does not vary goes with nothing: "
-        f"s is 0. Of more than {MOST_MARGINALS} pairs, so many are drawn. {INTERVAL}"
+        f"s is 0. Of more than {MOST_MARGINALS[2]} pairs, so many are drawn. {INTERVAL}"
     ),
 )
 
 
 def similarity(training: Sample, other: Sample, codec: Codec, one: int, two: int) -> Floats:
-    """The similarity of a pair of columns in two samples [1 + GROUPS]; NaN where training numbers do not vary."""
+    """The similarity of a pair of columns in two samples [1 + GROUPS]; a number that does not vary goes with nothing."""
     columns = list(codec.schema.encoded.values())
     if columns[one].is_coded or columns[two].is_coded:
         return 1 - tvd(training, other, columns=(one, two), sizes=codec.sizes)
-    r, s = pearson(training, one, two), or_nothing(pearson(other, one, two))
+    r, s = (or_nothing(pearson(sample, one, two)) for sample in (training, other))
     return 1 - np.abs(r - s) / 2
 
 
@@ -44,7 +44,7 @@ def _pair_trends(tables: Tables) -> list[Measure]:
     check_tables(tables)
     codec, training = tables.codec, sample_of(tables, "training")
     columns = list(codec.schema.encoded.values())
-    drawn = drawn_marginals(tables, 2)
+    drawn = drawn_marginals(tables, 2, MOST_MARGINALS[2])
     numbers = [pair for pair in drawn if not any(columns[place].is_coded for place in pair)]
     constant = [pair for pair in numbers if np.isnan(pearson(training, *pair)[0])]
     pairs = [pair for pair in drawn if pair not in constant]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,7 +18,7 @@ from workbench.metrics.measure import Definition, Measure, Metric, NotComputable
 from workbench.metrics.sample import Codes, sample_of
 from workbench.metrics.sound import check_tables
 from workbench.metrics.tables import Tables
-from workbench.schema import Codec
+from workbench.schema import Codec, Column
 from workbench.schema.codec import Values
 
 _MOST_PARAMETERS = 400
@@ -30,10 +31,11 @@ _DEPENDENT = 1e-10
 
 # Snoke et al. hold the records fixed: (k - 1)(1 - c)²c/N for a share c of released rows among N. Here they are a sample too,
 # as the holdout is, which makes the mean 1/(1 - c) times that: (k - 1)(1 - c)c/N, with c = ½ and N = 2n.
-_SOURCE = "Snoke, Raab, Nowok, Dibben & Slavkovic 2018, eq. 1 and sect. 3.1; there the records are fixed, here a sample"
+_SOURCE = "Snoke, Raab, Nowok, Dibben & Slavkovic 2018; there the records are fixed, here a sample"
 _NOTE = (
     f"Of at most {MOST_ROWS:,} rows of either table, as many for baseline and ceiling. The regression has each category, each "
-    "number, its missing, and the product of each two columns. The interval leaves out groups of subjects and rows, each with "
+    f"number, what is missing, and the product of each two columns, where there are at least {_ROWS_PER_PARAMETER} rows for "
+    f"each parameter and at most {_MOST_PARAMETERS} of these. The interval leaves out groups of subjects and rows, each with "
     "one more step of the regression."
 )
 
@@ -72,31 +74,40 @@ class Propensity:
 
 
 def design(codec: Codec, values: Values) -> Floats:
-    """The columns of the regression [n, k], the intercept first, none of them a combination of the others."""
-    places: list[Floats] = []
-    blocks: list[Floats] = [np.ones((len(values), 1))]
-    for column, encoded in zip(codec.schema.encoded.values(), values.T, strict=True):
-        low, high = (0.0, column.cells - 1.0) if column.is_coded else (column.low, column.high)
-        place = np.nan_to_num((encoded - low) / max(high - low, 1), nan=0.5)
-        places.append(place - place.mean())
-        absent = np.isnan(encoded).astype(np.float64)[:, None]
-        own = (encoded[:, None] == np.arange(1, column.cells)).astype(np.float64) if column.is_coded else place[:, None]
-        blocks += [own, absent]
-    products = [(one * other)[:, None] for one, other in itertools.combinations(places, 2)]
-    wide = sum(block.shape[1] for block in blocks) + len(products)
-    return _independent(np.concatenate(blocks if wide > _MOST_PARAMETERS else blocks + products, axis=1))
+    """The columns of the regression [n, k], the intercept first, none of them a combination of those before it.
+
+    Categories, and then products, are left out where they would make the parameters too many; NotComputableError where the
+    table's columns alone are.
+    """
+    columns = list(zip(codec.schema.encoded.values(), values.T, strict=True))
+    coded = [(column, encoded) for column, encoded in columns if column.is_coded]
+    places = [_place(column, encoded) for column, encoded in columns]
+    lines = [np.ones(len(values)), *places, *(np.isnan(encoded) for column, encoded in columns if column.missing)]
+    most = min(_MOST_PARAMETERS, len(values) // _ROWS_PER_PARAMETER)
+    with_categories = len(lines) + sum(column.cells for column, _ in coded)
+    if len(lines) > most:
+        raise NotComputableError("not computable because the table has too many columns for a regression of its rows")
+    if with_categories <= most:
+        lines += [encoded == code for column, encoded in coded for code in range(column.cells)]
+    if with_categories + math.comb(len(places), 2) <= most:
+        lines += [one * other for one, other in itertools.combinations(places, 2)]
+    return _independent(np.column_stack(lines).astype(np.float64))
+
+
+def _place(column: Column, encoded: Values) -> Values:
+    """Where in its domain each value lies, less the mean; missing values at the mean."""
+    low, high = (0.0, column.cells - 1.0) if column.is_coded else (column.low, column.high)
+    place = (encoded - low) / ((high - low) or 1.0)
+    there = place[~np.isnan(place)]
+    return np.nan_to_num(place - (there.mean() if len(there) else 0.0), nan=0.0)
 
 
 def propensity(mixed: Mixed, codec: Codec) -> Propensity:
-    """The pMSE of a mixture of tables in equal parts; raises NotComputableError where rows are too few to fit on."""
+    """The pMSE of a mixture of tables in equal parts; raises NotComputableError where rows are too few."""
     x, y = design(codec, mixed.values), mixed.released.astype(np.float64)
     n, k = x.shape
     if k < 2:
         raise NotComputableError("not computable because no column varies in either table")
-    if n < _ROWS_PER_PARAMETER * k:
-        raise NotComputableError(
-            f"not computable because rows are fewer than {_ROWS_PER_PARAMETER} for each parameter of the regression"
-        )
     weights, kept = _fitted(x, y), np.ones((1 + GROUPS, n))
     kept[1:] = [mixed.groups != group for group in range(GROUPS)]
     each = np.array([weights, *(weights + step for step in _steps_without(x, y, weights, mixed.groups))])
@@ -110,9 +121,9 @@ def _fitted(x: Floats, y: Floats) -> Floats:
     for _ in range(_MOST_STEPS):
         slope, curve = _derivatives(x, y, weights)
         step = np.linalg.solve(*_with_ridge(curve, slope, weights, len(x)))
-        reach = float(np.abs(x @ step).max())
+        reach, before = float(np.abs(x @ step).max()), expit(x @ weights)
         weights = weights + step * min(1.0, _REACH / max(reach, _REACH))
-        if reach < _CONVERGED:
+        if np.abs(expit(x @ weights) - before).max() < _CONVERGED:  # not of scores: those of a separated row walk on
             break
     return weights
 

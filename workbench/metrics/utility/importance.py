@@ -26,7 +26,7 @@ def importance_agreement(models: Models, learner: str) -> Metric[Tables]:
         formula="Spearman's rank correlation of the features' permutation importances: trained on release, on training rows",
         range=(-1.0, 1.0),
         better="higher",
-        source="Breiman 2001, sect. 10; Fisher, Rudin & Dominici 2019, eq. 3.1; by the Brier score or squared error",
+        source="Breiman 2001, sect. 10; Fisher, Rudin & Dominici 2019 (model reliance); by the Brier score or squared error",
         baseline=BASELINE,
         note=(
             f"Over {REPEATS} shufflings of at most {MOST_ROWS:,} rows of the holdout, the same for every model. There is no "

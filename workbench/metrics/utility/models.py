@@ -11,6 +11,8 @@ import numpy.typing as npt
 from workbench.metrics.measure import NotComputableError
 from workbench.metrics.sound import check_tables, require_holdout
 from workbench.metrics.tables import Tables
+from workbench.schema import Column
+from workbench.schema.codec import Values
 
 Floats = npt.NDArray[np.float64]
 # Predicts from encoded features [n, d - 1]: class probabilities [n, K], or values [n, 1] of a number.
@@ -66,17 +68,19 @@ def check_trainable(tables: Tables, name: str) -> None:
 
 def is_regression(tables: Tables) -> bool:
     """Whether the target is a number."""
-    return not tables.training.schema.encoded[str(tables.training.schema.target)].is_coded
+    return not _target(tables).is_coded
 
 
 def n_outputs(tables: Tables) -> int:
     """The number of classes; 1 of a number."""
-    return 1 if is_regression(tables) else tables.training.schema.encoded[str(tables.training.schema.target)].cells
+    return 1 if is_regression(tables) else _target(tables).cells
 
 
-def _rows(tables: Tables, name: str) -> Floats:
-    return {
-        "synthetic": lambda: tables.synthetic,
-        "independent": lambda: tables.independent,
-        "training": lambda: tables.training.values,
-    }[name]()
+def _target(tables: Tables) -> Column:
+    return list(tables.training.schema.encoded.values())[tables.training.target_position]
+
+
+def _rows(tables: Tables, name: str) -> Values:
+    if name == "training":
+        return tables.training.values
+    return tables.independent if name == "independent" else tables.synthetic

@@ -25,7 +25,7 @@ INTERVAL = (
 
 _BIASED = "Sampling alone makes it larger, also the ceiling's."
 _CHANCE = "The baseline has learnt the chance patterns of one shuffling: its AUC may lie on either side of 0.5."
-_TSTR = "Esteban, Hyland & Rätsch 2017, sect. 4.2 (train on synthetic, test on real)"
+_TSTR = "Esteban, Hyland & Rätsch 2017 (train on synthetic, test on real)"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,7 +37,7 @@ def subgroup_utility(models: Models, score: Score, column: str) -> Metric[Tables
             formula=f"{formula} {words}",
             range=(0.0, top - bottom) if word == "subgroup_gap" else score.range,
             better=better,
-            source="subgroup reporting as in Mitchell et al. 2019, sect. 4.2; the gap is ours",
+            source="subgroup reporting as in Mitchell et al. 2019 (model cards); the gap is ours",
             baseline=BASELINE,
             ceiling=CEILING,
             note=note.format(remark),

@@ -46,7 +46,7 @@ _NOTHING: Metric[Tables] = Metric(
             formula="scores of models trained on the release and tested on the holdout",
             range=(0.0, 1.0),
             better="higher",
-            source="Esteban, Hyland & Rätsch 2017, sect. 4.2",
+            source="Esteban, Hyland & Rätsch 2017",
         ),
     ),
     compute=_nothing_to_learn,
