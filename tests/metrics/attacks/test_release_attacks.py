@@ -69,16 +69,16 @@ def test_one_person_copied_many_times_is_told_where_the_others_are_safe():
 
 
 def test_fresh_tables_give_no_more_alarms_than_chance():
-    """Of figures at 97.5 % on this side one in 40 alarms; some go together, so that of 13 times 6 five are still chance."""
-    raised = [alarms(found(tables(seed))) for seed in range(10, 16)]
-    assert sum(map(len, raised)) <= 5, raised
+    """Of figures at 97.5 % on this side one in 40 alarms; some go together, so that of 13 times 4 four are still chance."""
+    raised = [alarms(found(tables(seed))) for seed in range(10, 14)]
+    assert sum(map(len, raised)) <= 4, raised
 
 
 def test_shuffled_columns_single_people_out_by_their_exact_numbers_and_tell_nothing_else():
     """Who shuffles columns still hands out numbers that one person has."""
-    raised = [alarms(found(tables(seed, release=people.shuffled))) for seed in range(16, 20)]
+    raised = [alarms(found(tables(seed, release=people.shuffled))) for seed in range(16, 18)]
     assert all("singling_out_univariate_risk" in names for names in raised)
-    assert sum(map(len, raised)) <= 4 + 4, raised
+    assert sum(map(len, raised)) <= 2 + 3, raised
 
 
 def test_neither_copies_nor_one_person_are_told_of_fresh_tables():
@@ -88,11 +88,15 @@ def test_neither_copies_nor_one_person_are_told_of_fresh_tables():
 
 
 def test_the_ceiling_is_what_a_real_table_without_the_people_gives():
-    measures = found(tables(1, release=people.copied))
-    for name in ("mia_distance_auc", "mia_density_auc", "mia_worst_density_auc"):
-        assert measures[name].ceiling.low < 0.5 < measures[name].ceiling.high, name
-    for name in ("linkability_risk", "inference_illness_risk", "singling_out_multivariate_risk"):
-        assert measures[name].ceiling.low < 0 < measures[name].ceiling.high, name
+    """Intervals of 95 %: of 21 at most three leave out what there is to tell, which is nothing."""
+    truth = {"mia_distance_auc": 0.5, "mia_density_auc": 0.5, "mia_worst_distance_auc": 0.5, "mia_worst_density_auc": 0.5}
+    truth |= {"linkability_risk": 0.0, "inference_illness_risk": 0.0, "singling_out_multivariate_risk": 0.0}
+    missed = []
+    for seed in range(3):
+        measures = found(tables(seed, release=people.copied))
+        ceilings = {name: measures[name].ceiling for name in truth}
+        missed += [name for name, true in truth.items() if not ceilings[name].low <= true <= ceilings[name].high]
+    assert len(missed) <= 3, missed
 
 
 def test_equal_seeds_give_equal_measures_and_the_order_of_metrics_is_nothing_to_them():
