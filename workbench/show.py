@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -91,21 +92,28 @@ def show_evaluation(document: Row) -> None:
         reasons = verdict["because"] if verdict["holds"] is not True else ()
         for reason in reasons:
             console.print(f"      {reason}", soft_wrap=True, highlight=False, markup=False)
-    table = Table()
+    table = Table(box=SIMPLE, padding=0, pad_edge=False)
     for title in ("figure", "value", "95 % interval", "baseline", "ceiling"):
         table.add_column(title, justify="left" if title == "figure" else "right", overflow="fold")
-    for measure in document["measures"]:
-        estimate = measure["estimate"]
-        if estimate is None:
-            table.add_row(measure["name"], Text(measure["reason"]), "", "", "", style="dim")
-            continue
-        ends = "" if None in (estimate["low"], estimate["high"]) else f"{estimate['low']:.4g} to {estimate['high']:.4g}"
-        beside = (_text((measure[name] or {}).get("value")) for name in ("baseline", "ceiling"))
-        table.add_row(measure["name"], f"{estimate['value']:.4g}", ends, *beside)
+    family = ""
+    for measure in (m for m in document["measures"] if m["estimate"] is not None):
+        before, (family, _, name) = family, measure["name"].partition("/")
+        if family != before:
+            table.add_row(f"[bold]{family}")
+        numbers = [measure["estimate"], measure["baseline"] or {}, measure["ceiling"] or {}]
+        value, baseline, ceiling = (_short(estimate.get("value")) for estimate in numbers)
+        ends = [_short(measure["estimate"][end]) for end in ("low", "high")]
+        table.add_row(name, value, " to ".join(filter(None, ends)), baseline, ceiling)
     console.print(table)
+    for measure in (m for m in document["measures"] if m["estimate"] is None):
+        console.print(f"{measure['name']}: {measure['reason']}", soft_wrap=True, highlight=False, markup=False)
     console.print(
         f"workbench report {document['of']} --out REPORT.html makes a page of it", soft_wrap=True, highlight=False
     )
+
+
+def _short(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
 
 
 def _is_records(value: Any) -> bool:
