@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Answer
+from conftest import PUPILS_SCHEMA, Answer, fill, pupils
 from test_erasure import ensemble_of, placed
 from test_retire import artifacts, generator_of
 
@@ -203,3 +203,20 @@ def test_a_sweep_is_paid_for_as_a_whole_or_not_begun(command, trained, tmp_path)
     assert len(files(trained)) == 2
     erase(trained, [placed(trained, "train")[0]])
     assert done.json["mlflow_run"] not in runs(trained)
+
+
+def test_shadow_releases_are_charged_like_fits(command, workspace, tmp_path) -> None:
+    (tmp_path / "s.yaml").write_text(PUPILS_SCHEMA.replace("share: 0.25", "share: 0.5"))
+    pupils(900).to_csv(tmp_path / "t.csv", index=False)
+    fill(workspace, tmp_path / "s.yaml", tmp_path / "t.csv", shards=1, slices=1, rounds=2)
+    ledger, words = Ledger(workspace.engine), ("evaluate", generator_of(workspace), "--shadow", "--json")
+    charged = len(ledger.entries("pupils"))
+    ledger.set_budget("pupils", epsilon=1.5, delta=1e-5)
+    refused = command("--workspace", workspace.root, *words)
+    assert (refused.code, len(ledger.entries("pupils"))) == (3, charged), "there is no room for four more fits"
+    ledger.set_budget("pupils", epsilon=20, delta=1e-5)
+    document = command("--workspace", workspace.root, *words).json
+    found = {m["name"]: m for m in document["measures"]}["disclosure/mia_shadow_auc"]
+    assert found["estimate"] is not None, found["reason"]
+    purposes = [entry.purpose for entry in ledger.entries("pupils")[charged:]]
+    assert purposes == [f"shadow release to evaluate {generator_of(workspace)}"] * 4

@@ -22,16 +22,22 @@ def evaluate(
     dataset: Where = None,
     rows: Annotated[int, typer.Option(help="At most about so many rows of each table are looked at.", min=1)] = 50_000,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal figures.", min=0)] = 0,
+    shadow: Annotated[
+        bool,
+        typer.Option("--shadow", help="Also attack by fitting the generator four times, charged if it is private."),
+    ] = False,
     rules: Annotated[
         Path | None, typer.Option(help="Thresholds of the verdicts; default: configs/verdicts.yaml.")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure how good and how private a thing is: fidelity, utility, attacks, cost, and what it is fit for. Internal."""
+    from workbench.workflows.evaluate import Settings
     from workbench.workflows.evaluate import evaluate as run
 
+    settings = Settings(seed=seed, rows=rows, shadow=shadow)
     with progress_of("evaluating") as progress:
-        found = run(opened(context), name, dataset=dataset, seed=seed, rows=rows, rules=rules, progress=progress)
+        found = run(opened(context), name, dataset=dataset, settings=settings, rules=rules, progress=progress)
     if as_json:
         show(found, as_json)
         return

@@ -87,6 +87,13 @@ class Ledger:
         with self.engine.connect() as connection:
             return _entries(connection, population)
 
+    def admits(self, population: str, events: Sequence[Event]) -> bool:
+        """Whether the budget would admit all of these charges of everybody, as of now; nothing is charged."""
+        with self.engine.connect() as connection:
+            budget, entries = _budget(connection, population), _entries(connection, population)
+        added = [unrecorded(population, event) for event in events]
+        return budget is not None and _admits(budget, [*entries, *added])
+
     def charge(self, population: str, event: Event, *, dataset: str, purpose: str, scope: Scope = EVERYONE) -> None:
         """Records a charge, or raises BudgetError where no budget is set or it would be exceeded."""
         document = event_to_json(event)
@@ -134,6 +141,11 @@ class Ledger:
                 )
             )
             journal.append(connection, "CHARGE", population=population, purpose=purpose, event=document)
+
+
+def unrecorded(population: str, event: Event) -> LedgerEntry:
+    """A charge of everybody that was not made, to see what it would come to."""
+    return LedgerEntry(population=population, dataset="", purpose="", event=event, scope=EVERYONE, actor="", created="")
 
 
 def spent(entries: Iterable[LedgerEntry], delta: float) -> float:

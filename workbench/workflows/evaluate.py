@@ -40,6 +40,15 @@ _LIMITS = (
 
 
 @dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to evaluate: at most about so many rows of each table, by which seed, and with shadow releases or without."""
+
+    seed: int = 0
+    rows: int = ROWS
+    shadow: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Found:
     """What was found of a thing; `facts` are known without measuring, `sampled` how much of the tables was looked at."""
 
@@ -71,25 +80,25 @@ def evaluate(
     name: str,
     *,
     dataset: str | None = None,
-    seed: int = 0,
-    rows: int = ROWS,
+    settings: Settings = Settings(),
     rules: Path | None = None,
     progress: Progress = silent,
 ) -> Document:
     """The evaluation of a release, an ensemble's current version or an erasure request, which takes the place of an older one.
 
     Of each table at most about `rows` rows are looked at, drawn by subject. Equal seeds give equal measures. One measure that
-    fails does not lose the others. Raises NotFoundError for what is not there, BusyError where a subject of the data set has an
+    fails does not lose the others. Shadow releases are fits of the generator, charged for each if it is private. Raises
+    NotFoundError for what is not there, BudgetError where the ledger refuses, BusyError where a subject of the data set has an
     open erasure request, also one accepted meanwhile: then nothing is left of it.
     """
-    if rows < 1:
-        raise InputError(f"asked for {rows} rows", hint=f"--rows {ROWS}")
+    if settings.rows < 1:
+        raise InputError(f"asked for {settings.rows} rows", hint=f"--rows {ROWS}")
     judged_by = read_rules(rules)
     thing = _thing(workspace, name, dataset)
     settle(workspace, thing.dataset)
     with workspace.lock(thing.dataset):
         thing = _thing(workspace, name, thing.dataset)  # as it is now that nobody writes
-        found = _maker(thing.kind)(workspace, thing, seed, rows, _abortable(workspace, thing.dataset, progress))
+        found = _maker(thing.kind)(workspace, thing, settings, _abortable(workspace, thing.dataset, progress))
         document = _document(thing, found, judged_by)
         _publish(workspace, thing, document)
     return document
@@ -156,7 +165,7 @@ def _published(connection: Connection, request: str) -> dict[str, Mapping[str, A
     return {body["ensemble"]: body for body in bodies if request in body["requests"]}
 
 
-def _maker(kind: str) -> Callable[[Workspace, Thing, int, int, Progress], Found]:
+def _maker(kind: str) -> Callable[[Workspace, Thing, Settings, Progress], Found]:
     if kind == "release":
         from workbench.workflows.evaluate_release import evaluate_release
 

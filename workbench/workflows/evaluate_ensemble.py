@@ -24,7 +24,7 @@ from workbench.sisa.ensemble import Constituent, Manifest, aggregate
 from workbench.sisa.shard import Floats, fit_whole
 from workbench.sisa.task import Task, task_of
 from workbench.sisa.training import learner_of
-from workbench.workflows.evaluate import Found, Thing
+from workbench.workflows.evaluate import Found, Settings, Thing
 from workbench.workflows.publish import objects_of, read_manifest
 from workbench.workflows.votes import votes_of
 from workbench.workspace import Workspace
@@ -39,20 +39,23 @@ _METHOD = (
 )
 
 
-def evaluate_ensemble(workspace: Workspace, thing: Thing, seed: int, rows: int, progress: Progress) -> Found:
+def evaluate_ensemble(workspace: Workspace, thing: Thing, settings: Settings, progress: Progress) -> Found:
     """The measures of an ensemble's version; InputError where it or its records are damaged."""
     version = thing.artifacts[0]
     manifest = read_manifest(workspace, version)
     with workspace.engine.connect() as connection:
         store = catalog.store(connection, workspace, thing.dataset)
     training, holdout = store.read("train"), store.read("holdout")
-    tables = Tables(training=training, holdout=holdout, synthetic=np.empty((0, training.values.shape[1])), seed=seed)
+    tables = Tables(
+        training=training, holdout=holdout, synthetic=np.empty((0, training.values.shape[1])), seed=settings.seed
+    )
     parts = {
-        name: subsample(t, rows, rng=tables.rng(name)) for name, t in (("training", training), ("holdout", holdout))
+        name: subsample(t, settings.rows, rng=tables.rng(name))
+        for name, t in (("training", training), ("holdout", holdout))
     }
     sampled = {f"{name}: 1 row in": round(part.factor, 2) for name, part in parts.items() if part.factor > 1}
     tables = Tables(
-        training=parts["training"].part, holdout=parts["holdout"].part, synthetic=tables.synthetic, seed=seed
+        training=parts["training"].part, holdout=parts["holdout"].part, synthetic=tables.synthetic, seed=settings.seed
     )
 
     def first(fraction: float, text: str) -> None:

@@ -26,7 +26,7 @@ from workbench.sisa.ensemble import aggregate
 from workbench.sisa.learners.ridge import Ridge
 from workbench.sisa.shard import Floats
 from workbench.sisa.training import learner_of
-from workbench.workflows.evaluate import Found, Thing
+from workbench.workflows.evaluate import Found, Settings, Thing
 from workbench.workflows.evaluate_ensemble import shards_drawn
 from workbench.workflows.forgetting import audited_of, try_erasures
 from workbench.workflows.publish import read_manifest
@@ -46,7 +46,7 @@ _METHOD = (
 )
 
 
-def evaluate_erasure(workspace: Workspace, thing: Thing, seed: int, rows: int, progress: Progress) -> Found:  # noqa: ARG001
+def evaluate_erasure(workspace: Workspace, thing: Thing, settings: Settings, progress: Progress) -> Found:
     """The measures of an erasure on one data set; InputError where its certificate is not in the workspace."""
     path = workspace.root / "certificates" / f"{thing.name}.json"
     if not path.is_file():
@@ -60,8 +60,8 @@ def evaluate_erasure(workspace: Workspace, thing: Thing, seed: int, rows: int, p
             measures.append(_absent(number, "it is differentially private: no training can be repeated"))
             continue
         try:
-            measures += _tried(workspace, manifest.ensemble, number, seed, progress)
-            rng = np.random.default_rng(seed)
+            measures += _tried(workspace, manifest.ensemble, number, settings.seed, progress)
+            rng = np.random.default_rng(settings.seed)
             audited = audited_of(workspace, version, manifest, rng)
             found = measured(ON_ERASURE, _versions(audited, rng))
             learner = learner_of(audited.config)

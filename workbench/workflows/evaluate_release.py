@@ -6,14 +6,21 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from workbench import lineage
+from workbench.config import SynthesizeConfig
 from workbench.data import catalog
-from workbench.errors import InputError
+from workbench.data.dataset import Dataset
+from workbench.data.store import Store
+from workbench.errors import BudgetError, InputError
 from workbench.files import file_sha256
+from workbench.generators.kinds import generator_of
 from workbench.lineage import Artifact
 from workbench.metrics.attacks import on_release
+from workbench.metrics.attacks.shadow import RELEASES as SHADOWS
+from workbench.metrics.attacks.shadow import Refit, shadow
 from workbench.metrics.cost import cost
 from workbench.metrics.fidelity import FIDELITY
 from workbench.metrics.measure import Measure, Metric, NotComputableError, measured
@@ -21,6 +28,7 @@ from workbench.metrics.overlays import associations, overlays
 from workbench.metrics.subsample import subsample, subsample_values
 from workbench.metrics.tables import Tables
 from workbench.metrics.utility import Fit, Predict, utility_metrics
+from workbench.privacy.ledger import Ledger
 from workbench.progress import Progress
 from workbench.schema import Schema
 from workbench.schema.codec import Values
@@ -29,7 +37,7 @@ from workbench.sisa.learners.naive_bayes import NaiveBayes
 from workbench.sisa.learners.ridge import Ridge
 from workbench.sisa.shard import Floats, Learner, fit_whole
 from workbench.sisa.task import Task, task_of
-from workbench.workflows.evaluate import Found, Thing
+from workbench.workflows.evaluate import Found, Settings, Thing
 from workbench.workflows.release import JUDGE
 from workbench.workspace import Workspace
 
@@ -43,16 +51,18 @@ _METHOD = (
 )
 
 
-def evaluate_release(workspace: Workspace, thing: Thing, seed: int, rows: int, progress: Progress) -> Found:
+def evaluate_release(workspace: Workspace, thing: Thing, settings: Settings, progress: Progress) -> Found:
     """The measures of a release; InputError where its file is damaged or missing."""
     release = thing.artifacts[0]
     with workspace.engine.connect() as connection:
         store = catalog.store(connection, workspace, thing.dataset)
         generator = lineage.get(connection, release.derived_from[0])
         others = lineage.find(connection, dataset=thing.dataset)
-    tables, sampled = _tables(_read(workspace, release), store.read("train"), store.read("holdout"), seed, rows)
+    tables, sampled = _tables(_read(workspace, release), store.read("train"), store.read("holdout"), settings)
     schema = store.schema
     metrics: tuple[Metric[Tables], ...] = (*FIDELITY, *utility_metrics(schema, _learners(schema)), *on_release(schema))
+    if settings.shadow:
+        metrics += (shadow(_refitted(workspace, store, generator)),)
     measures = measured(metrics, tables, progress=progress)
     return Found(
         facts=_facts(release, generator),
@@ -70,17 +80,39 @@ def _read(workspace: Workspace, release: Artifact) -> Any:
     return pq.read_table(path).to_pandas()
 
 
-def _tables(frame: Any, training: Any, holdout: Any, seed: int, rows: int) -> tuple[Tables, dict[str, Any]]:
+def _tables(frame: Any, training: Dataset, holdout: Dataset, settings: Settings) -> tuple[Tables, dict[str, Any]]:
     synthetic: Values = training.codec.encode(frame).values
-    whole = Tables(training=training, holdout=holdout, synthetic=synthetic, seed=seed)
+    whole = Tables(training=training, holdout=holdout, synthetic=synthetic, seed=settings.seed)
     parts = {
-        name: subsample(t, rows, rng=whole.rng(name)) for name, t in (("training", training), ("holdout", holdout))
+        name: subsample(t, settings.rows, rng=whole.rng(name))
+        for name, t in (("training", training), ("holdout", holdout))
     }
-    release = subsample_values(training.codec, synthetic, rows, rng=whole.rng("release"))
+    release = subsample_values(training.codec, synthetic, settings.rows, rng=whole.rng("release"))
     factors = {name: part.factor for name, part in parts.items()} | {"release": release.factor}
     sampled = {f"{name}: 1 row in": round(factor, 2) for name, factor in factors.items() if factor > 1}
-    tables = Tables(training=parts["training"].part, holdout=parts["holdout"].part, synthetic=release.part, seed=seed)
+    tables = Tables(
+        training=parts["training"].part, holdout=parts["holdout"].part, synthetic=release.part, seed=settings.seed
+    )
     return tables, sampled | ({"by": "subject, stratified by the target"} if sampled else {})
+
+
+def _refitted(workspace: Workspace, store: Store, generator: Artifact) -> Refit:
+    """Makes shadow releases of rows, each charged where the generator is private; BudgetError where not all can be."""
+    config = SynthesizeConfig.model_validate(generator.body["config"])
+    made, ledger, population = generator_of(config), Ledger(workspace.engine), store.schema.population
+    if config.private and not ledger.admits(population, [made.event] * SHADOWS):
+        raise BudgetError(
+            f"the budget of population {population} does not admit {SHADOWS} more fits of {config.generator}; nothing was read",
+            hint="evaluate without --shadow, or have the budget raised",
+        )
+
+    def refit(rows: Dataset, rng: np.random.Generator) -> Values:
+        if config.private:
+            purpose = f"shadow release to evaluate {generator.id}"
+            ledger.charge(population, made.event, dataset=store.name, purpose=purpose)
+        return made.fit(rows).sample(len(rows), rng=rng)
+
+    return refit
 
 
 def _learners(schema: Schema) -> dict[str, Fit]:

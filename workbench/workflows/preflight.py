@@ -9,7 +9,7 @@ from workbench.data import catalog
 from workbench.generators.kinds import check_size, generator_of
 from workbench.generators.marginals.forecast import forecast
 from workbench.privacy.calibration import epsilon_of
-from workbench.privacy.ledger import EVERYONE, Ledger, LedgerEntry, spent
+from workbench.privacy.ledger import Ledger, spent, unrecorded
 from workbench.schema import Codec
 from workbench.workspace import Workspace
 
@@ -35,10 +35,7 @@ def _privacy(workspace: Workspace, config: SynthesizeConfig, population: str) ->
     event = generator_of(config).event
     epsilon, delta = config.budget
     at = budget.delta if budget else delta
-    entry = LedgerEntry(
-        population=population, dataset=config.dataset, purpose="", event=event, scope=EVERYONE, actor="", created=""
-    )
-    after = spent([*entries, entry], at)
+    after = spent([*entries, unrecorded(population, event)], at)
     return {
         "epsilon": epsilon,
         "delta": delta,

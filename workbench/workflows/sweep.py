@@ -12,7 +12,7 @@ from workbench.data import catalog
 from workbench.errors import BudgetError, InputError
 from workbench.files import check_output, write_atomic
 from workbench.generators.kinds import generator_of
-from workbench.privacy.ledger import EVERYONE, Ledger, LedgerEntry, spent
+from workbench.privacy.ledger import Ledger, spent, unrecorded
 from workbench.progress import Progress, silent
 from workbench.reports.comparison import comparison_page
 from workbench.tracking import RunRecord, Tracking, log_run, log_text
@@ -96,25 +96,13 @@ def _plan(workspace: Workspace, configs: Sequence[SynthesizeConfig]) -> dict[str
         population = catalog.entry(connection, private[0].dataset).schema.population
     ledger = Ledger(workspace.engine)
     budget, entries = ledger.budget(population), ledger.entries(population)
-    added = [
-        LedgerEntry(
-            population=population,
-            dataset=config.dataset,
-            purpose="",
-            event=generator_of(config).event,
-            scope=EVERYONE,
-            actor="",
-            created="",
-        )
-        for config in private
-    ]
+    events = [generator_of(config).event for config in private]
     at = budget.delta if budget else private[0].budget[1]
-    after = spent([*entries, *added], at)
     return told | {
         "spent_before": spent(entries, at),
-        "spent_after": after,
+        "spent_after": spent([*entries, *(unrecorded(population, event) for event in events)], at),
         "budget": {"epsilon": budget.epsilon, "delta": budget.delta} if budget else None,
-        "allowed": budget is not None and after <= budget.epsilon,
+        "allowed": ledger.admits(population, events),
     }
 
 
