@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.terms import Json, opened, progress_of, show
+from workbench.cli.terms import Json, Set, opened, progress_of, show
 
 app = typer.Typer()
 
@@ -94,17 +94,19 @@ def sweep(
     over: Annotated[
         list[str], typer.Option(metavar="FIELD=A,B", help="The values to try; of several fields, every combination.")
     ],
+    overrides: Set = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only say what all of it would cost; nothing is read.")] = False,
     out: Annotated[Path | None, typer.Option(help="A .html file for the comparison.")] = None,
     as_json: Json = False,
 ) -> None:
     """Fit, release and evaluate a generator under several settings, once the budget for all of them is there."""
-    from workbench.workflows.sweep import plan_sweep
+    from workbench.workflows.sweep import configs_of, plan_sweep
     from workbench.workflows.sweep import sweep as run
 
+    configs = configs_of(config, over, overrides or ())
     if plan:
-        show(plan_sweep(opened(context), config, over), as_json)
+        show(plan_sweep(opened(context), configs), as_json)
         return
     with progress_of("sweep") as progress:
-        result = run(opened(context), config, over, out=out, progress=progress)
+        result = run(opened(context), configs, out=out, progress=progress)
     show(result, as_json)

@@ -24,7 +24,7 @@ from workbench.workspace import Workspace
 MOST = 64  # more is a slip of the pen that would spend a budget
 
 
-def configs_of(path: Path, over: Sequence[str]) -> list[SynthesizeConfig]:
+def configs_of(path: Path, over: Sequence[str], overrides: Sequence[str] = ()) -> list[SynthesizeConfig]:
     """One config per combination of the values; raises InputError naming the fault of any, before anything is done."""
     axes = []
     for one in over:
@@ -35,16 +35,11 @@ def configs_of(path: Path, over: Sequence[str]) -> list[SynthesizeConfig]:
     combinations = list(itertools.product(*axes))
     if len(combinations) > MOST:
         raise InputError(f"asked for {len(combinations)} fits; a sweep makes at most {MOST}", hint="try fewer values")
-    return [read_config(path, SynthesizeConfig, combination) for combination in combinations]
-
-
-def plan_sweep(workspace: Workspace, path: Path, over: Sequence[str]) -> dict[str, Any]:
-    """What all fits together would cost; nothing is read but config, schema and ledger."""
-    return _plan(workspace, configs_of(path, over))
+    return [read_config(path, SynthesizeConfig, [*overrides, *combination]) for combination in combinations]
 
 
 def sweep(
-    workspace: Workspace, path: Path, over: Sequence[str], *, out: Path | None = None, progress: Progress = silent
+    workspace: Workspace, configs: Sequence[SynthesizeConfig], *, out: Path | None = None, progress: Progress = silent
 ) -> dict[str, Any]:
     """Fits, releases and evaluates each config, and compares them; raises BudgetError first where not all can be paid.
 
@@ -52,8 +47,7 @@ def sweep(
     """
     if out is not None:
         check_output(out, (".html",))
-    configs = configs_of(path, over)
-    planned = _plan(workspace, configs)
+    planned = plan_sweep(workspace, configs)
     if not planned["allowed"]:
         raise BudgetError(
             f"all {len(configs)} fits together would spend epsilon {planned['spent_after']:.4g}; nothing was read",
@@ -81,7 +75,8 @@ def sweep(
     }
 
 
-def _plan(workspace: Workspace, configs: Sequence[SynthesizeConfig]) -> dict[str, Any]:
+def plan_sweep(workspace: Workspace, configs: Sequence[SynthesizeConfig]) -> dict[str, Any]:
+    """What all fits together would cost; nothing is read but schema and ledger."""
     fits = [preflight(workspace, config) for config in configs]
     private = [config for config in configs if config.private]
     told = {
