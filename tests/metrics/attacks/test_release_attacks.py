@@ -89,7 +89,12 @@ def test_neither_copies_nor_one_person_are_told_of_fresh_tables():
 
 def test_the_ceiling_is_what_a_real_table_without_the_people_gives():
     """Intervals of 95 %: of 21 at most three leave out what there is to tell, which is nothing."""
-    truth = {"mia_distance_auc": 0.5, "mia_density_auc": 0.5, "mia_worst_distance_auc": 0.5, "mia_worst_density_auc": 0.5}
+    truth = {
+        "mia_distance_auc": 0.5,
+        "mia_density_auc": 0.5,
+        "mia_worst_distance_auc": 0.5,
+        "mia_worst_density_auc": 0.5,
+    }
     truth |= {"linkability_risk": 0.0, "inference_illness_risk": 0.0, "singling_out_multivariate_risk": 0.0}
     missed = []
     for seed in range(3):
