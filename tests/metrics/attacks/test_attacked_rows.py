@@ -7,6 +7,7 @@ from people import SCHEMA, tables
 from sklearn.neighbors import NearestNeighbors
 
 from workbench.metrics.attacks.closeness import BANDWIDTH, closeness
+from workbench.metrics.attacks.closest import CLOSEST
 from workbench.metrics.attacks.copies import EXACT
 from workbench.metrics.attacks.linkability import LINKABILITY
 from workbench.metrics.attacks.outlying import MOST, _far, _threshold
@@ -172,6 +173,17 @@ def test_a_row_that_two_people_share_is_nobodys_copy():
     found = by_name(EXACT, of)
     assert found["exact_copies"].estimate.value == 5 / 20
     assert found["most_copied"].estimate.value == 0
+
+
+def test_distances_to_closest_records_are_scikit_learns_and_labelled():
+    of = tables(3, n=600, held=400, release=people.memorised)
+    found = by_name(CLOSEST, of)
+    release, training = (placed(rows, CODEC).points for rows in (of.synthetic, of.training.values))
+    two = NearestNeighbors(n_neighbors=2, metric="manhattan").fit(training).kneighbors(release)[0]
+    assert found["dcr"].estimate.value == pytest.approx(np.quantile(two[:, 0], 0.5, method="inverted_cdf"), abs=1e-5)
+    ratio = two[:, 0] / two[:, 1]
+    assert found["nndr"].estimate.value == pytest.approx(np.quantile(ratio, 0.5, method="inverted_cdf"), abs=1e-4)
+    assert all("not a privacy measure" in m.definition.note for m in found.values())
 
 
 def test_halves_that_fit_many_rows_link_to_nobody():

@@ -19,7 +19,7 @@ _CONFIDENCE = definitions(
     "mia_answers",
     "Membership inference on the ensemble's answers",
     formula="log-odds of the true label by the ensemble (of a value: minus the squared error), mean over a subject's rows",
-    source="Yeom et al. 2018, §3.2, with the scaling of Carlini et al. 2022",
+    source="Yeom et al. 2018, adversary 2, with the scaling of Carlini et al. 2022",
     ceiling=_SAW_NONE,
 )
 _HARDEST = definitions(
@@ -27,7 +27,7 @@ _HARDEST = definitions(
     "Membership inference on worst-case records, on the ensemble's answers",
     formula="log-odds of the true label by the ensemble less the mean of those by constituents that never saw the person; "
     "of the 1 % (at least 100 a side) of whose labels the latter are least sure",
-    source="Carlini et al. 2022, §V (outliers), difficulty calibrated as Watson et al. 2022, eq. 4",
+    source="Carlini et al. 2022 (outliers), calibrated for difficulty as by Watson et al. 2022",
 )[:1]
 _LABELS = definitions(
     "mia_labels",
@@ -41,7 +41,7 @@ _GAP = Definition(
     formula="accuracy on members less accuracy on the holdout, of subjects: what is gained by taking right labels for members",
     range=(-1.0, 1.0),
     better="lower",
-    source="Yeom et al. 2018, theorem 2",
+    source="Yeom et al. 2018, adversary 1: its advantage",
     baseline="as accurate on strangers as on members",
 )
 
@@ -56,7 +56,8 @@ def on_answers(answers: Answers) -> list[Measure]:
 def on_hardest(answers: Answers) -> list[Measure]:
     """The same on people whom models that never saw them find hardest, on both sides alike; see `told`.
 
-    Both are cut at the same confidence. Raises NotComputableError below 400 subjects on a side.
+    Both are cut at the same confidence. Siblings stand for the reference models that such an attacker would train. Raises
+    NotComputableError below 400 subjects on a side.
     """
     checked(answers)
     asked = _scored(answers, *_confidences(answers))

@@ -21,7 +21,7 @@ from workbench.metrics.forgetting import (
 )
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
 
-LIRA_SUBJECTS, RMIA_SUBJECTS, POPULATION = 5_000, 1_000, 1_000
+SUBJECTS, POPULATION = 5_000, 1_000  # the fewest for a rate at 0.1 % false alarms
 _REPLICATES = 200
 
 _LIRA = definitions(
@@ -43,13 +43,13 @@ def by_likelihood(answers: Answers) -> list[Measure]:
 
     Controls are the same people at constituents that never saw them. Raises NotComputableError below 4 constituents.
     """
-    confidences = _of_subjects(answers, answers.confidences(answers.members), LIRA_SUBJECTS)
+    confidences = _of_subjects(answers, answers.confidences(answers.members), SUBJECTS)
     scores = [lira(rows[:, shard], np.delete(rows, shard, axis=1)) for rows, shard in confidences]
     return _measures(_LIRA, answers, scores)
 
 
 def by_robust_ratio(answers: Answers) -> list[Measure]:
-    """RMIA with siblings for references and at most 1,000 holdout rows, on at most 1,000 subjects; see `forgetting.rmia`.
+    """RMIA with siblings for references and at most 1,000 holdout rows, on at most 5,000 subjects; see `forgetting.rmia`.
 
     Controls are the same people at constituents that never saw them. Raises NotComputableError below 4 constituents, and of a
     regression.
@@ -65,7 +65,7 @@ def by_robust_ratio(answers: Answers) -> list[Measure]:
             population[:, shard],
             np.delete(population, shard, axis=1),
         )
-        for rows, shard in _of_subjects(answers, answers.probabilities(answers.members), RMIA_SUBJECTS)
+        for rows, shard in _of_subjects(answers, answers.probabilities(answers.members), SUBJECTS)
     ]
     return _measures(_RMIA, answers, scores)
 

@@ -36,7 +36,7 @@ _EXCESS = Definition(
     formula="(p - q) / (1 - q), p and q the shares of training and of holdout subjects with a row that is in the release",
     range=(float("-inf"), 1.0),
     better="lower",
-    source="Giomi et al. 2023, eq. 5, of copies; interval: Wilson 1927, combined as Newcombe 1998 and Zou & Donner 2008 do",
+    source="the risk of Giomi et al. 2023; interval: Wilson 1927, combined as Newcombe 1998 and Zou & Donner 2008 do",
     baseline="training subjects are copied as often as holdout subjects",
 )
 _NEAR = replace(

@@ -13,7 +13,7 @@ _DEFINITIONS = definitions(
     "mia_distance",
     "Membership inference by distance",
     formula="minus the distance to the closest row of the release, mean over a subject's rows",
-    source="Chen et al. 2020, GAN-Leaks, eq. 4",
+    source="Chen et al. 2020 (GAN-Leaks), full black-box attack",
     ceiling=STAND_IN,
 )
 

@@ -56,21 +56,21 @@ _DIFFERENCE = definitions(
     "Differencing of the versions before and after an erasure",
     formula="by how much the log-odds of the true label (of a value: minus the squared error) fell, mean over the rows; "
     "members are erased people, controls living ones and strangers",
-    source="Chen et al. 2021, §4 (direct difference)",
+    source="Chen et al. 2021 (direct difference)",
 )
 _BEFORE = definitions(
     "erased_before",
     "Erased people, before the erasure",
     formula="log-odds of the true label by the version before, mean over a subject's rows; members are erased people, controls "
     "strangers",
-    source="Yeom et al. 2018, §3.2; Carlini et al. 2022 (scaling)",
+    source="Yeom et al. 2018, adversary 2; Carlini et al. 2022 (scaling)",
 )[:1]
 _AFTER = definitions(
     "erased_after",
     "Erased people, after the erasure",
     formula="log-odds of the true label by the version after, mean over a subject's rows; members are erased people, controls "
     "strangers",
-    source="Yeom et al. 2018, §3.2; Carlini et al. 2022 (scaling)",
+    source="Yeom et al. 2018, adversary 2; Carlini et al. 2022 (scaling)",
 )[:1]
 
 

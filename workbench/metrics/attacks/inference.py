@@ -17,7 +17,7 @@ from workbench.schema.codec import Codec, Values
 
 CONTROLS = 2_000
 TOLERANCE = 0.05  # of the true number
-_SOURCE = "Giomi et al. 2023 (Anonymeter), §4.3"
+_SOURCE = "Giomi et al. 2023 (Anonymeter), attribute inference"
 
 
 def inference(schema: Schema) -> tuple[Metric[Tables], ...]:

@@ -26,7 +26,7 @@ _DEFINITIONS = definitions(
     "Linkability of two halves of the columns",
     success=f"a synthetic row is nearest to the person by both halves of the columns, among at most {MOST_NEAREST} by either",
     naive="as many rows as are nearest by either half, drawn at random, have one in common",
-    source="Giomi et al. 2023 (Anonymeter), §4.2, with all nearest rows instead of the k nearest",
+    source="Giomi et al. 2023 (Anonymeter), linkability, with all nearest rows instead of the k nearest",
 )
 
 

@@ -23,7 +23,7 @@ _DISTANCE = definitions(
     "mia_worst_distance",
     "Membership inference on worst-case records, by distance",
     formula=f"minus the distance to the closest row of the release; {_RULE}",
-    source="Meeus et al. 2023 (vulnerable records), with Chen et al. 2020, GAN-Leaks, eq. 4",
+    source="Meeus et al. 2023 (vulnerable records), with Chen et al. 2020 (GAN-Leaks)",
     ceiling=STAND_IN,
 )[:1]
 _DENSITY = definitions(

@@ -101,7 +101,7 @@ def wilson(successes: int, n: int, *, doubt: float = DOUBT) -> Estimate:
 
 
 def risk(main: Estimate, control: Estimate) -> Estimate:
-    """(p - q) / (1 - q) (Giomi et al. 2023, eq. 5), at most 1; below 0 where controls are told more often.
+    """(p - q) / (1 - q) (Giomi et al. 2023), at most 1; below 0 where controls are told more often.
 
     Either end lies as far off as moving p alone and q alone to the ends of their intervals does, both taken together as the
     legs of a right triangle (Newcombe 1998; Zou & Donner 2008). Raises NotComputableError where q is 1.

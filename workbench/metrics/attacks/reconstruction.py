@@ -17,7 +17,7 @@ _DEFINITION = Definition(
     formula="share of erasures after which the reconstructed row is nearer (L2) to the erased row than to any public one",
     range=(0.0, 1.0),
     better="lower",
-    source="Bertran et al. 2024, §3 (linear regression); interval: Wilson 1927",
+    source="Bertran et al. 2024 (linear regression); interval: Wilson 1927",
     baseline="random guessing among the erased row and the public ones",
     note="ridge regression, the versions before and after a single erasure; other learners are attacked by differencing",
 )

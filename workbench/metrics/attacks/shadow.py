@@ -26,7 +26,7 @@ _DEFINITIONS = definitions(
     "mia_shadow",
     "Membership inference with shadow releases",
     formula="log-odds of membership by a logistic regression on distance and densities, taught on shadow releases",
-    source="Shokri et al. 2017; Stadler et al. 2022, §4",
+    source="Shokri et al. 2017; Stadler et al. 2022",
     ceiling=STAND_IN,
 )
 

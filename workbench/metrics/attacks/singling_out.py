@@ -22,7 +22,7 @@ MOST = 1_000  # descriptions
 COLUMNS = 8  # of a description of several
 SUBJECTS = 10_000  # on either side
 _TRIES = 4  # for every description that is wanted
-_SOURCE = "Giomi et al. 2023 (Anonymeter), §4.1"
+_SOURCE = "Giomi et al. 2023 (Anonymeter), singling out"
 
 
 class Term(NamedTuple):

@@ -61,7 +61,7 @@ def definitions(name: str, title: str, *, formula: str, source: str, ceiling: st
             formula=f"share of members above a threshold that {100 * share:g} % of the controls are above; score: {formula}",
             range=(0.0, 1.0),
             better="lower",
-            source=f"{source}; Carlini et al. 2022, §III",
+            source=f"{source}; Carlini et al. 2022 (rates at few false alarms)",
             baseline=_GUESSING,
             ceiling=ceiling,
         )
