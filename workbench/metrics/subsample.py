@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.data.dataset import Dataset
+from workbench.metrics.tables import Tables
 from workbench.schema import Codec
 from workbench.schema.codec import Values
 
@@ -41,6 +42,14 @@ def subsample_values(codec: Codec, values: Values, rows: int, *, rng: np.random.
         return Subsample(part=values, factor=1.0)
     kept = _kept(_strata(codec, values), np.arange(len(values), dtype=np.uint64), rows / len(values), rng)
     return Subsample(part=values[kept], factor=len(values) / int(kept.sum()))
+
+
+def subsampled(tables: Tables, rows: int) -> Subsample[Tables]:
+    """About `rows` rows of each table; the factor is the largest of the three."""
+    training, holdout = (subsample(t, rows, rng=tables.rng("subsample")) for t in (tables.training, tables.holdout))
+    release = subsample_values(tables.codec, tables.synthetic, rows, rng=tables.rng("subsample"))
+    part = Tables(training=training.part, holdout=holdout.part, synthetic=release.part, seed=tables.seed)
+    return Subsample(part=part, factor=max(training.factor, holdout.factor, release.factor))
 
 
 def _strata(codec: Codec, values: Values) -> npt.NDArray[np.int64]:

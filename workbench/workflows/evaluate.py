@@ -104,6 +104,11 @@ def evaluate(
     return document
 
 
+def sampled(factor: float) -> dict[str, Any]:
+    """What is said of tables of which a part was looked at; nothing where that was the whole."""
+    return {"one row in": round(factor, 2), "drawn by": "subject, stratified by the target"} if factor > 1 else {}
+
+
 def read_rules(path: Path | None) -> VerdictRules:
     """The thresholds of verdicts: the default ones, or those of a file."""
     if path is None:

@@ -16,7 +16,7 @@ from workbench.metrics.attacks import ON_ENSEMBLE
 from workbench.metrics.attacks.answers import Answers, Asked
 from workbench.metrics.cost import cost
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError, measured
-from workbench.metrics.subsample import subsample
+from workbench.metrics.subsample import subsample, subsampled
 from workbench.metrics.tables import Tables
 from workbench.metrics.utility.scores import CLASSIFICATION, REGRESSION, Score, estimated
 from workbench.progress import Progress
@@ -24,7 +24,7 @@ from workbench.sisa.ensemble import Constituent, Manifest, aggregate
 from workbench.sisa.shard import Floats, fit_whole
 from workbench.sisa.task import Task, task_of
 from workbench.sisa.training import learner_of
-from workbench.workflows.evaluate import Found, Settings, Thing
+from workbench.workflows.evaluate import Found, Settings, Thing, sampled
 from workbench.workflows.publish import objects_of, read_manifest
 from workbench.workflows.votes import votes_of
 from workbench.workspace import Workspace
@@ -45,18 +45,10 @@ def evaluate_ensemble(workspace: Workspace, thing: Thing, settings: Settings, pr
     manifest = read_manifest(workspace, version)
     with workspace.engine.connect() as connection:
         store = catalog.store(connection, workspace, thing.dataset)
-    training, holdout = store.read("train"), store.read("holdout")
-    tables = Tables(
-        training=training, holdout=holdout, synthetic=np.empty((0, training.values.shape[1])), seed=settings.seed
-    )
-    parts = {
-        name: subsample(t, settings.rows, rng=tables.rng(name))
-        for name, t in (("training", training), ("holdout", holdout))
-    }
-    sampled = {f"{name}: 1 row in": round(part.factor, 2) for name, part in parts.items() if part.factor > 1}
-    tables = Tables(
-        training=parts["training"].part, holdout=parts["holdout"].part, synthetic=tables.synthetic, seed=settings.seed
-    )
+    training, nothing = store.read("train"), np.empty((0, len(store.schema.encoded)))
+    whole = Tables(training=training, holdout=store.read("holdout"), synthetic=nothing, seed=settings.seed)
+    looked_at = subsampled(whole, settings.rows)
+    tables = looked_at.part
 
     def first(fraction: float, text: str) -> None:
         progress(0.5 * fraction, text)
@@ -65,8 +57,9 @@ def evaluate_ensemble(workspace: Workspace, thing: Thing, settings: Settings, pr
         progress(0.5 + 0.5 * fraction, text)
 
     measures = measured(_utility(workspace, manifest, tables), tables, progress=first)
+    taught = len(np.unique(training.points))
     try:
-        measures += measured(ON_ENSEMBLE, _answers(workspace, manifest, tables), progress=then)
+        measures += measured(ON_ENSEMBLE, _answers(workspace, manifest, tables, taught), progress=then)
     except NotComputableError as why:
         measures += [Measure(definition=d, reason=str(why)) for metric in ON_ENSEMBLE for d in metric.definitions]
     shards = shards_drawn(workspace, version, manifest)
@@ -90,7 +83,7 @@ def evaluate_ensemble(workspace: Workspace, thing: Thing, settings: Settings, pr
             ),
         ],
         pictures={"shards": shards},
-        sampled=sampled | ({"by": "subject, stratified by the target"} if sampled else {}),
+        sampled=sampled(looked_at.factor),
         method=_METHOD,
     )
 
@@ -192,7 +185,7 @@ def _naive(of: Tables, task: Task) -> Floats:
     return np.tile(answer, (len(of.holdout), 1))
 
 
-def _answers(workspace: Workspace, manifest: Manifest, tables: Tables) -> Answers:
+def _answers(workspace: Workspace, manifest: Manifest, tables: Tables, taught: int) -> Answers:
     """What the ensemble and each constituent say of some people of the training records and of the holdout."""
     voting = [c.shard for c in manifest.constituents if c.digest is not None]
     if not voting:
@@ -208,7 +201,7 @@ def _answers(workspace: Workspace, manifest: Manifest, tables: Tables) -> Answer
         members=_asked(workspace, manifest, members),
         holdout=_asked(workspace, manifest, strangers),
         shards=np.array([places[shard] for shard in manifest.partition.shard_of(members.points).tolist()]),
-        taught=len(np.unique(training.points)),
+        taught=taught,
         kind=task_of(training.schema).kind,
         seed=tables.seed,
     )

@@ -25,7 +25,7 @@ from workbench.metrics.cost import cost
 from workbench.metrics.fidelity import FIDELITY
 from workbench.metrics.measure import Measure, Metric, NotComputableError, measured
 from workbench.metrics.overlays import associations, overlays
-from workbench.metrics.subsample import subsample, subsample_values
+from workbench.metrics.subsample import subsampled
 from workbench.metrics.tables import Tables
 from workbench.metrics.utility import Fit, Predict, utility_metrics
 from workbench.privacy.ledger import Ledger
@@ -37,7 +37,7 @@ from workbench.sisa.learners.naive_bayes import NaiveBayes
 from workbench.sisa.learners.ridge import Ridge
 from workbench.sisa.shard import Floats, Learner, fit_whole
 from workbench.sisa.task import Task, task_of
-from workbench.workflows.evaluate import Found, Settings, Thing
+from workbench.workflows.evaluate import Found, Settings, Thing, sampled
 from workbench.workflows.release import JUDGE
 from workbench.workspace import Workspace
 
@@ -58,7 +58,11 @@ def evaluate_release(workspace: Workspace, thing: Thing, settings: Settings, pro
         store = catalog.store(connection, workspace, thing.dataset)
         generator = lineage.get(connection, release.derived_from[0])
         others = lineage.find(connection, dataset=thing.dataset)
-    tables, sampled = _tables(_read(workspace, release), store.read("train"), store.read("holdout"), settings)
+    training = store.read("train")
+    synthetic: Values = training.codec.encode(_read(workspace, release)).values
+    whole = Tables(training=training, holdout=store.read("holdout"), synthetic=synthetic, seed=settings.seed)
+    looked_at = subsampled(whole, settings.rows)
+    tables = looked_at.part
     schema = store.schema
     metrics: tuple[Metric[Tables], ...] = (*FIDELITY, *utility_metrics(schema, _learners(schema)), *on_release(schema))
     if settings.shadow:
@@ -68,7 +72,7 @@ def evaluate_release(workspace: Workspace, thing: Thing, settings: Settings, pro
         facts=_facts(release, generator),
         measures=[*measures, *_cost(generator)],
         pictures=_pictures(tables, generator, others),
-        sampled=sampled,
+        sampled=sampled(looked_at.factor),
         method=_METHOD,
     )
 
@@ -78,22 +82,6 @@ def _read(workspace: Workspace, release: Artifact) -> Any:
     if not path.is_file() or file_sha256(path) != release.digest:
         raise InputError(f"the file of {release.id} is damaged or missing", hint="restore it from a backup")
     return pq.read_table(path).to_pandas()
-
-
-def _tables(frame: Any, training: Dataset, holdout: Dataset, settings: Settings) -> tuple[Tables, dict[str, Any]]:
-    synthetic: Values = training.codec.encode(frame).values
-    whole = Tables(training=training, holdout=holdout, synthetic=synthetic, seed=settings.seed)
-    parts = {
-        name: subsample(t, settings.rows, rng=whole.rng(name))
-        for name, t in (("training", training), ("holdout", holdout))
-    }
-    release = subsample_values(training.codec, synthetic, settings.rows, rng=whole.rng("release"))
-    factors = {name: part.factor for name, part in parts.items()} | {"release": release.factor}
-    sampled = {f"{name}: 1 row in": round(factor, 2) for name, factor in factors.items() if factor > 1}
-    tables = Tables(
-        training=parts["training"].part, holdout=parts["holdout"].part, synthetic=release.part, seed=settings.seed
-    )
-    return tables, sampled | ({"by": "subject, stratified by the target"} if sampled else {})
 
 
 def _refitted(workspace: Workspace, store: Store, generator: Artifact) -> Refit:
