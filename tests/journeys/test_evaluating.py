@@ -19,9 +19,11 @@ from workbench.metrics.measure import Metric
 from workbench.privacy.ledger import Ledger
 from workbench.tracking import Tracking
 from workbench.workflows import evaluate_release
+from workbench.workflows.backup import backup
 from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
 from workbench.workflows.evaluate import evaluate, evaluation_of
+from workbench.workflows.restore import restore
 from workbench.workspace import Workspace
 
 RULES = {"release": {"anything": [{"measure": "fidelity/column_shapes", "at_least": 0}]}}
@@ -220,3 +222,10 @@ def test_shadow_releases_are_charged_like_fits(command, workspace, tmp_path) -> 
     assert found["estimate"] is not None, found["reason"]
     purposes = [entry.purpose for entry in ledger.entries("pupils")[charged:]]
     assert purposes == [f"shadow release to evaluate {generator_of(workspace)}"] * 4
+
+
+def test_a_backup_brings_evaluations_back(trained, tmp_path) -> None:
+    document = evaluate(trained, ensemble_of(trained))
+    backup(trained, tmp_path / "b.tar.zst")
+    restore(tmp_path / "new", tmp_path / "b.tar.zst", without=True)
+    assert evaluation_of(Workspace.open(tmp_path / "new"), ensemble_of(trained)) == document
