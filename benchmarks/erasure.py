@@ -34,8 +34,9 @@ from workbench.sisa.task import task_of
 from workbench.sisa.training import learner_of, partition_of
 from workbench.workflows.erase import erase
 from workbench.workflows.ingest import ingest
-from workbench.workflows.publish import evaluate, train_shards
+from workbench.workflows.publish import evaluate
 from workbench.workflows.train import train
+from workbench.workflows.train_shards import train_shards
 from workbench.workspace import Workspace
 
 MILLION = 1_000_000

@@ -39,8 +39,9 @@ from workbench.workflows.execute import resume
 from workbench.workflows.ingest import append, ingest
 from workbench.workflows.lineage import show_lineage
 from workbench.workflows.predict import predict_frame
-from workbench.workflows.publish import current_versions, train_shards
+from workbench.workflows.publish import current_versions
 from workbench.workflows.requests import set_policy
+from workbench.workflows.train_shards import train_shards
 from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
 

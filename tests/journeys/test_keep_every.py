@@ -9,8 +9,9 @@ from workbench.config import TrainConfig
 from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
 from workbench.workflows.forgetting import forgetting
-from workbench.workflows.publish import current_versions, objects_of, read_manifest
+from workbench.workflows.publish import current_versions, read_manifest
 from workbench.workflows.train import train
+from workbench.workflows.train_shards import objects_of
 from workbench.workflows.verify import verify
 
 SETTINGS = {"learner": "naive_bayes", "dataset": "pupils", "shards": 2, "slices": 5}

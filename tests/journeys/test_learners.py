@@ -26,9 +26,9 @@ from workbench.sisa.task import task_of
 from workbench.workflows.erase import erase
 from workbench.workflows.ingest import ingest
 from workbench.workflows.predict import predict_frame
-from workbench.workflows.publish import objects_of
 from workbench.workflows.retire import retire
 from workbench.workflows.train import train
+from workbench.workflows.train_shards import objects_of
 from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
 

@@ -32,10 +32,11 @@ from workbench.state.tables import journal as entries
 from workbench.workflows.doctor import doctor
 from workbench.workflows.ingest import ingest
 from workbench.workflows.initialise import initialise
-from workbench.workflows.publish import current_versions, read_manifest, train_shards
+from workbench.workflows.publish import current_versions, read_manifest
 from workbench.workflows.scan import scan
 from workbench.workflows.synthesize import synthesize
 from workbench.workflows.train import train
+from workbench.workflows.train_shards import train_shards
 from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
 

@@ -22,7 +22,7 @@ from workbench.files import sha256
 from workbench.schema import Schema
 from workbench.schema.schema import parse_schema
 from workbench.sisa.ensemble import Manifest
-from workbench.workflows.publish import Trained, train_shards
+from workbench.workflows.train_shards import Trained, train_shards
 from workbench.workspace import Workspace
 
 CHUNKS, SEQUENCES = 20, 50  # 1,000 sequences in all

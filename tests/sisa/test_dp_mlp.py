@@ -28,9 +28,10 @@ from workbench.workflows.advise import advise
 from workbench.workflows.erase import erase
 from workbench.workflows.ingest import ingest
 from workbench.workflows.predict import predict_frame
-from workbench.workflows.publish import current_versions, objects_of, read_manifest
+from workbench.workflows.publish import current_versions, read_manifest
 from workbench.workflows.report import report_certificate
 from workbench.workflows.train import train
+from workbench.workflows.train_shards import objects_of
 from workbench.workflows.verify import verify
 
 LEARNER = DpMlp(hidden=(6,), epochs=3, batch=32, learning_rate=0.02, clip=1.0, epsilon=8.0, delta=1e-5, subjects=100)

@@ -20,8 +20,9 @@ from workbench.sisa.task import task_of
 from workbench.sisa.training import train_shard
 from workbench.workflows.ingest import ingest
 from workbench.workflows.predict import predict_frame
-from workbench.workflows.publish import current_versions, read_manifest, train_shards
+from workbench.workflows.publish import current_versions, read_manifest
 from workbench.workflows.train import train
+from workbench.workflows.train_shards import train_shards
 
 SCHEMA = parse_schema(yaml.safe_load(PUPILS_SCHEMA), source="test")
 SETTINGS = {"learner": "gradient_boosting", "dataset": "pupils", "rounds": 8, "leaves": 7, "min_rows_per_leaf": 2}

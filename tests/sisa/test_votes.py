@@ -8,7 +8,8 @@ import pytest
 from workbench.data import catalog
 from workbench.sisa.learners.gradient_boosting import GradientBoosting
 from workbench.workflows import votes
-from workbench.workflows.publish import current_versions, objects_of, read_manifest
+from workbench.workflows.publish import current_versions, read_manifest
+from workbench.workflows.train_shards import objects_of
 
 
 @pytest.fixture

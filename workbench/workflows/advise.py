@@ -26,7 +26,7 @@ from workbench.sisa.ensemble import aggregate
 from workbench.sisa.part import Part, Start, train_part
 from workbench.sisa.task import task_of
 from workbench.sisa.training import learner_of
-from workbench.workflows.publish import executor_of, parts_of
+from workbench.workflows.train_shards import executor_of, parts_of
 from workbench.workspace import Workspace
 
 SHARDS = (1, 2, 5, 10, 20, 50, 100)

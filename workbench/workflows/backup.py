@@ -31,7 +31,17 @@ CONTENTS = "contents.json"  # the last member: a backup that was cut off has non
 FORMAT = "workbench-backup/1"
 ENDINGS = {".tar.zst": "zstd", ".tar.gz": "gzip"}
 DATABASES = ("state.db", "mlflow.db")
-FOLDERS = ("keys", "data", "objects", "ensembles", "generators", "releases", "evaluations", "certificates", "mlartifacts")
+FOLDERS = (
+    "keys",
+    "data",
+    "objects",
+    "ensembles",
+    "generators",
+    "releases",
+    "evaluations",
+    "certificates",
+    "mlartifacts",
+)
 _NOTICE = "it holds the secret keys and the records of people: keep it as safe as the workspace, and for no longer"
 
 

@@ -10,7 +10,7 @@ from workbench.schema import Schema
 from workbench.sisa.ensemble import Constituent, Manifest
 from workbench.sisa.training import event_of, partition_of
 from workbench.tracking import Tracking
-from workbench.workflows.publish import Trained
+from workbench.workflows.train_shards import Trained
 from workbench.workspace import Workspace
 
 

@@ -14,7 +14,8 @@ from workbench.erasure.request import OPEN
 from workbench.erasure.verify import Check, check_objects
 from workbench.errors import InputError, LockedError, WorkbenchError
 from workbench.state.tables import requests
-from workbench.workflows.publish import current_versions, objects_of, read_manifest
+from workbench.workflows.publish import current_versions, read_manifest
+from workbench.workflows.train_shards import objects_of
 from workbench.workspace import FOLDERS, SECRET_KEYS, Workspace
 
 _DATABASES = {f"{name}.db{suffix}" for name in ("state", "mlflow") for suffix in ("", "-wal", "-shm")}

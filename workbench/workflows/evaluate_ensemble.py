@@ -25,7 +25,8 @@ from workbench.sisa.shard import Floats, fit_whole
 from workbench.sisa.task import Task, task_of
 from workbench.sisa.training import learner_of
 from workbench.workflows.evaluate import Found, Settings, Thing, sampled
-from workbench.workflows.publish import objects_of, read_manifest
+from workbench.workflows.publish import read_manifest
+from workbench.workflows.train_shards import objects_of
 from workbench.workflows.votes import votes_of
 from workbench.workspace import Workspace
 

@@ -38,7 +38,8 @@ from workbench.sisa.ensemble import Manifest
 from workbench.sisa.training import learner_of
 from workbench.workflows.audit import plant
 from workbench.workflows.execute import settle
-from workbench.workflows.publish import current_versions, objects_of, read_manifest
+from workbench.workflows.publish import current_versions, read_manifest
+from workbench.workflows.train_shards import objects_of
 from workbench.workflows.trials import AFTER, BEFORE, SCRATCH, Audited, Subject, Trial, references, trials
 from workbench.workspace import Workspace
 

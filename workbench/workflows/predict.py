@@ -22,7 +22,8 @@ from workbench.schema.codec import Values
 from workbench.sisa.ensemble import Manifest, aggregate, usable
 from workbench.sisa.task import Task, task_of
 from workbench.sisa.training import learner_of
-from workbench.workflows.publish import current_versions, objects_of, read_manifest
+from workbench.workflows.publish import current_versions, read_manifest
+from workbench.workflows.train_shards import objects_of
 from workbench.workspace import Workspace
 
 

@@ -13,7 +13,8 @@ from workbench.files import remove
 from workbench.lineage import Artifact
 from workbench.state import compact, writing
 from workbench.tracking import Tracking, purge_runs
-from workbench.workflows.publish import live_objects, objects_of
+from workbench.workflows.publish import live_objects
+from workbench.workflows.train_shards import objects_of
 from workbench.workspace import Workspace
 
 

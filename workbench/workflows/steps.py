@@ -41,17 +41,9 @@ from workbench.state import compact, writing
 from workbench.state.tables import quarantine, suppressions
 from workbench.tracking import Tracking, find_runs, purge_runs
 from workbench.workflows.charge import abstaining, charge_shards
-from workbench.workflows.publish import (
-    evaluate,
-    live_objects,
-    objects_of,
-    record_version,
-    stray_runs,
-    sweep,
-    train_shards,
-    write_version,
-)
+from workbench.workflows.publish import evaluate, live_objects, record_version, stray_runs, sweep, write_version
 from workbench.workflows.release import make_release, record_release, remake_release, sweep_releases
+from workbench.workflows.train_shards import objects_of, train_shards
 from workbench.workspace import Workspace
 
 ERASURE_TAG = (

@@ -20,16 +20,8 @@ from workbench.state import writing
 from workbench.tracking import RunRecord, Tracking, end_run, purge_runs, start_run
 from workbench.workflows.charge import charge_shards
 from workbench.workflows.execute import settle
-from workbench.workflows.publish import (
-    Trained,
-    Version,
-    evaluate,
-    manifest_path,
-    record_version,
-    sweep,
-    train_shards,
-    write_version,
-)
+from workbench.workflows.publish import Version, evaluate, manifest_path, record_version, sweep, write_version
+from workbench.workflows.train_shards import Trained, train_shards
 from workbench.workspace import Workspace
 
 _NOTHING = "nothing that read its rows is published"

@@ -23,7 +23,8 @@ from workbench.sisa.ensemble import Manifest, version_id
 from workbench.sisa.training import train_shard
 from workbench.state.tables import journal as entries
 from workbench.workflows.keys import settled
-from workbench.workflows.publish import current_versions, objects_of, read_manifest
+from workbench.workflows.publish import current_versions, read_manifest
+from workbench.workflows.train_shards import objects_of
 from workbench.workspace import Workspace
 
 JOURNAL = "journal"
