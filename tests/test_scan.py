@@ -26,6 +26,15 @@ def test_a_needle_across_chunks_is_found(tmp_path, monkeypatch, offset):
     assert not holds(tmp_path / "file", [b"canaryy", b"canar."])
 
 
+@pytest.mark.parametrize("length", [1024, 1025, 5_000, 70_000])
+def test_a_needle_of_any_length_is_found_whole(tmp_path, length):
+    needle, other = b"ab\x00" * (length // 3) + b"y", b"ab\x00" * (length // 3) + b"z"
+    (tmp_path / "file").write_bytes(b"." * 7 + needle + b"." * 7)
+    assert holds(tmp_path / "file", [needle])
+    assert not holds(tmp_path / "file", [other])
+    assert holds(tmp_path / "file", [other, needle])
+
+
 def test_a_needle_longer_than_a_chunk_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(search, "_CHUNK", 3)
     (tmp_path / "file").write_bytes(b"..a long canary..")

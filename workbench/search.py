@@ -26,7 +26,7 @@ import sys
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +40,9 @@ from workbench.parquet_pages import pages
 
 DEPTH = 4  # containers within containers
 _CHUNK = 1 << 20
+_LONGEST = (
+    1 << 10
+)  # bytes of a needle that are looked for at first: Hyperscan takes no expression of over 16,000 characters
 _HEAD = 512  # enough to tell a tar
 _IN_MEMORY = 256 << 20  # the largest packed zip or Parquet file: they need seeking
 _SQLITE = b"SQLite format 3\x00"
@@ -77,15 +80,16 @@ class Search:
     def __init__(self, needles: Collection[bytes], digests: Collection[str] = ()) -> None:
         self.digests = frozenset(digests)
         self.overlap = max(map(len, needles), default=1) - 1
-        self._needles = _compiled(needles)
+        self._needles = tuple(set(needles))
+        self._compiled = _compiled([needle[:_LONGEST] for needle in self._needles])
 
     def find(self, window: bytes) -> bool:
         """Whether a piece of memory holds any needle."""
-        if self._needles is None:
+        if self._compiled is None:
             return False
-        met: list[tuple[object, ...]] = []
-        self._needles.scan(window, match_event_handler=lambda *match: met.append(match))
-        return bool(met)
+        met: list[bytes] = []
+        self._compiled.scan(window, match_event_handler=lambda number, *_: met.append(self._needles[number]))
+        return any(len(needle) <= _LONGEST or needle in window for needle in met)
 
     def content(self, path: Path) -> Found:
         """The search of a file's content, and of what is packed in it."""
@@ -197,15 +201,14 @@ class Search:
             found.unread.append("a damaged or locked database, whose pages were searched but not its rows")
 
 
-def _compiled(needles: Collection[bytes]) -> hyperscan.Database | None:
-    """What finds any of the needles, each told once a piece; None where there are none."""
-    spelt = [
-        b"".join(b"\\x%02x" % byte for byte in needle) for needle in set(needles)
-    ]  # literals would end at a null byte
-    if not spelt:
+def _compiled(needles: Sequence[bytes]) -> hyperscan.Database | None:
+    """What finds any of the needles, each told once a piece by its place among them; None where there are none."""
+    if not needles:
         return None
+    spelt = [b"".join(b"\\x%02x" % byte for byte in needle) for needle in needles]  # literals would end at a null byte
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-    database.compile(expressions=spelt, flags=[hyperscan.HS_FLAG_SINGLEMATCH] * len(spelt))
+    flags = [hyperscan.HS_FLAG_SINGLEMATCH] * len(spelt)
+    database.compile(expressions=spelt, ids=list(range(len(spelt))), elements=len(spelt), flags=flags)
     database.scratch = hyperscan.Scratch(database)
     return database
 

@@ -6,6 +6,7 @@ import pytest
 from test_erasure import placed
 
 from workbench.config import TrainConfig
+from workbench.sisa.learners.gradient_boosting import GradientBoosting
 from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
 from workbench.workflows.forgetting import forgetting
@@ -63,3 +64,25 @@ def test_trial_erasures_begin_there_too(trained):
     ensemble = train(trained, TrainConfig(**SETTINGS | {"shards": 4}, keep_every=3))["ensemble"]
     found = forgetting(trained, ensemble, subjects=20, canaries=20, controls=3)
     assert found["compared"] == found["equal"] >= 20
+
+
+def test_an_ensemble_of_before_trees_lay_in_one_file_is_erased_from(trained, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(GradientBoosting, "grows", False)
+        ensemble = train(trained, TrainConfig(**TREES, keep_every=2))["ensemble"]
+    before = manifest_named(trained, ensemble)
+    assert not any(c.sizes for c in before.constituents)
+    assert b"sizes" not in before.to_bytes(), "its digest is what it was"
+    (answer,) = erase(trained, placed(trained, "train")[:1], dataset="pupils")["requests"]
+    after = manifest_named(trained, ensemble)
+    assert sorted(bool(c.sizes) for c in after.constituents) == [False, True]
+    assert verify(trained, Path(answer["certificate"]), replay=True)["valid"]
+    assert doctor(trained)["healthy"]
+    erase(trained, placed(trained, "train")[:20], dataset="pupils")
+    assert all(c.sizes for c in manifest_named(trained, ensemble).constituents)
+    assert doctor(trained)["healthy"]
+
+
+def manifest_named(workspace, ensemble):
+    with workspace.engine.connect() as connection:
+        return read_manifest(workspace, current_versions(connection, "pupils")[ensemble])

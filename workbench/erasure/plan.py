@@ -214,7 +214,7 @@ def _plan_ensemble(manifest: Manifest, subjects: Sequence[Subject], artifacts: M
     for subject, shard, first in zip(trained, shards.tolist(), slices.tolist(), strict=True):
         touched.setdefault(subject.request, set()).add(shard)
         earliest = min(first, retrain.get(shard, first), pending.get(shard, first))
-        retrain[shard] = manifest.restart(earliest)
+        retrain[shard] = manifest.restart(shard, earliest)
     seconds = sum(
         _seconds(artifacts.get(constituent_id(manifest.ensemble, constituent)), constituent, retrain)
         for constituent in manifest.constituents

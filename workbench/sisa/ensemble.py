@@ -78,14 +78,16 @@ class Manifest:
             needed = {constituent.digest} if first is None or any(constituent.sizes[:first]) else set()
         else:
             numbered = list(enumerate(constituent.checkpoints))[:first]
-            needed = {digest for number, digest in numbered if number == last or self.restart(number + 1) == number + 1}
+            kept = int(self.config.get("keep_every", 1))
+            needed = {digest for number, digest in numbered if number == last or (number + 1) % kept == 0}
         return frozenset(digest for digest in needed if digest is not None)
 
-    def restart(self, slice_number: int) -> int:
-        """The slice that training begins with, where this one is to be trained again: the one before it is stored."""
-        if any(constituent.sizes for constituent in self.constituents):
-            return slice_number
-        return slice_number - slice_number % int(self.config.get("keep_every", 1))
+    def restart(self, shard: int, slice_number: int) -> int:
+        """The slice that training a shard begins with, where this one is to be trained again: the one before it is stored."""
+        constituent = next(c for c in self.constituents if c.shard == shard)
+        return (
+            slice_number if constituent.sizes else slice_number - slice_number % int(self.config.get("keep_every", 1))
+        )
 
     def objects(self) -> frozenset[str]:
         """Digests of every stored checkpoint that the version needs."""
@@ -97,7 +99,9 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """Canonical JSON; its SHA-256 is the version's digest."""
-        document = self.__dict__ | {"constituents": [c.__dict__ for c in self.constituents]}
+        # as manifests were written when no learner's checkpoints were parts of each other, where they are not
+        constituents = [{k: v for k, v in c.__dict__.items() if k != "sizes" or v} for c in self.constituents]
+        document = self.__dict__ | {"constituents": constituents}
         return json.dumps(document, sort_keys=True, separators=(",", ":"), default=dict).encode()
 
     @property

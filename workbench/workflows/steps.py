@@ -202,7 +202,7 @@ def _mend(
             if model is not None and sha256(model) in kept:
                 objects.put(model)
         if constituent.shard in pending.keys() - retrain.keys() and not all(objects.holds(digest) for digest in kept):
-            beyond[constituent.shard] = manifest.restart(pending[constituent.shard])
+            beyond[constituent.shard] = manifest.restart(constituent.shard, pending[constituent.shard])
     return beyond
 
 

@@ -71,6 +71,9 @@ def _train_shards(
     """Trains each shard; every checkpoint that was not there before is added to `stored`."""
     objects = objects_of(workspace, store.name)
     before = {c.shard: c for c in previous.constituents} if previous else {}
+    grows = learner_of(config).grows
+    # of before checkpoints lay in one file: where they end in it is known once the shard was trained from its start
+    firsts = {shard: 0 if grows and first and not before[shard].sizes else first for shard, first in firsts.items()}
     starts = [
         Start(shard=shard, first=first, checkpoint=before[shard].after(first - 1, objects.get) if first else None)
         for shard, first in sorted(firsts.items())
@@ -84,7 +87,6 @@ def _train_shards(
         progress(done / max(steps, 1), said)
 
     watch()
-    grows = learner_of(config).grows
     keeps = (lambda number: number == config.slices - 1) if grows else config.keeps
     executor = executor_of(store, config, starts)
     for (shard, _, model), took in executor.run(train_part, parts_of(store, config, starts), watch=watch):

@@ -123,7 +123,7 @@ class Audited:
 
     def trained(self, shard: int, records: Dataset, *, first: int) -> bytes:
         """The shard's model on `records`, going on from the last stored checkpoint before slice `first`."""
-        first = self.manifest.restart(first)
+        first = self.manifest.restart(shard, first)
         checkpoint = self.constituents[shard].after(first - 1, self.objects.get) if first else None
         *_, model = train_shard(records, self.config, shard=shard, first_slice=first, checkpoint=checkpoint)
         assert model is not None  # somebody is left in the shard
