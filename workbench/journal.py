@@ -72,7 +72,7 @@ def broken_at(connection: Connection) -> int | None:
     return None
 
 
-def bodies(connection: Connection, kind: str) -> list[dict[str, Any]]:
-    """What the entries of a kind say, oldest first."""
-    chosen = select(journal.c.body).where(journal.c.kind == kind).order_by(journal.c.sequence)
-    return list(connection.execute(chosen).scalars())
+def entries(connection: Connection, kind: str) -> list[tuple[str, dict[str, Any]]]:
+    """When the entries of a kind were made and what they say, oldest first."""
+    chosen = select(journal.c.at, journal.c.body).where(journal.c.kind == kind).order_by(journal.c.sequence)
+    return [(row.at, row.body) for row in connection.execute(chosen)]

@@ -9,21 +9,25 @@ from typing import Any
 import pytest
 import yaml
 from conftest import PUPILS_SCHEMA, Answer, fill, pupils
+from test_append import csv
 from test_erasure import ensemble_of, placed
 from test_retire import artifacts, generator_of
 
 from workbench.erasure.request import submit
-from workbench.errors import BusyError
+from workbench.errors import BusyError, InputError
 from workbench.metrics import fidelity
 from workbench.metrics.measure import Metric
 from workbench.privacy.ledger import Ledger
 from workbench.tracking import Tracking
 from workbench.workflows import evaluate_release
+from workbench.workflows import sweep as sweeping
 from workbench.workflows.backup import backup
 from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
 from workbench.workflows.evaluate import evaluate, evaluation_of
+from workbench.workflows.ingest import append
 from workbench.workflows.restore import restore
+from workbench.workflows.sweep import configs_of, sweep
 from workbench.workspace import Workspace
 
 RULES = {"release": {"anything": [{"measure": "fidelity/column_shapes", "at_least": 0}]}}
@@ -229,3 +233,51 @@ def test_a_backup_brings_evaluations_back(trained, tmp_path) -> None:
     backup(trained, tmp_path / "b.tar.zst")
     restore(tmp_path / "new", tmp_path / "b.tar.zst", without=True)
     assert evaluation_of(Workspace.open(tmp_path / "new"), ensemble_of(trained)) == document
+
+
+def test_rows_that_came_in_since_are_nobody_that_was_learnt_from(trained, tmp_path) -> None:
+    generator, ensemble = generator_of(trained), ensemble_of(trained)
+    append(trained, "pupils", data=csv(pupils(1, first=5000), tmp_path))
+    of_release = {m["name"]: m for m in evaluate(trained, generator)["measures"]}
+    assert of_release["fidelity/tvd2"]["estimate"] is not None
+    attacked = [m for name, m in of_release.items() if name.startswith("disclosure/")]
+    assert attacked
+    assert all(m["estimate"] is None and "rows were added since" in m["reason"] for m in attacked)
+    of_model = {m["name"]: m for m in evaluate(trained, ensemble)["measures"]}
+    assert of_model["disclosure/mia_answers_auc"]["estimate"] is not None, "three of four shards are as they were"
+    append(trained, "pupils", data=csv(pupils(60, first=6000), tmp_path))
+    of_model = {m["name"]: m for m in evaluate(trained, ensemble)["measures"]}
+    assert "got rows since" in of_model["disclosure/mia_answers_auc"]["reason"]
+
+
+def test_columns_and_uses_of_any_name_are_logged(workspace, tmp_path) -> None:
+    (tmp_path / "s.yaml").write_text(PUPILS_SCHEMA.replace("  passed:", '  "passed? (yes/no) €":'))
+    pupils(300).rename(columns={"passed": "passed? (yes/no) €"}).to_csv(tmp_path / "t.csv", index=False)
+    fill(workspace, tmp_path / "s.yaml", tmp_path / "t.csv", shards=1, slices=1, rounds=2)
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"release": {"a & b (€)": RULES["release"]["anything"]}}))
+    document = evaluate(workspace, generator_of(workspace), rules=tmp_path / "rules.yaml")
+    assert "disclosure/inference_passed? (yes/no) €_risk" in {m["name"] for m in document["measures"]}
+    assert any("disclosure/inference_passed___yes/no____risk" in metrics for metrics in runs(workspace).values())
+
+
+def test_what_an_erasure_purged_is_not_compared_and_no_page_lies_in_the_workspace(
+    trained, tmp_path, monkeypatch
+) -> None:
+    (tmp_path / "g.yaml").write_text((Path(__file__).parents[2] / "configs/generators/mst.yaml").read_text())
+    configs = configs_of(tmp_path / "g.yaml", ["epsilon=0.3,0.4"], ["dataset=pupils"])
+    with pytest.raises(InputError, match="outlive"):
+        sweep(trained, configs, out=trained.root / "page.html")
+    with pytest.raises(InputError, match="one data set"):
+        configs_of(tmp_path / "g.yaml", ["dataset=pupils,adult"])
+    honest = sweeping.evaluate
+
+    def then_erased(*arguments: Any, **more: Any) -> Any:
+        found = honest(*arguments, **more)
+        erase(trained, [placed(trained, "train")[0]])
+        return found
+
+    monkeypatch.setattr(sweeping, "evaluate", then_erased)
+    with pytest.raises(BusyError, match="purged"):
+        sweep(trained, configs, out=tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+    assert not any(run for run, metrics in runs(trained).items() if not metrics)

@@ -96,6 +96,11 @@ def measured(metrics: Iterable[Metric[T]], of: T, *, progress: Progress = silent
     return found
 
 
+def lacking(metrics: Iterable[Metric[T]], reason: str) -> list[Measure]:
+    """The measures of metrics that can't be computed, for that reason."""
+    return [Measure(definition=definition, reason=reason) for metric in metrics for definition in metric.definitions]
+
+
 def _measured(metric: Metric[T], of: T) -> list[Measure]:
     try:
         measures = list(metric.compute(of))

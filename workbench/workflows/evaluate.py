@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def evaluate(
     with workspace.lock(thing.dataset):
         thing = _thing(workspace, name, thing.dataset)  # as it is now that nobody writes
         found = _maker(thing.kind)(workspace, thing, settings, _abortable(workspace, thing.dataset, progress))
-        document = _document(thing, found, judged_by)
+        document = _document(thing, found, settings, judged_by)
         _publish(workspace, thing, document)
     return document
 
@@ -166,8 +167,8 @@ def _thing(workspace: Workspace, name: str, dataset: str | None) -> Thing:
 
 def _published(connection: Connection, request: str) -> dict[str, Mapping[str, Any]]:
     """The journal's entries of the versions that a request made, by ensemble."""
-    bodies = journal.bodies(connection, "PUBLISHED")
-    return {body["ensemble"]: body for body in bodies if request in body["requests"]}
+    published = journal.entries(connection, "PUBLISHED")
+    return {body["ensemble"]: body for _, body in published if request in body["requests"]}
 
 
 def _maker(kind: str) -> Callable[[Workspace, Thing, Settings, Progress], Found]:
@@ -196,7 +197,7 @@ def _abortable(workspace: Workspace, dataset: str, progress: Progress) -> Progre
     return tell
 
 
-def _document(thing: Thing, found: Found, rules: VerdictRules) -> Document:
+def _document(thing: Thing, found: Found, settings: Settings, rules: VerdictRules) -> Document:
     document: Document = {
         "id": thing.evaluation,
         "of": thing.name,
@@ -207,6 +208,7 @@ def _document(thing: Thing, found: Found, rules: VerdictRules) -> Document:
         "measures": [measure.to_json() for measure in found.measures],
         "pictures": dict(found.pictures),
         "sampled": dict(found.sampled) or None,
+        "settings": asdict(settings) | {"rules": sha256(rules.model_dump_json().encode())},
         "method": list(found.method),
         "limits": [*found.limits, *_LIMITS],
     }
@@ -258,6 +260,11 @@ def _publish(workspace: Workspace, thing: Thing, document: Document) -> None:
     purge_runs(tracking, run_ids=[a.body["mlflow_run"] for a in older])
 
 
+def _plain(name: str) -> str:
+    """A name that MLflow takes: names of columns and of uses are anybody's."""
+    return re.sub(r"[^A-Za-z0-9_./-]", "_", name)[:240]
+
+
 def _estimates(document: Document) -> dict[str, Any]:
     return {m["name"]: m["estimate"] for m in document["measures"] if m["estimate"] is not None}
 
@@ -266,7 +273,7 @@ def _run(thing: Thing, document: Document) -> RunRecord:
     metrics: dict[str, float] = {}
     for name, estimate in _estimates(document).items():
         flat = {name if key == "value" else f"{name}_{key}": value for key, value in estimate.items()}
-        metrics |= {key: float(value) for key, value in flat.items() if value is not None}
+        metrics |= {_plain(key): float(value) for key, value in flat.items() if value is not None}
     return RunRecord(
         experiment=thing.dataset,
         name=f"evaluate {thing.name}",
@@ -275,6 +282,6 @@ def _run(thing: Thing, document: Document) -> RunRecord:
         metrics=metrics,
         tags={
             "workbench.of": thing.name,
-            **{f"workbench.fit_for.{v['use'].replace(' ', '_')}": str(v["holds"]) for v in document["verdicts"]},
+            **{_plain(f"workbench.fit_for.{v['use']}"): str(v["holds"]) for v in document["verdicts"]},
         },
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,12 @@ from workbench import lineage
 from workbench.config import TrainConfig
 from workbench.data import catalog
 from workbench.data.dataset import Dataset
+from workbench.erasure.plan import pending_of
 from workbench.lineage import Artifact
 from workbench.metrics.attacks import ON_ENSEMBLE
 from workbench.metrics.attacks.answers import Answers, Asked
 from workbench.metrics.cost import cost
-from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError, measured
+from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError, lacking, measured
 from workbench.metrics.subsample import subsample, subsampled
 from workbench.metrics.tables import Tables
 from workbench.metrics.utility.scores import CLASSIFICATION, REGRESSION, Score, estimated
@@ -60,9 +61,11 @@ def evaluate_ensemble(workspace: Workspace, thing: Thing, settings: Settings, pr
     measures = measured(_utility(workspace, manifest, tables), tables, progress=first)
     taught = len(np.unique(training.points))
     try:
-        measures += measured(ON_ENSEMBLE, _answers(workspace, manifest, tables, taught), progress=then)
+        measures += measured(
+            ON_ENSEMBLE, _answers(workspace, manifest, tables, taught, pending_of(version)), progress=then
+        )
     except NotComputableError as why:
-        measures += [Measure(definition=d, reason=str(why)) for metric in ON_ENSEMBLE for d in metric.definitions]
+        measures += lacking(ON_ENSEMBLE, str(why))
     shards = shards_drawn(workspace, version, manifest)
     seconds = sum(shard["seconds"] for shard in shards)
     objects = objects_of(workspace, thing.dataset)
@@ -186,14 +189,17 @@ def _naive(of: Tables, task: Task) -> Floats:
     return np.tile(answer, (len(of.holdout), 1))
 
 
-def _answers(workspace: Workspace, manifest: Manifest, tables: Tables, taught: int) -> Answers:
+def _answers(workspace: Workspace, manifest: Manifest, tables: Tables, taught: int, pending: Container[int]) -> Answers:
     """What the ensemble and each constituent say of some people of the training records and of the holdout."""
     voting = [c.shard for c in manifest.constituents if c.digest is not None]
-    if not voting:
-        raise NotComputableError("not computable because every shard is empty")
+    known = [
+        shard for shard in voting if shard not in pending
+    ]  # of the others some rows came in since they were trained
+    if not known:
+        raise NotComputableError("not computable because every shard is empty, or got rows since it was trained")
     training, holdout = tables.training, tables.holdout
     homes = manifest.partition.shard_of(training.points)
-    members = subsample(training.rows(np.isin(homes, voting)), ATTACKED, rng=tables.rng("members")).part
+    members = subsample(training.rows(np.isin(homes, known)), ATTACKED, rng=tables.rng("members")).part
     strangers = subsample(holdout, ATTACKED, rng=tables.rng("strangers")).part
     if not len(members) or not len(strangers):
         raise NotComputableError("not computable because there is nobody to attack, or nobody to compare with")
@@ -209,7 +215,7 @@ def _answers(workspace: Workspace, manifest: Manifest, tables: Tables, taught: i
 
 
 def _asked(workspace: Workspace, manifest: Manifest, rows: Dataset) -> Asked:
-    votes = votes_of(manifest, objects_of(workspace, manifest.dataset), rows)
+    votes = votes_of(manifest, objects_of(workspace, manifest.dataset), rows, remember=False)
     return Asked(
         constituents=np.stack(votes, axis=1),
         aggregate=aggregate(votes, manifest.aggregation),

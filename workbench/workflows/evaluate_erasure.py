@@ -6,23 +6,26 @@ alone, from the very ensembles that the request trained again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
 import numpy as np
 
 from workbench.config import TrainConfig
 from workbench.data.dataset import Dataset
 from workbench.errors import InputError
+from workbench.lineage import Artifact
 from workbench.metrics.attacks import ON_ERASURE
 from workbench.metrics.attacks.erasure import Versions
 from workbench.metrics.attacks.reconstruction import RECONSTRUCTION, Erased, Erasures
 from workbench.metrics.cost import cost
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.forgetting import BASELINE
-from workbench.metrics.measure import Definition, Measure, measured
+from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError, measured
 from workbench.progress import Progress
-from workbench.sisa.ensemble import aggregate
+from workbench.sisa.ensemble import Manifest, aggregate
 from workbench.sisa.learners.ridge import Ridge
 from workbench.sisa.shard import Floats
 from workbench.sisa.training import learner_of
@@ -33,6 +36,8 @@ from workbench.workflows.publish import read_manifest
 from workbench.workflows.trials import AFTER, BEFORE, SCRATCH, Audited
 from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
+
+T = TypeVar("T")
 
 SUBJECTS, CANARIES, CONTROLS = 60, 40, 10
 RECONSTRUCTED = 20  # people, where the learner is linear
@@ -59,17 +64,7 @@ def evaluate_erasure(workspace: Workspace, thing: Thing, settings: Settings, pro
         if TrainConfig.model_validate(manifest.config).private:
             measures.append(_absent(number, "it is differentially private: no training can be repeated"))
             continue
-        try:
-            measures += _tried(workspace, manifest.ensemble, number, settings.seed, progress)
-            rng = np.random.default_rng(settings.seed)
-            audited = audited_of(workspace, version, manifest, rng)
-            found = measured(ON_ERASURE, _versions(audited, rng))
-            learner = learner_of(audited.config)
-            if isinstance(learner, Ridge):
-                found += measured([RECONSTRUCTION], _erasures(audited, learner, rng))
-            measures += [_numbered(m, number) for m in found]
-        except InputError as fault:
-            measures.append(_absent(number, str(fault)))
+        measures += _attacked(workspace, version, manifest, number, settings, progress)
         shards += shards_drawn(workspace, version, manifest)
     held = [check["ok"] for check in report["checks"]]
     return Found(
@@ -83,6 +78,30 @@ def evaluate_erasure(workspace: Workspace, thing: Thing, settings: Settings, pro
         pictures={"shards": shards} if len(thing.artifacts) == 1 else {},
         method=_METHOD,
     )
+
+
+def _attacked(
+    workspace: Workspace, version: Artifact, manifest: Manifest, number: int, settings: Settings, progress: Progress
+) -> list[Measure]:
+    """All measures of one ensemble; those that fail are told as failed."""
+    rng = np.random.default_rng(settings.seed)
+    try:
+        measures = _tried(workspace, manifest.ensemble, number, settings.seed, progress)
+        audited = audited_of(workspace, version, manifest, rng)
+    except InputError as fault:
+        return [_absent(number, str(fault))]
+    versions = cache(lambda: _versions(audited, rng))
+    metrics = [_on(metric, versions) for metric in ON_ERASURE]
+    learner = learner_of(audited.config)
+    if isinstance(learner, Ridge):
+        metrics.append(_on(RECONSTRUCTION, lambda: _erasures(audited, learner, rng)))
+    found = measured(metrics, None)
+    return [*measures, *(_numbered(measure, number) for measure in found)]
+
+
+def _on(metric: Metric[T], made: Callable[[], T]) -> Metric[None]:
+    """The metric of what is made only then: where that fails, the metric does."""
+    return Metric(title=metric.title, definitions=metric.definitions, compute=lambda _: metric.compute(made()))
 
 
 def _tried(workspace: Workspace, ensemble: str, number: int, seed: int, progress: Progress) -> list[Measure]:
@@ -157,7 +176,8 @@ def _numbered(measure: Measure, number: int) -> Measure:
 
 def _versions(audited: Audited, rng: np.random.Generator) -> Versions:
     """What the ensemble says before and after living people are erased on trial, all at once."""
-    people = rng.permutation(np.unique(audited.records.points))
+    settled = ~np.isin(audited.homes, list(audited.stale))
+    people = rng.permutation(np.unique(audited.records.points[settled]))
     erased = people[: min(SUBJECTS, len(people) // 2)]
     living = people[len(erased) : len(erased) + LOOKED_AT]
     strangers = rng.permutation(np.unique(audited.population.points))[:LOOKED_AT]
@@ -179,8 +199,9 @@ def _erasures(audited: Audited, learner: Ridge, rng: np.random.Generator) -> Era
     """Parameters before and after trial erasures of people with one row, from one shard after another."""
     records, task = audited.records, audited.task
     points, first, counts = np.unique(records.points, return_index=True, return_counts=True)
+    settled = ~np.isin(audited.homes[first], list(audited.stale))
     trials = []
-    for place in rng.permutation(np.flatnonzero(counts == 1))[:RECONSTRUCTED]:
+    for place in rng.permutation(np.flatnonzero((counts == 1) & settled))[:RECONSTRUCTED]:
         row = records.rows(records.points == points[place])
         shard = int(audited.homes[first[place]])
         left = records.rows((audited.homes == shard) & (records.points != points[place]))
@@ -204,12 +225,15 @@ def _answers(audited: Audited, erased: Any, groups: list[Dataset]) -> tuple[Floa
     gone = np.isin(records.points, erased)
     votes: tuple[list[Floats], list[Floats]] = ([], [])
     for shard in audited.constituents:
-        models = [audited.published(shard)] * 2
+        model = audited.published(shard)
+        votes[0].append(learner.predict(model, features, task=audited.task))
         mine = (audited.homes == shard) & gone
         left = records.rows((audited.homes == shard) & ~gone)
-        if mine.any() and len(left):
+        if mine.any():
             first = int(partition.slice_of(records.slice_points[mine]).min())
-            models[1] = audited.trained(shard, left, first=first)
-        for said, model in zip(votes, models, strict=True):
-            said.append(learner.predict(model, features, task=audited.task))
+            model = audited.trained(shard, left, first=first) if len(left) else b""
+        if model:  # a shard that is emptied abstains
+            votes[1].append(learner.predict(model, features, task=audited.task))
+    if not votes[1]:
+        raise NotComputableError("not computable because the trial erasures empty every shard")
     return aggregate(votes[0], audited.manifest.aggregation), aggregate(votes[1], audited.manifest.aggregation)

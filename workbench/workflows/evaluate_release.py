@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from workbench import lineage
+from workbench import journal, lineage
 from workbench.config import SynthesizeConfig
 from workbench.data import catalog
 from workbench.data.dataset import Dataset
@@ -23,7 +23,7 @@ from workbench.metrics.attacks.shadow import RELEASES as SHADOWS
 from workbench.metrics.attacks.shadow import Refit, shadow
 from workbench.metrics.cost import cost
 from workbench.metrics.fidelity import FIDELITY
-from workbench.metrics.measure import Measure, Metric, NotComputableError, measured
+from workbench.metrics.measure import Measure, Metric, lacking, measured
 from workbench.metrics.overlays import associations, overlays
 from workbench.metrics.subsample import subsampled
 from workbench.metrics.tables import Tables
@@ -42,6 +42,7 @@ from workbench.workflows.release import JUDGE
 from workbench.workspace import Workspace
 
 SUPPRESSED_BELOW = 10  # subjects: a bar of fewer is not drawn
+_APPENDED = "not computable because rows were added since it was made: who of them it was fitted to is not known"
 _METHOD = (
     "Training records, holdout and release are compared in the cells of the public schema.",
     "The baseline is a naive release: every column of the training records shuffled by itself.",
@@ -58,16 +59,22 @@ def evaluate_release(workspace: Workspace, thing: Thing, settings: Settings, pro
         store = catalog.store(connection, workspace, thing.dataset)
         generator = lineage.get(connection, release.derived_from[0])
         others = lineage.find(connection, dataset=thing.dataset)
+        added = [at for at, body in journal.entries(connection, "APPENDED") if body["dataset"] == thing.dataset]
+    appended = any(at > generator.created for at in added)
     training = store.read("train")
     synthetic: Values = training.codec.encode(_read(workspace, release)).values
     whole = Tables(training=training, holdout=store.read("holdout"), synthetic=synthetic, seed=settings.seed)
     looked_at = subsampled(whole, settings.rows)
     tables = looked_at.part
     schema = store.schema
-    metrics: tuple[Metric[Tables], ...] = (*FIDELITY, *utility_metrics(schema, _learners(schema)), *on_release(schema))
+    metrics: tuple[Metric[Tables], ...] = (*FIDELITY, *utility_metrics(schema, _learners(schema)))
+    attacks = on_release(schema)
     if settings.shadow:
-        metrics += (shadow(_refitted(workspace, store, generator)),)
-    measures = measured(metrics, tables, progress=progress)
+        attacks += (shadow(_refitted(workspace, store, generator)),)
+    if appended:
+        measures = [*measured(metrics, tables, progress=progress), *lacking(attacks, _APPENDED)]
+    else:
+        measures = measured((*metrics, *attacks), tables, progress=progress)
     return Found(
         facts=_facts(release, generator),
         measures=[*measures, *_cost(generator)],
@@ -125,7 +132,7 @@ def _facts(release: Artifact, generator: Artifact) -> dict[str, Any]:
     body = generator.body
     told = {"generator": body["generator"], "private": release.body["private"], "rows": body["rows"]}
     budget = {key: body[key] for key in ("epsilon", "delta") if key in body}
-    shards = body["config"].get("shards", 1)
+    shards = body.get("config", {}).get("shards", 1)
     return told | budget | ({"shards": shards} if shards > 1 else {})
 
 
@@ -151,7 +158,7 @@ def _pictures(tables: Tables, generator: Artifact, others: list[Artifact]) -> di
     try:
         drawn = overlays(tables, threshold=SUPPRESSED_BELOW)
         strengths = associations(tables)
-    except NotComputableError:
+    except Exception:  # a picture that fails does not lose the figures
         return pictures
     columns = [
         {

@@ -29,17 +29,29 @@ def report_certificate(
     return {"certificate": str(certificate), "html": str(html), "signed_by": signer, "sha256": digest}
 
 
+def check_page(workspace: Workspace, path: Path, endings: tuple[str, ...] = (".html",)) -> None:
+    """Raises InputError where a page can't be written there; in a workspace, no erasure would find it."""
+    check_output(path, endings)
+    if path.resolve().is_relative_to(workspace.root):
+        raise InputError(
+            "a page can't lie in the workspace: it would outlive the people in it", hint="name another folder"
+        )
+
+
 def report_evaluation(workspace: Workspace, name: str, html: Path, *, dataset: str | None = None) -> dict[str, Any]:
     """Writes an evaluation as a page, which is as internal as it is; raises NotFoundError where there is none."""
-    check_output(html, (".html",))
+    check_page(workspace, html)
     document = evaluation_of(workspace, name, dataset)
     write_atomic(html, evaluation_page(document).encode(), mode=0o600)
     return {"evaluation": document["id"], "html": str(html), "fit_for": _fit_for(document)}
 
 
 def report_card(workspace: Workspace, name: str, markdown: Path, *, internal: bool = False) -> dict[str, Any]:
-    """Writes the card of a release or an ensemble; one that is not `internal` tells nothing computed from people's records."""
-    check_output(markdown, (".md",))
+    """Writes the card of a release or an ensemble; one that is not `internal` tells no figure computed from people's records.
+
+    It does name the uses whose conditions were met: whoever publishes it decides on that.
+    """
+    check_page(workspace, markdown, (".md",))
     document = evaluation_of(workspace, name)
     if document["kind"] == "erasure":
         raise InputError("an erasure has no card", hint="workbench certificate FILE --html PAGE.html")
@@ -53,7 +65,7 @@ def report_card(workspace: Workspace, name: str, markdown: Path, *, internal: bo
 def compare(workspace: Workspace, names: Sequence[str], html: Path | None = None) -> dict[str, Any]:
     """The figures of several evaluations beside each other, also as a page; raises NotFoundError where one is lacking."""
     if html is not None:
-        check_output(html, (".html",))
+        check_page(workspace, html)
     documents = [evaluation_of(workspace, name) for name in dict.fromkeys(names)]
     if len(documents) < 2:
         raise InputError("a comparison takes two evaluations or more", hint="workbench compare ID ID")

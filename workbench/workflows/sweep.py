@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from workbench import lineage
 from workbench.config import SynthesizeConfig, read_config
 from workbench.data import catalog
-from workbench.errors import BudgetError, InputError
-from workbench.files import check_output, write_atomic
+from workbench.erasure.request import refuse_open_request
+from workbench.errors import BudgetError, BusyError, InputError
+from workbench.files import write_atomic
 from workbench.generators.kinds import generator_of
+from workbench.lineage import Artifact
 from workbench.privacy.ledger import Ledger, spent, unrecorded
 from workbench.progress import Progress, silent
 from workbench.reports.comparison import comparison_page
+from workbench.state import writing
 from workbench.tracking import RunRecord, Tracking, log_run, log_text
 from workbench.workflows.evaluate import evaluate
 from workbench.workflows.preflight import preflight
+from workbench.workflows.report import check_page
 from workbench.workflows.synthesize import synthesize
 from workbench.workspace import Workspace
 
@@ -35,7 +41,10 @@ def configs_of(path: Path, over: Sequence[str], overrides: Sequence[str] = ()) -
     combinations = list(itertools.product(*axes))
     if len(combinations) > MOST:
         raise InputError(f"asked for {len(combinations)} fits; a sweep makes at most {MOST}", hint="try fewer values")
-    return [read_config(path, SynthesizeConfig, [*overrides, *combination]) for combination in combinations]
+    configs = [read_config(path, SynthesizeConfig, [*overrides, *combination]) for combination in combinations]
+    if len({config.dataset for config in configs}) > 1:
+        raise InputError("a sweep is over one data set", hint="make one sweep of each")
+    return configs
 
 
 def sweep(
@@ -46,7 +55,7 @@ def sweep(
     To choose among the releases by what was measured is to look at people's records: the choice itself is not private.
     """
     if out is not None:
-        check_output(out, (".html",))
+        check_page(workspace, out)
     planned = plan_sweep(workspace, configs)
     if not planned["allowed"]:
         raise BudgetError(
@@ -63,10 +72,7 @@ def sweep(
         documents.append(
             evaluate(workspace, made["release"], progress=lambda f, t, tell=tell: tell(0.5 + 0.5 * f, t))  # type: ignore[misc]
         )
-    page = comparison_page(documents)
-    if out is not None:
-        write_atomic(out, page.encode(), mode=0o600)
-    run = _log(workspace, configs[0].dataset, documents, page)
+    run = _publish(workspace, documents, out)
     return {
         "releases": [_told(document) for document in documents],
         "mlflow_run": run,
@@ -114,10 +120,40 @@ def _told(document: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _log(workspace: Workspace, dataset: str, documents: Sequence[dict[str, Any]], page: str) -> str:
-    """A run with the comparison as a page; an erasure purges it with the evaluations."""
-    tracking = Tracking(workspace.root)
-    record = RunRecord(
+def _publish(workspace: Workspace, documents: Sequence[dict[str, Any]], out: Path | None) -> str:
+    """Writes the comparison and logs it, as an evaluation like those it is made of; returns its run.
+
+    Raises BusyError where one of them is there no more, since an erasure purged it: then nothing is written.
+    """
+    dataset = documents[0]["dataset"]
+    with workspace.lock(dataset):
+        with workspace.engine.connect() as connection:
+            refuse_open_request(connection, dataset, "nothing is compared")
+            known = {artifact.id for artifact in lineage.find(connection, dataset=dataset, kind="evaluation")}
+        if not known.issuperset(document["id"] for document in documents):
+            raise BusyError(
+                "an erasure purged what was to be compared", hint="evaluate the releases that are left again"
+            )
+        page, tracking = comparison_page(documents), Tracking(workspace.root)
+        run = log_run(tracking, _run(dataset, documents))
+        log_text(tracking, run, "comparison.html", page)
+        artifact = Artifact(
+            id=f"sweep-{secrets.token_hex(3)}-evaluation",
+            kind="evaluation",
+            dataset=dataset,
+            derived_from=[*(document["id"] for document in documents), dataset],
+            body={"metrics": {}, "mlflow_run": run},
+        )
+        with writing(workspace.engine) as connection:
+            refuse_open_request(connection, dataset, "nothing is compared")
+            lineage.record(connection, artifact)
+        if out is not None:
+            write_atomic(out, page.encode(), mode=0o600)
+    return run
+
+
+def _run(dataset: str, documents: Sequence[dict[str, Any]]) -> RunRecord:
+    return RunRecord(
         experiment=dataset,
         name=f"sweep of {len(documents)} releases",
         kind="evaluation",
@@ -125,6 +161,3 @@ def _log(workspace: Workspace, dataset: str, documents: Sequence[dict[str, Any]]
         metrics={},
         tags={"workbench.audience": "internal"},
     )
-    run = log_run(tracking, record)
-    log_text(tracking, run, "comparison.html", page)
-    return run

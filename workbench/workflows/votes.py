@@ -27,8 +27,11 @@ _known: OrderedDict[tuple[str, str, str], Votes] = OrderedDict()
 _lock = threading.Lock()
 
 
-def votes_of(manifest: Manifest, objects: Objects, records: Dataset) -> list[Votes]:
-    """The vote [n, K] of each constituent that is not empty on the features of `records`."""
+def votes_of(manifest: Manifest, objects: Objects, records: Dataset, *, remember: bool = True) -> list[Votes]:
+    """The vote [n, K] of each constituent that is not empty on the features of `records`.
+
+    Not to `remember` them is for people that the ensemble learnt from.
+    """
     content = sha256(np.ascontiguousarray(records.features).tobytes())
     task, learner = task_of(records.schema), learner_of(TrainConfig.model_validate(manifest.config))
     votes = []
@@ -39,7 +42,8 @@ def votes_of(manifest: Manifest, objects: Objects, records: Dataset) -> list[Vot
             vote = _known.pop(key, None)
         if vote is None:
             vote = learner.predict(objects.get(digest), records.features, task=task)
-        _remember(key, vote)
+        if remember:
+            _remember(key, vote)
         votes.append(vote)
     return votes
 
