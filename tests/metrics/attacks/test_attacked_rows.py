@@ -1,5 +1,8 @@
 """What attacks are made of: distances, densities, sides, descriptions and copies, against brute force and by hand."""
 
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import people
 import pytest
@@ -16,7 +19,7 @@ from workbench.metrics.attacks.sides import one_row_each, per_subject, sides
 from workbench.metrics.attacks.singling_out import Term, fits, multivariate, univariate
 from workbench.metrics.measure import measured
 from workbench.metrics.tables import Tables
-from workbench.schema import Codec
+from workbench.schema import Codec, Schema
 
 CODEC = Codec(SCHEMA)
 RANGES = {0: 72.0, 2: 3.0, 3: 1000.0, 4: 1000.0}
@@ -160,6 +163,55 @@ def test_copies_are_counted_by_hand():
     assert found["excess_copies"].estimate.value == pytest.approx((4 / 40 - 2 / 20) / (1 - 2 / 20))
     assert found["most_copied"].estimate.value == 5 / 20
     assert found["most_copied"].ceiling.value == 1 / 20
+
+
+def crowded(rows, seed):
+    """Rows of few kinds, zeros of either sign and missing values among them."""
+    return np.random.default_rng(seed).choice([0.0, -0.0, 1.0, np.nan], (rows, 6), p=[0.5, 0.2, 0.2, 0.1])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_copies_are_those_that_a_comparison_row_by_row_finds(seed):
+    rng = np.random.default_rng(seed)
+    schema = Schema.model_validate(
+        SCHEMA.model_dump(mode="json", exclude_defaults=True)
+        | {
+            "columns": {"person": {"kind": "identifier", "role": "subject_id"}}
+            | {c: {"kind": "boolean"} for c in "abcdef"}
+        }
+    )
+    training, holdout = (people.dataset(crowded(n, seed + n), rng, each=2, schema=schema) for n in (60, 40))
+    release = crowded(50, seed)
+    found = by_name(EXACT, Tables(training=training, holdout=holdout, synthetic=release))
+    copies = Counter(map(plain, release))
+    owners = {}
+    for side in (training, holdout):
+        for row, point in zip(side.values, side.points, strict=True):
+            owners.setdefault(plain(row), set()).add((side is holdout, int(point)))
+    assert (
+        found["exact_copies"].estimate.value
+        == sum(k for r, k in copies.items() if r in map(plain, training.values)) / 50
+    )
+    shares = [
+        np.mean([any(plain(r) in copies for r in side.values[side.points == p]) for p in np.unique(side.points)])
+        for side in (training, holdout)
+    ]
+    assert found["excess_copies"].estimate.value == pytest.approx((shares[0] - shares[1]) / (1 - shares[1]))
+    for held, most in ((False, found["most_copied"].estimate), (True, found["most_copied"].ceiling)):
+        alone = [copies[r] for r, who in owners.items() if len(who) == 1 and next(iter(who))[0] == held]
+        assert most.value == max(alone, default=0) / 50
+
+
+def test_where_every_control_is_copied_the_other_figures_stand():
+    of = tables(9, n=40, held=40)
+    found = by_name(EXACT, replace(of, synthetic=np.concatenate([of.holdout.values, of.training.values])))
+    assert "every control" in found["excess_copies"].reason
+    assert found["exact_copies"].estimate.value == 0.5
+    assert found["most_copied"].estimate
+
+
+def plain(row):
+    return tuple(None if np.isnan(v) else float(v) for v in row)
 
 
 def test_a_row_that_two_people_share_is_nobodys_copy():

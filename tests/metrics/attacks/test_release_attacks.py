@@ -8,7 +8,7 @@ import people
 import pytest
 from people import exceeds, tables
 
-from workbench.metrics.attacks import on_release
+from workbench.metrics.attacks import ON_WHOLE, on_release
 from workbench.metrics.attacks.closeness import seen
 from workbench.metrics.attacks.closest import CLOSEST
 from workbench.metrics.attacks.distance import DISTANCE
@@ -18,7 +18,7 @@ from workbench.metrics.measure import measured
 from workbench.metrics.subsample import subsampled
 from workbench.metrics.tables import Tables
 
-ALL = on_release(people.SCHEMA)
+ALL = (*on_release(people.SCHEMA), *ON_WHOLE)
 NOT_PRIVACY = {"disclosure/dcr", "disclosure/nndr"}
 
 
@@ -219,6 +219,12 @@ def test_no_attack_tells_anything_of_a_release_of_which_a_part_is_looked_at():
         assert m.reason == "not computable because only 1 in 3 rows of the release were looked at"
     almost = replace(part, looked_at=1.2)
     assert all(m.estimate for m in measured([DISTANCE, CLOSEST], almost) if "tpr" not in m.definition.name)
+
+
+def test_copies_of_a_large_table_are_told_on_the_whole_of_it():
+    measures = found(tables(0, n=60_000, held=2000, release=people.copied), ON_WHOLE)
+    assert measures["exact_copies"].estimate.value == measures["excess_copies"].estimate.value == 1
+    assert not {m.title for m in ON_WHOLE} & {m.title for m in on_release(people.SCHEMA)}
 
 
 def test_a_large_release_is_attacked_whole():
