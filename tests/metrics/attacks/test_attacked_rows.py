@@ -1,5 +1,6 @@
 """What attacks are made of: distances, densities, sides, descriptions and copies, against brute force and by hand."""
 
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from workbench.metrics.attacks.linkability import LINKABILITY
 from workbench.metrics.attacks.outlying import MOST, _far, _threshold
 from workbench.metrics.attacks.placed import distances, placed
 from workbench.metrics.attacks.sides import one_row_each, per_subject, sides
-from workbench.metrics.attacks.singling_out import Term, fits, multivariate, univariate
+from workbench.metrics.attacks.singling_out import SINGLING_OUT, Term, fits, multivariate, univariate
 from workbench.metrics.measure import measured
 from workbench.metrics.tables import Tables
 from workbench.schema import Codec, Schema
@@ -139,6 +140,60 @@ def test_descriptions_by_one_column_are_values_had_alone_and_what_lies_outside()
     outside = {Term(c, relation, v) for c, v in ((3, 5.0), (4, 5.0)) for relation in ("at most", "at least")}
     ages = {Term(0, "is", 30.0), Term(0, "at most", 20.0), Term(0, "at least", 30.0)}
     assert found == ages | {Term(1, "is", 0.0), Term(3, "missing", 0.0)} | outside
+
+
+TOWNS = Schema.model_validate(
+    {
+        "population": "towns",
+        "identity_type": "towns-person",
+        "subject": "person",
+        "columns": {
+            "person": {"kind": "identifier", "role": "subject_id"},
+            "town": {"kind": "categorical", "role": "quasi_identifier", "categories": [f"t{i}" for i in range(300)]},
+            "loan": {"kind": "boolean", "role": "target"},
+        },
+    }
+)
+
+
+def towns(n, rng):
+    """Few large towns and many small ones: in these some live alone, in rows drawn uniformly from the domain nobody does."""
+    return np.column_stack([np.minimum(rng.zipf(1.3, n), 300) - 1, rng.integers(0, 2, n)]).astype(float)
+
+
+def test_who_is_singled_out_is_told_where_public_rows_single_nobody_out():
+    rng = np.random.default_rng(0)
+    training, holdout = (people.dataset(towns(5000, rng), rng, schema=TOWNS) for _ in range(2))
+    found = by_name(
+        SINGLING_OUT[0], Tables(training=training, holdout=holdout, synthetic=rng.permutation(training.values))
+    )
+    rate, risk = found["singling_out_univariate_rate"], found["singling_out_univariate_risk"]
+    assert rate.estimate.low > 0.3
+    assert (rate.baseline, rate.reason) == (None, "")
+    assert risk.estimate
+    assert risk.ceiling
+
+
+def test_who_is_singled_out_is_told_where_the_stand_in_singles_nobody_out():
+    rng = np.random.default_rng(0)
+    training, holdout = (people.dataset(towns(5000, rng), rng, schema=TOWNS) for _ in range(2))
+    holdout.values[holdout.slice_points >= 3 * 2**62, 0] = 0.0
+    found = by_name(
+        SINGLING_OUT[0], Tables(training=training, holdout=holdout, synthetic=rng.permutation(training.values))
+    )
+    assert found["singling_out_univariate_risk"].estimate
+    assert found["singling_out_univariate_risk"].ceiling is None
+    nobody = Tables(training=training, holdout=holdout, synthetic=np.tile([[0.0, 0.0], [1.0, 1.0]], (50, 1)))
+    assert "no row of the release" in by_name(SINGLING_OUT[0], nobody)["singling_out_univariate_rate"].reason
+
+
+def test_descriptions_are_made_when_it_is_their_turn():
+    release = np.random.default_rng(0).random((20_000, 7))
+    tracemalloc.start()
+    next(univariate(release, CODEC, np.random.default_rng(0)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5 * release.nbytes
 
 
 def test_descriptions_by_several_columns_fit_one_row_of_the_release():
