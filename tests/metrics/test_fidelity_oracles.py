@@ -1,12 +1,13 @@
 """Fidelity figures equal those of SDMetrics, scipy and plain definitions."""
 
 import itertools
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from planted_tables import AGE, GROUP, HOURS, PASSED, PEOPLE, RANK, TOWN, by_name, people, shuffled, tables
+from planted_tables import AGE, GROUP, HOURS, PASSED, PEOPLE, RANK, TOWN, by_name, dataset, people, shuffled, tables
 from scipy.stats import pearsonr
 from scipy.stats.contingency import association as scipy_association
 from sdmetrics.column_pairs import ContingencySimilarity, CorrelationSimilarity
@@ -15,12 +16,14 @@ from sdmetrics.single_column import KSComplement, TVComplement
 from workbench.metrics import sample as sampling
 from workbench.metrics.fidelity import FIDELITY, mean_tvd
 from workbench.metrics.fidelity.associations import association, association_matrix
-from workbench.metrics.fidelity.marginals import K_MARGINALS, MARGINALS, drawn_marginals, tvd
+from workbench.metrics.fidelity.marginals import K_MARGINALS, MARGINALS, _at, drawn_marginals, tvd
 from workbench.metrics.fidelity.pairs import PAIRS, similarity
 from workbench.metrics.fidelity.shapes import SHAPES, shape
 from workbench.metrics.jackknife import GROUPS
 from workbench.metrics.measure import measured
 from workbench.metrics.sample import sample_of
+from workbench.metrics.tables import Tables
+from workbench.schema import Schema
 
 COLUMNS = list(PEOPLE.encoded)
 NUMBERS = (AGE, HOURS)
@@ -158,3 +161,27 @@ def test_of_many_marginals_so_many_are_drawn_and_no_two_alike():
     assert drawn == drawn_marginals(tables(n=100), 3, 12), "the same for equal seeds"
     assert drawn != drawn_marginals(replace(these, seed=1), 3, 12)
     assert len(drawn_marginals(these, 3, 20)) == 20, "all of them"
+
+
+@pytest.mark.parametrize(("d", "way"), [(6, 1), (6, 2), (9, 3), (5, 5)])
+def test_sets_of_columns_are_those_of_a_list_of_all(d, way):
+    every = list(itertools.combinations(range(d), way))
+    assert [_at(place, d, way) for place in range(len(every))] == every
+
+
+def test_of_a_wide_table_marginals_are_drawn_without_a_list_of_all():
+    columns = {f"c{i}": {"kind": "boolean"} for i in range(400)}
+    schema = Schema.model_validate(
+        PEOPLE.model_dump(mode="json", exclude_defaults=True)
+        | {"constraints": []}
+        | {"columns": {"person": {"kind": "identifier", "role": "subject_id"}} | columns}
+    )
+    values = np.zeros((20, 400))
+    wide = Tables(training=dataset(values, schema=schema), holdout=dataset(values, schema=schema), synthetic=values)
+    tracemalloc.start()
+    drawn = drawn_marginals(wide, 3, 400)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5e6, "of 10,586,800"
+    assert len(set(drawn)) == 400
+    assert max(map(max, drawn)) > 390

@@ -1,10 +1,12 @@
 """A subsample keeps people whole and the target's shares, and says how many times larger the table is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from planted_tables import HOURS, PASSED, PEOPLE, dataset, people
+from planted_tables import HOURS, PASSED, PEOPLE, dataset, people, tables
 
-from workbench.metrics.subsample import subsample, subsample_values
+from workbench.metrics.subsample import subsample, subsample_values, subsampled
 from workbench.schema.codec import Codec
 from workbench.schema.schema import parse_schema
 
@@ -72,3 +74,11 @@ def test_equal_generators_draw_equal_rows():
     whole = dataset(people(1000, seed=1))
     one, other = (subsample(whole, 200, rng=rng(3)).part for _ in range(2))
     np.testing.assert_array_equal(one.values, other.values)
+
+
+def test_how_much_of_a_release_is_looked_at_is_told_whatever_the_real_tables_size():
+    whole = tables(n=1000)
+    assert subsampled(whole, 5000).part.looked_at == 1
+    assert subsampled(whole, 250).part.looked_at == 4
+    assert subsampled(subsampled(whole, 500).part, 250).part.looked_at == 4
+    assert subsampled(replace(whole, synthetic=people(200, seed=3)), 250).part.looked_at == 1

@@ -198,6 +198,21 @@ def test_importances_are_those_of_scikit_learn(monkeypatch):
     assert found[HOURS] > 0.03
 
 
+def test_of_many_features_a_model_is_asked_about_few_at_a_time(monkeypatch):
+    these, asked = tables(n=300), []
+
+    def predict(features):
+        asked.append(features.size)
+        p = 1 / (1 + np.exp(-np.nan_to_num(features).sum(axis=1) / 50))
+        return np.column_stack([1 - p, p])
+
+    whole = importance._increases(predict, these, np.arange(300))
+    asked.clear()
+    monkeypatch.setattr(importance, "_MOST_NUMBERS", 2 * 300 * PASSED)
+    np.testing.assert_array_equal(importance._increases(predict, these, np.arange(300)), whole)
+    assert max(asked) == 2 * 300 * PASSED
+
+
 def test_agreement_of_importances_is_spearmans():
     rng = np.random.default_rng(0)
     one, other = rng.normal(size=8), rng.integers(0, 3, 8).astype(float)

@@ -45,10 +45,16 @@ def subsample_values(codec: Codec, values: Values, rows: int, *, rng: np.random.
 
 
 def subsampled(tables: Tables, rows: int) -> Subsample[Tables]:
-    """About `rows` rows of each table; the factor is the largest of the three."""
+    """About `rows` rows of each table; the factor is the largest of the three, `looked_at` is that of the release."""
     training, holdout = (subsample(t, rows, rng=tables.rng("subsample")) for t in (tables.training, tables.holdout))
     release = subsample_values(tables.codec, tables.synthetic, rows, rng=tables.rng("subsample"))
-    part = Tables(training=training.part, holdout=holdout.part, synthetic=release.part, seed=tables.seed)
+    part = Tables(
+        training=training.part,
+        holdout=holdout.part,
+        synthetic=release.part,
+        seed=tables.seed,
+        looked_at=tables.looked_at * release.factor,
+    )
     return Subsample(part=part, factor=max(training.factor, holdout.factor, release.factor))
 
 

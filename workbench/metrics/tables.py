@@ -17,13 +17,15 @@ from workbench.schema.codec import Bins, Values
 class Tables:
     """A release [m, d] beside the records it was fitted to and those it never saw, encoded alike.
 
-    Equal seeds give equal measures. Nobody is in both `training` and `holdout`.
+    Equal seeds give equal measures. Nobody is in both `training` and `holdout`. `looked_at` says how many rows the release has
+    for each one in `synthetic`: 1 where that is all of it.
     """
 
     training: Dataset
     holdout: Dataset
     synthetic: Values
     seed: int = 0
+    looked_at: float = 1.0
 
     @property
     def codec(self) -> Codec:

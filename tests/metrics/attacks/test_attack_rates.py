@@ -1,5 +1,7 @@
 """Rates, risks and ROC figures against published, hand-worked and scikit-learn's values."""
 
+import datetime as dt
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -10,6 +12,7 @@ from workbench.metrics.attacks.rates import risk, share, wilson
 from workbench.metrics.attacks.told import Scored, auc, curve, definitions, told
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.measure import NotComputableError
+from workbench.schema import Column
 
 FIGURES = definitions("x", "X", formula="x", source="x")
 
@@ -54,8 +57,23 @@ def test_no_risk_can_be_told_beside_controls_who_are_all_told():
 def test_a_number_is_guessed_within_a_part_of_its_size_whatever_its_sign():
     true = np.array([100.0, 100.0, 100.0, -100.0, -100.0, 0.0, 0.0, np.nan, np.nan])
     guess = np.array([104.0, 106.0, -500.0, -104.0, 100.0, 0.0, 0.01, np.nan, 1.0])
-    assert right(guess, true, coded=False).tolist() == [True, False, False, True, False, True, False, True, False]
-    assert right(np.array([1.0, 2.0, np.nan]), np.array([1.0, 1.0, 1.0]), coded=True).tolist() == [True, False, False]
+    number = Column(kind="continuous", bounds=(-1000, 1000), missing=True)
+    assert right(guess, true, number).tolist() == [True, False, False, True, False, True, False, True, False]
+    truth = Column(kind="boolean", missing=True)
+    assert right(np.array([1.0, 0.0, np.nan]), np.array([1.0, 1.0, 1.0]), truth).tolist() == [True, False, False]
+
+
+def test_a_year_and_a_moment_are_guessed_within_a_part_of_their_range():
+    """5 % of 2000 is a century; 5 % of the time since the lower bound is nothing for the first days."""
+    year = Column(kind="integer", bounds=(1980, 2020))
+    true, guess = np.array([2000.0, 2000.0, 2000.0]), np.array([2002.0, 1998.0, 2003.0])
+    assert right(guess, true, year).tolist() == [True, True, False]
+    day, moment = (
+        86_400e6,
+        Column(kind="datetime", bounds=(dt.datetime(2000, 1, 1), dt.datetime(2000, 4, 10)), missing=True),
+    )
+    true, guess = np.array([0.0, 99, 99, 50, np.nan]) * day, np.array([5.0, 95, 93, np.nan, np.nan]) * day
+    assert right(guess, true, moment).tolist() == [True, True, False, False, True]
 
 
 def scored(seed, n=600, m=800, advantage=1.0):

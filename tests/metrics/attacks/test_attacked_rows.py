@@ -1,5 +1,9 @@
 """What attacks are made of: distances, densities, sides, descriptions and copies, against brute force and by hand."""
 
+import tracemalloc
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import people
 import pytest
@@ -13,10 +17,10 @@ from workbench.metrics.attacks.linkability import LINKABILITY
 from workbench.metrics.attacks.outlying import MOST, _far, _threshold
 from workbench.metrics.attacks.placed import distances, placed
 from workbench.metrics.attacks.sides import one_row_each, per_subject, sides
-from workbench.metrics.attacks.singling_out import Term, fits, multivariate, univariate
+from workbench.metrics.attacks.singling_out import SINGLING_OUT, Term, fits, multivariate, univariate
 from workbench.metrics.measure import measured
 from workbench.metrics.tables import Tables
-from workbench.schema import Codec
+from workbench.schema import Codec, Schema
 
 CODEC = Codec(SCHEMA)
 RANGES = {0: 72.0, 2: 3.0, 3: 1000.0, 4: 1000.0}
@@ -138,6 +142,60 @@ def test_descriptions_by_one_column_are_values_had_alone_and_what_lies_outside()
     assert found == ages | {Term(1, "is", 0.0), Term(3, "missing", 0.0)} | outside
 
 
+TOWNS = Schema.model_validate(
+    {
+        "population": "towns",
+        "identity_type": "towns-person",
+        "subject": "person",
+        "columns": {
+            "person": {"kind": "identifier", "role": "subject_id"},
+            "town": {"kind": "categorical", "role": "quasi_identifier", "categories": [f"t{i}" for i in range(300)]},
+            "loan": {"kind": "boolean", "role": "target"},
+        },
+    }
+)
+
+
+def towns(n, rng):
+    """Few large towns and many small ones: in these some live alone, in rows drawn uniformly from the domain nobody does."""
+    return np.column_stack([np.minimum(rng.zipf(1.3, n), 300) - 1, rng.integers(0, 2, n)]).astype(float)
+
+
+def test_who_is_singled_out_is_told_where_public_rows_single_nobody_out():
+    rng = np.random.default_rng(0)
+    training, holdout = (people.dataset(towns(5000, rng), rng, schema=TOWNS) for _ in range(2))
+    found = by_name(
+        SINGLING_OUT[0], Tables(training=training, holdout=holdout, synthetic=rng.permutation(training.values))
+    )
+    rate, risk = found["singling_out_univariate_rate"], found["singling_out_univariate_risk"]
+    assert rate.estimate.low > 0.3
+    assert (rate.baseline, rate.reason) == (None, "")
+    assert risk.estimate
+    assert risk.ceiling
+
+
+def test_who_is_singled_out_is_told_where_the_stand_in_singles_nobody_out():
+    rng = np.random.default_rng(0)
+    training, holdout = (people.dataset(towns(5000, rng), rng, schema=TOWNS) for _ in range(2))
+    holdout.values[holdout.slice_points >= 3 * 2**62, 0] = 0.0
+    found = by_name(
+        SINGLING_OUT[0], Tables(training=training, holdout=holdout, synthetic=rng.permutation(training.values))
+    )
+    assert found["singling_out_univariate_risk"].estimate
+    assert found["singling_out_univariate_risk"].ceiling is None
+    nobody = Tables(training=training, holdout=holdout, synthetic=np.tile([[0.0, 0.0], [1.0, 1.0]], (50, 1)))
+    assert "no row of the release" in by_name(SINGLING_OUT[0], nobody)["singling_out_univariate_rate"].reason
+
+
+def test_descriptions_are_made_when_it_is_their_turn():
+    release = np.random.default_rng(0).random((20_000, 7))
+    tracemalloc.start()
+    next(univariate(release, CODEC, np.random.default_rng(0)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5 * release.nbytes
+
+
 def test_descriptions_by_several_columns_fit_one_row_of_the_release():
     rows = people.values(300, np.random.default_rng(6))
     found = [d for _, d in zip(range(50), multivariate(rows, CODEC, np.random.default_rng(0)), strict=False)]
@@ -160,6 +218,55 @@ def test_copies_are_counted_by_hand():
     assert found["excess_copies"].estimate.value == pytest.approx((4 / 40 - 2 / 20) / (1 - 2 / 20))
     assert found["most_copied"].estimate.value == 5 / 20
     assert found["most_copied"].ceiling.value == 1 / 20
+
+
+def crowded(rows, seed):
+    """Rows of few kinds, zeros of either sign and missing values among them."""
+    return np.random.default_rng(seed).choice([0.0, -0.0, 1.0, np.nan], (rows, 6), p=[0.5, 0.2, 0.2, 0.1])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_copies_are_those_that_a_comparison_row_by_row_finds(seed):
+    rng = np.random.default_rng(seed)
+    schema = Schema.model_validate(
+        SCHEMA.model_dump(mode="json", exclude_defaults=True)
+        | {
+            "columns": {"person": {"kind": "identifier", "role": "subject_id"}}
+            | {c: {"kind": "boolean"} for c in "abcdef"}
+        }
+    )
+    training, holdout = (people.dataset(crowded(n, seed + n), rng, each=2, schema=schema) for n in (60, 40))
+    release = crowded(50, seed)
+    found = by_name(EXACT, Tables(training=training, holdout=holdout, synthetic=release))
+    copies = Counter(map(plain, release))
+    owners = {}
+    for side in (training, holdout):
+        for row, point in zip(side.values, side.points, strict=True):
+            owners.setdefault(plain(row), set()).add((side is holdout, int(point)))
+    assert (
+        found["exact_copies"].estimate.value
+        == sum(k for r, k in copies.items() if r in map(plain, training.values)) / 50
+    )
+    shares = [
+        np.mean([any(plain(r) in copies for r in side.values[side.points == p]) for p in np.unique(side.points)])
+        for side in (training, holdout)
+    ]
+    assert found["excess_copies"].estimate.value == pytest.approx((shares[0] - shares[1]) / (1 - shares[1]))
+    for held, most in ((False, found["most_copied"].estimate), (True, found["most_copied"].ceiling)):
+        alone = [copies[r] for r, who in owners.items() if len(who) == 1 and next(iter(who))[0] == held]
+        assert most.value == max(alone, default=0) / 50
+
+
+def test_where_every_control_is_copied_the_other_figures_stand():
+    of = tables(9, n=40, held=40)
+    found = by_name(EXACT, replace(of, synthetic=np.concatenate([of.holdout.values, of.training.values])))
+    assert "every control" in found["excess_copies"].reason
+    assert found["exact_copies"].estimate.value == 0.5
+    assert found["most_copied"].estimate
+
+
+def plain(row):
+    return tuple(None if np.isnan(v) else float(v) for v in row)
 
 
 def test_a_row_that_two_people_share_is_nobodys_copy():

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from workbench.metrics import forgetting
-from workbench.metrics.attacks import ON_ENSEMBLE
+from workbench.metrics.attacks import LIRA, ON_ENSEMBLE, RMIA, constituents
 from workbench.metrics.attacks.answers import Answers, Asked
 from workbench.metrics.measure import measured
 
@@ -106,6 +106,48 @@ def test_the_likelihood_ratio_is_that_of_the_forgetting_audit():
     auc = found(of)["mia_lira_auc"].estimate
     assert auc.value == pytest.approx(expected.value)
     assert auc.low == pytest.approx(expected.low, abs=0.01)
+
+
+def random_answers(shards, *, n=400, seed=0, told=0.0):
+    """Answers at random by many constituents, the own one surer of the truth by so much."""
+    rng = np.random.default_rng(seed)
+
+    def side(own):
+        y, p = rng.integers(0, 2, n), rng.uniform(0.1, 0.6, (n, shards))
+        p[np.arange(n), own] += told
+        each = np.where((y == 1)[:, None, None], np.stack([1 - p, p], axis=2), np.stack([p, 1 - p], axis=2))
+        return Asked(
+            constituents=each, aggregate=each.mean(axis=1), labels=y.astype(float), points=np.arange(n, dtype=np.uint64)
+        )
+
+    place = rng.integers(0, shards, n)
+    return Answers(members=side(place), holdout=side(place), shards=place, taught=n, kind="binary", seed=seed)
+
+
+@pytest.mark.parametrize("shards", [5, 65, 200])
+def test_at_most_64_siblings_are_asked_and_never_the_own(shards, monkeypatch):
+    asked_of = []
+
+    def spy(target, siblings):
+        asked_of.append((target, siblings))
+        return forgetting.lira(target, siblings)
+
+    monkeypatch.setattr(constituents, "lira", spy)
+    of = random_answers(shards, n=100)
+    found(of)
+    confidences = of.confidences(of.members)
+    assert len(asked_of) == 100
+    for target, siblings in asked_of:
+        (row,) = np.flatnonzero((confidences == target[0]).any(axis=1))
+        assert siblings.shape == (1, min(64, shards - 1))
+        assert target[0] not in siblings
+        assert len(np.unique(siblings)) == siblings.size
+        assert set(siblings[0]) <= set(confidences[row])
+
+
+def test_of_many_constituents_the_siblings_drawn_still_tell_members():
+    measures = {m.definition.name: m for m in measured([LIRA, RMIA], random_answers(200, n=200, told=0.3))}
+    assert all(measures[f"disclosure/mia_{name}_auc"].estimate.low > 0.8 for name in ("lira", "rmia"))
 
 
 def test_away_is_what_the_others_say():

@@ -1,5 +1,6 @@
 """Attacks on releases: planted leaks are found, fresh tables give no alarm, and nothing is told where nothing can be."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -7,12 +8,17 @@ import people
 import pytest
 from people import exceeds, tables
 
-from workbench.metrics.attacks import on_release
+from workbench.metrics.attacks import ON_WHOLE, on_release
+from workbench.metrics.attacks.closeness import seen
+from workbench.metrics.attacks.closest import CLOSEST
+from workbench.metrics.attacks.distance import DISTANCE
 from workbench.metrics.attacks.shadow import shadow
+from workbench.metrics.attacks.sides import sides
 from workbench.metrics.measure import measured
+from workbench.metrics.subsample import subsampled
 from workbench.metrics.tables import Tables
 
-ALL = on_release(people.SCHEMA)
+ALL = (*on_release(people.SCHEMA), *ON_WHOLE)
 NOT_PRIVACY = {"disclosure/dcr", "disclosure/nndr"}
 
 
@@ -203,6 +209,30 @@ def test_what_cannot_be_attacked_has_a_reason_and_no_number(name):
         else set()
     )
     assert any(reason in m.reason for m in measured(ALL, emptied(of, **change(of))))
+
+
+def test_no_attack_tells_anything_of_a_release_of_which_a_part_is_looked_at():
+    """A member's copy is mostly in the rest: a full copy would look private."""
+    part = subsampled(tables(0, n=3000, held=1300, release=people.copied), 1000).part
+    for m in measured([*ALL, shadow(lambda rows, _: rows.values, releases=2)], part):
+        assert m.estimate is None
+        assert m.reason == "not computable because only 1 in 3 rows of the release were looked at"
+    almost = replace(part, looked_at=1.2)
+    assert all(m.estimate for m in measured([DISTANCE, CLOSEST], almost) if "tpr" not in m.definition.name)
+
+
+def test_copies_of_a_large_table_are_told_on_the_whole_of_it():
+    measures = found(tables(0, n=60_000, held=2000, release=people.copied), ON_WHOLE)
+    assert measures["exact_copies"].estimate.value == measures["excess_copies"].estimate.value == 1
+    assert not {m.title for m in ON_WHOLE} & {m.title for m in on_release(people.SCHEMA)}
+
+
+def test_a_large_release_is_attacked_whole():
+    """The only row that is like the member's own is the last of many."""
+    of = tables(0, n=40, held=200)
+    of = replace(of, synthetic=np.concatenate([np.repeat(of.synthetic[:1], 49_960, axis=0), of.training.values]))
+    assert len(sides(of).synthetic) == 50_000
+    assert (seen(of).members.synthetic.nearest == 0).all()
 
 
 def test_columns_of_one_value_or_none_lose_only_what_is_about_them():

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from workbench.data.dataset import Dataset
 from workbench.metrics.attacks.placed import Placed, distances, placed
 from workbench.metrics.attacks.rates import STAND_IN
-from workbench.metrics.attacks.sides import drawn, shuffled, sides
+from workbench.metrics.attacks.sides import shuffled, sides
 from workbench.metrics.attacks.told import Floats
 from workbench.metrics.estimate import Estimate, bootstrap
 from workbench.metrics.measure import Definition, Measure, Metric
 from workbench.metrics.tables import Tables
 
-QUERIES, RECORDS = 2_000, 20_000
+QUERIES = 1_000
 _NOTE = (
     "not a privacy measure: a release may keep these at the holdout's level and still give people away to a membership attack "
     "(Yao et al. 2025), and a filter that enforces them leaks the records it is near to (Ganev & De Cristofaro 2025)"
@@ -41,13 +40,12 @@ _NNDR = Definition(
 
 
 def closest(tables: Tables) -> list[Measure]:
-    """Medians of the distance and of the ratio, of at most 2,000 synthetic rows to the rows of at most 20,000 subjects.
+    """Medians of the distance and of the ratio, of at most 1,000 synthetic rows to all training rows.
 
     Intervals are over synthetic rows drawn with replacement.
     """
     found, codec = sides(tables), tables.codec
-    training: Dataset = drawn(tables.training, RECORDS, tables.rng("closest records"))
-    records = placed(training.values, codec)
+    records = placed(tables.training.values, codec)
     release, real = (
         _two_nearest(placed(shuffled(rows, QUERIES, tables.rng("closest rows")), codec), records)
         for rows in (found.synthetic, found.stand_in.values)

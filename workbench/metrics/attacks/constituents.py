@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from workbench.metrics.attacks.answers import Answers, Asked, Floats, checked
+from workbench.metrics.attacks.answers import Answers, Asked, Floats, Shards, checked
 from workbench.metrics.attacks.told import ALARMS, Scored, curve, definitions, exactly
 from workbench.metrics.forgetting import (
     BASELINE,
@@ -22,59 +22,69 @@ from workbench.metrics.forgetting import (
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
 
 SUBJECTS, POPULATION = 5_000, 1_000  # the fewest for a rate at 0.1 % false alarms
+MOST_SIBLINGS = 64  # more would tell hardly more, and each one is judged by all the others, for every subject
 _REPLICATES = 200
 
 _LIRA = definitions(
     "mia_lira",
     "Membership inference on a constituent, likelihood ratio",
-    formula="z-score of the own constituent's log-odds of the true label among the siblings'; controls: siblings in its place",
+    formula="z-score of the own constituent's log-odds of the true label among those of at most "
+    f"{MOST_SIBLINGS} siblings; controls: siblings in its place",
     source="Carlini et al. 2022, alg. 1 (offline)",
 )
 _RMIA = definitions(
     "mia_rmia",
     "Membership inference on a constituent, robust",
-    formula="share of holdout rows whose ratio to the siblings the person's outdoes; controls: siblings in its place",
+    formula=f"share of holdout rows whose ratio to at most {MOST_SIBLINGS} siblings the person's outdoes; controls: siblings in "
+    "its place",
     source="Zarifzadeh et al. 2024, eqs. 2 and 3 (offline)",
 )
 
 
 def by_likelihood(answers: Answers) -> list[Measure]:
-    """LiRA with siblings for references, on at most 5,000 subjects; see `forgetting.lira` and `forgetting.membership`.
+    """LiRA with at most 64 siblings for references, for 5,000 subjects; see `forgetting.lira` and `forgetting.membership`.
 
     Controls are the same people at constituents that never saw them. Raises NotComputableError below 4 constituents.
     """
+    siblings = _siblings(answers)
     confidences = _of_subjects(answers, answers.confidences(answers.members), SUBJECTS)
-    scores = [lira(rows[:, shard], np.delete(rows, shard, axis=1)) for rows, shard in confidences]
+    scores = [lira(rows[:, shard], rows[:, siblings(shard)]) for rows, shard in confidences]
     return _measures(_LIRA, answers, scores)
 
 
 def by_robust_ratio(answers: Answers) -> list[Measure]:
-    """RMIA with siblings for references and at most 1,000 holdout rows, on at most 5,000 subjects; see `forgetting.rmia`.
+    """RMIA with at most 64 siblings for references and 1,000 holdout rows, on at most 5,000 subjects; see `forgetting.rmia`.
 
     Controls are the same people at constituents that never saw them. Raises NotComputableError below 4 constituents, and of a
     regression.
     """
-    checked(answers)
-    rng = answers.rng("population")
+    siblings, rng = _siblings(answers), answers.rng("population")
     population = answers.probabilities(answers.holdout)
     population = population[rng.permutation(len(population))[:POPULATION]]
     scores = [
         rmia(
             rows[:, shard],
-            np.delete(rows, shard, axis=1),
+            rows[:, siblings(shard)],
             population[:, shard],
-            np.delete(population, shard, axis=1),
+            population[:, siblings(shard)],
         )
         for rows, shard in _of_subjects(answers, answers.probabilities(answers.members), SUBJECTS)
     ]
     return _measures(_RMIA, answers, scores)
 
 
-def _of_subjects(answers: Answers, figures: Floats, most: int) -> list[tuple[Floats, int]]:
-    """The figures [k, S] of each subject's rows and its shard, of at most so many subjects drawn."""
+def _siblings(answers: Answers) -> Callable[[int], Shards]:
+    """The siblings of a constituent that are asked: all, or 64 of those drawn, the same for everybody but for the own one."""
     checked(answers)
     if answers.n_constituents - 1 < FEWEST_SIBLINGS:
         raise NotComputableError(f"not computable because it needs {FEWEST_SIBLINGS + 1} constituents")
+    many = min(MOST_SIBLINGS, answers.n_constituents - 1)
+    drawn = answers.rng("siblings").permutation(answers.n_constituents)[: many + 1]
+    return lambda shard: drawn[drawn != shard][:many]
+
+
+def _of_subjects(answers: Answers, figures: Floats, most: int) -> list[tuple[Floats, int]]:
+    """The figures [k, S] of each subject's rows and its shard, of at most so many subjects drawn."""
     asked: Asked = answers.members
     order = np.argsort(asked.points, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(asked.points[order]) != 0])

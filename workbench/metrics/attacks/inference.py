@@ -12,11 +12,11 @@ from workbench.metrics.attacks.rates import Attack, Hits, attempted, definitions
 from workbench.metrics.attacks.sides import one_row_each, sides
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
 from workbench.metrics.tables import Tables
-from workbench.schema import Schema
+from workbench.schema import Column, Schema
 from workbench.schema.codec import Codec, Values
 
 CONTROLS = 2_000
-TOLERANCE = 0.05  # of the true number
+TOLERANCE = 0.05  # of the true number, and of the public range
 _SOURCE = "Giomi et al. 2023 (Anonymeter), attribute inference"
 
 
@@ -28,20 +28,30 @@ def inference(schema: Schema) -> tuple[Metric[Tables], ...]:
     )
 
 
-def right(guessed: Values, true: Values, *, coded: bool) -> Hits:
-    """Which guesses are right: the same code, or a number at most 5 % of the true one's size off; missing is guessed as such.
+def right(guessed: Values, true: Values, column: Column) -> Hits:
+    """Which guesses are right: the same code, or a number near the true one; missing is guessed as such.
 
-    |guess - truth| <= 0.05 |truth|: both sides without sign, and 0 is guessed by 0 alone.
+    |guess - truth| <= 0.05 min(|truth|, high - low), low and high the public bounds: both sides without sign, and 0 is guessed
+    by 0 alone. The size of a number far from 0, as of a year, says little: 5 % of it is more than the whole range. That of a
+    moment says nothing, for it is the time since the lower bound: it is near within 0.05 (high - low).
     """
-    near = guessed == true if coded else np.abs(guessed - true) <= TOLERANCE * np.abs(true)
-    return np.asarray(near | (np.isnan(guessed) & np.isnan(true)))
+    return np.asarray((np.abs(guessed - true) <= _near(true, column)) | (np.isnan(guessed) & np.isnan(true)))
+
+
+def _near(true: Values, column: Column) -> Values:
+    """How far off a guess of each value may be."""
+    if column.is_coded:
+        return np.zeros(len(true))
+    most = np.full(len(true), column.high - column.low)
+    return TOLERANCE * (most if column.kind == "datetime" else np.minimum(np.abs(true), most))
 
 
 def _of(column: str) -> tuple[Definition, ...]:
     return definitions(
         f"inference_{column}",
         f"Attribute inference of {column}",
-        success="the secret of the nearest synthetic row by all other columns is the person's (a number: within 5 %)",
+        success="the secret of the nearest synthetic row by all other columns is the person's "
+        "(a number: within 5 % of it and of its public range; a moment: within 5 % of the range)",
         naive="the secret of a synthetic row drawn at random",
         source=_SOURCE,
     )
@@ -92,5 +102,4 @@ def _by_chance(codec: Codec, position: int, rng: np.random.Generator) -> Attack:
 
 
 def _right(codec: Codec, position: int, guessed: Values, people: Values) -> Hits:
-    column = codec.schema.encoded[codec.names[position]]
-    return right(guessed[:, position], people[:, position], coded=column.is_coded)
+    return right(guessed[:, position], people[:, position], codec.schema.encoded[codec.names[position]])

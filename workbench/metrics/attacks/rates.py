@@ -59,14 +59,20 @@ def definitions(name: str, title: str, *, success: str, naive: str, source: str)
 
 
 def rated(of: Sequence[Definition], outcome: Outcome, stand_in: Outcome) -> list[Measure]:
-    """The measures of `definitions`; the risk has none where every control is told already."""
-    main, control, naive = (share(hits) for hits in (outcome.members, outcome.controls, outcome.naive))
+    """The measures of `definitions`; the risk has none where every control is told already.
+
+    Without trials against members it raises NotComputableError; without naive ones or any on the stand-in there is no baseline
+    or no ceiling.
+    """
+    main, control = share(outcome.members), share(outcome.controls)
+    naive = share(outcome.naive) if len(outcome.naive) else None
     risk_is, rate_is = of
     rate = Measure(definition=rate_is, estimate=main, baseline=naive, ceiling=control)
     if control.value == 1:
         return [Measure(definition=risk_is, reason="not computable because it succeeds with every control"), rate]
-    above = share(stand_in.controls)
-    ceiling = risk(share(stand_in.members), above) if above.value < 1 else None
+    ceiling = None
+    if len(stand_in.members) and not stand_in.controls.all():
+        ceiling = risk(share(stand_in.members), share(stand_in.controls))
     return [
         Measure(definition=risk_is, estimate=risk(main, control), baseline=exactly(0.0, main.n), ceiling=ceiling),
         rate,

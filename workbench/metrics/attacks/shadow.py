@@ -12,7 +12,7 @@ from workbench.data.dataset import Dataset
 from workbench.metrics.attacks.closeness import Closeness, Near, closeness, seen
 from workbench.metrics.attacks.placed import placed
 from workbench.metrics.attacks.rates import STAND_IN
-from workbench.metrics.attacks.sides import FEWEST, ROWS, Sides, count_subjects, drawn, per_subject, shuffled, sides
+from workbench.metrics.attacks.sides import FEWEST, Sides, count_subjects, drawn, per_subject, sides
 from workbench.metrics.attacks.told import Floats, Scored, definitions, told
 from workbench.metrics.measure import Measure, Metric, NotComputableError
 from workbench.metrics.tables import Tables
@@ -66,7 +66,7 @@ def _shadow(found: Sides, refit: Refit, rng: np.random.Generator) -> tuple[Float
     """The features of the rows the attacker knows beside a release of half of their people, and which rows were in it."""
     known, codec = found.stand_in, found.stand_in.codec
     members = drawn(known, count_subjects(known) // 2, rng)
-    release = shuffled(refit(members, rng), ROWS, rng)
+    release = refit(members, rng)
     rows = placed(known.values, codec)
     synthetic, reference = (closeness(rows, placed(t, codec)) for t in (release, found.reference.values))
     return _features(synthetic, reference), np.isin(known.points, members.points)

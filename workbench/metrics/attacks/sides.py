@@ -16,9 +16,11 @@ from workbench.schema.codec import Values
 Floats = npt.NDArray[np.float64]
 
 MEMBERS, CONTROLS = 2_000, 5_000  # subjects; 5,000 controls are the fewest for a rate at 0.1 % of false alarms
-ROWS = 40_000  # of a release
 FEWEST = 20  # subjects on either side, below which an interval says nothing
 _FEWEST_KNOWN = 5  # rows of the population
+# Rows of a release for each one looked at. A person's copy is among these with probability 1 over that, and so fades every
+# trace of single records: a full copy of a large table would look private.
+_MOST_UNSEEN = 1.25
 _HALF, _THREE_QUARTERS = np.uint64(2**63), np.uint64(3 * 2**62)
 
 
@@ -38,7 +40,10 @@ class Sides:
 
 
 def sides(tables: Tables, *, members: int = MEMBERS, controls: int = CONTROLS) -> Sides:
-    """At most so many subjects of each side, drawn; raises NotComputableError where there are fewer than 20 on one."""
+    """At most so many subjects of each side, drawn, and all rows of the release.
+
+    Raises NotComputableError where there are fewer than 20 subjects on a side; see also `checked`.
+    """
     checked(tables)
     holdout = tables.holdout
     place = holdout.slice_points
@@ -47,7 +52,8 @@ def sides(tables: Tables, *, members: int = MEMBERS, controls: int = CONTROLS) -
         controls=drawn(holdout.rows(place < _HALF), controls, tables.rng("controls")),
         reference=holdout.rows((place >= _HALF) & (place < _THREE_QUARTERS)),
         stand_in=holdout.rows(place >= _THREE_QUARTERS),
-        synthetic=shuffled(tables.synthetic, ROWS, tables.rng("synthetic rows")),
+        # in random order, so that the first of several equally near rows is any of them
+        synthetic=tables.rng("synthetic rows").permutation(tables.synthetic),
     )
     if min(count_subjects(found.members), count_subjects(found.controls)) < FEWEST or not _known(found):
         raise NotComputableError(
@@ -58,7 +64,15 @@ def sides(tables: Tables, *, members: int = MEMBERS, controls: int = CONTROLS) -
 
 
 def checked(tables: Tables) -> None:
-    """Raises NotComputableError where a table is empty, has other columns, or tells no row from another."""
+    """Raises NotComputableError where a table is empty, has other columns, or tells no row from another.
+
+    And where a part of the release was looked at: what attacks look for are traces of single records, which may lie in the
+    rest. That holds for attribute inference too, by which a member gains no more than the row that was made of it.
+    """
+    if tables.looked_at > _MOST_UNSEEN:
+        raise NotComputableError(
+            f"not computable because only 1 in {tables.looked_at:.3g} rows of the release were looked at"
+        )
     if not len(tables.training) or not len(tables.holdout):
         raise NotComputableError("not computable because there are no training rows or no holdout to compare with")
     if not len(tables.synthetic):
@@ -92,7 +106,7 @@ def one_row_each(dataset: Dataset, rng: np.random.Generator) -> Dataset:
 
 
 def shuffled(values: Values, most: int, rng: np.random.Generator) -> Values:
-    """At most so many rows in random order, so that the first of several equally near rows is any of them."""
+    """At most so many rows, drawn."""
     return np.asarray(values[rng.permutation(len(values))[:most]])
 
 

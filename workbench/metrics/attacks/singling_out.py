@@ -25,11 +25,14 @@ _TRIES = 4  # for every description that is wanted
 _SOURCE = "Giomi et al. 2023 (Anonymeter), singling out"
 
 
+Relation = Literal["is", "at most", "at least", "missing"]
+
+
 class Term(NamedTuple):
     """What a description says of one column: the value is that, at most that, at least that, or missing."""
 
     position: int
-    relation: Literal["is", "at most", "at least", "missing"]
+    relation: Relation
     value: float
 
 
@@ -52,18 +55,22 @@ def _fits(term: Term, column: Values) -> Mask:
 
 def univariate(release: Values, codec: Codec, rng: np.random.Generator) -> Iterator[Description]:
     """Values that one row of the release has alone, and beyond the least and the greatest of its numbers; in random order."""
-    found: list[Description] = []
+    found: list[tuple[int, Relation, Values]] = []
     for position, name in enumerate(codec.names):
         column = release[:, position]
         known = column[~np.isnan(column)]
         values, rows = np.unique(known, return_counts=True)
-        found += [(Term(position, "is", float(value)),) for value in values[rows == 1]]
+        found.append((position, "is", values[rows == 1]))
         if len(column) - len(known) == 1:
-            found.append((Term(position, "missing", 0.0),))
+            found.append((position, "missing", np.zeros(1)))
         if len(known) and not codec.schema.encoded[name].is_coded:
-            found += [(Term(position, "at most", float(values[0])),), (Term(position, "at least", float(values[-1])),)]
-    for place in rng.permutation(len(found)):
-        yield found[place]
+            found += [(position, "at most", values[:1]), (position, "at least", values[-1:])]
+    # of a wide table there are many, of which few are asked for: each is made when it is its turn
+    starts = np.cumsum([0, *(len(values) for _, _, values in found)])
+    for place in rng.permutation(starts[-1]):
+        which = int(np.searchsorted(starts, place, side="right")) - 1
+        position, relation, values = found[which]
+        yield (Term(position, relation, float(values[place - starts[which]])),)
 
 
 def multivariate(release: Values, codec: Codec, rng: np.random.Generator) -> Iterator[Description]:
@@ -94,7 +101,8 @@ def single_out(tables: Tables, *, described: Descriptions, of: Sequence[Definiti
     """The risk and the rate that a description fits exactly one person, all of whose rows are looked at; see `rated`.
 
     As many training as holdout subjects are drawn, since in a larger table other descriptions fit one. Raises
-    NotComputableError where the release gives no description.
+    NotComputableError where the release gives no description. There is no baseline or no ceiling where the rows that it is made
+    of give none.
     """
     found, codec, rng = sides(tables), tables.codec, tables.rng("singling out")
     many = min(SUBJECTS, count_subjects(tables.training), count_subjects(found.controls))
@@ -114,7 +122,10 @@ def single_out(tables: Tables, *, described: Descriptions, of: Sequence[Definiti
     def naive(_: Values, targets: Dataset) -> Hits:
         return _successes(public, targets, described, np.random.default_rng(seeds))
 
-    return rated(of, *attempted(equal, attack, naive))
+    outcome, stand_in = attempted(equal, attack, naive)
+    if not len(outcome.members):
+        raise NotComputableError("not computable because no row of the release stands out by a description")
+    return rated(of, outcome, stand_in)
 
 
 def _successes(release: Values, targets: Dataset, described: Descriptions, rng: np.random.Generator) -> Hits:
@@ -123,9 +134,7 @@ def _successes(release: Values, targets: Dataset, described: Descriptions, rng: 
     for _, description in zip(range(MOST), described(release, targets.codec, rng), strict=False):
         people = targets.points[fits(description, columns)]
         hits.append(len(people) > 0 and bool((people == people[0]).all()))
-    if not hits:
-        raise NotComputableError("not computable because no row of the release stands out by a description")
-    return np.array(hits)
+    return np.array(hits, dtype=bool)
 
 
 def _metric(name: str, title: str, described: Descriptions, made: str) -> Metric[Tables]:

@@ -60,11 +60,22 @@ def drawn_marginals(tables: Tables, way: int, most: int) -> list[Columns]:
     d = len(tables.codec.names)
     if d < way:
         raise NotComputableError(f"not computable because the table has fewer than {way} columns")
-    marginals = list(itertools.combinations(range(d), way))
-    if len(marginals) <= most:
-        return marginals
-    drawn = tables.rng(f"{most} marginals of {way} columns").choice(len(marginals), most, replace=False)
-    return [marginals[place] for place in np.sort(drawn)]
+    if math.comb(d, way) <= most:
+        return list(itertools.combinations(range(d), way))
+    drawn = tables.rng(f"{most} marginals of {way} columns").choice(math.comb(d, way), most, replace=False)
+    return [_at(int(place), d, way) for place in np.sort(drawn)]
+
+
+def _at(place: int, d: int, way: int) -> Columns:
+    """The set of `way` of d columns at a place in the order of all: of a wide table there are too many to list."""
+    columns: list[int] = []
+    for left in range(way - 1, -1, -1):
+        column = columns[-1] + 1 if columns else 0
+        while place >= (begin_with_it := math.comb(d - column - 1, left)):
+            place -= begin_with_it
+            column += 1
+        columns.append(column)
+    return tuple(columns)
 
 
 def _mean_distance(definition: Definition, way: int, tables: Tables) -> list[Measure]:

@@ -15,6 +15,7 @@ from workbench.metrics.utility.scores import BASELINE, INTERVAL
 
 MOST_ROWS = 2_000  # of the holdout
 REPEATS = 3
+_MOST_NUMBERS = 2**22  # that a model is asked about at a time
 _FEWEST_FEATURES = 3
 
 
@@ -62,12 +63,15 @@ def _increases(predict: Predict, tables: Tables, rows: np.ndarray[tuple[int], np
     features, truth = tables.holdout.features[rows], tables.holdout.target[rows]
     rng, d = tables.rng("shufflings for importances"), features.shape[1]
     before, grown = _losses(predict(features), truth, tables), np.zeros((len(rows), d))
+    together = max(1, _MOST_NUMBERS // features.size)
     for _ in range(REPEATS):
-        shuffled = np.repeat(features[None], d, axis=0)
-        for place in range(d):
-            shuffled[place, :, place] = rng.permutation(features[:, place])
-        after = _losses(predict(shuffled.reshape(-1, d)), np.tile(truth, d), tables)
-        grown += after.reshape(d, -1).T - before[:, None]
+        for start in range(0, d, together):
+            places = range(start, min(start + together, d))
+            shuffled = np.repeat(features[None], len(places), axis=0)
+            for copy, place in zip(shuffled, places, strict=True):
+                copy[:, place] = rng.permutation(features[:, place])
+            after = _losses(predict(shuffled.reshape(-1, d)), np.tile(truth, len(places)), tables)
+            grown[:, places] += after.reshape(len(places), -1).T - before[:, None]
     return grown / REPEATS
 
 
