@@ -150,6 +150,15 @@ def test_weighted_figures_are_scikit_learns(classes):
     )
 
 
+def test_a_class_that_is_absent_is_left_out_of_the_mean_of_f1():
+    """Class 2 is never there, and guessed once; class 3 has no weight."""
+    truth, weights = np.array([0.0, 0, 1, 1, 3]), np.array([1.0, 1, 1, 1, 0])
+    probabilities = np.eye(4)[[0, 2, 1, 1, 3]]
+    expected = f1_score(truth[:4], [0, 2, 1, 1], labels=[0, 1], average="macro")
+    assert f1(truth, probabilities)(weights) == pytest.approx(expected) == pytest.approx((2 / 3 + 1) / 2)
+    assert np.isnan(f1(np.zeros(3), np.eye(2)[[0, 0, 1]])(np.ones(3)))
+
+
 def test_the_calibration_error_is_summed_bin_by_bin():
     """Guo et al. 2017, eq. 3: bins ((m - 1)/15, m/15]."""
     rng = np.random.default_rng(0)

@@ -16,6 +16,7 @@ from workbench.metrics.tables import Tables
 from workbench.schema import Column
 
 MOST_BARS = 20
+MOST_COLUMNS = 60  # whose associations are drawn: a picture of more cannot be read, and they are squared
 SUPPRESSED = "other (suppressed)"
 MISSING = "missing"
 
@@ -44,11 +45,15 @@ class Overlay:
 
 @dataclass(frozen=True, kw_only=True)
 class Associations:
-    """How strongly each two columns go together [d, d] in either table; None where one does not vary."""
+    """How strongly each two columns go together [d, d] in either table; None where one does not vary.
+
+    `left_out` columns of the table are not among them.
+    """
 
     columns: tuple[str, ...]
     training: tuple[tuple[float | None, ...], ...]
     synthetic: tuple[tuple[float | None, ...], ...]
+    left_out: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The associations as JSON."""
@@ -56,6 +61,7 @@ class Associations:
             "columns": list(self.columns),
             "training": [list(row) for row in self.training],
             "synthetic": [list(row) for row in self.synthetic],
+            "left_out": self.left_out,
         }
 
 
@@ -76,10 +82,14 @@ def overlays(tables: Tables, *, threshold: int) -> tuple[Overlay, ...]:
 
 
 def associations(tables: Tables) -> Associations:
-    """Cramér's V, Pearson's r or the correlation ratio of each two columns, by their kinds."""
+    """Cramér's V, Pearson's r or the correlation ratio of each two of the first 60 columns, by their kinds."""
     check_tables(tables)
-    training, synthetic = (_rounded(association_matrix(tables, name)) for name in ("training", "synthetic"))
-    return Associations(columns=tables.codec.names, training=training, synthetic=synthetic)
+    names = tables.codec.names
+    training, synthetic = (
+        _rounded(association_matrix(tables, name, most=MOST_COLUMNS)) for name in ("training", "synthetic")
+    )
+    left_out = max(0, len(names) - MOST_COLUMNS)
+    return Associations(columns=names[:MOST_COLUMNS], training=training, synthetic=synthetic, left_out=left_out)
 
 
 def _overlay(tables: Tables, place: int, name: str, column: Column, threshold: int) -> Overlay:

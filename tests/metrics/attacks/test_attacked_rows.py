@@ -51,6 +51,34 @@ def test_distances_are_those_of_a_comparison_column_by_column(left_out):
     np.testing.assert_allclose(got, [[apart(x, y, left_out) for y in b] for x in a], atol=1e-5)
 
 
+@pytest.mark.parametrize("most", [0, 5, 13, 20])
+def test_columns_of_many_categories_are_compared_to_the_same_end(most, monkeypatch):
+    rng = np.random.default_rng(0)
+    a, b = people.values(40, rng), people.values(60, rng)
+    monkeypatch.setattr("workbench.metrics.attacks.placed._MOST_CELLS", most)
+    assert placed(a, CODEC).categories.shape[1] <= most
+    for left_out in ((), (1, 3)):
+        ((_, found),) = distances(placed(a, CODEC, without=left_out), placed(b, CODEC, without=left_out))
+        np.testing.assert_allclose(found, [[apart(x, y, left_out) for y in b] for x in a], atol=1e-5)
+    points = [placed(rows, CODEC).points for rows in (a, b)]
+    expected = [[apart(x, y) for y in b] for x in a]
+    np.testing.assert_allclose(np.abs(points[0][:, None] - points[1]).sum(axis=2), expected, atol=1e-5)
+
+
+def test_many_categories_take_no_more_memory_than_their_codes():
+    rng = np.random.default_rng(0)
+    document = TOWNS.model_dump(mode="json", exclude_defaults=True)
+    document["columns"]["town"]["categories"] = [f"t{i}" for i in range(3000)]
+    codec = Codec(Schema.model_validate(document))
+    values = np.column_stack([rng.integers(0, 3000, 5000), rng.integers(0, 2, 5000)]).astype(float)
+    tracemalloc.start()
+    nearest = closeness(placed(values[:100], codec), placed(values, codec)).nearest
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (nearest == 0).all()
+    assert peak < 30e6, "one-hot would be 60 MB"
+
+
 def test_points_have_the_same_distances_and_equal_rows_have_none():
     rng = np.random.default_rng(1)
     a, b = people.values(50, rng), people.values(80, rng)

@@ -35,8 +35,8 @@ _LIRA = definitions(
 _RMIA = definitions(
     "mia_rmia",
     "Membership inference on a constituent, robust",
-    formula=f"share of holdout rows whose ratio to at most {MOST_SIBLINGS} siblings the person's outdoes; controls: siblings in "
-    "its place",
+    formula=f"share of holdout rows whose ratio to at most {MOST_SIBLINGS} siblings the person's outdoes; controls: siblings "
+    "in its place",
     source="Zarifzadeh et al. 2024, eqs. 2 and 3 (offline)",
 )
 

@@ -119,7 +119,7 @@ def _most_copied(tables: Tables, release: Keys, training: Keys, holdout: Keys) -
     points = np.concatenate([tables.training.points, tables.holdout.points])
     held = np.arange(len(points)) >= len(training)
     keys, first, which = np.unique(np.concatenate([training, holdout]), return_index=True, return_inverse=True)
-    others = (points != points[first][which]) | (held != held[first][which])  # not the owner of the first row like it
+    others = points != points[first][which]  # not the owner of the first row like it; nobody is on both sides
     alone = np.ones(len(keys), dtype=bool)
     alone[which[others]] = False
     copies = _counted(keys, release)

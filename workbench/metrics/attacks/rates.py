@@ -71,7 +71,7 @@ def rated(of: Sequence[Definition], outcome: Outcome, stand_in: Outcome) -> list
     if control.value == 1:
         return [Measure(definition=risk_is, reason="not computable because it succeeds with every control"), rate]
     ceiling = None
-    if len(stand_in.members) and not stand_in.controls.all():
+    if not stand_in.controls.all():  # of none it is true
         ceiling = risk(share(stand_in.members), share(stand_in.controls))
     return [
         Measure(definition=risk_is, estimate=risk(main, control), baseline=exactly(0.0, main.n), ceiling=ceiling),

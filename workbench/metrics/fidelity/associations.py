@@ -60,11 +60,11 @@ def pearson(sample: Sample, one: int, other: int) -> Floats:
     return np.where(varies, np.clip(r, -1, 1), np.nan)
 
 
-def association_matrix(tables: Tables, name: str) -> Floats:
-    """The associations of all columns [d, d] of one of the tables: symmetric, 1 on the diagonal, NaN where undefined."""
+def association_matrix(tables: Tables, name: str, *, most: int) -> Floats:
+    """The associations of the first `most` columns [d, d] of one of the tables: symmetric, 1 on the diagonal, or NaN."""
     sample, codec = sample_of(tables, name), tables.codec
-    matrix = np.eye(len(codec.names))
-    for one, other in itertools.combinations(range(len(codec.names)), 2):
+    matrix = np.eye(min(most, len(codec.names)))
+    for one, other in itertools.combinations(range(len(matrix)), 2):
         matrix[one, other] = matrix[other, one] = association(sample, codec, one, other)[0]
     return matrix
 

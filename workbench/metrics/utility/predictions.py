@@ -62,17 +62,18 @@ def auc(truth: Floats, probabilities: Floats) -> Statistic | None:
 
 
 def f1(truth: Floats, probabilities: Floats) -> Statistic:
-    """2 TP / (2 TP + FP + FN) of the second of two classes, for more the mean over classes; 0 where there is nothing to hit.
+    """2 TP / (2 TP + FP + FN) of the second of two classes, for more the mean over those that are there.
 
-    Range [0, 1], higher is better. What is likeliest is what is predicted.
+    Range [0, 1], higher is better. What is likeliest is what is predicted. A class that no row with weight is of has nothing to
+    hit: it is left out of the mean; of two classes it is NaN.
     """
     labels, guesses, k = truth.astype(np.int64), probabilities.argmax(axis=1), probabilities.shape[1]
 
     def figure(weights: Floats) -> float:
         counts = [np.bincount(codes, weights=w, minlength=k) for codes, w in _hits(labels, guesses, weights)]
         hits, there, guessed = counts
-        each = np.divide(2 * hits, there + guessed, out=np.zeros(k), where=there + guessed > 0)
-        return float(each[1] if k == 2 else each.mean())
+        each = np.divide(2 * hits, there + guessed, out=np.full(k, np.nan), where=there > 0)
+        return float(each[1] if k == 2 else np.nanmean(each))
 
     return figure
 

@@ -57,7 +57,7 @@ CLASSIFICATION = (
     Score(
         word="f1",
         title="F1",
-        formula="2 TP / (2 TP + FP + FN) of the second of two classes, of more the mean over classes",
+        formula="2 TP / (2 TP + FP + FN) of the second of two classes, of more the mean over those in the holdout",
         range=(0.0, 1.0),
         better="higher",
         of=predictions.f1,
