@@ -18,7 +18,7 @@ from workbench.errors import BudgetError, InputError
 from workbench.files import file_sha256
 from workbench.generators.kinds import generator_of
 from workbench.lineage import Artifact
-from workbench.metrics.attacks import on_release
+from workbench.metrics.attacks import ON_WHOLE, on_release
 from workbench.metrics.attacks.shadow import RELEASES as SHADOWS
 from workbench.metrics.attacks.shadow import Refit, shadow
 from workbench.metrics.cost import cost
@@ -48,6 +48,7 @@ _METHOD = (
     "The baseline is a naive release: every column of the training records shuffled by itself.",
     "The ceiling is the holdout in the release's place, or a model trained on the training records.",
     "Attacks try to tell people of the training records from people of the holdout, by the release alone.",
+    "A release of which only a part is looked at is not attacked, for it hides most of what all tells; copies are counted in all.",
     f"Bars that rest on fewer than {SUPPRESSED_BELOW} people are drawn together.",
 )
 
@@ -71,10 +72,12 @@ def evaluate_release(workspace: Workspace, thing: Thing, settings: Settings, pro
     attacks = on_release(schema)
     if settings.shadow:
         attacks += (shadow(_refitted(workspace, store, generator)),)
+    measures = measured(metrics, tables, progress=lambda fraction, text: progress(0.4 * fraction, text))
     if appended:
-        measures = [*measured(metrics, tables, progress=progress), *lacking(attacks, _APPENDED)]
+        measures += lacking((*attacks, *ON_WHOLE), _APPENDED)
     else:
-        measures = measured((*metrics, *attacks), tables, progress=progress)
+        measures += measured(attacks, tables, progress=lambda fraction, text: progress(0.4 + 0.6 * fraction, text))
+        measures += measured(ON_WHOLE, whole)
     return Found(
         facts=_facts(release, generator),
         measures=[*measures, *_cost(generator)],
