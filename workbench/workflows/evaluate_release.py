@@ -48,7 +48,7 @@ _METHOD = (
     "The baseline is a naive release: every column of the training records shuffled by itself.",
     "The ceiling is the holdout in the release's place, or a model trained on the training records.",
     "Attacks try to tell people of the training records from people of the holdout, by the release alone.",
-    "A release of which only a part is looked at is not attacked, for it hides most of what all tells; copies are counted in all.",
+    "A release of which a part is looked at is not attacked: a part hides most of what all tells. Copies are counted in all.",
     f"Bars that rest on fewer than {SUPPRESSED_BELOW} people are drawn together.",
 )
 
