@@ -9,6 +9,9 @@ from __future__ import annotations
 import datetime as dt
 import getpass
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from sqlalchemy import Connection, String, cast, select
@@ -17,6 +20,7 @@ from workbench.files import sha256
 from workbench.state.tables import journal
 
 GENESIS = "0" * 64
+_ACTOR: ContextVar[str | None] = ContextVar("actor", default=None)
 
 
 def now() -> str:
@@ -24,8 +28,21 @@ def now() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
+@contextmanager
+def acting(who: str) -> Iterator[None]:
+    """Within it, in this thread, `who` acts in place of the operating system's user."""
+    token = _ACTOR.set(who)
+    try:
+        yield
+    finally:
+        _ACTOR.reset(token)
+
+
 def actor() -> str:
-    """Who acts: the operating system's user, as `local:NAME`."""
+    """Who acts: whoever a door said it is, else the operating system's user, as `local:NAME`."""
+    who = _ACTOR.get()
+    if who is not None:
+        return who
     try:
         return f"local:{getpass.getuser()}"
     except (KeyError, OSError):  # a user id without a name, as in bare containers

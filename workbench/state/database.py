@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from workbench.errors import BusyError, InputError, NotFoundError
 
-HEAD = "0002"
+HEAD = "0003"
 _COMPACT_TRIES = 25
 _LEAST_SPACE = 65536  # bytes: what SQLite needs to open a database with a write-ahead log
 _NEWER = "install the newer workbench that wrote it"
