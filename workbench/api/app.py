@@ -63,7 +63,6 @@ def make_app(workspace: Workspace, settings: Settings, log: Log) -> ASGIApp:
 
 def _add_requests(app: FastAPI, workspace: Workspace, settings: Settings, gate: Gate) -> None:
     read = reader(settings.most_request_bytes, settings.body_seconds)
-    turn = threading.Lock()  # one writer of ours at a time: SQLite's own waiting is neither fair nor quick
 
     def answer(document: Mapping[str, Any], status: int) -> Response:
         body, headers = signed(workspace, dict(document), settings.domain)
@@ -76,9 +75,7 @@ def _add_requests(app: FastAPI, workspace: Workspace, settings: Settings, gate: 
         key: Key = None,
     ) -> Response:
         """Hands in an erasure request. Its person is under quarantine when this answers; retraining comes later."""
-        with turn:
-            document = accept(workspace, caller, body, key=key, rules=settings.callbacks)
-        return answer(document, 201)
+        return answer(accept(workspace, caller, body, key=key, rules=settings.callbacks), 201)
 
     @app.get("/requests/{request_id}", **_of(documents.Standing, 200, 404))
     def ask(caller: Annotated[Caller, Depends(gate.caller("requests:read"))], request_id: Id) -> Response:
@@ -88,9 +85,7 @@ def _add_requests(app: FastAPI, workspace: Workspace, settings: Settings, gate: 
     @app.delete("/requests/{request_id}", **_of(documents.Standing, 202, 404, 409))
     def take_back(caller: Annotated[Caller, Depends(gate.caller("requests:write"))], request_id: Id) -> Response:
         """Takes back a request of one's own that is pending; its quarantine is lifted."""
-        with turn:
-            document = cancel(workspace, caller, request_id)
-        return answer(document, 202)
+        return answer(cancel(workspace, caller, request_id), 202)
 
     @app.get("/discovery", **_of(documents.Discovery, 200, private=False))
     def discover() -> Response:

@@ -31,9 +31,7 @@ def serve(
             f"{host} can be reached from other machines, and the server speaks plain HTTP",
             hint="put a proxy with TLS before it and add --remote, or leave --host out",
         )
-    listener = socket.create_server(
-        (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=512
-    )
+    listener = _listener(host, port)
     log = Log(workspace.root / "logs" / "api.log")
     faults = ServerFaults(log)
     config = uvicorn.Config(
@@ -57,6 +55,19 @@ def serve(
         complaints.removeHandler(faults)
         listener.close()
         log.close()
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    # The protocol is named: asyncio sends without delay only on sockets that say they are TCP's
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(512)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def _is_loopback(host: str) -> bool:

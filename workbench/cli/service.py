@@ -38,6 +38,7 @@ def api(
     from workbench.api.serve import serve
     from workbench.api.settings import Settings
     from workbench.erasure.callback_url import CallbackRules
+    from workbench.workspace import Workspace
 
     authorities = str(callback_authorities) if callback_authorities else None
     rules = CallbackRules(plain=plain_callbacks, private=private_callbacks, authorities=authorities)
@@ -46,7 +47,7 @@ def api(
     def ready(url: str) -> None:
         show({"api": url, "openapi": f"{url}/openapi.json", "remote": remote}, as_json)
 
-    serve(opened(context), settings, host, port, remote=remote, ready=ready)
+    serve(Workspace.serve(context.obj), settings, host, port, remote=remote, ready=ready)
 
 
 @tokens_app.command("create")
