@@ -263,8 +263,7 @@ def subjects_of(connection: Connection, request_ids: Collection[str]) -> list[Su
 def advance(connection: Connection, request_ids: Collection[str], status: str, reason: str | None = None) -> None:
     """Sets the status of requests, in the caller's write transaction."""
     connection.execute(requests.update().where(requests.c.id.in_(request_ids)).values(status=status, reason=reason))
-    for request in sorted(request_ids):
-        journal.append(connection, status.upper(), request=request)
+    journal.append_each(connection, status.upper(), [{"request": request} for request in sorted(request_ids)])
 
 
 def quarantined_shards(connection: Connection, dataset: str, partition: Partition) -> frozenset[int]:
