@@ -101,6 +101,7 @@ def _literal(host: str) -> _IP | None:
 def _require_public(address: _IP, rules: CallbackRules) -> None:
     meant = _embedded(address) or address
     odd = meant.is_multicast or meant.is_reserved or meant.is_loopback or meant.is_link_local or meant.is_unspecified
+    odd = odd or (isinstance(meant, ipaddress.IPv6Address) and meant.is_site_local)
     if not rules.private and (odd or not meant.is_global):
         raise InputError("a callback URL leads to an address that is not public")
 
