@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import schemathesis
 from asking import bearer, client
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
 
@@ -22,7 +24,8 @@ def calls_fit(full_workspace: Path, folder: Path, examples: int) -> int:
     shutil.copytree(full_workspace, folder / "workspace")
     workspace, made = Workspace.open(folder / "workspace"), 0
     with client(workspace, per_token="100000/second", per_client="100000/second") as asking:
-        config = SchemathesisConfig.from_dict({"generation": {"allow-x00": True}})
+        refusals = {"negative_data_rejection": {"expected-statuses": ["4xx"]}}  # what is too large, too
+        config = SchemathesisConfig.from_dict({"generation": {"allow-x00": True}, "checks": refusals})
         schema = schemathesis.openapi.from_asgi("/openapi.json", asking.app, config=config)
         headers = bearer(workspace)
         for operation in (found.ok() for found in schema.get_all_operations()):
@@ -49,7 +52,8 @@ def _call(operation: Any, mode: GenerationMode, headers: dict[str, str], example
         case.call_and_validate(headers=headers)
 
     run: Callable[[], None] = check
-    run()
+    with suppress(Unsatisfiable):  # nothing can be wrong about a call without parameters
+        run()
     return made
 
 

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, Path, Response
+from pydantic import StringConstraints
+from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy import select
 from starlette.types import ASGIApp
 
@@ -22,7 +24,7 @@ from workbench.api.log import Log
 from workbench.api.metrics import CONTENT_TYPE, Metrics
 from workbench.api.settings import Settings
 from workbench.errors import WorkbenchError
-from workbench.workflows.accept import accept, forget_answers
+from workbench.workflows.accept import IDEMPOTENCY_KEY, accept, forget_answers
 from workbench.workflows.callbacks import tell_callbacks
 from workbench.workflows.counts import counts
 from workbench.workflows.follow import cancel, certificate, follow
@@ -34,11 +36,10 @@ from workbench.workspace import Workspace
 _FORGET_SECONDS = 600.0
 Id = Annotated[str, Path(description="A subject_request_id.", max_length=64)]
 Key = Annotated[
-    str | None,
+    Annotated[str, StringConstraints(pattern=f"^{IDEMPOTENCY_KEY}$")] | SkipJsonSchema[None],
     Header(
         alias="Idempotency-Key",
         description="Random, such as a UUID: the same call then gets the same receipt for a day.",
-        pattern="^[!-~]{16,255}$",
     ),
 ]
 

@@ -12,6 +12,7 @@ from workbench.erasure.intake import MAX_IDENTITIES, MAX_KEY
 from workbench.erasure.open_dsr import API_VERSION, EXTENSION
 
 _UUID4 = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-4[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}$"
+_KEY = r"^[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]{0,332}$"  # composing may triple the length
 REQUEST: dict[str, Any] = {
     "type": "object",
     "required": [
@@ -38,8 +39,8 @@ REQUEST: dict[str, Any] = {
                 "properties": {
                     "identity_type": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"},
                     "identity_value": {
-                        "description": f"At most {MAX_KEY:,} characters, none of them a control character.",
-                        "anyOf": [{"type": "string", "pattern": "^[!-~]{1,250}$"}, {"type": "integer"}],
+                        "description": f"At most {MAX_KEY:,} characters in composed form, none of them a control character.",
+                        "anyOf": [{"type": "string", "pattern": _KEY}, {"type": "integer"}],
                     },
                     "identity_format": {"const": "raw"},
                 },

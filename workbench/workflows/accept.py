@@ -24,7 +24,7 @@ from workbench.workflows.tokens import KEY, Caller
 from workbench.workspace import Workspace
 
 Document = dict[str, Any]
-_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{16,255}")
+IDEMPOTENCY_KEY = "[!-~]{16,255}"  # a pattern
 _KEPT_HOURS = 24
 _TELLING = 8  # characters from which on an identifier is told from what a URL holds by chance
 
@@ -41,7 +41,7 @@ def accept(
     - A request id that was used before raises KnownRequestError and changes nothing.
     """
     secret = workspace.key(KEY)
-    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
+    if key is not None and not re.fullmatch(IDEMPOTENCY_KEY, key):
         raise InputError("an idempotency key has 16 to 255 printable ASCII characters", hint="send a random UUID")
     asked, document = parse_open_dsr(body)
     urls = _callback_urls(document, asked, rules or CallbackRules())
