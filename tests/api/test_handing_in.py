@@ -109,7 +109,8 @@ def test_the_same_call_gets_the_same_receipt_and_another_under_its_key_is_refuse
             sent = {"Idempotency-Key": bad.encode("latin-1")}
             answer = asking.post("/requests", json=erasure_of("pupil-1002"), headers=sent)
             assert fault(answer) == (400, "bad_input")
-    assert not scan_folder(trained.root, [KEY.encode(), bytes.fromhex(extension(first)["nonce"])]).hits
+    nonce = extension(first)["nonce"]
+    assert not scan_folder(trained.root, [KEY.encode(), nonce.encode(), bytes.fromhex(nonce)]).hits
 
 
 def test_answers_are_kept_for_a_day(trained: Workspace) -> None:

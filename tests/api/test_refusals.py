@@ -6,9 +6,13 @@ import json
 import uuid
 from typing import Any
 
+import anyio
 import pytest
 from asking import ROWS, bearer, client, erasure_of, fault, identity_of, log_of, state
+from starlette.requests import Request
 
+from workbench.api.body import reader
+from workbench.api.fault import RefusedCallError
 from workbench.errors import InputError
 from workbench.scan import scan_folder
 from workbench.workflows.publish import current_versions
@@ -117,14 +121,6 @@ def test_a_hostile_body_is_refused_changes_nothing_and_is_not_quoted(calm: Works
 
 
 def test_bodies_are_read_no_further_than_their_limit(calm: Workspace) -> None:
-    sent = 0
-
-    def endless() -> Any:
-        nonlocal sent
-        while True:
-            sent += 1
-            yield b" " * 10_000
-
     with client(calm, most_request_bytes=50_000, most_rows_bytes=50_000) as asking:
         for path in ("/requests", "/predict/x"):
             assert fault(asking.post(path, content=b" " * 50_001, headers=JSON)) == (413, "too_large")
@@ -138,6 +134,27 @@ def test_bodies_are_read_no_further_than_their_limit(calm: Workspace) -> None:
         )
         packed = JSON | {"Content-Encoding": "gzip"}
         assert fault(asking.post("/requests", content=b"", headers=packed)) == (415, "media_type")
+
+
+def test_a_body_of_unknown_length_is_cut_off_where_it_is_too_long_or_too_slow() -> None:
+    pieces = 0
+
+    async def endless() -> dict[str, Any]:
+        nonlocal pieces
+        pieces += 1
+        return {"type": "http.request", "body": b" " * 10_000, "more_body": pieces < 100}
+
+    async def silent() -> dict[str, Any]:
+        await anyio.sleep(60)
+        raise AssertionError
+
+    scope = {"type": "http", "headers": [(b"content-type", b"application/json")]}
+    with pytest.raises(RefusedCallError) as long:
+        anyio.run(reader(50_000, 60.0), Request(scope, endless))
+    assert (long.value.status, pieces) == (413, 6)
+    with pytest.raises(RefusedCallError) as slow:
+        anyio.run(reader(50_000, 0.05), Request(scope, silent))
+    assert slow.value.status == 408
 
 
 def test_who_calls_too_often_is_told_when_to_come_back(calm: Workspace) -> None:
