@@ -19,7 +19,7 @@ from workbench.erasure.request import Receipt, submit_person
 from workbench.errors import InputError, KnownRequestError, ReusedKeyError
 from workbench.state import writing
 from workbench.state.tables import answers, requests
-from workbench.workflows.erase import identities_of
+from workbench.workflows.identities import identities_of
 from workbench.workflows.tokens import KEY, Caller
 from workbench.workspace import Workspace
 
