@@ -29,6 +29,7 @@ bench: install
 	$(BIN)/python benchmarks/erasure.py
 	$(BIN)/python benchmarks/quarantine.py
 	$(BIN)/python benchmarks/evidence.py
+	$(BIN)/python benchmarks/api.py
 	$(BIN)/python benchmarks/synthesis.py --generators aim mst independent --datasets adult
 
 slow: install

@@ -53,7 +53,7 @@ def test_help_answers_without_loading_anything_heavy() -> None:
     check = (
         "import sys, atexit\n"
         "from workbench.cli import main\n"
-        "heavy = ('torch', 'mlflow', 'pandas', 'numpy', 'pyarrow', 'sqlalchemy', 'lightgbm', 'rich', 'opendp')\n"
+        "heavy = ('torch', 'mlflow', 'pandas', 'numpy', 'pyarrow', 'sqlalchemy', 'lightgbm', 'rich', 'opendp', 'fastapi')\n"
         "atexit.register(lambda: print('LOADED', [name for name in heavy if name in sys.modules]))\n"
         "sys.argv = ['workbench', '--help']\n"
         "main()\n"

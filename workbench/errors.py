@@ -50,6 +50,26 @@ class InputError(WorkbenchError):
     code = "bad_input"
 
 
+class DecidedError(InputError):
+    """The request is beyond the point where that could still be done with it."""
+
+
+class KnownRequestError(InputError):
+    """The request id was used before, by somebody else or for something else; nothing was changed."""
+
+
+class ReusedKeyError(InputError):
+    """The idempotency key was used before for another body; nothing was changed."""
+
+
+class UnknownCallerError(InputError):
+    """Who asks gave no token, or one that is unknown, expired or revoked."""
+
+
+class ScopeError(InputError):
+    """The token of who asks does not cover that."""
+
+
 class MalformedKeyError(InputError):
     """A key that cannot name a person of the data set, whoever they are."""
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 import datetime as dt
 import getpass
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from sqlalchemy import Connection, String, cast, select
@@ -17,6 +20,7 @@ from workbench.files import sha256
 from workbench.state.tables import journal
 
 GENESIS = "0" * 64
+_ACTOR: ContextVar[str | None] = ContextVar("actor", default=None)
 
 
 def now() -> str:
@@ -24,8 +28,21 @@ def now() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
+@contextmanager
+def acting(who: str) -> Iterator[None]:
+    """Within it, in this thread, `who` acts in place of the operating system's user."""
+    token = _ACTOR.set(who)
+    try:
+        yield
+    finally:
+        _ACTOR.reset(token)
+
+
 def actor() -> str:
-    """Who acts: the operating system's user, as `local:NAME`."""
+    """Who acts: whoever a door said it is, else the operating system's user, as `local:NAME`."""
+    who = _ACTOR.get()
+    if who is not None:
+        return who
     try:
         return f"local:{getpass.getuser()}"
     except (KeyError, OSError):  # a user id without a name, as in bare containers
@@ -38,15 +55,21 @@ def _link(sequence: int, at: str, who: str, kind: str, body: Any, previous: str)
 
 def append(connection: Connection, kind: str, **body: Any) -> str:
     """Adds an entry inside the caller's write transaction; returns its digest, the new head of the chain."""
+    return append_each(connection, kind, [body])
+
+
+def append_each(connection: Connection, kind: str, bodies: Sequence[dict[str, Any]]) -> str:
+    """Adds an entry per body, in their order, as `append` does; many at once hold the write lock for a moment only."""
     last = connection.execute(select(journal).order_by(journal.c.sequence.desc()).limit(1)).one_or_none()
-    sequence, previous = (last.sequence + 1, last.digest) if last else (1, GENESIS)
+    before, digest = (last.sequence, last.digest) if last else (0, GENESIS)
     at, who = now(), actor()
-    digest = _link(sequence, at, who, kind, body, previous)
-    connection.execute(
-        journal.insert().values(
-            sequence=sequence, at=at, actor=who, kind=kind, body=body, previous=previous, digest=digest
-        )
-    )
+    rows = []
+    for sequence, body in enumerate(bodies, start=before + 1):
+        previous, digest = digest, _link(sequence, at, who, kind, body, digest)
+        entry = {"sequence": sequence, "at": at, "actor": who, "kind": kind}
+        rows.append({**entry, "body": body, "previous": previous, "digest": digest})
+    if rows:
+        connection.execute(journal.insert(), rows)
     return digest
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from workbench.errors import InputError, LockedError
 from workbench.files import locked_folder, remove_abandoned, remove_parts, write_atomic
-from workbench.state import create_database, has_tables, open_database
+from workbench.state import create_database, has_tables, open_database, open_for_threads
 
 SECRET_KEYS = ("placement", "token", "suppression")
 FOLDERS = (
@@ -32,6 +32,7 @@ FOLDERS = (
     "appends",
     "fits",
     "evaluations",
+    "logs",
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -91,6 +92,13 @@ class Workspace:
         """The workspace at `root`; raises NotFoundError where there is none, InputError where it can't be read."""
         workspace = cls(root.resolve())
         open_database(workspace.root / "state.db").dispose()
+        return workspace
+
+    @classmethod
+    def serve(cls, root: Path) -> Workspace:
+        """As `open`, for a server of many threads: connections to the database are kept."""
+        workspace = cls(root.resolve())
+        workspace.__dict__["engine"] = open_for_threads(workspace.root / "state.db")
         return workspace
 
     @cached_property

@@ -107,6 +107,17 @@ def parse(content: bytes, ending: str | None = None) -> Intake:
     return _distinct(asked, malformed)
 
 
+def parse_open_dsr(content: bytes) -> tuple[Asked, dict[str, Any]]:
+    """The one OpenDSR 2.0 request of a body, and the object it is; raises InputError, quoting nothing, for anything else."""
+    try:
+        document = _loads(content.decode("utf-8-sig"))
+        return _of_open_dsr(document, 1), document
+    except UnicodeDecodeError:
+        raise InputError("the request is not UTF-8 text") from None
+    except _EntryError as fault:
+        raise InputError(f"this is no OpenDSR request: {fault}", hint="see /openapi.json") from None
+
+
 def _distinct(asked: Sequence[Asked], malformed: Sequence[Malformed]) -> Intake:
     """A request id that comes twice would be answered as one request, so the second is malformed."""
     first: dict[str, int] = {}

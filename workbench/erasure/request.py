@@ -9,7 +9,7 @@ import datetime as dt
 import hashlib
 import re
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from workbench.data.partition import Partition
 from workbench.data.store import SPLITS, Split
 from workbench.erasure import vault
 from workbench.erasure.limits import crowded, policies_of, window_end
-from workbench.errors import BusyError, InputError, MalformedKeyError, NotFoundError, QuarantinedError
+from workbench.errors import BusyError, DecidedError, InputError, MalformedKeyError, NotFoundError, QuarantinedError
 from workbench.lineage import Artifact
 from workbench.schema.schema import ROW_SUBJECT
 from workbench.state import writing
@@ -93,19 +93,25 @@ def submit(workspace: Workspace, datasets: Sequence[str], key: str, *, request_i
 
 
 def submit_person(
-    workspace: Workspace, identities: Sequence[Pair], *, request_id: str | None = None, nonce: bytes | None = None
+    workspace: Workspace,
+    identities: Sequence[Pair],
+    *,
+    request_id: str | None = None,
+    nonce: bytes | None = None,
+    beside: Callable[[Connection, Receipt], None] | None = None,
 ) -> Receipt:
     """Accepts a person's request, by pairs of data set and key, and quarantines them in the same transaction, or says why not.
 
     - Idempotent: a request id that is known already changes nothing and gets the answer of today. Its nonce is told only to
       whoever brings it, as an intake does that was cut off before it could write the receipt.
     - An unknown subject is `rejected`, never "erased"; so is one whom one open request covers wholly.
+    - `beside` is called in the same transaction, for a request that is new: what it writes is there with it or not at all.
     """
     try:
         found, malformed = _locate(workspace, identities), None
     except MalformedKeyError as fault:
         found, malformed = _NOWHERE, str(fault)
-    return _accept(workspace, identities, found, malformed=malformed, request_id=request_id, nonce=nonce)
+    return _accept(workspace, identities, found, malformed=malformed, request_id=request_id, nonce=nonce, beside=beside)
 
 
 def submit_subjects(workspace: Workspace, subjects: Sequence[Subject]) -> Receipt:
@@ -127,6 +133,7 @@ def _accept(
     malformed: str | None = None,
     request_id: str | None = None,
     nonce: bytes | None = None,
+    beside: Callable[[Connection, Receipt], None] | None = None,
 ) -> Receipt:
     nonce = nonce or secrets.token_bytes(16)
     commitment = commit_to(nonce, [key for _, key in identities])
@@ -169,9 +176,11 @@ def _accept(
         else:
             _quarantine(connection, request, found, suppress=all(policy.suppression for policy in policies.values()))
         stored = connection.execute(select(requests).where(requests.c.id == request)).one()
-    return replace(
-        _receipt(stored), nonce=None if reason else nonce.hex(), duplicate_of=same, malformed=malformed is not None
-    )
+        shown = None if reason else nonce.hex()
+        receipt = replace(_receipt(stored), nonce=shown, duplicate_of=same, malformed=malformed is not None)
+        if beside:
+            beside(connection, receipt)
+    return receipt
 
 
 def commit_to(nonce: bytes, keys: Collection[str]) -> str:
@@ -216,7 +225,7 @@ def withdraw(workspace: Workspace, request: str, *, status: str, reason: str) ->
     with writing(workspace.engine) as connection:
         row = _get(connection, request)
         if row.status != _WAITING:
-            raise InputError(f"request {request} can't be {status} any more: it is {row.status}")
+            raise DecidedError(f"request {request} can't be {status} any more: it is {row.status}")
         connection.execute(quarantine.delete().where(quarantine.c.request == request))
         vault.destroy(connection, [request])
         values = {"status": status, "reason": reason, "completed": journal.now()}
@@ -254,8 +263,7 @@ def subjects_of(connection: Connection, request_ids: Collection[str]) -> list[Su
 def advance(connection: Connection, request_ids: Collection[str], status: str, reason: str | None = None) -> None:
     """Sets the status of requests, in the caller's write transaction."""
     connection.execute(requests.update().where(requests.c.id.in_(request_ids)).values(status=status, reason=reason))
-    for request in sorted(request_ids):
-        journal.append(connection, status.upper(), request=request)
+    journal.append_each(connection, status.upper(), [{"request": request} for request in sorted(request_ids)])
 
 
 def quarantined_shards(connection: Connection, dataset: str, partition: Partition) -> frozenset[int]:

@@ -1,5 +1,23 @@
 """The workspace database: requests, ledger, lineage and journal. It holds the truth; everything else mirrors it."""
 
-from workbench.state.database import HEAD, compact, create_database, disk_fault, has_tables, open_database, writing
+from workbench.state.database import (
+    HEAD,
+    compact,
+    create_database,
+    disk_fault,
+    has_tables,
+    open_database,
+    open_for_threads,
+    writing,
+)
 
-__all__ = ["HEAD", "compact", "create_database", "disk_fault", "has_tables", "open_database", "writing"]
+__all__ = [
+    "HEAD",
+    "compact",
+    "create_database",
+    "disk_fault",
+    "has_tables",
+    "open_database",
+    "open_for_threads",
+    "writing",
+]

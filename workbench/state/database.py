@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -14,12 +15,13 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DatabaseError, OperationalError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, Pool, QueuePool
 
 from workbench.errors import BusyError, InputError, NotFoundError
 
-HEAD = "0002"
+HEAD = "0003"
 _COMPACT_TRIES = 25
+_THREADS = 64  # connections that a server keeps at most
 _LEAST_SPACE = 65536  # bytes: what SQLite needs to open a database with a write-ahead log
 _NEWER = "install the newer workbench that wrote it"
 _PRAGMAS = (
@@ -28,9 +30,13 @@ _PRAGMAS = (
 )
 
 
-def _engine(path: Path) -> Engine:
+# SQLite lets writers wait by sleeping, in no order: threads of one process take turns before they come to it
+_TURN = threading.RLock()
+
+
+def _engine(path: Path, pool: type[Pool] = NullPool, **kept: int) -> Engine:
     # hide_parameters: a failing statement must not print tokens into a log
-    engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool, hide_parameters=True)
+    engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=pool, hide_parameters=True, **kept)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _: Any) -> None:
@@ -101,9 +107,17 @@ def has_tables(path: Path) -> bool:
 
 def open_database(path: Path) -> Engine:
     """The engine of an existing database; raises where it is missing, unreadable or of another revision."""
+    return _opened(path, _engine(path))
+
+
+def open_for_threads(path: Path) -> Engine:
+    """As `open_database`, for a server: its connections stay open and are used again."""
+    return _opened(path, _engine(path, QueuePool, pool_size=_THREADS, max_overflow=0))
+
+
+def _opened(path: Path, engine: Engine) -> Engine:
     if not path.is_file():
         raise NotFoundError(f"{path.parent} is not a workspace", hint="workbench init makes one")
-    engine = _engine(path)
     try:
         with engine.connect() as connection:
             revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
@@ -127,7 +141,7 @@ def _unreadable(path: Path) -> InputError:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """One write transaction: the write lock is taken at its start, so what is read inside stays true until commit."""
-    with engine.connect() as connection:
+    with _TURN, engine.connect() as connection:
         try:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         except OperationalError:

@@ -143,6 +143,41 @@ quarantine = Table(
     Column("split", String, nullable=False),
 )
 
+# Who may ask over HTTP, by a keyed hash of the secret; `name` is the controller that several tokens may stand for.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("scopes", JSON, nullable=False),
+    Column("created", String, nullable=False),
+    Column("expires", String, nullable=False),
+    Column("revoked", String),
+)
+
+# What was answered to an idempotency key, for a day: keyed hashes of the key and of the body, and an answer without its nonce.
+answers = Table(
+    "answers",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("answer", JSON, nullable=False),
+    Column("created", String, nullable=False, index=True),
+)
+
+# Where a change of a request's status is to be told: the sealed address, the status told last, and when to try next.
+callbacks = Table(
+    "callbacks",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("request", String, nullable=False, index=True),
+    Column("address", LargeBinary, nullable=False),
+    Column("told", String, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_try", Float, nullable=False),  # seconds of the clock
+)
+
 # Long work, and who is at it.
 jobs = Table(
     "jobs",

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import select
 
-from workbench.data import catalog
 from workbench.erasure.intake import Asked, Malformed, by_key
 from workbench.erasure.request import OPEN, Pair, Receipt, Subject, locate, reason_of, submit_person, waiting
 from workbench.errors import (
@@ -23,6 +22,7 @@ from workbench.errors import (
 from workbench.progress import Progress, silent
 from workbench.state.tables import requests
 from workbench.workflows.execute import Fault, Outcome, plans_for
+from workbench.workflows.identities import chosen_datasets, identities_of
 from workbench.workflows.jobs import detach_erasures, erase_waiting
 from workbench.workspace import Workspace
 
@@ -121,47 +121,6 @@ def _submitted(workspace: Workspace, people: Mapping[Asked, Sequence[Pair]]) -> 
                 raise
             unaccepted.append(_rejected(f"line {one.line}: {told(fault)}", exit_code_of(fault)))
     return answers, unaccepted
-
-
-def identities_of(workspace: Workspace, asked: Asked, dataset: str | None = None) -> list[Pair]:
-    """The data sets a request is about, each with the person's key in it: by identity type where the request tells one.
-
-    Raises InputError or NotFoundError where there is none; it quotes nothing of the request.
-    """
-    with workspace.engine.connect() as connection:
-        types = {name: catalog.entry(connection, name).schema.identity_type for name in catalog.names(connection)}
-    named = asked.dataset or dataset
-    if named is not None and named not in types:
-        raise NotFoundError("the request names a data set that is not in this workspace")
-    if all(identity.type is None for identity in asked.identities):
-        datasets = chosen_datasets(workspace, named)
-        return [(name, identity.value) for identity in asked.identities for name in datasets]
-    pairs = [
-        (name, identity.value)
-        for identity in asked.identities
-        for name, kind in types.items()
-        if kind == identity.type and named in (None, name)
-    ]
-    if not pairs:
-        raise NotFoundError("no data set here identifies people by a type of identity that the request gives")
-    return pairs
-
-
-def chosen_datasets(workspace: Workspace, dataset: str | None) -> list[str]:
-    """The data sets that a key is about: the one named, or all, where one identity type covers them."""
-    with workspace.engine.connect() as connection:
-        if dataset is not None:
-            return [catalog.entry(connection, dataset).name]
-        names = catalog.names(connection)
-        types = {catalog.entry(connection, name).schema.identity_type for name in names}
-    if not names:
-        raise NotFoundError("the workspace has no data set", hint="workbench ingest NAME")
-    if len(types) > 1:
-        raise InputError(
-            f"the data sets {names} identify people in different ways, so a key alone is ambiguous",
-            hint="add --dataset NAME",
-        )
-    return names
 
 
 def _carried_out(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,24 @@ def predict_frame(root: Path, ensemble: str, frame: pd.DataFrame) -> pd.DataFram
     schema's domain.
     """
     return _predict(Workspace.open(root), ensemble, frame)
+
+
+def predict_rows(
+    workspace: Workspace, ensemble: str, rows: Sequence[Mapping[str, str | float | bool | None]]
+) -> list[dict[str, Any]]:
+    """A record of predictions per record of features, as `predict_frame` gives them; what is no feature is not looked at.
+
+    Raises NotFoundError, which quotes nothing, where there is no such ensemble.
+    """
+    try:
+        _, schema, _ = _current(workspace, ensemble)
+    except NotFoundError:
+        raise NotFoundError("no such ensemble here") from None
+    names = [name for name in features_schema(schema).encoded if any(name in row for row in rows)]
+    frame = pd.DataFrame({name: [row.get(name) for row in rows] for name in names}, index=range(len(rows)))
+    told = _predict(workspace, ensemble, frame)
+    columns = [told[name].tolist() for name in told]
+    return [dict(zip(told.columns, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def features_schema(schema: Schema) -> Schema:

@@ -255,6 +255,7 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
     progress(0.9, "verifying")
     with writing(workspace.engine) as connection:
         advance(connection, erasure.requests, "verifying")
+    with workspace.engine.connect() as connection:
         boxes = [vault.unseal(connection, request) for request in erasure.requests]
     needles = {bytes.fromhex(needle) for box in boxes for needle in box["needles"]}
     people = [(dataset, bytes.fromhex(token), int(point)) for box in boxes for dataset, token, point in box["subjects"]]

@@ -30,7 +30,8 @@ from workbench.erasure.request import OPEN, reason_of, submit_person
 from workbench.errors import BusyError, InputError, NotFoundError, WorkbenchError, exit_code_of
 from workbench.files import remove, sync, write_atomic
 from workbench.state.tables import requests
-from workbench.workflows.erase import exit_of, identities_of
+from workbench.workflows.erase import exit_of
+from workbench.workflows.identities import identities_of
 from workbench.workflows.jobs import erase_waiting
 from workbench.workspace import Workspace
 

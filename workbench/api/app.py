@@ -1,0 +1,191 @@
+"""The routes: each reads a call, calls one workflow and shows its result."""
+
+# No postponed annotations here: FastAPI reads them, and these name what is local to a function.
+
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Header, Path, Response
+from pydantic import StringConstraints
+from pydantic.json_schema import SkipJsonSchema
+from sqlalchemy import select
+from starlette.types import ASGIApp
+
+from workbench.api import documents
+from workbench.api.body import reader, rows_of
+from workbench.api.fault import tell_faults
+from workbench.api.front import Front
+from workbench.api.gate import Gate
+from workbench.api.log import Log
+from workbench.api.metrics import CONTENT_TYPE, Metrics
+from workbench.api.settings import Settings
+from workbench.errors import WorkbenchError
+from workbench.workflows.accept import IDEMPOTENCY_KEY, accept, forget_answers
+from workbench.workflows.callbacks import tell_callbacks
+from workbench.workflows.counts import counts
+from workbench.workflows.follow import cancel, certificate, follow
+from workbench.workflows.predict import predict_rows
+from workbench.workflows.sign import DOMAIN, KEY_ID, SIGNATURE, discovery, signed
+from workbench.workflows.tokens import Caller
+from workbench.workspace import Workspace
+
+_FORGET_SECONDS = 600.0
+Id = Annotated[str, Path(description="A subject_request_id.", max_length=64)]
+Key = Annotated[
+    Annotated[str, StringConstraints(pattern=f"^{IDEMPOTENCY_KEY}$")] | SkipJsonSchema[None],
+    Header(
+        alias="Idempotency-Key",
+        description="Random, such as a UUID: the same call then gets the same receipt for a day.",
+    ),
+]
+
+
+def make_app(workspace: Workspace, settings: Settings, log: Log) -> ASGIApp:
+    """The whole server as an ASGI application. It holds no state but counts: a kill loses nothing."""
+    gate, metrics = Gate(workspace, settings), Metrics()
+    app = FastAPI(
+        title="Erasure workbench",
+        version="2.0",
+        summary="Erasure requests by OpenDSR 2.0, predictions that honour them, certificates.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan(workspace, settings, log),
+        dependencies=[Depends(gate.client)],
+    )
+    tell_faults(app, str(workspace.root))
+    _add_requests(app, workspace, settings, gate)
+    _add_others(app, workspace, settings, gate, metrics)
+    return Front(app, log, metrics)
+
+
+def _add_requests(app: FastAPI, workspace: Workspace, settings: Settings, gate: Gate) -> None:
+    read = reader(settings.most_request_bytes, settings.body_seconds)
+
+    def answer(document: Mapping[str, Any], status: int) -> Response:
+        body, headers = signed(workspace, dict(document), settings.domain)
+        return Response(body, status, media_type="application/json", headers=headers)
+
+    @app.post("/requests", **_of(documents.Standing, 201, 408, 409, 413, 415, 422, 404), **_body(documents.REQUEST))
+    def hand_in(
+        caller: Annotated[Caller, Depends(gate.caller("requests:write"))],
+        body: Annotated[bytes, Depends(read)],
+        key: Key = None,
+    ) -> Response:
+        """Hands in an erasure request. Its person is under quarantine when this answers; retraining comes later."""
+        return answer(accept(workspace, caller, body, key=key, rules=settings.callbacks), 201)
+
+    @app.get("/requests/{request_id}", **_of(documents.Standing, 200, 404))
+    def ask(caller: Annotated[Caller, Depends(gate.caller("requests:read"))], request_id: Id) -> Response:
+        """Tells how a request of one's own stands."""
+        return answer(follow(workspace, caller, request_id), 200)
+
+    @app.delete("/requests/{request_id}", **_of(documents.Standing, 202, 404, 409))
+    def take_back(caller: Annotated[Caller, Depends(gate.caller("requests:write"))], request_id: Id) -> Response:
+        """Takes back a request of one's own that is pending; its quarantine is lifted."""
+        return answer(cancel(workspace, caller, request_id), 202)
+
+    @app.get("/discovery", **_of(documents.Discovery, 200, private=False))
+    def discover() -> Response:
+        """Tells what is supported, and the keys that answers are signed with. Needs no token."""
+        return answer(discovery(workspace), 200)
+
+
+def _add_others(app: FastAPI, workspace: Workspace, settings: Settings, gate: Gate, metrics: Metrics) -> None:
+    read = reader(settings.most_rows_bytes, settings.body_seconds)
+
+    @app.post("/predict/{ensemble}", **_of(documents.Predictions, 200, 404, 408, 413, 415), **_body(documents.ROWS))
+    def predict(
+        _: Annotated[Caller, Depends(gate.caller("predict"))],
+        ensemble: Annotated[str, Path(max_length=64)],
+        body: Annotated[bytes, Depends(read)],
+    ) -> Response:
+        """Predicts for rows with the current version, without any model that saw someone who asked to be erased."""
+        rows = rows_of(body, settings.most_rows)
+        predictions = predict_rows(workspace, ensemble, rows)
+        metrics.predicted(len(rows))
+        return _json({"ensemble": ensemble, "predictions": predictions})
+
+    @app.get("/certificates/{request_id}", **_of(documents.Certificate, 200, 404))
+    def certify(_: Annotated[Caller, Depends(gate.caller("certificates"))], request_id: Id) -> Response:
+        """The signed certificate of a request, byte for byte, whoever handed the request in."""
+        return Response(certificate(workspace, request_id), media_type="application/json")
+
+    @app.get("/healthz", **_of(documents.Health, 200, private=False))
+    def health() -> Response:
+        """Whether the server answers and its database can be read. Needs no token."""
+        with workspace.engine.connect() as connection:
+            connection.execute(select(1))
+        return _json({"status": "ok"})
+
+    @app.get("/metrics", **_of(None, 200))
+    def measure(_: Annotated[Caller, Depends(gate.caller("metrics"))]) -> Response:
+        """Counts for Prometheus."""
+        return Response(metrics.text(counts(workspace)), media_type=CONTENT_TYPE)
+
+
+def _json(document: Mapping[str, Any]) -> Response:
+    return Response(json.dumps(document, allow_nan=False).encode(), media_type="application/json")
+
+
+def _of(model: type | None, status: int, *faults: int, private: bool = True) -> dict[str, Any]:
+    """How a route is described: its answer, and the faults it may answer with."""
+    codes = {400, 429, 503, *faults} | ({401, 403} if private else set())
+    responses: dict[int | str, Any] = {code: {"model": documents.Fault} for code in sorted(codes)}
+    responses[status] = {"description": "Done."}
+    if model is None:
+        responses[status]["content"] = {"text/plain": {"schema": {"type": "string"}}}
+    else:
+        responses[status]["model"] = model
+    if model in (documents.Standing, documents.Discovery):
+        headers = {SIGNATURE: "Ed25519 over the body.", KEY_ID: "Which key.", DOMAIN: "Whose."}
+        responses[status]["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()
+        }
+    return {"status_code": status, "responses": responses, "response_class": Response}
+
+
+def _body(schema: dict[str, Any]) -> dict[str, Any]:
+    content = {"application/json": {"schema": schema}}
+    return {"openapi_extra": {"requestBody": {"required": True, "content": content}}}
+
+
+def _lifespan(workspace: Workspace, settings: Settings, log: Log) -> Any:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        stop = threading.Event()
+        teller = threading.Thread(target=_tell_until, args=(stop, workspace, settings, log), daemon=True)
+        # SQLite writes its log back whenever the last connection closes: not after each call, then
+        with workspace.engine.connect() as connection:
+            connection.execute(select(1))
+            connection.rollback()
+            teller.start()
+            log("started")
+            yield
+            stop.set()
+            teller.join(timeout=15)
+        log("stopped")
+
+    return lifespan
+
+
+def _tell_until(stop: threading.Event, workspace: Workspace, settings: Settings, log: Log) -> None:
+    """Tells callbacks that are due, and forgets old answers, until asked to stop; a fault is logged and tried again."""
+    forgotten = 0.0
+    while not stop.is_set():
+        try:
+            tried = tell_callbacks(workspace, settings.callbacks, settings.domain, log=log)
+            if time.monotonic() - forgotten > _FORGET_SECONDS:
+                forget_answers(workspace)
+                forgotten = time.monotonic()
+        except (WorkbenchError, OSError) as fault:
+            tried = 0
+            log("fault", kind=type(fault).__name__)
+        except Exception as fault:  # the thread must outlive whatever it meets; the message could quote an address
+            tried = 0
+            log("fault", kind=type(fault).__name__)
+        if not tried:
+            stop.wait(settings.callback_interval)

@@ -1,0 +1,77 @@
+"""Running the server: one process, a pool of threads, until it is asked to end."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+import uvicorn
+
+from workbench.api.app import make_app
+from workbench.api.log import Log, ServerFaults
+from workbench.api.settings import Settings
+from workbench.errors import InputError
+from workbench.workspace import Workspace
+
+_AT_ONCE = 256  # calls; more are answered 503
+
+
+def serve(
+    workspace: Workspace, settings: Settings, host: str, port: int, *, remote: bool, ready: Callable[[str], None]
+) -> None:
+    """Answers until SIGINT or SIGTERM; `ready` is told the address once it listens. Port 0 takes any that is free.
+
+    Raises InputError for a host that other machines can reach, unless `remote` says that this is meant.
+    """
+    if not remote and not _is_loopback(host):
+        raise InputError(
+            f"{host} can be reached from other machines, and the server speaks plain HTTP",
+            hint="put a proxy with TLS before it and add --remote, or leave --host out",
+        )
+    listener = _listener(host, port)
+    log = Log(workspace.root / "logs" / "api.log")
+    faults = ServerFaults(log)
+    config = uvicorn.Config(
+        make_app(workspace, settings, log),
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=_AT_ONCE,
+        timeout_graceful_shutdown=10,
+    )
+    complaints = logging.getLogger("uvicorn")
+    complaints.addHandler(faults)
+    complaints.propagate = False
+    name = f"[{host}]" if ":" in host else host
+    ready(f"http://{name}:{listener.getsockname()[1]}")
+    try:
+        with suppress(KeyboardInterrupt):  # the server has ended in order, then passes the signal on
+            uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        complaints.removeHandler(faults)
+        listener.close()
+        log.close()
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    # The protocol is named: asyncio sends without delay only on sockets that say they are TCP's
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(512)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,115 @@
+"""Where the status of a request may be told: an address that a stranger gave, so it must not lead inside.
+
+What counts is what is connected to: a name is resolved once, every address it has is looked at, and one of these is what
+the connection goes to. A name that changes its address in between (DNS rebinding) gains nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from workbench.errors import InputError
+
+MAX_URL = 2_000
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_PORTS = {"https": 443, "http": 80}
+_IP = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolve = Callable[[str, int], Collection[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallbackRules:
+    """What is allowed beyond https to public addresses; `authorities`: a file of certificates to trust, not the system's."""
+
+    plain: bool = False
+    private: bool = False
+    authorities: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallbackUrl:
+    """A URL in its parts; `target` is the path with its query."""
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+
+    @property
+    def authority(self) -> str:
+        """The value of the Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
+
+def checked(url: object, rules: CallbackRules, *, without: Collection[str] = ()) -> CallbackUrl:
+    """The parts of a URL that may be called; raises InputError, quoting nothing, for any other.
+
+    `without` are texts that it must not hold: nobody's identifier belongs into a URL.
+    """
+    if not isinstance(url, str) or len(url) > MAX_URL or not url.isascii() or not url.isprintable() or " " in url:
+        raise InputError(f"a callback URL is at most {MAX_URL:,} printable ASCII characters")
+    try:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        raise InputError("a callback URL can't be read") from None
+    scheme = parts.scheme
+    if scheme != "https" and not (rules.plain and scheme == "http"):
+        raise InputError("a callback URL is not https")
+    if "@" in parts.netloc or parts.fragment or "\\" in url or not host or port == 0:
+        raise InputError("a callback URL names a host, without user, password or fragment")
+    if any(text in unquote(url) for text in without):
+        raise InputError("a callback URL holds an identifier of the request", hint="refer to the request by its id")
+    address = _literal(host)
+    if address is not None:
+        _require_public(address, rules)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return CallbackUrl(scheme=scheme, host=host, port=port or _PORTS[scheme], target=target)
+
+
+def resolve(host: str, port: int) -> Collection[str]:
+    """All addresses of a name, by the operating system; raises OSError where it has none."""
+    return dict.fromkeys(str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+
+
+def address_of(url: CallbackUrl, rules: CallbackRules, *, resolver: Resolve = resolve) -> str:
+    """The one address to connect to; raises InputError where any address of the name is not a public one."""
+    found = [ipaddress.ip_address(text.partition("%")[0]) for text in resolver(url.host, url.port)]
+    if not found:
+        raise InputError("the host of a callback URL has no address")
+    for address in found:
+        _require_public(address, rules)
+    return str(found[0])
+
+
+def _literal(host: str) -> _IP | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    try:  # what the system's resolver also takes for an address: 127.1, 0x7f000001, 2130706433
+        return ipaddress.ip_address(socket.inet_aton(host))
+    except OSError:
+        return None
+
+
+def _require_public(address: _IP, rules: CallbackRules) -> None:
+    meant = _embedded(address) or address
+    odd = meant.is_multicast or meant.is_reserved or meant.is_loopback or meant.is_link_local or meant.is_unspecified
+    odd = odd or (isinstance(meant, ipaddress.IPv6Address) and meant.is_site_local)
+    if not rules.private and (odd or not meant.is_global):
+        raise InputError("a callback URL leads to an address that is not public")
+
+
+def _embedded(address: _IP) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 one leads to; what Teredo makes is not global anyway."""
+    if not isinstance(address, ipaddress.IPv6Address):
+        return None
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
