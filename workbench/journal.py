@@ -9,6 +9,9 @@ from __future__ import annotations
 import datetime as dt
 import getpass
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from sqlalchemy import Connection, String, cast, select
@@ -17,6 +20,7 @@ from workbench.files import sha256
 from workbench.state.tables import journal
 
 GENESIS = "0" * 64
+_acting: ContextVar[str | None] = ContextVar("acting", default=None)
 
 
 def now() -> str:
@@ -24,8 +28,20 @@ def now() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
+@contextmanager
+def acting_as(who: str) -> Iterator[None]:
+    """Within it, and in this thread alone, `who` acts: someone a door knows by other means than the operating system."""
+    token = _acting.set(who)
+    try:
+        yield
+    finally:
+        _acting.reset(token)
+
+
 def actor() -> str:
-    """Who acts: the operating system's user, as `local:NAME`."""
+    """Who acts: whoever a door said, or else the operating system's user, as `local:NAME`."""
+    if (who := _acting.get()) is not None:
+        return who
     try:
         return f"local:{getpass.getuser()}"
     except (KeyError, OSError):  # a user id without a name, as in bare containers
@@ -76,3 +92,18 @@ def bodies(connection: Connection, kind: str) -> list[dict[str, Any]]:
     """What the entries of a kind say, oldest first."""
     chosen = select(journal.c.body).where(journal.c.kind == kind).order_by(journal.c.sequence)
     return list(connection.execute(chosen).scalars())
+
+
+def about(connection: Connection, request: str) -> list[dict[str, Any]]:
+    """The entries that name a request, oldest first, with `at`, `actor`, `kind` and `body`."""
+    rows = connection.execute(select(journal).order_by(journal.c.sequence))
+    named = (row for row in rows if request == row.body.get("request") or request in row.body.get("requests", ()))
+    return [{"at": row.at, "actor": row.actor, "kind": row.kind, "body": row.body} for row in named]
+
+
+def latest(connection: Connection, *, kind: str | None = None, limit: int = 500) -> list[dict[str, Any]]:
+    """The last entries, newest first."""
+    chosen = select(journal).order_by(journal.c.sequence.desc()).limit(limit)
+    if kind is not None:
+        chosen = chosen.where(journal.c.kind == kind)
+    return [dict(row._mapping) for row in connection.execute(chosen)]

@@ -32,6 +32,7 @@ FOLDERS = (
     "appends",
     "fits",
     "evaluations",
+    "uploads",
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
