@@ -31,7 +31,7 @@ def rows_of(schema: Schema) -> list[Row]:
 
 
 def with_rows(schema: Schema, rows: Iterable[Mapping[str, Any]], **changes: Any) -> Schema:
-    """The schema with its columns as the rows say, and `changes` of its other fields; raises InputError for what breaks a rule."""
+    """The schema with its columns as the rows say, and `changes` of its other fields; raises InputError for what is none."""
     document = {**schema.model_dump(mode="json", exclude_defaults=True), **changes}
     document["columns"] = {str(row["column"]): _column(schema.columns[str(row["column"])], row) for row in rows}
     subjects = [name for name, column in document["columns"].items() if column["role"] == "subject_id"]

@@ -28,7 +28,8 @@ def shard_map(ensemble: str, shards: int, *, waiting: Collection[int], retrained
         if n
     )
     st.html(
-        f'<div role="img" aria-label="{escape(told, quote=True)}"><div style="display:flex;flex-wrap:wrap;gap:4px">{boxes}</div>'
+        f'<div role="img" aria-label="{escape(told, quote=True)}">'
+        f'<div style="display:flex;flex-wrap:wrap;gap:4px">{boxes}</div>'
         f'<div style="margin-top:.6rem;font-size:.85rem">{keys}</div></div>'
     )
 

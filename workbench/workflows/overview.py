@@ -10,11 +10,12 @@ from sqlalchemy import Connection, select
 
 from workbench import journal, lineage
 from workbench.data import catalog
+from workbench.errors import NotFoundError
 from workbench.lineage import Artifact
 from workbench.privacy.ledger import Ledger, spent
 from workbench.state.tables import datasets
 from workbench.workflows.jobs import list_jobs
-from workbench.workflows.publish import current_versions
+from workbench.workflows.publish import current_versions, read_manifest
 from workbench.workflows.requests import list_requests
 from workbench.workspace import Workspace
 
@@ -43,6 +44,20 @@ def overview(workspace: Workspace) -> Row:
         "open_requests": sum(r["status"] not in _OVER for r in requests),
         "attention": [*_of_requests(requests), *_of_budgets(budgets), *_of_jobs(jobs), *_of_models(models)],
     }
+
+
+def model(workspace: Workspace, ensemble: str) -> Row:
+    """An ensemble: its current version with config and metrics, and when each version was published and for whom.
+
+    Raises NotFoundError where there is none of that name.
+    """
+    with workspace.engine.connect() as connection:
+        artifact = current_versions(connection).get(ensemble)
+        if artifact is None:
+            raise NotFoundError(f"no ensemble {ensemble!r} in this workspace")
+        entries = journal.latest(connection, kind="PUBLISHED")
+    versions = [e["body"] | {"at": e["at"]} for e in entries if e["body"]["ensemble"] == ensemble]
+    return _model(ensemble, artifact) | {"config": read_manifest(workspace, artifact).config, "versions": versions}
 
 
 def evaluations(workspace: Workspace) -> list[Row]:
