@@ -57,4 +57,5 @@ def options(port: int, address: str, *, browser: bool) -> list[str]:
         *("--server.enableStaticServing", "false"),
         *("--browser.gatherUsageStats", "false"),
         *("--client.showErrorDetails", "none"),
+        *("--runner.magicEnabled", "false"),
     ]

@@ -12,7 +12,7 @@ from workbench.schema import Schema
 from workbench.schema.column import Kind, Role
 from workbench.schema.draft import rows_of, with_rows
 from workbench.ui import jobs, session
-from workbench.ui.words import moment, number, plain
+from workbench.ui.words import day, number, plain
 from workbench.workflows.handover import check_table, column_names, draft_schema, ingest_upload
 from workbench.workflows.jobs import detach_job
 from workbench.workflows.overview import overview
@@ -55,7 +55,7 @@ def _sets(sets: list[dict[str, Any]]) -> None:
     )
     key.metric("Identified by", one["identity_type"], border=True, help="What an erasure request names a person by.")
     columns.metric("Columns", one["columns"], border=True)
-    when.metric("Taken in", moment(one["created"]), border=True)
+    when.metric("Taken in", day(one["created"]), border=True)
     if one["unreviewed"]:
         names = ", ".join(map(plain, one["unreviewed"]))
         st.warning(

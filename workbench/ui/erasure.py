@@ -12,7 +12,7 @@ from workbench.erasure.intake import Asked, Malformed, by_key, ending_of, parse
 from workbench.errors import InputError
 from workbench.ui import jobs, places, session
 from workbench.ui.shards import shard_map
-from workbench.ui.words import STATUSES, STEPS, moment, number, plain, until
+from workbench.ui.words import STATUSES, STEPS, day, moment, number, plain, until
 from workbench.workflows.erase import erase, erase_detached
 from workbench.workflows.handover import verify_upload
 from workbench.workflows.jobs import detach_erasures
@@ -65,7 +65,7 @@ def _list() -> None:
         {
             "Request": one["request"],
             "Status": STATUSES.get(one["status"], (one["status"], ""))[0],
-            "Waits for": one["reason"] if one["status"] in _OPEN else None,
+            "Waits for": (one["reason"] if one["status"] in _OPEN else None) or "–",
             "Received": moment(one["received"]),
             "Due": until(one["due"]) if one["status"] in _OPEN else "–",
         }
@@ -233,7 +233,7 @@ def _request(name: str) -> None:
         border=True,
         help=f"The law allows one month (GDPR Art. 12). Due {moment(one['due'])}.",
     )
-    received.metric("Received", moment(one["received"]), border=True)
+    received.metric("Received", day(one["received"]), border=True)
     by.metric("Handed in by", one["actor"].split(":", 1)[-1], border=True)
     if one["reason"]:
         st.warning(plain(one["reason"]), icon=":material/hourglass:")
@@ -311,7 +311,10 @@ def _shards(name: str) -> None:
             st.caption(f"{plain(one['ensemble'])}, version {number(one['version'])}")
             shard_map(one["ensemble"], one["shards"], waiting=one["waiting"], retrained=one["retrained"])
 
-    session.live(1.5)(part)() if show_request(session.workspace(), name)["status"] in _OPEN else part()
+    if show_request(session.workspace(), name)["status"] in _OPEN:
+        session.live(1.5)(part)()
+    else:
+        part()
 
 
 def _certificate(one: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from workbench.config import TrainConfig, parse_config
 from workbench.errors import InputError
 from workbench.reports.frontier import draw
 from workbench.ui import jobs, places, session
-from workbench.ui.words import figure, headline, label, moment, plain
+from workbench.ui.words import day, figure, headline, label, moment, plain
 from workbench.workflows.advise import advise
 from workbench.workflows.handover import predict_upload
 from workbench.workflows.jobs import detach_job
@@ -164,7 +164,7 @@ def _models(models: list[dict[str, Any]]) -> None:
     version.metric("Version", one["version"], border=True, help="Each erasure publishes the next one.")
     shards.metric("Shards × slices", f"{one['config']['shards']} × {one['config']['slices']}", border=True)
     learner.metric("Learner", label(one["config"]["learner"]), border=True)
-    made.metric("Published", moment(one["created"]), border=True)
+    made.metric("Published", day(one["created"]), border=True)
     if one["stale"]:
         st.warning("Rows were added to the data set since it was trained.")
     _metrics(one)

@@ -47,7 +47,7 @@ def _reports(known: list[dict[str, Any]]) -> None:
         with st.container(border=True):
             holds = verdict["holds"]
             st.badge("Yes" if holds else "No" if holds is False else "Not known", color="green" if holds else "orange")
-            st.markdown(f"**Fit for: {plain(verdict['use'])}**")
+            st.markdown(f"**{plain(label(verdict['use']))}**")
             st.caption(" · ".join(map(plain, verdict["because"])))
     content = evaluation_html(session.workspace(), name, dataset=of[name]["dataset"])
     st.download_button("Download the report (HTML)", content, f"{plain(of[name]['of'])}.html", "text/html")

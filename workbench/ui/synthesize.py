@@ -10,7 +10,7 @@ import streamlit as st
 from workbench.config import MARGINAL, SynthesizeConfig, parse_config
 from workbench.reports.meaning import odds
 from workbench.ui import jobs, places, session
-from workbench.ui.words import figure, label, moment, number, plain, strength
+from workbench.ui.words import day, figure, number, plain, strength
 from workbench.workflows.handover import MOST_ROWS, release_file, release_rows, sample_file
 from workbench.workflows.jobs import detach_job
 from workbench.workflows.ledger import set_budget
@@ -183,7 +183,7 @@ def _releases(releases: list[dict[str, Any]]) -> None:
     meaning = odds(one["epsilon"], one["delta"]) if one["private"] else "Nothing bounds what it says about a person."
     guarantee.metric("Guarantee", told, border=True, help=meaning)
     rows.metric("Rows", number(one["rows"]), border=True)
-    when.metric("Made", moment(one["created"]), border=True)
+    when.metric("Made", day(one["created"]), border=True)
     _quality(one)
     with session.reported():
         st.subheader("A look at it")
@@ -193,7 +193,7 @@ def _releases(releases: list[dict[str, Any]]) -> None:
 
 
 def _named(one: dict[str, Any]) -> str:
-    return f"{one['release']} ({label(one['kind'])}, {one['dataset']})"
+    return f"{one['release']} ({_GENERATORS[one['kind']].split(':')[0]}, {one['dataset']})"
 
 
 def _quality(one: dict[str, Any]) -> None:

@@ -68,6 +68,11 @@ def moment(when: str | None) -> str:
     return dt.datetime.fromisoformat(when).strftime("%-d %b %Y, %H:%M UTC") if when else "–"
 
 
+def day(when: str) -> str:
+    """The day of a time of the journal, in UTC."""
+    return dt.datetime.fromisoformat(when).strftime("%-d %b %Y")
+
+
 def until(due: str) -> str:
     """How long it is to a time, or since it."""
     left = dt.datetime.fromisoformat(due) - dt.datetime.now(dt.UTC)
@@ -88,7 +93,7 @@ def figure(estimate: Mapping[str, Any] | None, digits: int = 3) -> str:
 def headline(metrics: Mapping[str, Any]) -> str:
     """A model's quality in one figure."""
     names = {"auc": "AUC", "accuracy": "accuracy", "r2": "R²"}
-    return next((f"{told} {figure(metrics[name])}" for name, told in names.items() if name in metrics), "–")
+    return next((f"{told} {metrics[name]['value']:.3f}" for name, told in names.items() if name in metrics), "–")
 
 
 def number(value: Any) -> str:
