@@ -6,6 +6,7 @@ folder that is gone when the function returns. No name that an upload came with 
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -147,7 +148,7 @@ def verify_upload(workspace: Workspace, content: bytes, *, replay: bool = False)
 def _staged(workspace: Workspace, name: str, content: bytes) -> Iterator[tuple[Path, Path]]:
     """A staging folder with the uploaded table in it; faults speak of the table, and name no path."""
     with workspace.staging() as folder:
-        table = folder / f"table{_ending(name)}"
+        table = folder / f"{_stem(name)}{_ending(name)}"
         table.write_bytes(content)
         try:
             yield folder, table
@@ -178,3 +179,8 @@ def _ending(name: str) -> str:
     if ending not in TABLES:
         raise InputError("an uploaded table is a .csv or a .parquet file", hint="unpack it first")
     return ending
+
+
+def _stem(name: str) -> str:
+    """What a draft is called after, made safe as a file name."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", PurePath(name).stem).strip("-_")[:40] or "table"
