@@ -22,7 +22,8 @@ from workbench.workspace import Workspace
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
-WAIT = 120_000
+CLONE = Path(__file__).parents[2]
+WAIT = 60_000
 Visit = Callable[[Path], Page]
 
 
@@ -56,7 +57,12 @@ def visit(browser: Browser, tmp_path: Path, request: pytest.FixtureRequest) -> I
         ]
         started.append(
             subprocess.Popen(
-                command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+                command,
+                cwd=tmp_path,
+                env=os.environ | {"PYTHONPATH": str(CLONE)},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
             )
         )
         wait_for(port)
@@ -83,7 +89,7 @@ def free_port() -> int:
 
 
 def wait_for(port: int) -> None:
-    for _ in range(600):
+    for _ in range(300):
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1):
                 return
