@@ -12,7 +12,7 @@ from workbench.erasure.intake import Asked, Malformed, by_key, ending_of, parse
 from workbench.errors import InputError
 from workbench.ui import jobs, places, session
 from workbench.ui.shards import shard_map
-from workbench.ui.words import STATUSES, STEPS, day, moment, number, plain, until
+from workbench.ui.words import STATUSES, STEPS, day, moment, number, plain, sentence, until
 from workbench.workflows.erase import erase, erase_detached
 from workbench.workflows.handover import verify_upload
 from workbench.workflows.jobs import detach_erasures
@@ -100,9 +100,9 @@ def _new(names: Sequence[str], sets: dict[str, dict[str, Any]]) -> None:
     with st.form(f"erasure-ask-{number_of}"):
         read = _inputs(way, what, number_of)
         st.caption("The field is emptied each time: nothing you enter is kept to be shown.")
-        planned, sent = st.columns([1, 3])
-        wants_plan = planned.form_submit_button("Show the plan", help="What would be done. Nobody is quarantined yet.")
-        wants_all = sent.form_submit_button("Erase", type="primary")
+        with st.container(horizontal=True):
+            wants_plan = st.form_submit_button("Show the plan", help="What would be done. Nobody is quarantined yet.")
+            wants_all = st.form_submit_button("Erase", type="primary")
     if wants_plan or wants_all:
         _hand_in(read, None if dataset == _EVERY else dataset, dry_run=wants_plan)
 
@@ -178,14 +178,14 @@ def _receipts(answers: list[dict[str, Any]]) -> None:
         rows = [{"Request": one["request"], "Nonce": one["nonce"], "Due": moment(one["due"])} for one in accepted]
         st.dataframe(rows, hide_index=True, alt="Receipts: request, nonce and due date")
     for one in (one for one in answers if not one.get("nonce")):
-        told = plain(one["reason"] or STATUSES.get(one["status"], (one["status"],))[0])
-        st.warning(f"{plain(one['request'] or 'One entry')}: {told}")
+        told = one["reason"] or STATUSES.get(one["status"], (one["status"],))[0]
+        st.warning(f"{plain(one['request'] or 'One entry')}: {plain(told)}.")
 
 
 def _plan(answer: dict[str, Any]) -> None:
     st.subheader("What would be done")
     for one in (one for one in answer["requests"] if one["status"] == "rejected"):
-        st.warning(plain(one["reason"]))
+        st.warning(plain(sentence(one["reason"])))
     for plan in answer["plan"]:
         st.markdown(f"**Data set {plain(plan['dataset'])}**")
         models, seconds, gone, told = st.columns(4)
@@ -236,7 +236,7 @@ def _request(name: str) -> None:
     received.metric("Received", day(one["received"]), border=True)
     by.metric("Handed in by", one["actor"].split(":", 1)[-1], border=True)
     if one["reason"]:
-        st.warning(plain(one["reason"]), icon=":material/hourglass:")
+        st.warning(plain(sentence(one["reason"])), icon=":material/hourglass:")
     with session.reported():
         _decide(one)
     left, right = st.columns([1, 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import streamlit as st
@@ -11,7 +12,6 @@ from workbench.ui.words import label, moment, plain
 from workbench.workflows.lineage import show_lineage
 from workbench.workflows.overview import overview
 
-_MOST = 30
 _FACTS = ("shard", "version", "private", "epsilon", "delta", "rows", "recipient", "stale")
 
 
@@ -47,25 +47,28 @@ def _about(told: dict[str, Any]) -> None:
         if told.get("digest"):
             st.code(told["digest"], language=None)
         if told.get("mlflow_run"):
-            st.caption("In MLflow, which `mlflow ui` shows, it is this run:")
+            st.caption("In MLflow, which the command mlflow ui shows, it is this run:")
             st.code(told["mlflow_run"], language=None)
 
 
 def _picture(told: dict[str, Any]) -> None:
-    before, after = told["derived_from"][:_MOST], told["derivatives"][:_MOST]
-    nodes = [f"{_quoted(one['id'])} [label={_quoted(one['kind'])}]" for one in (*before, *after)]
-    lines = [f"{_quoted(one['id'])} -> {_quoted(told['id'])}" for one in before]
-    lines += [f"{_quoted(told['id'])} -> {_quoted(one['id'])}" for one in after]
-    if not lines:
+    """What it was made from and what of it, by kind, in the order of their making."""
+    before, after = (Counter(one["kind"] for one in told[side]) for side in ("derived_from", "derivatives"))
+    if not before and not after:
         return
-    own = f"{_quoted(told['id'])} [label={_quoted(told['kind'])}, penwidth=3]"
-    style = 'rankdir=LR; bgcolor=transparent; node [shape=box, style="rounded,filled", fillcolor="#e8f5ee", fontname="Arial"]'
-    with st.expander("As a picture"):
-        st.graphviz_chart(
-            f"digraph {{ {style}; {'; '.join([own, *nodes, *lines])} }}",
-            width="stretch",
-            alt=f"{len(before)} things it was made from, {len(after)} made of it",
-        )
+    own = f'"own" [label={_quoted(told["id"])}, penwidth=2]'
+    nodes = [f'"from-{k}" [label={_quoted(_many(k, n))}]; "from-{k}" -> "own"' for k, n in before.items()]
+    nodes += [f'"of-{k}" [label={_quoted(_many(k, n))}]; "own" -> "of-{k}"' for k, n in after.items()]
+    look = 'shape=box, style="rounded,filled", fillcolor="#e8f5ee", color="#146c43", fontname="Arial", fontsize=11'
+    alt = f"Made from {sum(before.values())} things; {sum(after.values())} were made of it"
+    edges = 'edge [color="#7a828e", arrowsize=0.7]'
+    st.graphviz_chart(
+        f"digraph {{ rankdir=LR; bgcolor=transparent; node [{look}]; {edges}; {'; '.join([own, *nodes])} }}", alt=alt
+    )
+
+
+def _many(kind: str, number: int) -> str:
+    return label(kind) if number == 1 else f"{label(kind)} × {number}"
 
 
 def _quoted(text: str) -> str:

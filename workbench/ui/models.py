@@ -163,7 +163,9 @@ def _models(models: list[dict[str, Any]]) -> None:
     version, shards, learner, made = st.columns(4)
     version.metric("Version", one["version"], border=True, help="Each erasure publishes the next one.")
     shards.metric("Shards × slices", f"{one['config']['shards']} × {one['config']['slices']}", border=True)
-    learner.metric("Learner", label(one["config"]["learner"]), border=True)
+    learner.metric(
+        "Learner", _LEARNERS.get(one["config"]["learner"], "Other").split(":")[0].split(" (")[0], border=True
+    )
     made.metric("Published", day(one["created"]), border=True)
     if one["stale"]:
         st.warning("Rows were added to the data set since it was trained.")

@@ -16,7 +16,7 @@ import streamlit as st
 from workbench import roles
 from workbench.errors import ForbiddenError, WorkbenchError
 from workbench.roles import Action, Person
-from workbench.ui.words import plain
+from workbench.ui.words import plain, sentence
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ def run(page: Page) -> None:
         _welcome()
         return
     _who(someone)
+    if st.context.theme.type == "dark":  # Streamlit writes white on the light green that dark pages need
+        st.html('<style>button[kind^="primary"] p { color: #06301b; }</style>')
     with roles.acting(someone):
         page.run()
 
@@ -172,7 +174,7 @@ def _tell(fault: Exception) -> None:
 def _told(fault: Exception) -> str:
     if isinstance(fault, WorkbenchError):
         hint = f"\n\nWhat to do: {plain(fault.hint)}" if fault.hint else ""
-        return f"{plain(_sentence(str(fault)))}{hint}"
+        return f"{plain(sentence(str(fault)))}{hint}"
     if isinstance(fault, OSError) and fault.strerror:
         return f"The disk or a file failed: {plain(fault.strerror)}."
     # its message could quote a row
@@ -180,7 +182,3 @@ def _told(fault: Exception) -> str:
         f"Something unexpected happened ({type(fault).__name__}).\n\n"
         "What to do: reload the page; if it stays, run `workbench doctor`."
     )
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")

@@ -63,6 +63,11 @@ def plain(text: object) -> str:
     return _MARKDOWN.sub(r"\\\1", " ".join(str(text).split()))
 
 
+def sentence(text: str) -> str:
+    """A message as a sentence."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
+
+
 def moment(when: str | None) -> str:
     """A time of the journal, to the minute, in UTC."""
     return dt.datetime.fromisoformat(when).strftime("%-d %b %Y, %H:%M UTC") if when else "–"
