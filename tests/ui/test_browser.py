@@ -17,6 +17,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.conftest import pupils
+from tests.ui.provider import provider
 from workbench.workflows.requests import list_requests
 from workbench.workspace import Workspace
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium o
 CLONE = Path(__file__).parents[2]
 WAIT = 60_000
 STREAMLITS_OWN = ("list", "listitem")  # how it marks up its navigation, which no app can change
-Visit = Callable[[Path], Page]
+Visit = Callable[..., Page]
 
 
 @pytest.fixture
@@ -43,8 +44,8 @@ def visit(browser: Browser, tmp_path: Path, request: pytest.FixtureRequest) -> I
     started: list[subprocess.Popen[bytes]] = []
     pages: list[Page] = []
 
-    def open_(root: Path) -> Page:
-        port = free_port()
+    def open_(root: Path, port: int = 0) -> Page:
+        port = port or free_port()
         command = [
             sys.executable,
             "-m",
@@ -186,3 +187,37 @@ def test_no_page_fails_the_rules_of_accessibility(visit: Visit, trained: Workspa
         if serious:
             bad[name] = serious
     assert bad == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("group", "role"), [("office", "approver"), ("staff", "viewer"), ("nobody", None)])
+def test_people_sign_in_and_get_their_role(
+    visit: Visit, trained: Workspace, tmp_path: Path, group: str, role: str | None
+) -> None:
+    (trained.root / "roles.yaml").write_text("groups: {office: approver, staff: viewer}")
+    port = free_port()
+    with provider({"sub": "s-1", "email": "ada@example.org", "groups": [group]}) as address:
+        (tmp_path / ".streamlit").mkdir()
+        (tmp_path / ".streamlit" / "secrets.toml").write_text(
+            f"""[auth]
+redirect_uri = "http://127.0.0.1:{port}/oauth2callback"
+cookie_secret = "only for tests, and long enough to be one"
+client_id = "workbench"
+client_secret = "secret"
+server_metadata_url = "{address}/.well-known/openid-configuration"
+"""
+        )
+        page = visit(trained.root, port)
+        expect(page.get_by_text("Sign in to go on.")).to_be_visible(timeout=WAIT)
+        assert "pupils" not in page.content()
+        page.get_by_role("button", name="Sign in").click()
+        if role is None:
+            expect(page.get_by_text("have no role")).to_be_visible(timeout=WAIT)
+            assert "pupils" not in page.content()
+            return
+        expect(page.get_by_text(f"Signed in as s-1, {role}")).to_be_visible(timeout=WAIT)
+        go(page, "Erasure")
+        page.get_by_role("tab", name="New request").click()
+        expect(page.get_by_text("may not hand them in")).to_be_visible(timeout=WAIT)
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_text("Sign in to go on.")).to_be_visible(timeout=WAIT)

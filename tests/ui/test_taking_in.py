@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -22,10 +23,10 @@ from workbench.workflows.handover import (
     release_file,
     release_rows,
     sample_file,
-    sweep_uploads,
 )
 from workbench.workflows.overview import overview
 from workbench.workflows.profile import profile
+from workbench.workflows.uploads import sweep_uploads
 from workbench.workspace import Workspace
 
 SCRIPT = "<script>alert(1)</script>"
@@ -83,7 +84,17 @@ def test_an_upload_goes_though_it_was_refused_or_cancelled(workspace: Workspace,
     assert uploads(workspace) == []
     ingest_upload(workspace, "cancelled", "t.csv", people(), schema)
     jobs.cancel_job(workspace, detached[1])
+    assert uploads(workspace) == []
+
+
+def test_an_upload_that_no_job_needs_is_swept(workspace: Workspace) -> None:
+    left = workspace.root / "uploads" / "abandoned"
+    left.mkdir()
+    (left / "table.csv").write_bytes(people())
     sweep_uploads(workspace)
+    assert uploads(workspace) == [left], "it may be one that is being written"
+    os.utime(left, (0, 0))
+    jobs.erase_waiting(workspace)
     assert uploads(workspace) == []
 
 

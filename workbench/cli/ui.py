@@ -46,7 +46,10 @@ def app_file() -> Path:
 
 def options(port: int, address: str, *, browser: bool) -> list[str]:
     """The options of the server that must hold whatever a config file says."""
+    # by another name than these a page from elsewhere, whose name was made to point here, would come in
+    hosts = ("localhost", "127.0.0.1") if address in ("localhost", "127.0.0.1") else ()
     return [
+        *(part for host in hosts for part in ("--server.allowedHosts", host)),
         *("--server.port", str(port)),
         *("--server.address", address),
         *("--server.headless", "false" if browser else "true"),

@@ -23,7 +23,6 @@ from workbench.data.reader import read_chunks
 from workbench.erasure.request import refuse_quarantined
 from workbench.errors import InputError, NotFoundError
 from workbench.files import file_sha256, remove, write_atomic
-from workbench.jobs.job import OVER, find
 from workbench.roles import require
 from workbench.schema import Codec, Schema, read_schema
 from workbench.workflows.jobs import detach_job
@@ -31,6 +30,7 @@ from workbench.workflows.predict import predict
 from workbench.workflows.propose import propose_schema
 from workbench.workflows.report import certificate_html
 from workbench.workflows.sample import sample, without_formulas
+from workbench.workflows.uploads import UPLOADS, sweep_uploads
 from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
 
@@ -69,7 +69,7 @@ def ingest_upload(workspace: Workspace, dataset: str, name: str, content: bytes,
     """Hands an uploaded table to a job of its own, which removes it when it is over, however it ends."""
     require("operate")
     sweep_uploads(workspace)
-    folder = workspace.root / "uploads" / secrets.token_hex(8)
+    folder = workspace.root / UPLOADS / secrets.token_hex(8)
     folder.mkdir(parents=True, mode=0o700)
     try:
         table, written = folder / f"table{_ending(name)}", folder / "schema.yaml"
@@ -80,16 +80,6 @@ def ingest_upload(workspace: Workspace, dataset: str, name: str, content: bytes,
     except BaseException:
         remove(folder)
         raise
-
-
-def sweep_uploads(workspace: Workspace) -> None:
-    """Removes uploads that no job needs any more: cancelled before it began, or killed after it was recorded."""
-    with workspace.engine.connect() as connection:
-        needed = {str(job.config.get("data")) for job in find(connection) if job.status not in OVER}
-    uploads = workspace.root / "uploads"
-    for folder in uploads.iterdir() if uploads.is_dir() else ():
-        if not any(Path(data).parent == folder for data in needed):
-            remove(folder)
 
 
 def predict_upload(workspace: Workspace, ensemble: str, name: str, content: bytes) -> tuple[bytes, pd.DataFrame]:

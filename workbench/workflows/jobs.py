@@ -13,7 +13,7 @@ from workbench import journal
 from workbench.config import SynthesizeConfig, TrainConfig, parse_config
 from workbench.errors import InputError, LockedError, WorkbenchError
 from workbench.files import remove
-from workbench.jobs.job import Job, cancel, claim, enqueue, find, get, reopen
+from workbench.jobs.job import OVER, Job, cancel, claim, enqueue, find, get, reopen
 from workbench.jobs.worker import Work, new_worker, work_claimed, work_on
 from workbench.progress import Progress, silent
 from workbench.roles import require
@@ -80,7 +80,11 @@ def cancel_job(workspace: Workspace, job_id: str) -> dict[str, Any]:
     """Asks a job to stop."""
     require("operate")
     with writing(workspace.engine) as connection:
-        return _describe(cancel(connection, job_id))
+        before = get(connection, job_id)
+        after = cancel(connection, job_id)
+    if after.status in OVER:  # nobody was at it, so nobody else takes its upload away
+        _forget_upload(before.config)
+    return _describe(after)
 
 
 def list_jobs(workspace: Workspace) -> dict[str, Any]:
@@ -168,8 +172,7 @@ def _ingest(workspace: Workspace, config: Mapping[str, Any]) -> Work:
         try:
             return ingest(workspace, name, schema=schema, data=data, progress=progress)
         finally:
-            if config.get("uploaded") and data is not None:  # nobody else has this copy of the table
-                remove(data.parent)
+            _forget_upload(config)
 
     return work
 
@@ -191,6 +194,12 @@ def _evaluate(workspace: Workspace, config: Mapping[str, Any]) -> Work:
         return {"dataset": found["dataset"], "evaluation": found["id"]}
 
     return work
+
+
+def _forget_upload(config: Mapping[str, Any]) -> None:
+    """Removes a table that was uploaded for a job: nobody else has this copy."""
+    if config.get("uploaded"):
+        remove(Path(config["data"]).parent)
 
 
 def _synthesize(workspace: Workspace, config: Mapping[str, Any]) -> Work:
