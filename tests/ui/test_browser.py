@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from conftest import pupils
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from provider import provider
 
-from tests.conftest import pupils
-from tests.ui.provider import provider
 from workbench.workflows.requests import list_requests
 from workbench.workspace import Workspace
 

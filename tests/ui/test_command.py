@@ -9,8 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from conftest import Answer
 
-from tests.conftest import Answer
 from workbench.cli import ui
 from workbench.ui.session import is_loopback
 

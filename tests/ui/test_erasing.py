@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 import streamlit as st
+from said import Open, press, texts
 from streamlit.testing.v1 import AppTest
 
-from tests.ui.conftest import Open, press, texts
 from workbench import roles
 from workbench.erasure.request import submit
 from workbench.errors import ForbiddenError

@@ -6,9 +6,9 @@ import re
 import sqlite3
 
 import pytest
+from said import Open, press, texts
 from streamlit.testing.v1 import AppTest
 
-from tests.ui.conftest import Open, press, texts
 from workbench.ui.places import TITLES
 from workbench.workflows.jobs import list_jobs
 from workbench.workflows.requests import list_requests

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import pupils
+from said import Open, press, texts
 
-from tests.conftest import pupils
-from tests.ui.conftest import Open, press, texts
 from workbench.errors import ForbiddenError, InputError
 from workbench.roles import Person, acting
 from workbench.schema.draft import rows_of, with_rows
