@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,3 +141,32 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
         return Answer(int(exit_.value.code or 0), out, err)
 
     return run
+
+
+@pytest.fixture
+def browse(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """Opens a page of the app in this process over a workspace, with ids of the address line."""
+    import streamlit as st
+    from streamlit.testing.v1 import AppTest
+
+    from workbench.ui import session
+
+    before = st.get_option("server.address")
+    st.config.set_option("server.address", "127.0.0.1")
+    monkeypatch.setattr(session, "signs_in", lambda: False)
+
+    def run(workspace: Workspace, page: str = "home", **about: str) -> AppTest:
+        monkeypatch.setenv(session.HOME, str(workspace.root))
+        app = AppTest.from_file(str(Path(__file__).parents[1] / "app.py"), default_timeout=60)
+        for key, value in about.items():
+            app.query_params[key] = value
+        app.run()
+        if page != "home":
+            for key, value in about.items():
+                app.query_params[key] = value
+            app.switch_page(f"workbench/ui/{page}.py").run()
+        assert not app.exception, [fault.stack_trace for fault in app.exception]
+        return app
+
+    yield run
+    st.config.set_option("server.address", before)

@@ -106,6 +106,13 @@ class QuarantinedError(WorkbenchError):
     code = "quarantined"
 
 
+class ForbiddenError(WorkbenchError):
+    """Whoever asked has no role that may do this, or may not be the one who decides it; nothing was done."""
+
+    exit_code = 8
+    code = "forbidden"
+
+
 class ApprovalRequiredError(WorkbenchError):
     """The request waits for a person to approve it, or for its window to end."""
 

@@ -99,3 +99,18 @@ def entries(connection: Connection, kind: str) -> list[tuple[str, dict[str, Any]
     """When the entries of a kind were made and what they say, oldest first."""
     chosen = select(journal.c.at, journal.c.body).where(journal.c.kind == kind).order_by(journal.c.sequence)
     return [(row.at, row.body) for row in connection.execute(chosen)]
+
+
+def about(connection: Connection, request: str) -> list[dict[str, Any]]:
+    """The entries that name a request, oldest first, with `at`, `actor`, `kind` and `body`."""
+    rows = connection.execute(select(journal).order_by(journal.c.sequence))
+    named = (row for row in rows if request == row.body.get("request") or request in row.body.get("requests", ()))
+    return [{"at": row.at, "actor": row.actor, "kind": row.kind, "body": row.body} for row in named]
+
+
+def latest(connection: Connection, *, kind: str | None = None, limit: int = 500) -> list[dict[str, Any]]:
+    """The last entries, newest first."""
+    chosen = select(journal).order_by(journal.c.sequence.desc()).limit(limit)
+    if kind is not None:
+        chosen = chosen.where(journal.c.kind == kind)
+    return [dict(row._mapping) for row in connection.execute(chosen)]

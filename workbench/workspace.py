@@ -33,6 +33,7 @@ FOLDERS = (
     "fits",
     "evaluations",
     "logs",
+    "uploads",
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

@@ -80,7 +80,7 @@ def test_a_server_that_is_killed_again_and_again_loses_and_doubles_nothing(train
                 assert repeated == (201, answered[todo[0][0]["subject_request_id"]])
     assert len(answered) == len(todo)
     with trained.engine.connect() as connection:
-        received = Counter(body["request"] for body in journal.bodies(connection, "RECEIVED"))
+        received = Counter(body["request"] for _, body in journal.entries(connection, "RECEIVED"))
         rows = {row.id: row for row in connection.execute(requests.select())}
         held = {row.request for row in connection.execute(quarantine.select())}
         assert journal.broken_at(connection) is None

@@ -140,7 +140,7 @@ def test_calls_at_the_same_moment_are_one_request(trained: Workspace) -> None:
     assert {answer.status_code for answer in told} == {201}
     assert len({answer.content for answer in told}) == 1
     with trained.engine.connect() as connection:
-        assert len(journal.bodies(connection, "RECEIVED")) == 1
+        assert len(journal.entries(connection, "RECEIVED")) == 1
 
 
 def test_request_callbacks_and_answer_are_one_write(trained: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,5 +107,5 @@ def test_the_command_line_makes_lists_rotates_and_revokes(command: Callable[...,
         with pytest.raises(UnknownCallerError):
             recognise(workspace, str(secret))
     with workspace.engine.connect() as connection:
-        assert len(journal.bodies(connection, "TOKEN_CREATED")) == 2
+        assert len(journal.entries(connection, "TOKEN_CREATED")) == 2
         assert journal.broken_at(connection) is None

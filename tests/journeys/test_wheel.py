@@ -27,6 +27,9 @@ CARRIED = (
     "workbench/data/bundled/README.md",
     "workbench/state/migrations/env.py",
     "workbench/tracking/served_model.py",
+    "workbench/_app.py",
+    "workbench/.streamlit/config.toml",
+    "workbench/ui/erasure.py",
 )
 
 

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli import evaluations, evidence, models, requests, service, tables, upkeep
+from workbench.cli import evaluations, evidence, models, requests, service, tables, ui, upkeep
 from workbench.errors import BusyError, WorkbenchError, is_of_disk
 
 app = typer.Typer(
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for room in (tables, models, evaluations, requests, service, evidence, upkeep):
+for room in (tables, models, evaluations, requests, service, evidence, upkeep, ui):
     app.add_typer(room.app)
 
 DEFAULT_WORKSPACE = Path("artifacts")

@@ -17,7 +17,7 @@ class ErasurePolicy(BaseModel):
 
     `window_hours`: requests accepted within a window are carried out together after its end, so that nobody chooses when a
     version is published; 0: at once. Beyond `max_per_day` requests, and where training again is predicted to take longer
-    than `max_retrain_seconds`, a request waits for approval.
+    than `max_retrain_seconds`, a request waits for approval. `four_eyes`: who handed a request in may not approve it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -30,6 +30,7 @@ class ErasurePolicy(BaseModel):
     window_hours: Annotated[int, Field(ge=0)] = 0
     max_per_day: Annotated[int, Field(ge=1)] | None = None
     max_retrain_seconds: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    four_eyes: bool = False
 
     @model_validator(mode="after")
     def _windows_end_at_fixed_times(self) -> Self:

@@ -23,7 +23,15 @@ from workbench.data.partition import Partition
 from workbench.data.store import SPLITS, Split
 from workbench.erasure import vault
 from workbench.erasure.limits import crowded, policies_of, window_end
-from workbench.errors import BusyError, DecidedError, InputError, MalformedKeyError, NotFoundError, QuarantinedError
+from workbench.errors import (
+    BusyError,
+    DecidedError,
+    ForbiddenError,
+    InputError,
+    MalformedKeyError,
+    NotFoundError,
+    QuarantinedError,
+)
 from workbench.lineage import Artifact
 from workbench.schema.schema import ROW_SUBJECT
 from workbench.state import writing
@@ -189,13 +197,19 @@ def commit_to(nonce: bytes, keys: Collection[str]) -> str:
 
 
 def approve(workspace: Workspace, request: str) -> None:
-    """Lets a request that waits for approval be carried out."""
+    """Lets a request that waits for approval be carried out; raises ForbiddenError where its policy wants other eyes."""
     with writing(workspace.engine) as connection:
         row = _get(connection, request)
         if row.status != _WAITING or row.approval != "waiting":
             raise InputError(f"request {request} does not wait for approval: it is {row.status}")
+        policies = policies_of(connection, row.datasets).values()
+        if row.actor == journal.actor() and any(policy.four_eyes for policy in policies):
+            raise ForbiddenError(
+                f"request {request} needs four eyes: whoever handed it in may not approve it",
+                hint="ask somebody else to approve it",
+            )
         # A window again, or whoever is approved alone would be alone in what the next version changes
-        end = window_end(policies_of(connection, row.datasets).values(), row.due)
+        end = window_end(policies, row.due)
         values = {"approval": "given", "reason": None, "not_before": end}
         connection.execute(requests.update().where(requests.c.id == request).values(**values))
         journal.append(connection, "APPROVED", request=request)

@@ -70,7 +70,8 @@ def work_claimed(engine: Engine, job: Job, work: Work, progress: Progress) -> Ma
 
 def _ids(answer: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of an answer that may be kept: ids of what was made."""
-    ids = {key: answer[key] for key in ("dataset", "generator", "release", "ensemble", "version") if key in answer}
+    kept = ("dataset", "generator", "release", "ensemble", "version", "evaluation")
+    ids = {key: answer[key] for key in kept if key in answer}
     return ids | ({"requests": [one["request"] for one in answer["requests"]]} if "requests" in answer else {})
 
 

@@ -22,6 +22,7 @@ from workbench.errors import InputError
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.utility import predictive
 from workbench.progress import Progress, silent
+from workbench.roles import require
 from workbench.sisa.ensemble import aggregate
 from workbench.sisa.part import Part, Start, train_part
 from workbench.sisa.task import task_of
@@ -89,6 +90,7 @@ def advise(
     requests carried out together. Raises InputError where there is no holdout or too few subjects, BusyError where a
     subject waits for an erasure.
     """
+    require("operate")
     if not (0 < requests_a_day < 1e6 and 0 <= most_lost < 1):
         raise InputError("requests a day must lie between 0 and a million, what may be lost between 0 and 1")
     if config.private:

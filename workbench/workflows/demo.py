@@ -33,7 +33,7 @@ def demo(root: Path, *, keep: bool = False, progress: Progress = silent) -> dict
     existed = root.exists()
     home = root if fresh else Path(tempfile.mkdtemp(prefix="workbench-demo-"))
     try:
-        result = _run(initialise(home), progress)
+        result = fill_with_demo(initialise(home), progress)
     finally:
         if not keep:
             _clear(home, keep_folder=fresh and existed)
@@ -55,7 +55,9 @@ def _clear(home: Path, *, keep_folder: bool) -> None:
             path.unlink()
 
 
-def _run(workspace: Workspace, progress: Progress) -> dict[str, Any]:
+def fill_with_demo(workspace: Workspace, progress: Progress = silent) -> dict[str, Any]:
+    """Gives a workspace Adult, a budget, a release and an ensemble, erases one person from it and checks the evidence."""
+
     def step(start: float, end: float) -> Progress:
         return lambda fraction, text: progress(start + fraction * (end - start), text)
 
@@ -108,6 +110,8 @@ def _run(workspace: Workspace, progress: Progress) -> dict[str, Any]:
         "tampered": {"valid": tampered["valid"]},
         "erased_again": again["status"],
         "release": release["path"],
+        "dataset": "adult",
+        "generator": release["generator"],
         "ensemble": trained["ensemble"],
         "certificate": str(certificate),
     }

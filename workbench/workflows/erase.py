@@ -20,6 +20,7 @@ from workbench.errors import (
     told,
 )
 from workbench.progress import Progress, silent
+from workbench.roles import require
 from workbench.state.tables import requests
 from workbench.workflows.execute import Fault, Outcome, plans_for
 from workbench.workflows.identities import chosen_datasets, identities_of
@@ -45,6 +46,7 @@ def erase(
     never "erased". Once a request is accepted nothing raises: each is answered for itself, with the `nonce` for its requester.
     One that could not be carried out stays open; `reason` tells the fault, `exit` its exit code.
     """
+    require("operate")
     started = time.perf_counter()
     people, refused = _people(workspace, keys, dataset, malformed)
     if dry_run:
@@ -69,6 +71,7 @@ def erase_detached(
     malformed: Sequence[Malformed] = (),
 ) -> dict[str, Any]:
     """Accepts requests as `erase` does, with everyone quarantined at once, and has a process of its own carry them out."""
+    require("operate")
     started = time.perf_counter()
     people, refused = _people(workspace, keys, dataset, malformed)
     answers, unaccepted = _submitted(workspace, people)

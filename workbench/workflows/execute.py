@@ -32,6 +32,7 @@ from workbench.workflows.publish import (
     read_manifest,
 )
 from workbench.workflows.steps import STEPS
+from workbench.workflows.uploads import sweep_uploads
 from workbench.workspace import Workspace
 
 Fault = WorkbenchError | OSError
@@ -110,6 +111,7 @@ def _resume(workspace: Workspace, progress: Progress) -> Outcome:
     failures = []
     try:
         workspace.clear()
+        sweep_uploads(workspace)
     except OSError as fault:  # what is left may be rows; it concerns no data set, and hinders none
         failures.append(Failure(fault=fault, datasets=frozenset()))
     for name, unfinished in finish_appends(workspace).items():
@@ -219,6 +221,7 @@ def _carry_out(workspace: Workspace, erasure: Erasure, progress: Progress) -> di
     """Runs every step that is left. A fault leaves the requests `failed`, quarantined and resumable."""
     try:
         workspace.clear()
+        sweep_uploads(workspace)
         while erasure.step != "shredded":
             target, step = STEPS[erasure.step]
             after, commit = step(workspace, erasure, progress)

@@ -9,11 +9,14 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench import journal
 from workbench.config import SynthesizeConfig, TrainConfig, parse_config
 from workbench.errors import InputError, LockedError, WorkbenchError
-from workbench.jobs.job import Job, cancel, claim, enqueue, find, get, reopen
+from workbench.files import remove
+from workbench.jobs.job import OVER, Job, cancel, claim, enqueue, find, get, reopen
 from workbench.jobs.worker import Work, new_worker, work_claimed, work_on
 from workbench.progress import Progress, silent
+from workbench.roles import require
 from workbench.state import writing
 from workbench.workspace import Workspace
 
@@ -59,22 +62,29 @@ def erase_waiting(workspace: Workspace, progress: Progress = silent, *, first: C
 
 def detach_erasures(workspace: Workspace) -> tuple[dict[str, Any] | None, list[str]]:
     """Hands what waits to a process of its own: the job, if there is anything to do, and the requests it will carry out."""
+    require("operate", "decide")
     job = _reopen_erasures(workspace, patient=True)
     return (None, []) if job is None else (_detach(workspace, job), list(job.config["requests"]))
 
 
 def take_job(workspace: Workspace, job_id: str, progress: Progress = silent) -> dict[str, Any]:
-    """Works on a job that waits or whose worker died."""
+    """Works on a job that waits or whose worker died, in the name of whoever asked for it."""
     with workspace.engine.connect() as connection:
         job = get(connection, job_id)
-    # made once the job is ours: of one that is over there is no config left
-    return dict(work_on(workspace.engine, job.id, lambda p: _work(workspace, job.kind, job.config)(p), progress))
+    with journal.acting(job.actor):  # whoever asked for it, whatever process does it
+        # made once the job is ours: of one that is over there is no config left
+        return dict(work_on(workspace.engine, job.id, lambda p: _work(workspace, job.kind, job.config)(p), progress))
 
 
 def cancel_job(workspace: Workspace, job_id: str) -> dict[str, Any]:
     """Asks a job to stop."""
+    require("operate")
     with writing(workspace.engine) as connection:
-        return _describe(cancel(connection, job_id))
+        before = get(connection, job_id)
+        after = cancel(connection, job_id)
+    if after.status in OVER:  # nobody was at it, so nobody else takes its upload away
+        _forget_upload(before.config)
+    return _describe(after)
 
 
 def list_jobs(workspace: Workspace) -> dict[str, Any]:
@@ -109,6 +119,7 @@ def _reopen_erasures(workspace: Workspace, *, patient: bool, worker: str | None 
 
 
 def _enqueue(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> Job:
+    require("operate")
     _work(workspace, kind, config)  # a config that can't be read is refused before there is a row
     with writing(workspace.engine) as connection:
         return enqueue(connection, kind, config)
@@ -116,7 +127,9 @@ def _enqueue(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> Job:
 
 def _work(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> Work:
     makers: dict[str, Callable[[Workspace, Mapping[str, Any]], Work]] = {
+        "demo": _demo,
         "erase": _erase,
+        "evaluate": _evaluate,
         "ingest": _ingest,
         "synthesize": _synthesize,
         "train": _train,
@@ -154,7 +167,39 @@ def _ingest(workspace: Workspace, config: Mapping[str, Any]) -> Work:
     if config.get("append"):
         return lambda progress: append(workspace, name, data=data, progress=progress)
     schema = config["schema"] and Path(config["schema"])
-    return lambda progress: ingest(workspace, name, schema=schema, data=data, progress=progress)
+
+    def work(progress: Progress) -> dict[str, Any]:
+        try:
+            return ingest(workspace, name, schema=schema, data=data, progress=progress)
+        finally:
+            _forget_upload(config)
+
+    return work
+
+
+def _demo(workspace: Workspace, config: Mapping[str, Any]) -> Work:  # noqa: ARG001 (there is nothing to choose)
+    from workbench.workflows.demo import fill_with_demo
+
+    return lambda progress: fill_with_demo(workspace, progress)
+
+
+def _evaluate(workspace: Workspace, config: Mapping[str, Any]) -> Work:
+    from workbench.workflows.evaluate import ROWS, Settings, evaluate
+
+    name, dataset = str(config["name"]), config.get("dataset")
+    settings = Settings(rows=int(config.get("rows") or ROWS), seed=int(config.get("seed") or 0))
+
+    def work(progress: Progress) -> dict[str, Any]:
+        found = evaluate(workspace, name, dataset=dataset, settings=settings, progress=progress)
+        return {"dataset": found["dataset"], "evaluation": found["id"]}
+
+    return work
+
+
+def _forget_upload(config: Mapping[str, Any]) -> None:
+    """Removes a table that was uploaded for a job: nobody else has this copy."""
+    if config.get("uploaded"):
+        remove(Path(config["data"]).parent)
 
 
 def _synthesize(workspace: Workspace, config: Mapping[str, Any]) -> Work:

@@ -17,6 +17,7 @@ from workbench.erasure.keys import (
     trusted_path,
 )
 from workbench.errors import InputError
+from workbench.roles import require
 from workbench.state import writing
 from workbench.state.tables import journal as entries
 from workbench.workspace import SECRET_KEYS, Workspace
@@ -35,6 +36,7 @@ def rotate_key(workspace: Workspace, name: str = "signing") -> dict[str, Any]:
 
     The journal's entry is the moment it happens: killed before, nothing changed; killed after, the next look finishes it.
     """
+    require("administer")
     if name == "placement":
         raise InputError("the placement key never rotates: everybody would move to another shard")
     if name != "signing":

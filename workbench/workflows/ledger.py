@@ -9,6 +9,7 @@ from workbench.data import catalog
 from workbench.errors import InputError
 from workbench.privacy.events import event_to_json
 from workbench.privacy.ledger import LINE, Ledger, spent, spent_pld
+from workbench.roles import require
 from workbench.schema.schema import POPULATION
 from workbench.workspace import Workspace
 
@@ -17,6 +18,7 @@ MAX_NEW = 48  # leaves room for the identity type that an inferred schema is giv
 
 def set_budget(workspace: Workspace, dataset: str, *, epsilon: float, delta: float) -> dict[str, Any]:
     """Declares the most that the population of a data set may ever spend; raises InputError for senseless numbers."""
+    require("administer")
     population = _population(workspace, dataset)
     budget = Ledger(workspace.engine).set_budget(population, epsilon=epsilon, delta=delta)
     return {"dataset": dataset, "population": population, "budget": {"epsilon": budget.epsilon, "delta": budget.delta}}
@@ -24,6 +26,7 @@ def set_budget(workspace: Workspace, dataset: str, *, epsilon: float, delta: flo
 
 def set_population_budget(workspace: Workspace, population: str, *, epsilon: float, delta: float) -> dict[str, Any]:
     """The same for a population that no data set is of yet; raises InputError for a name that no schema could have."""
+    require("administer")
     if not re.fullmatch(POPULATION, population) or len(population) > MAX_NEW:
         raise InputError(
             f"a population is named by 1 to {MAX_NEW} letters, digits, dots, hyphens and underscores",

@@ -18,6 +18,7 @@ from workbench.data.reader import read_chunks
 from workbench.erasure.request import quarantined_shards
 from workbench.errors import InputError, NotFoundError, QuarantinedError
 from workbench.files import check_output
+from workbench.roles import require
 from workbench.schema import Codec, Schema
 from workbench.schema.codec import Values
 from workbench.sisa.ensemble import Manifest, aggregate, usable
@@ -30,6 +31,7 @@ from workbench.workspace import Workspace
 
 def predict(workspace: Workspace, ensemble: str, data: Path, out: Path) -> dict[str, Any]:
     """Writes one row of predictions per row of the table `data` to a Parquet file."""
+    require("operate")
     check_output(out, (".parquet",))
     started = time.perf_counter()
     _, schema, _ = _current(workspace, ensemble)

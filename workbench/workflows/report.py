@@ -23,10 +23,28 @@ def report_certificate(
 ) -> dict[str, Any]:
     """Writes a certificate as a page, once its signature is verified; raises CheckFailedError and writes nothing otherwise."""
     check_output(html, (".html",))
+    content, signer, digest = certificate_html(workspace, certificate, key=key)
+    write_atomic(html, content.encode())
+    return {"certificate": str(certificate), "html": str(html), "signed_by": signer, "sha256": digest}
+
+
+def certificate_html(
+    workspace: Workspace | None, certificate: Path, *, key: Path | None = None
+) -> tuple[str, str, str]:
+    """A certificate's page with its signer and its digest; raises CheckFailedError where its signature doesn't hold."""
     statement, signer = opened(workspace, certificate, key)
     digest = file_sha256(certificate)
-    write_atomic(html, certificate_page(statement, signer=signer, digest=digest).encode())
-    return {"certificate": str(certificate), "html": str(html), "signed_by": signer, "sha256": digest}
+    return certificate_page(statement, signer=signer, digest=digest), signer, digest
+
+
+def evaluation_html(workspace: Workspace, name: str, *, dataset: str | None = None) -> str:
+    """An evaluation's page, which is as internal as it is; raises NotFoundError where there is none."""
+    return evaluation_page(evaluation_of(workspace, name, dataset))
+
+
+def comparison_html(workspace: Workspace, names: Sequence[str]) -> str:
+    """The page of several evaluations beside each other; raises InputError where there are fewer than two."""
+    return comparison_page(_evaluations(workspace, names))
 
 
 def check_page(workspace: Workspace, path: Path, endings: tuple[str, ...] = (".html",)) -> None:
@@ -66,9 +84,7 @@ def compare(workspace: Workspace, names: Sequence[str], html: Path | None = None
     """The figures of several evaluations beside each other, also as a page; raises NotFoundError where one is lacking."""
     if html is not None:
         check_page(workspace, html)
-    documents = [evaluation_of(workspace, name) for name in dict.fromkeys(names)]
-    if len(documents) < 2:
-        raise InputError("a comparison takes two evaluations or more", hint="workbench compare ID ID")
+    documents = _evaluations(workspace, names)
     if html is not None:
         write_atomic(html, comparison_page(documents).encode(), mode=0o600)
     figures: dict[str, dict[str, Any]] = {}
@@ -81,6 +97,13 @@ def compare(workspace: Workspace, names: Sequence[str], html: Path | None = None
         "figures": list(figures.values()),
         **({"html": str(html)} if html is not None else {}),
     }
+
+
+def _evaluations(workspace: Workspace, names: Sequence[str]) -> list[dict[str, Any]]:
+    documents = [evaluation_of(workspace, name) for name in dict.fromkeys(names)]
+    if len(documents) < 2:
+        raise InputError("a comparison takes two evaluations or more", hint="workbench compare ID ID")
+    return documents
 
 
 def _fit_for(document: dict[str, Any]) -> dict[str, bool | None]:

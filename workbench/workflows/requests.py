@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sqlalchemy import select
 
 from workbench import journal
 from workbench.config import read_config
 from workbench.data import catalog
+from workbench.data.store import SPLITS
 from workbench.erasure.policy import ErasurePolicy
-from workbench.erasure.request import OPEN, approve, reason_of, release, withdraw
+from workbench.erasure.request import OPEN, Subject, approve, reason_of, release, subjects_of, withdraw
+from workbench.errors import NotFoundError
+from workbench.roles import require
+from workbench.sisa.ensemble import Manifest
 from workbench.state import writing
 from workbench.state.tables import datasets, requests
+from workbench.workflows.publish import current_versions, read_manifest
 from workbench.workspace import Workspace
 
 
@@ -21,52 +28,97 @@ def list_requests(workspace: Workspace) -> dict[str, Any]:
     """All requests by id, oldest first, with their due dates; they name nobody."""
     with workspace.engine.connect() as connection:
         rows = connection.execute(select(requests).order_by(requests.c.received, requests.c.id)).all()
+    return {"requests": [_describe(workspace, row) for row in rows]}
+
+
+def show_request(workspace: Workspace, request: str) -> dict[str, Any]:
+    """One request: how it stands, what the journal says of it, and which shards of which ensembles it touches.
+
+    It is for operators: a requester is told of no shard. Raises NotFoundError where there is none of that id.
+    """
+    with workspace.engine.connect() as connection:
+        row = connection.execute(select(requests).where(requests.c.id == request)).one_or_none()
+        if row is None:
+            raise NotFoundError(f"no request {request!r} here", hint="workbench requests list")
+        versions = current_versions(connection)
+        subjects = [s for s in subjects_of(connection, [request]) if s.split == SPLITS[0]]
+        entries = journal.about(connection, request)
+    redone: dict[str, set[int]] = {}
+    for entry in entries:
+        if entry["kind"] == "PUBLISHED":
+            redone.setdefault(entry["body"]["ensemble"], set()).update(entry["body"]["retrained"])
     return {
-        "requests": [
-            {
-                "request": row.id,
-                "status": row.status,
-                "approval": row.approval,
-                "received": row.received,
-                "due": row.due,
-                "not_before": row.not_before if row.status == "quarantined" else None,
-                "overdue": row.status in OPEN and row.due < journal.now(),
-                "completed": row.completed,
-                "actor": row.actor,
-                "reason": reason_of(row),
-                "certificate": str(workspace.root / row.certificate) if row.certificate else None,
-            }
-            for row in rows
-        ]
+        **_describe(workspace, row),
+        "datasets": list(row.datasets),
+        "timeline": [{key: entry[key] for key in ("at", "kind", "actor")} for entry in entries],
+        "ensembles": [
+            _touched(read_manifest(workspace, artifact), subjects, redone.get(name, set()))
+            for name, artifact in versions.items()
+            if artifact.dataset in row.datasets or name in redone
+        ],
+    }
+
+
+def _touched(manifest: Manifest, subjects: Sequence[Subject], redone: Collection[int]) -> dict[str, Any]:
+    """The shards of an ensemble: under quarantine for these subjects, trained again for them, or neither."""
+    points = np.array([s.point for s in subjects if s.dataset == manifest.dataset], dtype=np.uint64)
+    waiting = {int(shard) for shard in manifest.partition.shard_of(points)} if len(points) else set()
+    return {
+        "ensemble": manifest.ensemble,
+        "version": manifest.version,
+        "shards": len(manifest.constituents),
+        "waiting": sorted(waiting.difference(redone)),
+        "retrained": sorted(redone),
+    }
+
+
+def _describe(workspace: Workspace, row: Any) -> dict[str, Any]:
+    return {
+        "request": row.id,
+        "status": row.status,
+        "approval": row.approval,
+        "received": row.received,
+        "due": row.due,
+        "not_before": row.not_before if row.status == "quarantined" else None,
+        "overdue": row.status in OPEN and row.due < journal.now(),
+        "completed": row.completed,
+        "actor": row.actor,
+        "reason": reason_of(row),
+        "certificate": str(workspace.root / row.certificate) if row.certificate else None,
     }
 
 
 def approve_request(workspace: Workspace, request: str) -> dict[str, Any]:
     """Lets a request that waits for approval be carried out by the next erasure or worker."""
+    require("decide")
     approve(workspace, request)
     return {"request": request, "approval": "given"}
 
 
 def release_request(workspace: Workspace, request: str) -> dict[str, Any]:
     """Lets a request be carried out by the next erasure or worker, before its window ends."""
+    require("decide")
     release(workspace, request)
     return {"request": request, "not_before": None}
 
 
 def deny_request(workspace: Workspace, request: str, reason: str) -> dict[str, Any]:
     """Refuses a request that was not begun, and lifts its quarantine."""
+    require("decide")
     withdraw(workspace, request, status="denied", reason=reason)
     return {"request": request, "status": "denied"}
 
 
 def cancel_request(workspace: Workspace, request: str) -> dict[str, Any]:
     """Takes a request back that was not begun, and lifts its quarantine."""
+    require("operate")
     withdraw(workspace, request, status="cancelled", reason="cancelled")
     return {"request": request, "status": "cancelled"}
 
 
 def set_policy(workspace: Workspace, dataset: str, config: Path, overrides: list[str]) -> dict[str, Any]:
     """Declares how a data set's erasures are handled; requests already accepted keep what held for them."""
+    require("administer")
     policy = read_config(config, ErasurePolicy, overrides)
     with writing(workspace.engine) as connection:
         catalog.entry(connection, dataset)

@@ -11,6 +11,7 @@ from workbench.erasure.saga import EnsembleState
 from workbench.errors import NotFoundError
 from workbench.files import remove
 from workbench.lineage import Artifact
+from workbench.roles import require
 from workbench.state import compact, writing
 from workbench.tracking import Tracking, purge_runs
 from workbench.workflows.publish import live_objects
@@ -25,6 +26,7 @@ def retire(workspace: Workspace, name: str) -> dict[str, Any]:
     between, the same command finishes it. Raises NotFoundError where there is no such thing, BusyError where its data set is
     being written.
     """
+    require("administer")
     dataset = _family(workspace, name)[0].dataset
     with workspace.lock(dataset):
         family = _family(workspace, name)

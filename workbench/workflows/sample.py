@@ -24,6 +24,7 @@ from workbench.generators.generator import FittedGenerator
 from workbench.generators.kinds import load_generator
 from workbench.lineage import Artifact
 from workbench.progress import Progress, silent
+from workbench.roles import require
 from workbench.schema import Codec
 from workbench.schema.condition import Within, parse_where
 from workbench.state import writing
@@ -55,6 +56,7 @@ def sample(
     notify (GDPR Art. 19). Raises QuarantinedError where the generator is not private and someone it was fitted to has an open
     erasure request, also when that was accepted meanwhile; then there is no file.
     """
+    require("operate")
     if not 1 <= n <= MAX_ROWS:
         raise InputError(f"asked for {n} rows; a file holds from 1 to {MAX_ROWS:,}", hint="-n 1000")
     check_output(out, (".parquet", ".csv"))
@@ -115,7 +117,7 @@ def write_rows(
         table = pa.Table.from_pandas(codec.decode(values), preserve_index=False)
         is_csv = path.suffix.lower() == ".csv"
         if is_csv:
-            table = _without_formulas(table)
+            table = without_formulas(table)
         if writer is None:
             writer = pacsv.CSVWriter(path, table.schema) if is_csv else pq.ParquetWriter(path, table.schema)
         writer.write_table(table)
@@ -142,7 +144,8 @@ def _check_recipient(recipient: str | None) -> None:
         )
 
 
-def _without_formulas(table: pa.Table) -> pa.Table:
+def without_formulas(table: pa.Table) -> pa.Table:
+    """The table with an apostrophe before each text that a spreadsheet would take for a formula."""
     for place, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type) or pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
             texts = table.column(place).cast(pa.string())

@@ -1,0 +1,223 @@
+"""The app as a person meets it: a real server, a real browser, jobs in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from conftest import pupils
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from provider import provider
+
+from workbench.workflows.requests import list_requests
+from workbench.workspace import Workspace
+
+CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
+CLONE = Path(__file__).parents[2]
+WAIT = 60_000
+STREAMLITS_OWN = ("list", "listitem")  # how it marks up its navigation, which no app can change
+Visit = Callable[..., Page]
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """A browser without a window."""
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """Starts the app over a workspace and opens it; of what went wrong a screenshot stays in the test's folder."""
+    started: list[subprocess.Popen[bytes]] = []
+    pages: list[Page] = []
+
+    def open_(root: Path, port: int = 0) -> Page:
+        port = port or free_port()
+        command = [
+            sys.executable,
+            "-m",
+            "workbench",
+            "--workspace",
+            str(root),
+            "ui",
+            "--no-browser",
+            "--port",
+            str(port),
+        ]
+        started.append(
+            subprocess.Popen(
+                command,
+                cwd=tmp_path,
+                env=os.environ | {"PYTHONPATH": str(CLONE)},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        )
+        wait_for(port)
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page.set_default_timeout(WAIT)
+        page.goto(f"http://127.0.0.1:{port}/")
+        pages.append(page)
+        return page
+
+    failed = request.session.testsfailed
+    yield open_
+    for page in pages:
+        if request.session.testsfailed > failed:
+            page.screenshot(path=tmp_path / "failed.png", full_page=True)
+    for process in started:
+        os.killpg(process.pid, 15)
+        process.wait(20)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def wait_for(port: int) -> None:
+    for _ in range(300):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError("the app did not start")
+
+
+def go(page: Page, name: str) -> None:
+    page.get_by_test_id("stSidebarNav").get_by_role("link", name=name).click()
+    expect(page.get_by_role("heading", name=name, level=1)).to_be_visible(timeout=WAIT)
+
+
+def test_from_a_request_to_a_certificate_in_the_browser(visit: Visit, trained: Workspace) -> None:
+    page = visit(trained.root)
+    go(page, "Erasure")
+    page.get_by_role("tab", name="New request").click()
+    page.get_by_label("Identifier of the person").fill("pupil-1007")
+    page.get_by_role("button", name="Erase", exact=True).click()
+    expect(page.get_by_text("1 accepted and quarantined")).to_be_visible(timeout=WAIT)
+    page.get_by_role("tab", name="New request").click()
+    expect(page.get_by_label("Identifier of the person")).to_have_value("")
+    for _ in range(300):
+        (request,) = list_requests(trained)["requests"]
+        if request["status"] == "completed":
+            break
+        time.sleep(0.2)
+    page.goto(f"{page.url.split('?')[0]}?request={request['request']}")
+    expect(page.get_by_text("Certificate signed")).to_be_visible(timeout=WAIT)
+    expect(page.get_by_role("button", name="Certificate (JSON)")).to_be_visible(timeout=WAIT)
+    certificate = page.frame_locator("iframe").first
+    expect(certificate.get_by_text("The person has been erased.")).to_be_visible(timeout=WAIT)
+    assert "pupil-1007" not in page.content()
+
+
+@pytest.mark.slow
+def test_from_a_csv_to_a_release_a_model_and_a_certificate(visit: Visit, workspace: Workspace, tmp_path: Path) -> None:
+    pupils(400).to_csv(tmp_path / "klass.csv", index=False)
+    page = visit(workspace.root)
+    go(page, "Data")
+    page.locator("input[type=file]").first.set_input_files(tmp_path / "klass.csv")
+    page.get_by_label("Which column identifies the person?").click()
+    page.get_by_role("option", name="pupil", exact=True).click()
+    page.get_by_label("What is to be predicted, if anything?").click()
+    page.get_by_role("option", name="passed").click()
+    page.get_by_role("button", name="Propose a schema").click()
+    page.get_by_text("I have looked at all of them").click()
+    page.get_by_role("button", name="Take it in").click()
+    expect(page.get_by_text("Its public schema")).to_be_visible(timeout=WAIT)
+    go(page, "Synthesize")
+    page.get_by_role("button", name="Set the budget").click()
+    page.get_by_role("button", name="Make the synthetic table").click()
+    expect(page.get_by_text("Quality at a glance")).to_be_visible(timeout=WAIT)
+    page.reload()
+    expect(page.get_by_text("Quality at a glance")).to_be_visible(timeout=WAIT)
+    go(page, "Models")
+    page.get_by_role("button", name="Train the model").click()
+    expect(page.get_by_role("heading", name="Versions")).to_be_visible(timeout=WAIT)
+    go(page, "Erasure")
+    page.get_by_role("tab", name="New request").click()
+    page.get_by_label("Identifier of the person").fill("pupil-1003")
+    page.get_by_role("button", name="Show the plan").click()
+    expect(page.get_by_text("What would be done")).to_be_visible(timeout=WAIT)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_fails_the_rules_of_accessibility(visit: Visit, trained: Workspace, scheme: str) -> None:
+    page = visit(trained.root)
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    page.reload()
+    bad: dict[str, list[str]] = {}
+    for name in (
+        "Home",
+        "Data",
+        "Synthesize",
+        "Models",
+        "Erasure",
+        "Privacy budget",
+        "Reports",
+        "Lineage",
+        "Audit log",
+        "Settings",
+    ):
+        go(page, name)
+        page.wait_for_timeout(1500)
+        found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"]
+        serious = [
+            f"{v['id']}: {v['nodes'][0]['html'][:160]}"
+            for v in found
+            if v["impact"] in ("serious", "critical") and v["id"] not in STREAMLITS_OWN
+        ]
+        if serious:
+            bad[name] = serious
+    assert bad == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("group", "role"), [("office", "approver"), ("staff", "viewer"), ("nobody", None)])
+def test_people_sign_in_and_get_their_role(
+    visit: Visit, trained: Workspace, tmp_path: Path, group: str, role: str | None
+) -> None:
+    (trained.root / "roles.yaml").write_text("groups: {office: approver, staff: viewer}")
+    port = free_port()
+    with provider({"sub": "s-1", "email": "ada@example.org", "groups": [group]}) as address:
+        (tmp_path / ".streamlit").mkdir()
+        (tmp_path / ".streamlit" / "secrets.toml").write_text(
+            f"""[auth]
+redirect_uri = "http://127.0.0.1:{port}/oauth2callback"
+cookie_secret = "only for tests, and long enough to be one"
+client_id = "workbench"
+client_secret = "secret"
+server_metadata_url = "{address}/.well-known/openid-configuration"
+"""
+        )
+        page = visit(trained.root, port)
+        expect(page.get_by_text("Sign in to go on.")).to_be_visible(timeout=WAIT)
+        assert "pupils" not in page.content()
+        page.get_by_role("button", name="Sign in").click()
+        if role is None:
+            expect(page.get_by_text("have no role")).to_be_visible(timeout=WAIT)
+            assert "pupils" not in page.content()
+            return
+        expect(page.get_by_text(f"Signed in as s-1, {role}")).to_be_visible(timeout=WAIT)
+        go(page, "Erasure")
+        page.get_by_role("tab", name="New request").click()
+        expect(page.get_by_text("may not hand them in")).to_be_visible(timeout=WAIT)
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_text("Sign in to go on.")).to_be_visible(timeout=WAIT)

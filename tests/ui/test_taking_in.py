@@ -1,0 +1,214 @@
+"""A table of one's own in the app: proposed, confirmed, checked and taken in; hostile uploads are told in words."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import pupils
+from said import Open, press, texts
+
+from workbench.errors import ForbiddenError, InputError
+from workbench.roles import Person, acting
+from workbench.schema.draft import rows_of, with_rows
+from workbench.workflows import handover, jobs
+from workbench.workflows.handover import (
+    check_table,
+    draft_schema,
+    ingest_upload,
+    predict_upload,
+    release_file,
+    release_rows,
+    sample_file,
+)
+from workbench.workflows.overview import overview
+from workbench.workflows.profile import profile
+from workbench.workflows.uploads import sweep_uploads
+from workbench.workspace import Workspace
+
+SCRIPT = "<script>alert(1)</script>"
+PICTURE = "![x](http://127.0.0.1/x.png)"
+FORMULA = "=cmd|' /C calc'!A0"
+
+
+def people(*, towns: tuple[str, ...] = ("here", "there")) -> bytes:
+    table = pupils(120).assign(town=[towns[i % len(towns)] for i in range(len(pupils(120)))])
+    return table.to_csv(index=False).encode()
+
+
+def uploads(workspace: Workspace) -> list[Path]:
+    return list((workspace.root / "uploads").iterdir())
+
+
+@pytest.fixture
+def detached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The jobs that would have got a process of their own."""
+    begun: list[str] = []
+
+    def begin(_: Workspace, job: jobs.Job) -> dict[str, str]:
+        begun.append(job.id)
+        return {"job": job.id}
+
+    monkeypatch.setattr(jobs, "_detach", begin)
+    return begun
+
+
+def test_from_an_upload_to_a_data_set(browse: Open, workspace: Workspace, detached: list[str]) -> None:
+    app = browse(workspace, "data")
+    app.file_uploader[0].set_value(("klass.csv", people(), "text/csv")).run()
+    subject, target = (next(s for s in app.selectbox if s.label.startswith(w)) for w in ("Which", "What is to be"))
+    subject.set_value("pupil")
+    target.set_value("passed")
+    app = press(app, "Propose a schema")
+    assert "guessed by reading the table" in texts(app)
+    next(c for c in app.checkbox if c.label.startswith("I have looked")).check().run()
+    app = press(app, "Check the table")
+    assert "Every row fits" in texts(app)
+    app = press(app, "Take it in")
+    assert not app.error, app.error[0].value
+    assert len(uploads(workspace)) == 1
+    jobs.take_job(workspace, detached[0])
+    (made,) = overview(workspace)["datasets"]
+    assert (made["dataset"], made["target"], made["unreviewed"]) == ("klass", "passed", [])
+    assert uploads(workspace) == [], "what was uploaded goes once it was taken in"
+
+
+def test_an_upload_goes_though_it_was_refused_or_cancelled(workspace: Workspace, detached: list[str]) -> None:
+    schema = draft_schema(workspace, "t.csv", people(), target=None, subject="pupil")
+    ingest_upload(workspace, "refused", "t.csv", people(towns=("nowhere",) * 2), schema)
+    with pytest.raises(InputError):
+        jobs.take_job(workspace, detached[0])
+    assert uploads(workspace) == []
+    ingest_upload(workspace, "cancelled", "t.csv", people(), schema)
+    jobs.cancel_job(workspace, detached[1])
+    assert uploads(workspace) == []
+
+
+def test_an_upload_that_no_job_needs_is_swept(workspace: Workspace) -> None:
+    left = workspace.root / "uploads" / "abandoned"
+    left.mkdir()
+    (left / "table.csv").write_bytes(people())
+    sweep_uploads(workspace)
+    assert uploads(workspace) == [left], "it may be one that is being written"
+    os.utime(left, (0, 0))
+    jobs.erase_waiting(workspace)
+    assert uploads(workspace) == []
+
+
+@pytest.mark.usefixtures("detached")
+def test_an_upload_that_is_waited_for_stays(workspace: Workspace) -> None:
+    schema = draft_schema(workspace, "t.csv", people(), target=None, subject="pupil")
+    ingest_upload(workspace, "one", "t.csv", people(), schema)
+    ingest_upload(workspace, "two", "t.csv", people(), schema)
+    assert len(uploads(workspace)) == 2
+    assert all(path.stat().st_mode & 0o077 == 0 for path in uploads(workspace))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", "pupil,town\n1,ö\n".encode("utf-16")),
+        ("t.csv", b""),
+        ("t.csv", b"a,b\n1,2,3\n"),
+        ("t.parquet", b"PAR1 no parquet PAR1"),
+        ("t.csv", b"\x00\xff" * 1000),
+    ],
+)
+def test_a_hostile_file_is_told_in_words(browse: Open, workspace: Workspace, name: str, content: bytes) -> None:
+    app = browse(workspace, "data")
+    app.file_uploader[0].set_value((name, content, "text/csv")).run()
+    assert app.error
+    assert str(workspace.root) not in texts(app)
+    assert not app.exception
+
+
+def test_packed_files_are_for_the_command_line(workspace: Workspace) -> None:
+    with pytest.raises(InputError, match=r"\.csv or a \.parquet"):
+        draft_schema(workspace, "bomb.csv.gz", b"\x1f\x8b", target=None, subject=None)
+
+
+@pytest.mark.usefixtures("detached")
+def test_names_and_categories_are_never_formatting(browse: Open, workspace: Workspace) -> None:
+    content = people(towns=(SCRIPT, PICTURE)).replace(b"pupil,term", f"pupil,{SCRIPT}".encode(), 1)
+    app = browse(workspace, "data")
+    app.file_uploader[0].set_value(("t.csv", content, "text/csv")).run()
+    app = press(app, "Propose a schema")
+    marked = "\n".join(str(one.value) for kind in ("markdown", "caption", "warning") for one in app.get(kind))
+    assert SCRIPT not in marked
+    assert PICTURE not in marked
+    assert not app.exception
+
+
+def test_formulas_are_disarmed_in_csv_alone(trained: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    (release,) = overview(trained)["releases"]
+    path = trained.root / "releases" / f"{release['generator']}.parquet"
+    table = pd.read_parquet(path)
+    table["town"] = FORMULA
+    table.to_parquet(path, index=False)
+    with pytest.raises(InputError, match="damaged"):
+        release_file(trained, release["release"], ".csv")
+    monkeypatch.setattr(handover, "file_sha256", lambda _: "any")
+    monkeypatch.setattr(handover, "_release", lambda *_: path)
+    told = pd.read_csv(io.BytesIO(release_file(trained, release["release"], ".csv")))
+    assert set(told["town"]) == {"'" + FORMULA}
+    assert release_file(trained, release["release"], ".parquet") == path.read_bytes()
+
+
+def test_rows_for_the_browser_are_bounded_and_on_record(trained: Workspace) -> None:
+    (release,) = overview(trained)["releases"]
+    assert len(release_rows(trained, release["release"], 5)) == 5
+    with pytest.raises(InputError, match="at most"):
+        sample_file(trained, release["generator"], handover.MOST_ROWS + 1, ".csv")
+    content = sample_file(trained, release["generator"], 30, ".csv", where=("passed=true",), recipient="a partner")
+    assert set(pd.read_csv(io.BytesIO(content))["passed"]) == {True}
+    with acting(Person(actor="oidc:v", role="viewer")), pytest.raises(ForbiddenError):
+        release_file(trained, release["release"], ".csv")
+
+
+def test_predictions_of_an_upload(trained: Workspace) -> None:
+    (model,) = overview(trained)["models"]
+    features = pupils(5).drop(columns=["pupil", "passed"])
+    content, first = predict_upload(trained, model["ensemble"], "t.csv", features.to_csv(index=False).encode())
+    assert len(pd.read_csv(io.BytesIO(content))) == len(features)
+    assert next(iter(first.columns)) == "prediction"
+    with pytest.raises(InputError) as fault:
+        predict_upload(trained, model["ensemble"], "t.csv", b"nothing\n1\n")
+    assert str(trained.root) not in str(fault.value)
+    assert list((trained.root / "staging").iterdir()) == []
+
+
+def test_a_profile_tells_no_cell_of_few(trained: Workspace) -> None:
+    told = profile(trained, "pupils")
+    for column in told["columns"]:
+        assert abs(sum(share for _, share in column["cells"]) - 1) < 1e-9
+        assert all(share * told["rows"] >= 19.5 for cell, share in column["cells"] if cell != "few rows each")
+
+
+def test_a_draft_as_rows_and_back(workspace: Workspace) -> None:
+    draft = draft_schema(workspace, "t.csv", people(), target="passed", subject="pupil")
+    assert with_rows(draft, rows_of(draft)) == draft
+    rows = {row["column"]: row for row in rows_of(draft)}
+    rows["hours"] |= {"domain": "0 .. 60", "reviewed": True}
+    rows["town"] |= {"domain": "here | there | elsewhere", "missing": True}
+    rows["term"] |= {"role": "drop"}
+    changed = with_rows(draft, rows.values(), population="klass")
+    assert changed.columns["hours"].bounds == (0.0, 60.0)
+    assert changed.columns["town"].categories == ("here", "there", "elsewhere")
+    assert (changed.columns["term"].role, changed.population) == ("drop", "klass")
+    assert "hours" not in changed.unreviewed
+    rows["hours"] |= {"domain": "a lot"}
+    with pytest.raises(InputError, match="needs bounds"):
+        with_rows(draft, rows.values())
+    rows["hours"] |= {"domain": "9 .. 1"}
+    with pytest.raises(InputError, match="inverted"):
+        with_rows(draft, rows.values())
+
+
+def test_a_table_that_breaks_its_schema_is_told_by_column(workspace: Workspace) -> None:
+    draft = draft_schema(workspace, "t.csv", people(), target=None, subject="pupil")
+    broken = check_table(workspace, "t.csv", people(towns=("nowhere", "here")), draft)
+    assert {one["column"] for one in broken} <= {"town"}
+    assert "nowhere" not in repr(broken)

@@ -1,0 +1,117 @@
+"""Who may do what: a person is known to a door, which says so with `acting`; workflows ask with `require`.
+
+Where no door said who acts it is whoever runs the command, and they may do everything: the files are theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from workbench import journal
+from workbench.errors import ForbiddenError, InputError
+
+Role = Literal["viewer", "operator", "approver", "admin"]
+Action = Literal["operate", "decide", "administer"]
+
+ROLES_FILE = "roles.yaml"
+_MAY: Mapping[Role, frozenset[Action]] = {
+    "viewer": frozenset(),
+    "operator": frozenset({"operate"}),
+    "approver": frozenset({"decide"}),
+    "admin": frozenset({"operate", "decide", "administer"}),
+}
+_TOLD: Mapping[Action, str] = {
+    "operate": "take in data, fit, train, evaluate, predict, export or hand in requests",
+    "decide": "approve or deny requests",
+    "administer": "set budgets and policies, rotate keys, or withdraw what was made",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """Whoever acts: the name that the journal gets, and a role."""
+
+    actor: str
+    role: Role
+
+    def may(self, action: Action) -> bool:
+        """Whether the role allows it."""
+        return action in _MAY[self.role]
+
+
+class RoleMap(BaseModel):
+    """Which role a person who signed in has: by group, by verified e-mail address, or by the provider's subject id."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    groups: dict[str, Role] = {}
+    emails: dict[str, Role] = {}
+    subjects: dict[str, Role] = {}
+
+
+_person: ContextVar[Person | None] = ContextVar("person", default=None)
+
+
+@contextmanager
+def acting(person: Person) -> Iterator[None]:
+    """Within it, and in this thread alone, `person` acts, and is named in the journal."""
+    token = _person.set(person)
+    try:
+        with journal.acting(person.actor):
+            yield
+    finally:
+        _person.reset(token)
+
+
+def require(*actions: Action) -> None:
+    """Raises ForbiddenError where the role of whoever acts allows none of these."""
+    person = _person.get()
+    if person is not None and not any(map(person.may, actions)):
+        able = [role for role in _MAY if not _MAY[role].isdisjoint(actions)]
+        raise ForbiddenError(
+            f"the role {person.role} may not {_TOLD[actions[0]]}", hint=f"ask someone with the role {' or '.join(able)}"
+        )
+
+
+def local() -> Person:
+    """The one user of a workbench that runs on their own machine."""
+    return Person(actor=journal.actor(), role="admin")
+
+
+def read_roles(root: Path) -> RoleMap:
+    """The workspace's `roles.yaml`, or an empty map where there is none; raises InputError for one that can't be read."""
+    path = root / ROLES_FILE
+    if not path.is_file():
+        return RoleMap()
+    try:
+        return RoleMap.model_validate(yaml.safe_load(path.read_text(encoding="utf-8-sig")) or {})
+    except (yaml.YAMLError, ValidationError, ValueError, RecursionError):
+        raise InputError(
+            f"the workspace's {ROLES_FILE} is not a map of groups, emails and subjects to roles",
+            hint="groups: {privacy-office: approver}; the roles are viewer, operator, approver, admin",
+        ) from None
+
+
+def person_of(claims: Mapping[str, Any], roles: RoleMap) -> Person | None:
+    """Whoever an identity provider vouches for, with the highest role that the map gives them; None where it gives none.
+
+    An e-mail address counts only where the provider says that it is verified. The journal gets the provider's subject id
+    and no address: an address could be that of somebody in the data, who may ask to be erased.
+    """
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not subject:
+        return None
+    groups, email = claims.get("groups"), claims.get("email")
+    given = {roles.groups.get(g) for g in groups if isinstance(g, str)} if isinstance(groups, list | tuple) else set()
+    given.add(roles.subjects.get(subject))
+    if isinstance(email, str) and claims.get("email_verified") is True:
+        given.add({address.casefold(): role for address, role in roles.emails.items()}.get(email.casefold()))
+    return next((Person(actor=f"oidc:{subject}", role=role) for role in reversed(list(_MAY)) if role in given), None)

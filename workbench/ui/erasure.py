@@ -1,0 +1,355 @@
+"""Erasure: hand in requests, decide on them, see what becomes of them. A request appears by its id; nobody is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from workbench.erasure.intake import Asked, Malformed, by_key, ending_of, parse
+from workbench.errors import InputError
+from workbench.ui import jobs, places, session
+from workbench.ui.shards import shard_map
+from workbench.ui.words import STATUSES, STEPS, day, moment, number, plain, sentence, until
+from workbench.workflows.erase import erase, erase_detached
+from workbench.workflows.handover import verify_upload
+from workbench.workflows.jobs import detach_erasures
+from workbench.workflows.overview import overview
+from workbench.workflows.report import certificate_html
+from workbench.workflows.requests import (
+    approve_request,
+    cancel_request,
+    deny_request,
+    list_requests,
+    release_request,
+    show_request,
+)
+
+_ROUND, _ANSWER = "erasure-round", "erasure-answer"
+_EVERY = "Every data set that identifies people in the same way"
+_WAYS = ("One person", "Several, pasted", "A file")
+_OPEN = ("quarantined", "planned", "executing", "verifying", "failed")
+
+
+def page() -> None:
+    """The whole page, or one request."""
+    asked = st.query_params.get("request")
+    if asked:
+        _request(asked)
+        return
+    st.title("Erasure")
+    sets = overview(session.workspace())["datasets"]
+    if not sets:
+        st.info("There is no data set yet, so nobody can be in one.")
+        places.link("data", "Take in a data set")
+        return
+    jobs.watch("erase")
+    _answer()
+    listed, new, verified = st.tabs(["Requests", "New request", "Verify a certificate"])
+    with listed, session.reported():
+        _list()
+    with new, session.reported():
+        _new([one["dataset"] for one in sets], {one["dataset"]: one for one in sets})
+    with verified, session.reported():
+        _verify()
+
+
+def _list() -> None:
+    requests = list_requests(session.workspace())["requests"]
+    if not requests:
+        st.info("Nobody has asked to be erased yet. Hand in a request under “New request”.")
+        return
+    rows = [
+        {
+            "Request": one["request"],
+            "Status": STATUSES.get(one["status"], (one["status"], ""))[0],
+            "Waits for": (one["reason"] if one["status"] in _OPEN else None) or "–",
+            "Received": moment(one["received"]),
+            "Due": until(one["due"]) if one["status"] in _OPEN else "–",
+        }
+        for one in reversed(requests)
+    ]
+    st.caption("Choose a row to see its plan, timeline and certificate.")
+    chosen = st.dataframe(
+        rows,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        alt="Erasure requests by id, with status and due date",
+    )
+    if places_chosen := chosen["selection"]["rows"]:
+        st.query_params["request"] = rows[places_chosen[0]]["Request"]
+        st.rerun()
+    waiting = [one for one in requests if one["status"] in ("quarantined", "failed") and one["approval"] != "waiting"]
+    if waiting and (session.may("operate") or session.may("decide")) and st.button("Carry out what waits"):
+        _begin()
+
+
+def _new(names: Sequence[str], sets: dict[str, dict[str, Any]]) -> None:
+    if not session.may("operate"):
+        st.info("Your role can look at requests and may not hand them in.")
+        return
+    st.write("Whoever is named is left out of every model and table from the moment the request is accepted.")
+    way = st.segmented_control("How many?", _WAYS, default=_WAYS[0], required=True, key="erasure-way") or _WAYS[0]
+    dataset = st.selectbox("From which data set?", [_EVERY, *names] if len(names) > 1 else names)
+    number_of = st.session_state.setdefault(_ROUND, 0)
+    one = sets.get(dataset)
+    what = "Number of the row, counted from 0" if one and one["by_row"] else "Identifier of the person"
+    with st.form(f"erasure-ask-{number_of}"):
+        read = _inputs(way, what, number_of)
+        st.caption("The field is emptied each time: nothing you enter is kept to be shown.")
+        with st.container(horizontal=True):
+            wants_plan = st.form_submit_button("Show the plan", help="What would be done. Nobody is quarantined yet.")
+            wants_all = st.form_submit_button("Erase", type="primary")
+    if wants_plan or wants_all:
+        _hand_in(read, None if dataset == _EVERY else dataset, dry_run=wants_plan)
+
+
+_Read = Callable[[], tuple[Sequence[str | Asked], Sequence[Malformed]]]
+
+
+def _inputs(way: str, what: str, number_of: int) -> _Read:
+    if way == _WAYS[0]:
+        key = st.text_input(what, autocomplete="off", key=f"erasure-key-{number_of}", max_chars=1000)
+        return lambda: ([by_key(_given(key))], ())
+    if way == _WAYS[1]:
+        text = st.text_area("One per line", key=f"erasure-text-{number_of}", height=160)
+        return lambda: _parsed(_given(text).encode(), ".txt")
+    file = st.file_uploader(
+        "A file with one per line, or CSV, JSONL or OpenDSR JSON",
+        type=["txt", "csv", "jsonl", "json"],
+        key=f"erasure-file-{number_of}",
+        max_upload_size=10,
+    )
+    return lambda: _parsed(file.getvalue(), ending_of(file.name)) if file else _parsed(b"", ".txt")
+
+
+def _given(text: str) -> str:
+    if not text.strip():
+        raise InputError("nobody was named", hint="enter an identifier, or choose a file")
+    return text.strip()
+
+
+def _parsed(content: bytes, ending: str | None) -> tuple[Sequence[Asked], Sequence[Malformed]]:
+    intake = parse(content, ending)
+    return intake.asked, intake.malformed
+
+
+def _hand_in(read: _Read, dataset: str | None, *, dry_run: bool) -> None:
+    """Hands the requests in, or has them planned, and forgets who they were about."""
+    st.session_state[_ROUND] += 1  # fields of another name: what was typed is gone with the old ones
+    answer: dict[str, Any] = {}
+    with session.held(answer):
+        people, malformed = read()
+        if dry_run:
+            answer |= erase(session.workspace(), people, dataset=dataset, malformed=malformed, dry_run=True)
+        else:
+            answer |= erase_detached(session.workspace(), people, dataset=dataset, malformed=malformed)
+    st.session_state[_ANSWER] = answer
+    st.rerun()
+
+
+def _answer() -> None:
+    """What became of what was handed in, until it is put away: the nonces are told nowhere else."""
+    answer = st.session_state.get(_ANSWER)
+    if answer is None:
+        return
+    with st.container(border=True):
+        if "fault" in answer:
+            st.error(answer["fault"], icon=":material/error:")
+        elif "plan" in answer:
+            _plan(answer)
+        else:
+            _receipts(answer["requests"])
+        if st.button("Put away"):
+            del st.session_state[_ANSWER]
+            st.rerun()
+
+
+def _receipts(answers: list[dict[str, Any]]) -> None:
+    accepted = [one for one in answers if one.get("nonce")]
+    if accepted:
+        st.success(f"{len(accepted)} accepted and quarantined.", icon=":material/check_circle:")
+        st.write(
+            "Hand each requester their receipt now. The nonce opens the certificate for them alone and is kept nowhere."
+        )
+        rows = [{"Request": one["request"], "Nonce": one["nonce"], "Due": moment(one["due"])} for one in accepted]
+        st.dataframe(rows, hide_index=True, alt="Receipts: request, nonce and due date")
+    for one in (one for one in answers if not one.get("nonce")):
+        told = one["reason"] or STATUSES.get(one["status"], (one["status"],))[0]
+        st.warning(f"{plain(one['request'] or 'One entry')}: {plain(told)}.")
+
+
+def _plan(answer: dict[str, Any]) -> None:
+    st.subheader("What would be done")
+    for one in (one for one in answer["requests"] if one["status"] == "rejected"):
+        st.warning(plain(sentence(one["reason"])))
+    for plan in answer["plan"]:
+        st.markdown(f"**Data set {plain(plan['dataset'])}**")
+        models, seconds, gone, told = st.columns(4)
+        models.metric("Models touched", sum(bool(e["retrain"]) for e in plan["ensembles"]), border=True)
+        seconds.metric("Seconds of training", f"{plan['predicted_seconds']:.1f}", border=True)
+        gone.metric(
+            "Things purged",
+            len(plan["purge"]),
+            border=True,
+            help="Old versions, evaluations and tables derived from them.",
+        )
+        told.metric(
+            "To notify", len(plan["notify"]), border=True, help="Releases and exports handed out (GDPR Art. 19)."
+        )
+        for ensemble in plan["ensembles"]:
+            st.caption(plain(ensemble["ensemble"]))
+            shards = ensemble["reused"] + len(ensemble["retrain"])
+            shard_map(ensemble["ensemble"], shards, waiting=[r["shard"] for r in ensemble["retrain"]], retrained=())
+        _kept(plan)
+
+
+def _kept(plan: dict[str, Any]) -> None:
+    told = [("Purged", one["kind"], one["id"]) for one in plan["purge"]]
+    told += [("Kept, private", f"ε = {one['epsilon']:g}", one["id"]) for one in plan["keep_private"]]
+    told += [("Measured again", f"ε = {one['epsilon']:g}", one["id"]) for one in plan["remeasure"]]
+    told += [("Fitted again", "not private", one["id"]) for one in plan["refit"]]
+    told += [("To notify", one.get("recipient", "whoever got it"), one["id"]) for one in plan["notify"]]
+    with st.expander(f"All {len(told)} things that are purged, kept or to be notified"):
+        rows = [{"What happens": happens, "What it is": what, "Which": which} for happens, what, which in told]
+        st.dataframe(rows, hide_index=True, alt="What is purged, kept and to be notified")
+
+
+def _request(name: str) -> None:
+    places.link("erasure", "All requests")
+    st.title("Request")
+    one = show_request(session.workspace(), name)
+    st.code(one["request"], language=None)
+    if one["status"] in _OPEN:
+        jobs.watch("erase")
+    status, due, received, by = st.columns(4)
+    status.metric("Status", STATUSES.get(one["status"], (one["status"], ""))[0], border=True)
+    due.metric(
+        "Due",
+        until(one["due"]) if one["status"] in _OPEN else "–",
+        border=True,
+        help=f"The law allows one month (GDPR Art. 12). Due {moment(one['due'])}.",
+    )
+    received.metric("Received", day(one["received"]), border=True)
+    by.metric("Handed in by", one["actor"].split(":", 1)[-1], border=True)
+    if one["reason"]:
+        st.warning(plain(sentence(one["reason"])), icon=":material/hourglass:")
+    with session.reported():
+        _decide(one)
+    left, right = st.columns([1, 1])
+    with left:
+        _timeline(one["timeline"])
+    with right, session.reported():
+        _shards(name)
+    if one["certificate"]:
+        with session.reported():
+            _certificate(one)
+
+
+def _decide(one: dict[str, Any]) -> None:
+    if one["status"] not in ("quarantined", "failed"):
+        return
+    space, name = session.workspace(), one["request"]
+    with st.container(horizontal=True):
+        if one["approval"] == "waiting" and session.may("decide"):
+            if st.button("Approve", type="primary"):
+                approve_request(space, name)
+                detach_erasures(space)
+                session.again("Approved.")
+            with st.popover("Deny"), st.form("deny", border=False):
+                reason = st.text_input("Why, for the requester; it must name nobody", max_chars=500)
+                if st.form_submit_button("Deny the request"):
+                    deny_request(space, name, _reason(reason))
+                    session.again("Denied.")
+        elif one["not_before"] and session.may("decide") and st.button("Carry out before its window ends"):
+            release_request(space, name)
+            detach_erasures(space)
+            session.again("Let out of its window.")
+        elif (
+            one["approval"] != "waiting"
+            and (session.may("operate") or session.may("decide"))
+            and st.button("Carry out now")
+        ):
+            _begin()
+        if one["status"] == "quarantined" and session.may("operate") and st.button("Cancel the request"):
+            cancel_request(space, name)
+            session.again("Cancelled.")
+
+
+def _reason(text: str) -> str:
+    if not text.strip():
+        raise InputError("a denial needs a reason", hint="say why, and name nobody")
+    return text.strip()
+
+
+def _begin() -> None:
+    job, going = detach_erasures(session.workspace())
+    session.again(f"{len(going)} being carried out." if job else "Nothing may be carried out now.")
+
+
+def _timeline(entries: list[dict[str, Any]]) -> None:
+    st.subheader("Timeline")
+    for entry in entries:
+        who = plain(entry["actor"].split(":", 1)[-1])
+        st.markdown(f"**{moment(entry['at'])}** · {STEPS.get(entry['kind'], plain(entry['kind']))} · {who}")
+
+
+def _shards(name: str) -> None:
+    st.subheader(
+        "Shards",
+        help="A model is made of parts, each of which saw other people. Only the person's part is trained again.",
+    )
+
+    def part() -> None:
+        ensembles = show_request(session.workspace(), name)["ensembles"]
+        if not ensembles:
+            st.caption("No model saw the person.")
+        for one in ensembles:
+            st.caption(f"{plain(one['ensemble'])}, version {number(one['version'])}")
+            shard_map(one["ensemble"], one["shards"], waiting=one["waiting"], retrained=one["retrained"])
+
+    if show_request(session.workspace(), name)["status"] in _OPEN:
+        session.live(1.5)(part)()
+    else:
+        part()
+
+
+def _certificate(one: dict[str, Any]) -> None:
+    st.subheader("Certificate")
+    path = Path(one["certificate"])
+    content, signer, _ = certificate_html(session.workspace(), path)
+    st.caption(f"Signed by {plain(signer)}. The file is the proof; the page is for reading.")
+    with st.container(horizontal=True):
+        st.download_button("Certificate (JSON)", path.read_bytes(), path.name, "application/json", type="primary")
+        st.download_button("Page (HTML)", content, f"{one['request']}.html", "text/html")
+    st.iframe(content, height=700, alt=f"Certificate of request {one['request']}")
+
+
+def _verify() -> None:
+    st.write("Checks a certificate's signature, and against this workspace whether what it says still holds.")
+    with st.form("verify"):
+        file = st.file_uploader("A certificate", type=["json"], max_upload_size=10)
+        replay = st.checkbox(
+            "Train the affected shards again and compare", help="The strongest check. It reads the records."
+        )
+        asked = st.form_submit_button("Verify", type="primary")
+    if not asked:
+        return
+    if file is None:
+        raise InputError("no certificate was chosen", hint="choose the .json file that the requester was given")
+    result, content = verify_upload(session.workspace(), file.getvalue(), replay=replay)
+    if result["valid"]:
+        newer = result.get("superseded_by")
+        st.success("Valid." + (f" A later version, {newer}, took the place of its model." if newer else ""))
+    else:
+        st.error("Not valid.")
+    rows = [{"Check": c["name"], "Holds": "yes" if c["ok"] else "NO", "Detail": c["detail"]} for c in result["checks"]]
+    st.dataframe(rows, hide_index=True, alt="Checks of the certificate")
+    if content:
+        st.iframe(content, height=600, alt="The certificate as a page")
+
+
+session.shown(page)

@@ -1,0 +1,78 @@
+"""Long work, as the pages show it: what is under way, how far it is, and how it ended. The work goes on without the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from workbench.ui import session
+from workbench.ui.words import FAULTS, KINDS, moment, plain
+from workbench.workflows.jobs import cancel_job, list_jobs
+
+SECONDS = 1.0
+_SEEN = "jobs-seen"
+_ACTIVE = ("waiting", "running")
+
+
+def watch(*kinds: str) -> None:
+    """Jobs of these kinds that are under way, live; when one ends, the page is shown anew."""
+    if not _active(kinds):
+        return
+
+    def part() -> None:
+        active = _active(kinds)
+        ids = sorted(job["job"] for job in active)
+        before = st.session_state.get(_SEEN)
+        st.session_state[_SEEN] = ids
+        if before is not None and set(before).difference(ids):
+            st.session_state.pop(_SEEN)
+            st.rerun(scope="app")
+        for job in active:
+            _bar(job)
+
+    session.live(SECONDS)(part)()
+
+
+def last(*kinds: str) -> dict[str, Any] | None:
+    """The last job of these kinds that is over, if there is one."""
+    over = [job for job in list_jobs(session.workspace())["jobs"] if job["kind"] in kinds]
+    over = [job for job in over if job["status"] not in _ACTIVE or job["lost"]]
+    return max(over, key=lambda job: str(job["updated"])) if over else None
+
+
+def told_fault(job: dict[str, Any]) -> str:
+    """How a job came to no end, in words."""
+    if job["lost"]:
+        return "its process died; start it again"
+    if job["status"] == "cancelled":
+        return "it was cancelled; what it had begun was taken back"
+    code = str(job["result"].get("error", ""))
+    return FAULTS.get(code, f"an unexpected fault ({code})")
+
+
+def show_fault(*kinds: str) -> None:
+    """Says so where the last job of these kinds came to no end."""
+    job = last(*kinds)
+    if job and (job["status"] == "failed" or job["lost"]):
+        when = moment(job["updated"])
+        st.warning(f"{KINDS[job['kind']]} came to no end ({when}): {told_fault(job)}.", icon=":material/warning:")
+
+
+def _active(kinds: Sequence[str]) -> list[dict[str, Any]]:
+    jobs = list_jobs(session.workspace())["jobs"]
+    return [job for job in jobs if job["kind"] in kinds and job["status"] in _ACTIVE and not job["lost"]]
+
+
+def _bar(job: dict[str, Any]) -> None:
+    with st.container(border=True):
+        bar, stop = st.columns([6, 1], vertical_alignment="center")
+        doing = plain(job["text"]) or "starting"
+        bar.progress(min(1.0, job["progress"]), text=f"**{KINDS.get(job['kind'], job['kind'])}**: {doing}")
+        if job["cancel"]:
+            stop.caption("stopping")
+        elif session.may("operate") and stop.button("Cancel", key=f"cancel-{job['job']}"):
+            cancel_job(session.workspace(), job["job"])
+            st.rerun(scope="fragment")
+        bar.caption("You may leave or close this page: the work goes on.")

@@ -1,0 +1,183 @@
+"""Settings: how erasures are handled, the keys that sign, who may do what, and the jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from workbench.erasure.policy import ErasurePolicy
+from workbench.roles import ROLES_FILE, read_roles
+from workbench.ui import places, session
+from workbench.ui.words import KINDS, label, moment, plain
+from workbench.workflows.jobs import list_jobs
+from workbench.workflows.keys import list_keys, rotate_key
+from workbench.workflows.overview import overview
+from workbench.workflows.requests import set_policy
+
+_DEFAULT = Path("configs/policies/default.yaml")
+_PRIVATE: Mapping[str, str] = {
+    "keep_private": "Keep them: their ε bounds what they say about anyone",
+    "retire": "Withdraw them",
+    "remeasure": "Make them again from what remains, and charge the budget",
+}
+_NOT_PRIVATE: Mapping[str, str] = {"retire": "Withdraw them", "refit": "Make them again from what remains"}
+
+
+def page() -> None:
+    """The whole page."""
+    st.title("Settings")
+    policies, keys, people, work = st.tabs(["Erasure policy", "Keys", "People and roles", "Jobs"])
+    with policies, session.reported():
+        _policies()
+    with keys, session.reported():
+        _keys()
+    with people, session.reported():
+        _people()
+    with work, session.reported():
+        _jobs()
+
+
+def _policies() -> None:
+    sets = {one["dataset"]: one for one in overview(session.workspace())["datasets"]}
+    if not sets:
+        st.info("There is no data set yet to have a policy for.")
+        places.link("data", "Take in a data set")
+        return
+    dataset = st.selectbox("Data set", list(sets))
+    now = ErasurePolicy.model_validate(sets[dataset]["policy"])
+    fixed = not session.may("administer")
+    with st.form(f"policy-{dataset}"):
+        st.markdown("**Deciding**")
+        approval = st.checkbox("A person approves each request", now.approval == "required", disabled=fixed)
+        four_eyes = st.checkbox("Who handed a request in may not approve it (four eyes)", now.four_eyes, disabled=fixed)
+        st.markdown("**Time**")
+        due = st.number_input(
+            "Days until a request is due", 1, 90, now.due_days, disabled=fixed, help="GDPR Art. 12 allows a month."
+        )
+        window = st.number_input(
+            "Hours of a window",
+            0,
+            720,
+            now.window_hours,
+            disabled=fixed,
+            help="Requests of a window are carried out together; 0: at once.",
+        )
+        st.markdown("**What is kept**")
+        suppression = st.checkbox(
+            "Recognise an erased person who comes back (keeps a keyed token)", now.suppression, disabled=fixed
+        )
+        private = st.selectbox(
+            "Private synthetic tables",
+            list(_PRIVATE),
+            list(_PRIVATE).index(now.private),
+            format_func=_PRIVATE.__getitem__,
+            disabled=fixed,
+        )
+        other = st.selectbox(
+            "Tables that are not private",
+            list(_NOT_PRIVATE),
+            list(_NOT_PRIVATE).index(now.nonprivate),
+            format_func=_NOT_PRIVATE.__getitem__,
+            disabled=fixed,
+        )
+        if st.form_submit_button("Save", type="primary", disabled=fixed):
+            changed = {
+                "approval": "required" if approval else "none",
+                "four_eyes": four_eyes,
+                "due_days": int(due),
+                "window_hours": int(window),
+                "suppression": suppression,
+                "private": private,
+                "nonprivate": other,
+                "max_per_day": now.max_per_day,
+                "max_retrain_seconds": now.max_retrain_seconds,
+            }
+            set_policy(session.workspace(), dataset, _DEFAULT, [_override(*item) for item in changed.items()])
+            session.again("Saved. Requests already accepted keep what held for them.")
+    if fixed:
+        st.caption("Only an administrator may change it.")
+
+
+def _override(name: str, value: object) -> str:
+    return f"{name}={'null' if value is None else str(value).lower() if isinstance(value, bool) else value}"
+
+
+def _keys() -> None:
+    st.write(
+        "Certificates are signed with the current key. Hand its public half to whoever is to verify them elsewhere."
+    )
+    keys = list_keys(session.workspace())["keys"]
+    rows = [{"Key": key["key"], "Use": "signs" if key["current"] else "still trusted"} for key in keys]
+    st.dataframe(rows, hide_index=True, alt="Signing keys")
+    current = next(key for key in keys if key["current"])
+    st.download_button(
+        "Public key (PEM)", Path(current["public_key"]).read_bytes(), "public.pem", "application/x-pem-file"
+    )
+    if session.may("administer"):
+        with st.expander("Sign with a new key"):
+            st.write("The old private half is destroyed. Certificates signed before stay valid.")
+            sure = st.checkbox("I am sure")
+            if st.button("Rotate the signing key", disabled=not sure):
+                rotate_key(session.workspace())
+                session.again("There is a new signing key.")
+
+
+def _people() -> None:
+    someone = session.person()
+    if someone is not None:
+        st.write(f"You are **{plain(someone.actor)}** with the role **{someone.role}**.")
+    st.dataframe(
+        [
+            {"Role": "viewer", "May": "look at everything but people's rows"},
+            {"Role": "operator", "May": "take in data, make tables and models, evaluate, predict, hand in requests"},
+            {"Role": "approver", "May": "approve and deny requests, and have them carried out"},
+            {"Role": "admin", "May": "all of it, and budgets, policies, keys, and withdrawing models"},
+        ],
+        hide_index=True,
+        alt="Roles and what they may do",
+    )
+    if not session.signs_in():
+        st.info(
+            "You are the only user, and the app answers this machine alone. For several people configure an identity provider: "
+            f"[auth] in .streamlit/secrets.toml, and who has which role in the workspace's {ROLES_FILE}."
+        )
+        return
+    roles = read_roles(session.workspace().root)
+    given = [
+        (what, name, role) for what in ("groups", "emails", "subjects") for name, role in getattr(roles, what).items()
+    ]
+    if session.may("administer"):
+        st.dataframe(
+            [{"By": what, "Who": name, "Role": role} for what, name, role in given],
+            hide_index=True,
+            alt="Who has which role",
+        )
+
+
+def _jobs() -> None:
+    jobs: list[dict[str, Any]] = list_jobs(session.workspace())["jobs"]
+    if not jobs:
+        st.info("Nothing was worked on yet.")
+        return
+    rows = [
+        {
+            "Job": job["job"],
+            "What": KINDS.get(job["kind"], label(job["kind"])),
+            "Status": "its process died" if job["lost"] else job["status"],
+            "By": job["actor"],
+            "Since": moment(job["created"]),
+            "Made": ", ".join(f"{key} {value}" for key, value in job["result"].items()),
+        }
+        for job in reversed(jobs)
+    ]
+    st.dataframe(rows, hide_index=True, alt="Jobs, newest first")
+    if any(job["lost"] for job in jobs):
+        st.warning(
+            "A process died. `workbench jobs run JOB` takes its work over; erasures are taken up by “Carry out what waits”."
+        )
+
+
+session.shown(page)

@@ -1,0 +1,176 @@
+"""What a browser hands over and takes away: files that exist only as long as a workflow needs them.
+
+What was uploaded to be taken in lies under `uploads/` until the job that reads it is over; everything else lies in a staging
+folder that is gone when the function returns. No name that an upload came with is kept.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from workbench import lineage
+from workbench.data.reader import read_chunks
+from workbench.erasure.request import refuse_quarantined
+from workbench.errors import InputError, NotFoundError
+from workbench.files import file_sha256, remove, write_atomic
+from workbench.roles import require
+from workbench.schema import Codec, Schema, read_schema
+from workbench.workflows.jobs import detach_job
+from workbench.workflows.predict import predict
+from workbench.workflows.propose import propose_schema
+from workbench.workflows.report import certificate_html
+from workbench.workflows.sample import sample, without_formulas
+from workbench.workflows.uploads import UPLOADS, sweep_uploads
+from workbench.workflows.verify import verify
+from workbench.workspace import Workspace
+
+MOST_ROWS = 200_000  # of a file made for a browser, which has to hold it
+TABLES = (".csv", ".parquet")  # a packed file could unfold to any size
+
+
+def draft_schema(workspace: Workspace, name: str, content: bytes, *, target: str | None, subject: str | None) -> Schema:
+    """A draft schema of an uploaded table; it read the data, and every domain in it is a guess to be reviewed."""
+    require("operate")
+    with _staged(workspace, name, content) as (folder, table):
+        propose_schema(table, folder / "schema.yaml", target=target, subject=subject)
+        return read_schema(folder / "schema.yaml")
+
+
+def column_names(workspace: Workspace, name: str, content: bytes) -> list[str]:
+    """The columns of an uploaded table; raises InputError where it is none."""
+    with _staged(workspace, name, content) as (_, table):
+        return [str(column) for column in next(iter(read_chunks(table))).columns]
+
+
+def check_table(workspace: Workspace, name: str, content: bytes, schema: Schema) -> list[dict[str, Any]]:
+    """The rules of a schema that an uploaded table breaks: column, rule and in how many rows. Nothing is stored."""
+    require("operate")
+    codec, columns = Codec(schema), list(schema.encoded)
+    broken: dict[tuple[str, str], int] = {}
+    with _staged(workspace, name, content) as (_, table):
+        for chunk in read_chunks(table, columns):
+            for violation in codec.encode(chunk).violations:
+                about = (violation.column, violation.rule)
+                broken[about] = broken.get(about, 0) + len(violation.rows)
+    return [{"column": column, "rule": rule, "rows": rows} for (column, rule), rows in broken.items()]
+
+
+def ingest_upload(workspace: Workspace, dataset: str, name: str, content: bytes, schema: Schema) -> dict[str, Any]:
+    """Hands an uploaded table to a job of its own, which removes it when it is over, however it ends."""
+    require("operate")
+    sweep_uploads(workspace)
+    folder = workspace.root / UPLOADS / secrets.token_hex(8)
+    folder.mkdir(parents=True, mode=0o700)
+    try:
+        table, written = folder / f"table{_ending(name)}", folder / "schema.yaml"
+        write_atomic(table, content, mode=0o600)
+        write_atomic(written, schema.to_yaml().encode())
+        config = {"name": dataset, "schema": str(written), "data": str(table), "uploaded": True}
+        return detach_job(workspace, "ingest", config)
+    except BaseException:
+        remove(folder)
+        raise
+
+
+def predict_upload(workspace: Workspace, ensemble: str, name: str, content: bytes) -> tuple[bytes, pd.DataFrame]:
+    """Predictions for an uploaded table as CSV, without formulas, and the first of them to be shown."""
+    with _staged(workspace, name, content) as (folder, table):
+        out = folder / "predictions.parquet"
+        predict(workspace, ensemble, table, out)
+        told: pa.Table = pq.read_table(out)
+        first: pd.DataFrame = told.slice(0, 10).to_pandas()
+        return _csv(told), first
+
+
+def sample_file(
+    workspace: Workspace,
+    generator: str,
+    n: int,
+    ending: str,
+    *,
+    where: tuple[str, ...] = (),
+    recipient: str | None = None,
+) -> bytes:
+    """Synthetic rows as a file, on record as an export; raises InputError for more than a browser should hold."""
+    if n > MOST_ROWS:
+        raise InputError(f"asked for {n:,} rows; a browser gets at most {MOST_ROWS:,}", hint="workbench sample")
+    with workspace.staging() as folder:
+        out = folder / f"rows{ending}"
+        sample(workspace, generator, n, out, where=where, recipient=recipient)
+        return out.read_bytes()
+
+
+def release_file(workspace: Workspace, release: str, ending: str) -> bytes:
+    """A release as CSV, without formulas, or as Parquet; raises QuarantinedError where it may not be handed out now."""
+    require("operate")
+    path = _release(workspace, release)
+    return path.read_bytes() if ending == ".parquet" else _csv(pq.read_table(path))
+
+
+def release_rows(workspace: Workspace, release: str, n: int = 20) -> pd.DataFrame:
+    """The first rows of a release; raises QuarantinedError where it may not be shown now."""
+    batches = pq.ParquetFile(_release(workspace, release)).iter_batches(batch_size=n)
+    rows: pd.DataFrame = pa.Table.from_batches([next(batches)]).to_pandas()
+    return rows
+
+
+def verify_upload(workspace: Workspace, content: bytes, *, replay: bool = False) -> tuple[dict[str, Any], str | None]:
+    """What holds of an uploaded certificate, and its page where the signature does."""
+    with workspace.staging() as folder:
+        certificate = folder / "certificate.json"
+        certificate.write_bytes(content)
+        result = verify(workspace, certificate, replay=replay)
+        signed = all(check["ok"] for check in result["checks"] if check["name"] == "signature")
+        return result, certificate_html(workspace, certificate)[0] if signed else None
+
+
+@contextmanager
+def _staged(workspace: Workspace, name: str, content: bytes) -> Iterator[tuple[Path, Path]]:
+    """A staging folder with the uploaded table in it; faults speak of the table, and name no path."""
+    with workspace.staging() as folder:
+        table = folder / f"{_stem(name)}{_ending(name)}"
+        table.write_bytes(content)
+        try:
+            yield folder, table
+        except InputError as fault:
+            raise InputError(str(fault).replace(str(table), "the table"), hint=fault.hint) from None
+
+
+def _release(workspace: Workspace, release: str) -> Path:
+    with workspace.engine.connect() as connection:
+        artifact = lineage.get(connection, release)
+        if artifact.kind != "release" or artifact.path is None:
+            raise NotFoundError(f"{release} is of kind {artifact.kind}, not a release")
+        refuse_quarantined(connection, artifact)
+    path = workspace.root / artifact.path
+    if artifact.digest is not None and (not path.is_file() or file_sha256(path) != artifact.digest):
+        raise InputError(f"the file of release {release} is damaged or missing", hint="workbench doctor")
+    return path
+
+
+def _csv(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pacsv.write_csv(without_formulas(table), sink)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _ending(name: str) -> str:
+    ending = PurePath(name).suffix.lower()
+    if ending not in TABLES:
+        raise InputError("an uploaded table is a .csv or a .parquet file", hint="unpack it first")
+    return ending
+
+
+def _stem(name: str) -> str:
+    """What a draft is called after, made safe as a file name."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", PurePath(name).stem).strip("-_")[:40] or "table"

@@ -1,0 +1,25 @@
+"""Reading the journal: what was done, by whom, and whether the chain of entries holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select
+
+from workbench import journal
+from workbench.state.tables import journal as entries
+from workbench.workspace import Workspace
+
+MOST = 500
+
+
+def read_history(workspace: Workspace, *, kind: str | None = None, limit: int = MOST) -> dict[str, Any]:
+    """The last entries, newest first, of one kind or of all; which kinds there are; and where the chain breaks, if it does."""
+    with workspace.engine.connect() as connection:
+        return {
+            "broken_at": journal.broken_at(connection),
+            "head": journal.head(connection),
+            "length": int(connection.execute(select(func.count()).select_from(entries)).scalar() or 0),
+            "kinds": sorted(connection.execute(select(entries.c.kind).distinct()).scalars()),
+            "entries": journal.latest(connection, kind=kind, limit=limit),
+        }

@@ -1,0 +1,60 @@
+"""A data set by its public cells: how many of its people's rows fall into each. It reads the records, and keeps nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from workbench.data import catalog
+from workbench.erasure.request import refuse_open_request
+from workbench.roles import require
+from workbench.schema import Schema
+from workbench.schema.column import Column
+from workbench.workspace import Workspace
+
+FEWEST = 20  # rows of a cell, or it is not told apart
+
+
+def profile(workspace: Workspace, dataset: str) -> dict[str, Any]:
+    """The share of rows in each cell of each column, of training rows alone; cells with few rows are told together.
+
+    Internal: computed from people's rows. Raises BusyError where one of them waits to be erased.
+    """
+    require("operate")
+    with workspace.engine.connect() as connection:
+        refuse_open_request(connection, dataset, "no profile is made")
+        store = catalog.store(connection, workspace, dataset)
+    records = store.read("train")
+    bins = records.codec.bin(records.values)
+    columns = records.schema.encoded.items()
+    return {
+        "dataset": dataset,
+        "rows": len(records),
+        "columns": [_column(name, column, bins[:, place]) for place, (name, column) in enumerate(columns)],
+    }
+
+
+def schema_of(workspace: Workspace, dataset: str) -> Schema:
+    """The public schema that a data set was taken in under; raises NotFoundError where there is no such data set."""
+    with workspace.engine.connect() as connection:
+        return catalog.entry(connection, dataset).schema
+
+
+def _column(name: str, column: Column, cells: Any) -> dict[str, Any]:
+    counts = np.bincount(cells, minlength=column.cells + 1)
+    labels = [*cell_labels(column), "missing"]
+    total = max(1, int(counts.sum()))
+    told = [(label, int(n) / total) for label, n in zip(labels, counts, strict=False) if n >= FEWEST]
+    rare = 1.0 - sum(share for _, share in told)
+    return {"column": name, "cells": told + ([("few rows each", rare)] if rare > 1e-9 else [])}
+
+
+def cell_labels(column: Column) -> list[str]:
+    """The cells of a column's public domain as texts."""
+    if column.categories is not None:
+        return list(column.categories)
+    if column.kind == "boolean":
+        return ["false", "true"]
+    lows, highs = column.cell_bounds
+    return [f"{low:g} to {high:g}" if low != high else f"{low:g}" for low, high in zip(lows, highs, strict=True)]
