@@ -24,7 +24,7 @@ from workbench.workflows import sweep as sweeping
 from workbench.workflows.backup import backup
 from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
-from workbench.workflows.evaluate import evaluate, evaluation_of
+from workbench.workflows.evaluate import Settings, evaluate, evaluation_of
 from workbench.workflows.ingest import append
 from workbench.workflows.restore import restore
 from workbench.workflows.sweep import configs_of, sweep
@@ -281,3 +281,15 @@ def test_what_an_erasure_purged_is_not_compared_and_no_page_lies_in_the_workspac
         sweep(trained, configs, out=tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
     assert not any(run for run, metrics in runs(trained).items() if not metrics)
+
+
+def test_of_a_large_release_all_is_attacked_or_nothing(trained) -> None:
+    document = evaluate(trained, generator_of(trained), settings=Settings(rows=100))
+    measures = {m["name"]: m for m in document["measures"]}
+    assert document["sampled"]["one row in"] > 4
+    assert measures["fidelity/tvd2"]["estimate"]["n"] < 130
+    assert measures["disclosure/excess_copies"]["estimate"]["n"] == 400, "everybody"
+    assert measures["disclosure/mia_distance_auc"]["estimate"] is not None
+    assert "rows of the release were looked at" in measures["disclosure/linkability_risk"]["reason"]
+    publication = next(v for v in document["verdicts"] if v["use"] == "publication")
+    assert publication["holds"] is not True

@@ -19,13 +19,13 @@ from workbench.metrics.tables import Tables
 from workbench.schema import Schema
 
 ON_ENSEMBLE: tuple[Metric[Answers], ...] = (ANSWERS, LABELS, HARDEST, LIRA, RMIA)
-ON_WHOLE: tuple[Metric[Tables], ...] = (
-    EXACT,
-)  # of a release, and of whole tables: in a part most copies are not found
 ON_ERASURE: tuple[Metric[Versions], ...] = (LEFT, DIFFERENCE)
+# Of a release, and of whole tables: in a part most copies are not found.
+ON_WHOLE: tuple[Metric[Tables], ...] = (EXACT,)
+# One pass over the release serves them all, so that they are tried on large ones too.
+BY_NEIGHBOURS: tuple[Metric[Tables], ...] = (DISTANCE, DENSITY, OUTLYING, NEAR_COPIES, CLOSEST)
 
 
 def on_release(schema: Schema) -> tuple[Metric[Tables], ...]:
     """All attacks on a release of a table with this schema, but for `ON_WHOLE`, and `shadow`, which needs the generator."""
-    common = (DISTANCE, DENSITY, OUTLYING, *SINGLING_OUT, LINKABILITY)
-    return (*common, *inference(schema), NEAR_COPIES, CLOSEST)
+    return (*BY_NEIGHBOURS, *SINGLING_OUT, LINKABILITY, *inference(schema))
