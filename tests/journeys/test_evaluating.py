@@ -94,6 +94,7 @@ def test_an_ensemble_and_an_erasure_are_measured_too(command, trained, tmp_path)
     assert of_model["of"] == f"{ensemble}@2"
     assert 0.5 < measures["utility/auc"]["estimate"]["value"] <= 1
     assert measures["utility/auc"]["baseline"]["value"] == 0.5
+    assert measures["cost/peak_mb"]["estimate"]["value"] > 50
     assert measures["disclosure/mia_answers_auc"]["estimate"]["n"] > 100
     assert {s["state"] for s in of_model["pictures"]["shards"]} == {"trained", "retrained"}
 

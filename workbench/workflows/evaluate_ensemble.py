@@ -81,6 +81,12 @@ def evaluate_ensemble(workspace: Workspace, thing: Thing, settings: Settings, pr
                 seconds,
                 source="when they were trained",
             ),
+            cost(
+                "peak_mb",
+                "Peak memory of the largest process that made this version, MB",
+                version.body.get("peak_mb"),
+                source="when it was made",
+            ),
             cost("stored_mb", "Storage of its checkpoints, MB", stored / 2**20, source="the files"),
             cost(
                 "epsilon", "ε that it cost", config.epsilon, source="the config", why="it is not differentially private"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -202,10 +203,16 @@ def write_version(
             "mlflow_run": run,
             "train_run": train_run,
             "registered": [manifest.ensemble, registered],
+            "peak_mb": round(max(map(_peak, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))),
             **({"stale": True, "pending": {str(s): f for s, f in pending.items()}} if pending else {}),
         },
     )
     return Version(manifest=manifest, metrics=metrics, artifacts=(*made, version))
+
+
+def _peak(who: int) -> float:
+    """The most memory that this process, or the largest of its children that have ended, ever had, in MB."""
+    return resource.getrusage(who).ru_maxrss / 1024
 
 
 def record_version(
