@@ -262,7 +262,7 @@ CAUGHT = [
     (Mst, "choices without noise", 1, 200, 1.0),
     (Mst, "subject counted as a row", 3, 350, 1.0),
     (Aim, "categories that occur", 1, 200, 0.1),
-    (Aim, "choices without noise", 1, 300, 0.25),
+    (Aim, "choices without noise", 1, 900, 0.25),
 ]
 
 
