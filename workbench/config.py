@@ -101,6 +101,7 @@ _SETTINGS: Mapping[str, Mapping[str, Any]] = {
 # Learners that can't go on from a slice: each slice would be trained from the shard's start, and save nothing
 _OF_ONE_SLICE = ("extra_trees", "sklearn")
 _PRIVATE_LEARNERS = ("dp_mlp",)
+ONE_SLICE = (*_OF_ONE_SLICE, *_PRIVATE_LEARNERS)
 _FEW_ROWS = 10_000
 _OF_FEW_ROWS: Mapping[str, Mapping[str, Any]] = {
     # An ensemble averages out what its trees overfit, so small shards gain by many small, eager trees (docs/adr/0019)

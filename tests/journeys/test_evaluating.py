@@ -13,6 +13,7 @@ from test_append import csv
 from test_erasure import ensemble_of, placed
 from test_retire import artifacts, generator_of
 
+from workbench.data.store import Store
 from workbench.erasure.request import submit
 from workbench.errors import BusyError, InputError
 from workbench.metrics import fidelity
@@ -212,14 +213,16 @@ def test_a_sweep_is_paid_for_as_a_whole_or_not_begun(command, trained, tmp_path)
     assert done.json["mlflow_run"] not in runs(trained)
 
 
-def test_shadow_releases_are_charged_like_fits(command, workspace, tmp_path) -> None:
+def test_shadow_releases_are_charged_like_fits(command, workspace, tmp_path, monkeypatch) -> None:
     (tmp_path / "s.yaml").write_text(PUPILS_SCHEMA.replace("share: 0.25", "share: 0.5"))
     pupils(900).to_csv(tmp_path / "t.csv", index=False)
     fill(workspace, tmp_path / "s.yaml", tmp_path / "t.csv", shards=1, slices=1, rounds=2)
     ledger, words = Ledger(workspace.engine), ("evaluate", generator_of(workspace), "--shadow", "--json")
     charged = len(ledger.entries("pupils"))
     ledger.set_budget("pupils", epsilon=1.5, delta=1e-5)
-    refused = command("--workspace", workspace.root, *words)
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "read", lambda *_: pytest.fail("a row was read before the ledger was asked"))
+        refused = command("--workspace", workspace.root, *words)
     assert (refused.code, len(ledger.entries("pupils"))) == (3, charged), "there is no room for four more fits"
     ledger.set_budget("pupils", epsilon=20, delta=1e-5)
     document = command("--workspace", workspace.root, *words).json

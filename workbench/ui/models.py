@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from workbench.config import TrainConfig, parse_config
+from workbench.config import ONE_SLICE, TrainConfig, parse_config
 from workbench.errors import InputError
 from workbench.reports.frontier import draw
 from workbench.ui import jobs, places, session
@@ -27,7 +27,6 @@ _LEARNERS: Mapping[str, str] = {
     "extra_trees": "Extra trees",
     "dp_mlp": "Private neural network: also spends privacy budget",
 }
-_ONE_SLICE = ("extra_trees", "dp_mlp")
 _ADVICE = "advice"
 
 
@@ -86,8 +85,8 @@ def _config(dataset: str, learner: str) -> TrainConfig:
         "Slices of a shard",
         min_value=1,
         max_value=100,
-        value=1 if learner in _ONE_SLICE else st.session_state.get("advised-slices", 4),
-        disabled=learner in _ONE_SLICE,
+        value=1 if learner in ONE_SLICE else st.session_state.get("advised-slices", 4),
+        disabled=learner in ONE_SLICE,
         help="A shard is learnt slice by slice with a checkpoint after each, so an erasure can begin at the person's slice.",
     )
     given: dict[str, Any] = {"learner": learner, "dataset": dataset, "shards": int(s), "slices": int(r)}

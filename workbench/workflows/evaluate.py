@@ -58,7 +58,6 @@ class Found:
     pictures: Mapping[str, Any] = field(default_factory=dict)
     sampled: Mapping[str, Any] = field(default_factory=dict)
     method: tuple[str, ...] = ()
-    limits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +111,7 @@ def sampled(factor: float) -> dict[str, Any]:
 
 def read_rules(path: Path | None) -> VerdictRules:
     """The thresholds of verdicts: the default ones, or those of a file."""
-    if path is None:
-        return read_config(CONFIGS / "verdicts.yaml", VerdictRules)
-    return read_config(path, VerdictRules)
+    return read_config(path or CONFIGS / "verdicts.yaml", VerdictRules)
 
 
 def evaluation_of(workspace: Workspace, name: str, dataset: str | None = None) -> Document:
@@ -125,7 +122,10 @@ def evaluation_of(workspace: Workspace, name: str, dataset: str | None = None) -
     if len(named) > 1:
         raise InputError(f"{name} was evaluated on several data sets", hint=f"--dataset {named[0].dataset}")
     if not named:
-        named = [a for a in known if a.body["of"] == _of(workspace, name, dataset)]
+        stands_for = _thing(
+            workspace, name, dataset
+        ).name  # of a generator its release, of an ensemble the current version
+        named = [a for a in known if a.body["of"] == stands_for]
     if not named:
         raise NotFoundError(f"{name} has no evaluation", hint=f"workbench evaluate {name}")
     path = workspace.root / str(named[0].path)
@@ -133,11 +133,6 @@ def evaluation_of(workspace: Workspace, name: str, dataset: str | None = None) -
     if sha256(content) != named[0].digest:
         raise InputError(f"the evaluation of {name} is damaged or missing", hint=f"workbench evaluate {name}")
     return dict(json.loads(content))
-
-
-def _of(workspace: Workspace, name: str, dataset: str | None) -> str:
-    """The thing that a name, such as a generator's or an ensemble's, stands for now."""
-    return _thing(workspace, name, dataset).name
 
 
 def _thing(workspace: Workspace, name: str, dataset: str | None) -> Thing:
@@ -165,10 +160,10 @@ def _thing(workspace: Workspace, name: str, dataset: str | None) -> Thing:
     return Thing(kind="erasure", name=name, dataset=datasets[0], artifacts=mine)
 
 
-def _published(connection: Connection, request: str) -> dict[str, Mapping[str, Any]]:
-    """The journal's entries of the versions that a request made, by ensemble."""
+def _published(connection: Connection, request: str) -> set[str]:
+    """The ensembles of which a request made a version."""
     published = journal.entries(connection, "PUBLISHED")
-    return {body["ensemble"]: body for _, body in published if request in body["requests"]}
+    return {body["ensemble"] for _, body in published if request in body["requests"]}
 
 
 def _maker(kind: str) -> Callable[[Workspace, Thing, Settings, Progress], Found]:
@@ -210,7 +205,7 @@ def _document(thing: Thing, found: Found, settings: Settings, rules: VerdictRule
         "sampled": dict(found.sampled) or None,
         "settings": asdict(settings) | {"rules": sha256(rules.model_dump_json().encode())},
         "method": list(found.method),
-        "limits": [*found.limits, *_LIMITS],
+        "limits": list(_LIMITS),
     }
     document = {key: _finite(value) for key, value in document.items()}
     return document | {"verdicts": [verdict.to_json() for verdict in verdicts(document, rules)]}

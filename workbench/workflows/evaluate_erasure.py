@@ -20,7 +20,6 @@ from workbench.lineage import Artifact
 from workbench.metrics.attacks import ON_ERASURE
 from workbench.metrics.attacks.erasure import Versions
 from workbench.metrics.attacks.reconstruction import RECONSTRUCTION, Erased, Erasures
-from workbench.metrics.cost import cost
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.forgetting import BASELINE
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError, measured
@@ -74,7 +73,7 @@ def evaluate_erasure(workspace: Workspace, thing: Thing, settings: Settings, pro
             "checks": f"{sum(held)} of {len(held)} hold",
             "ensembles": len(thing.artifacts),
         },
-        measures=[*measures, cost("checks", "Checks of the certificate", len(held), source="verify, by replay")],
+        measures=measures,
         pictures={"shards": shards} if len(thing.artifacts) == 1 else {},
         method=_METHOD,
     )

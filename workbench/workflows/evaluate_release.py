@@ -65,16 +65,16 @@ def evaluate_release(workspace: Workspace, thing: Thing, settings: Settings, pro
         others = lineage.find(connection, dataset=thing.dataset)
         added = [at for at, body in journal.entries(connection, "APPENDED") if body["dataset"] == thing.dataset]
     appended = any(at > generator.created for at in added)
+    schema = store.schema
+    attacks = on_release(schema)
+    if settings.shadow:
+        attacks += (shadow(_refitted(workspace, store, generator)),)  # before a row is read
     training = store.read("train")
     synthetic: Values = training.codec.encode(_read(workspace, release)).values
     whole = Tables(training=training, holdout=store.read("holdout"), synthetic=synthetic, seed=settings.seed)
     looked_at = subsampled(whole, settings.rows)
     tables = looked_at.part
-    schema = store.schema
     metrics: tuple[Metric[Tables], ...] = (*FIDELITY, *utility_metrics(schema, _learners(schema)))
-    attacks = on_release(schema)
-    if settings.shadow:
-        attacks += (shadow(_refitted(workspace, store, generator)),)
     measures = measured(metrics, tables, progress=lambda fraction, text: progress(0.4 * fraction, text))
     if appended:
         measures += lacking((*attacks, *ON_WHOLE), _APPENDED)

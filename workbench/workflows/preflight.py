@@ -10,7 +10,7 @@ from workbench.generators.kinds import check_size, generator_of
 from workbench.generators.marginals.forecast import forecast
 from workbench.privacy.calibration import epsilon_of
 from workbench.privacy.ledger import Ledger, spent, unrecorded
-from workbench.schema import Codec
+from workbench.schema import Codec, Schema
 from workbench.workspace import Workspace
 
 
@@ -21,12 +21,16 @@ def preflight(workspace: Workspace, config: SynthesizeConfig) -> dict[str, Any]:
     told: dict[str, Any] = {"generator": config.generator, "dataset": config.dataset, "private": config.private}
     if config.private:
         told["privacy"] = _privacy(workspace, config, schema.population)
+    return told | expected(config, schema)
+
+
+def expected(config: SynthesizeConfig, schema: Schema) -> dict[str, Any]:
+    """Noise, memory and seconds of a marginal generator; raises InputError where the fit would be too large."""
     codec = Codec(schema)
     check_size(config, codec)
-    if config.generator in MARGINAL:
-        names, sizes = codec.free_names, codec.free_sizes
-        told |= forecast(config, names, sizes, per_subject=schema.max_rows_per_subject)
-    return told
+    if config.generator not in MARGINAL:
+        return {}
+    return dict(forecast(config, codec.free_names, codec.free_sizes, per_subject=schema.max_rows_per_subject))
 
 
 def _privacy(workspace: Workspace, config: SynthesizeConfig, population: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from workbench.reports.comparison import comparison_page
 from workbench.state import writing
 from workbench.tracking import RunRecord, Tracking, log_run, log_text
 from workbench.workflows.evaluate import evaluate
-from workbench.workflows.preflight import preflight
+from workbench.workflows.preflight import expected
 from workbench.workflows.report import check_page
 from workbench.workflows.synthesize import synthesize
 from workbench.workspace import Workspace
@@ -83,19 +83,18 @@ def sweep(
 
 def plan_sweep(workspace: Workspace, configs: Sequence[SynthesizeConfig]) -> dict[str, Any]:
     """What all fits together would cost; nothing is read but schema and ledger."""
-    fits = [preflight(workspace, config) for config in configs]
+    with workspace.engine.connect() as connection:
+        schema = catalog.entry(connection, configs[0].dataset).schema
     private = [config for config in configs if config.private]
     told = {
         "fits": [
-            {"generator": c.generator, "epsilon": c.epsilon, "seconds": fit.get("seconds")}
-            for c, fit in zip(configs, fits, strict=True)
+            {"generator": c.generator, "epsilon": c.epsilon, "seconds": expected(c, schema).get("seconds")}
+            for c in configs
         ]
     }
     if not private:
         return told | {"allowed": True}
-    with workspace.engine.connect() as connection:
-        population = catalog.entry(connection, private[0].dataset).schema.population
-    ledger = Ledger(workspace.engine)
+    ledger, population = Ledger(workspace.engine), schema.population
     budget, entries = ledger.budget(population), ledger.entries(population)
     events = [generator_of(config).event for config in private]
     at = budget.delta if budget else private[0].budget[1]
