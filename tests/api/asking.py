@@ -16,7 +16,6 @@ from workbench import journal
 from workbench.api.app import make_app
 from workbench.api.log import Log
 from workbench.api.settings import Settings
-from workbench.erasure.request import locate
 from workbench.state.tables import answers, callbacks, quarantine, requests
 from workbench.workflows.tokens import SCOPES, create_token
 from workbench.workspace import Workspace
@@ -60,12 +59,6 @@ def client(workspace: Workspace, **settings: Any) -> Iterator[TestClient]:
         yield asking
     served.engine.dispose()
     log.close()
-
-
-def placed(workspace: Workspace, split: str) -> list[str]:
-    """The pupils of a split."""
-    keys = [f"pupil-{number}" for number in range(1000, 1400)]
-    return [key for key in keys if any(one.split == split for one in locate(workspace, [("pupils", key)]))]
 
 
 def fault(answer: Any) -> tuple[int, str]:

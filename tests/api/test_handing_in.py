@@ -10,12 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from asking import ROWS, bearer, client, erasure_of, fault, identity_of, log_of, placed, state
+from asking import ROWS, bearer, client, erasure_of, fault, identity_of, log_of, state
 from conftest import Answer, pupils
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from fastapi.testclient import TestClient
+from stored import placed
 
 from workbench import journal
 from workbench.erasure.request import advance, quarantined_shards, submit

@@ -26,6 +26,7 @@ from typing import Any
 
 from calls import CALLS, Fault, answer, available, watch
 from sqlalchemy import select, text
+from stored import placed
 
 from workbench import journal
 from workbench.data import catalog
@@ -447,16 +448,6 @@ def _kind(path: Path) -> str:
     if path.name.startswith(".part-"):
         return "unfinished files"
     return "/".join([*path.parts[:1], *(("*",) if len(path.parts) > 1 else ()), path.suffix])
-
-
-def placed(workspace: Workspace, split: str) -> tuple[str, ...]:
-    """Keys of pupils whose rows lie in a split."""
-    with workspace.engine.connect() as connection:
-        store = catalog.store(connection, workspace, "pupils")
-    keys = [f"pupil-{number}" for number in range(1000, 1400)]
-    ids = _identities(workspace, keys)
-    found = zip(keys, ids.tokens, ids.points, strict=True)
-    return tuple(key for key, token, point in found if split in store.splits_of(token, int(point)))
 
 
 def _identities(workspace: Workspace, keys: Sequence[str]) -> Identities:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from conftest import fill, pupils
-from harness import STOPPABLE, Deed, Fault, Lab, placed
+from harness import STOPPABLE, Deed, Fault, Lab
 from sqlalchemy import select
+from stored import placed
 
 from workbench.state.tables import appends
 from workbench.state.tables import journal as entries

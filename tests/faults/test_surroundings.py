@@ -15,8 +15,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from harness import Lab, placed
+from harness import Lab
 from sqlalchemy import select
+from stored import placed
 
 from workbench import journal
 from workbench.config import TrainConfig

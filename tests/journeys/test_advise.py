@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 import yaml
-from test_erasure import placed
+from stored import placed
 
 from workbench.config import TrainConfig
 from workbench.erasure.request import submit

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import Answer
-from test_erasure import placed
+from stored import placed
 
 from workbench.erasure.request import submit_person
 from workbench.errors import BusyError

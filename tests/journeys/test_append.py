@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from conftest import PUPILS_SCHEMA, Answer, pupils
 from killing import Killed
-from test_erasure import ensemble_of, manifest_of, placed, store_of
+from stored import ensemble_of, manifest_of, placed, store_of
 from test_queue import POLICY
 
 from workbench import lineage

@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from conftest import Answer, pupils
+from stored import ensemble_of, manifest_of, placed, store_of
 from test_append import differing, in_split
-from test_erasure import ensemble_of, manifest_of, placed, store_of
 from test_queue import POLICY, count
 
 from workbench.data.identity import identify

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import Answer
 from killing import killed_in
-from test_erasure import placed
+from stored import placed
 from test_queue import POLICY
 from test_remeasure import bases, charges, nothing_unnamed, of_kind, predicate
 

@@ -11,57 +11,24 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import pupils
 from sqlalchemy import text
+from stored import ensemble_of, manifest_of, placed, store_of
 
 from workbench import lineage
 from workbench.config import TrainConfig
 from workbench.data import catalog
 from workbench.data.identity import identify
-from workbench.data.store import Store
 from workbench.erasure.request import quarantined_shards, submit
 from workbench.errors import BusyError, InputError, NotFoundError, QuarantinedError
 from workbench.scan import scan_folder
-from workbench.sisa.ensemble import Manifest
 from workbench.state import writing
 from workbench.tracking import Tracking
 from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
 from workbench.workflows.lineage import show_lineage
 from workbench.workflows.predict import predict, predict_frame
-from workbench.workflows.publish import current_versions, read_manifest
 from workbench.workflows.train import train
 from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
-
-
-def ensemble_of(workspace: Workspace) -> str:
-    with workspace.engine.connect() as connection:
-        return next(iter(current_versions(connection)))
-
-
-def manifest_of(workspace: Workspace) -> Manifest:
-    with workspace.engine.connect() as connection:
-        return read_manifest(workspace, current_versions(connection)[ensemble_of(workspace)])
-
-
-def store_of(workspace: Workspace) -> Store:
-    with workspace.engine.connect() as connection:
-        return catalog.store(connection, workspace, "pupils")
-
-
-def placed(workspace: Workspace, split: str) -> list[str]:
-    """Keys of pupils whose rows lie in a split."""
-    store, found = store_of(workspace), []
-    for number in range(1000, 1400):
-        key = f"pupil-{number}"
-        ids = identify(
-            [key],
-            identity_type="pupil-number",
-            token_key=workspace.key("token"),
-            placement_key=workspace.key("placement"),
-        )
-        if split in store.splits_of(ids.tokens[0], int(ids.points[0])):
-            found.append(key)
-    return found
 
 
 def test_one_person_is_gone_and_the_certificate_says_so(trained: Workspace) -> None:

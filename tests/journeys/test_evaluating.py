@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 from conftest import PUPILS_SCHEMA, Answer, fill, pupils
+from stored import ensemble_of, placed
 from test_append import csv
-from test_erasure import ensemble_of, placed
 from test_retire import artifacts, generator_of
 
 from workbench.data.store import Store

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import Answer
-from test_erasure import placed
+from stored import placed
 from test_queue import POLICY
 
 from workbench import lineage

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from conftest import Answer, pupils
 from killing import Killed
-from test_erasure import placed
+from stored import placed
 from test_exports import predicate
 
 from workbench.config import TrainConfig

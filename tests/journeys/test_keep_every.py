@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_erasure import placed
+from stored import placed
 
 from workbench.config import TrainConfig
 from workbench.sisa.learners.gradient_boosting import GradientBoosting

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 from conftest import Answer, pupils
-from test_erasure import ensemble_of, manifest_of, placed
+from stored import ensemble_of, manifest_of, placed
 
 from workbench.config import TrainConfig
 from workbench.tracking import Tracking

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from conftest import PUPILS_SCHEMA, pupils
 from sklearn.tree import DecisionTreeClassifier
-from test_erasure import manifest_of, placed, store_of
+from stored import manifest_of, placed, store_of
 
 from workbench import lineage
 from workbench.config import TrainConfig

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_erasure import ensemble_of, manifest_of, placed, store_of
+from stored import ensemble_of, manifest_of, placed, store_of
 
 from workbench import lineage
 from workbench.erasure import environment

@@ -10,7 +10,7 @@ import pytest
 from conftest import Answer, pupils
 from killing import Killed
 from sqlalchemy import text
-from test_erasure import ensemble_of, manifest_of, placed
+from stored import ensemble_of, manifest_of, placed
 from test_queue import POLICY, count
 
 from workbench import journal

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_erasure import placed
+from stored import placed
 from test_remeasure import nothing_unnamed
 from test_synthesis import config, generators, pupils_alone
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import pupils
 from killing import killed_in
 from sqlalchemy import text
-from test_erasure import ensemble_of, manifest_of, placed
+from stored import ensemble_of, manifest_of, placed
 
 from workbench.erasure.request import submit
 from workbench.errors import BusyError, InputError, NotFoundError

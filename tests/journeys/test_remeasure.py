@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from killing import Killed, killed_in
 from sqlalchemy import text
-from test_erasure import placed
+from stored import placed
 from test_queue import POLICY, count
 
 from workbench import lineage

@@ -10,8 +10,9 @@ import pytest
 from conftest import Answer, pupils
 from killing import Killed
 from sqlalchemy import text
+from stored import ensemble_of, manifest_of, placed
 from test_append import csv, version_of
-from test_erasure import _mlflow_ids, ensemble_of, manifest_of, placed
+from test_erasure import _mlflow_ids
 from test_queue import count
 
 from workbench import lineage

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from test_erasure import placed
+from stored import placed
 from test_queue import POLICY
 
 from workbench import lineage

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from conftest import Answer
 from killing import Killed, killer
-from test_erasure import placed
+from stored import placed
 from test_queue import POLICY
 
 from workbench.erasure.request import advance, commit_to, submit_person

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import streamlit as st
 from said import Open, press, texts
+from stored import placed
 from streamlit.testing.v1 import AppTest
 
 from workbench import roles
@@ -95,7 +96,7 @@ def test_nobody_named_is_told_so(browse: Open, trained: Workspace, way: str) -> 
 
 
 def test_a_request_shows_its_shards_and_its_end(browse: Open, trained: Workspace) -> None:
-    name = submit(trained, ["pupils"], WHO).id
+    name = submit(trained, ["pupils"], placed(trained, "train")[0]).id
     (touched,) = show_request(trained, name)["ensembles"]
     assert len(touched["waiting"]) == 1
     assert touched["retrained"] == []
