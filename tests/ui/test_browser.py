@@ -12,18 +12,22 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from conftest import pupils
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from provider import provider
+from stored import placed
 
 from workbench.workflows.requests import list_requests
+from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
 CLONE = Path(__file__).parents[2]
+SEEN = CLONE / "screenshots"
 WAIT = 60_000
 STREAMLITS_OWN = ("list", "listitem")  # how it marks up its navigation, which no app can change
 Visit = Callable[..., Page]
@@ -40,7 +44,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Visit]:
-    """Starts the app over a workspace and opens it; of what went wrong a screenshot stays in the test's folder."""
+    """Starts the app over a workspace and opens it; of a test that fails a screenshot stays in `screenshots/`."""
     started: list[subprocess.Popen[bytes]] = []
     pages: list[Page] = []
 
@@ -76,9 +80,10 @@ def visit(browser: Browser, tmp_path: Path, request: pytest.FixtureRequest) -> I
 
     failed = request.session.testsfailed
     yield open_
-    for page in pages:
-        if request.session.testsfailed > failed:
-            page.screenshot(path=tmp_path / "failed.png", full_page=True)
+    if request.session.testsfailed > failed:
+        SEEN.mkdir(exist_ok=True)
+        for number, page in enumerate(pages):
+            page.screenshot(path=SEEN / f"{request.node.name}-{number}.png", full_page=True)
     for process in started:
         os.killpg(process.pid, 15)
         process.wait(20)
@@ -100,16 +105,42 @@ def wait_for(port: int) -> None:
     raise AssertionError("the app did not start")
 
 
+def take_in(page: Page, folder: Path) -> None:
+    """A table of pupils, from its upload to the confirmed schema."""
+    pupils(400).to_csv(folder / "klass.csv", index=False)
+    go(page, "Data")
+    page.locator("input[type=file]").first.set_input_files(folder / "klass.csv")
+    page.get_by_label("Which column identifies the person?").click()
+    page.get_by_role("option", name="pupil", exact=True).click()
+    page.get_by_label("What is to be predicted, if anything?").click()
+    page.get_by_role("option", name="passed").click()
+    page.get_by_role("button", name="Propose a schema").click()
+    page.get_by_text("I have looked at all of them").click()
+    expect(page.get_by_text("Not confirmed yet")).to_be_hidden(timeout=WAIT)
+    page.get_by_role("button", name="Take it in").click()
+    expect(page.get_by_text("Its public schema")).to_be_visible(timeout=WAIT)
+
+
+def download(page: Page, button: Locator, folder: Path) -> Path:
+    """What a button gives to be kept."""
+    with page.expect_download(timeout=WAIT) as waiting:
+        button.click()
+    saved = folder / waiting.value.suggested_filename
+    waiting.value.save_as(saved)
+    return saved
+
+
 def go(page: Page, name: str) -> None:
     page.get_by_test_id("stSidebarNav").get_by_role("link", name=name).click()
     expect(page.get_by_role("heading", name=name, level=1)).to_be_visible(timeout=WAIT)
 
 
-def test_from_a_request_to_a_certificate_in_the_browser(visit: Visit, trained: Workspace) -> None:
+def test_from_a_request_to_a_certificate_in_the_browser(visit: Visit, trained: Workspace, tmp_path: Path) -> None:
     page = visit(trained.root)
+    key = placed(trained, "train")[0]
     go(page, "Erasure")
     page.get_by_role("tab", name="New request").click()
-    page.get_by_label("Identifier of the person").fill("pupil-1007")
+    page.get_by_label("Identifier of the person").fill(key)
     page.get_by_role("button", name="Erase", exact=True).click()
     expect(page.get_by_text("1 accepted and quarantined")).to_be_visible(timeout=WAIT)
     page.get_by_role("tab", name="New request").click()
@@ -121,40 +152,58 @@ def test_from_a_request_to_a_certificate_in_the_browser(visit: Visit, trained: W
         time.sleep(0.2)
     page.goto(f"{page.url.split('?')[0]}?request={request['request']}")
     expect(page.get_by_text("Certificate signed")).to_be_visible(timeout=WAIT)
-    expect(page.get_by_role("button", name="Certificate (JSON)")).to_be_visible(timeout=WAIT)
     certificate = page.frame_locator("iframe").first
     expect(certificate.get_by_text("The person has been erased.")).to_be_visible(timeout=WAIT)
-    assert "pupil-1007" not in page.content()
+    saved = download(page, page.get_by_role("button", name="Certificate (JSON)"), tmp_path)
+    assert verify(trained, saved)["valid"]
+    assert key not in page.content()
 
 
 @pytest.mark.slow
-def test_from_a_csv_to_a_release_a_model_and_a_certificate(visit: Visit, workspace: Workspace, tmp_path: Path) -> None:
-    pupils(400).to_csv(tmp_path / "klass.csv", index=False)
+def test_from_a_csv_to_a_release_in_the_browser(visit: Visit, workspace: Workspace, tmp_path: Path) -> None:
     page = visit(workspace.root)
-    go(page, "Data")
-    page.locator("input[type=file]").first.set_input_files(tmp_path / "klass.csv")
-    page.get_by_label("Which column identifies the person?").click()
-    page.get_by_role("option", name="pupil", exact=True).click()
-    page.get_by_label("What is to be predicted, if anything?").click()
-    page.get_by_role("option", name="passed").click()
-    page.get_by_role("button", name="Propose a schema").click()
-    page.get_by_text("I have looked at all of them").click()
-    page.get_by_role("button", name="Take it in").click()
-    expect(page.get_by_text("Its public schema")).to_be_visible(timeout=WAIT)
+    take_in(page, tmp_path)
     go(page, "Synthesize")
     page.get_by_role("button", name="Set the budget").click()
     page.get_by_role("button", name="Make the synthetic table").click()
     expect(page.get_by_text("Quality at a glance")).to_be_visible(timeout=WAIT)
     page.reload()
     expect(page.get_by_text("Quality at a glance")).to_be_visible(timeout=WAIT)
+    page.get_by_role("button", name="Prepare the file").click()
+    rows = pd.read_csv(download(page, page.get_by_role("button", name="Download", exact=True), tmp_path))
+    assert set(rows.columns) == {"term", "town", "hours", "passed"}
+    assert len(rows) > 300
+    go(page, "Home")
+    expect(page.get_by_role("heading", name="Synthetic tables")).to_be_visible(timeout=WAIT)
+
+
+@pytest.mark.slow
+def test_from_a_csv_to_a_model_and_who_is_erased_from_it(visit: Visit, workspace: Workspace, tmp_path: Path) -> None:
+    page = visit(workspace.root)
+    take_in(page, tmp_path)
     go(page, "Models")
     page.get_by_role("button", name="Train the model").click()
     expect(page.get_by_role("heading", name="Versions")).to_be_visible(timeout=WAIT)
+    pupils(20).drop(columns=["pupil", "passed"]).to_csv(tmp_path / "new.csv", index=False)
+    page.locator("input[type=file]").first.set_input_files(tmp_path / "new.csv")
+    page.get_by_role("button", name="Predict", exact=True).click()
+    saved = download(page, page.get_by_role("button", name="Download all predictions (CSV)"), tmp_path)
+    assert len(pd.read_csv(saved)) == len(pd.read_csv(tmp_path / "new.csv"))
     go(page, "Erasure")
     page.get_by_role("tab", name="New request").click()
     page.get_by_label("Identifier of the person").fill("pupil-1003")
     page.get_by_role("button", name="Show the plan").click()
     expect(page.get_by_text("What would be done")).to_be_visible(timeout=WAIT)
+    page.get_by_role("tab", name="New request").click()
+    page.get_by_label("Identifier of the person").fill("pupil-1003")
+    page.get_by_role("button", name="Erase", exact=True).click()
+    expect(page.get_by_text("1 accepted and quarantined")).to_be_visible(timeout=WAIT)
+    for _ in range(300):
+        (request,) = list_requests(workspace)["requests"]
+        if request["status"] == "completed":
+            break
+        time.sleep(0.2)
+    assert verify(workspace, Path(request["certificate"]), replay=True)["valid"]
 
 
 @pytest.mark.slow
