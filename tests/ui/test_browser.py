@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +21,9 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from provider import provider
 from stored import placed
 
-from workbench.workflows.requests import list_requests
+from workbench.config import CONFIGS
+from workbench.erasure.request import submit
+from workbench.workflows.requests import list_requests, set_policy
 from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
 
@@ -30,6 +33,23 @@ CLONE = Path(__file__).parents[2]
 SEEN = CLONE / "screenshots"
 WAIT = 60_000
 STREAMLITS_OWN = ("list", "listitem")  # how it marks up its navigation, which no app can change
+PAGES = (
+    "Home",
+    "Data",
+    "Synthesize",
+    "Models",
+    "Erasure",
+    "Privacy budget",
+    "Reports",
+    "Lineage",
+    "Audit log",
+    "Settings",
+)
+LOOKING = {  # all that a viewer may press
+    "Erasure": {"Verify", "upload\n\nUpload"},
+    "Audit log": {"Export these entries (JSON)"},
+    "Settings": {"Public key (PEM)"},
+}
 Visit = Callable[..., Page]
 
 
@@ -213,18 +233,7 @@ def test_no_page_fails_the_rules_of_accessibility(visit: Visit, trained: Workspa
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     page.reload()
     bad: dict[str, list[str]] = {}
-    for name in (
-        "Home",
-        "Data",
-        "Synthesize",
-        "Models",
-        "Erasure",
-        "Privacy budget",
-        "Reports",
-        "Lineage",
-        "Audit log",
-        "Settings",
-    ):
+    for name in PAGES:
         go(page, name)
         page.wait_for_timeout(1500)
         found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"]
@@ -239,15 +248,52 @@ def test_no_page_fails_the_rules_of_accessibility(visit: Visit, trained: Workspa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("group", "role"), [("office", "approver"), ("staff", "viewer"), ("nobody", None)])
+@pytest.mark.parametrize(("group", "role"), [("office", "approver"), ("nobody", None)])
 def test_people_sign_in_and_get_their_role(
     visit: Visit, trained: Workspace, tmp_path: Path, group: str, role: str | None
 ) -> None:
-    (trained.root / "roles.yaml").write_text("groups: {office: approver, staff: viewer}")
+    with signed_in(visit, trained, tmp_path, group) as page:
+        if role is None:
+            expect(page.get_by_text("have no role")).to_be_visible(timeout=WAIT)
+            assert "pupils" not in page.content()
+            return
+        expect(page.get_by_text(f"Signed in as s-1, {role}")).to_be_visible(timeout=WAIT)
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_text("Sign in to go on.")).to_be_visible(timeout=WAIT)
+
+
+@pytest.mark.slow
+def test_a_viewer_looks_and_can_do_nothing(visit: Visit, trained: Workspace, tmp_path: Path) -> None:
+    set_policy(trained, "pupils", CONFIGS / "policies" / "default.yaml", ["approval=required"])
+    request = submit(trained, ["pupils"], placed(trained, "train")[0]).id
+    with signed_in(visit, trained, tmp_path, "staff") as page:
+        expect(page.get_by_text("Signed in as s-1, viewer")).to_be_visible(timeout=WAIT)
+        for name in PAGES:
+            go(page, name)
+            page.wait_for_timeout(1000)
+            for tab in page.get_by_role("tab").all() or [page.get_by_role("heading", name=name, level=1)]:
+                tab.click()
+                assert offered(page) <= LOOKING.get(name, set()), name
+        page.goto(f"{page.url.split('/settings')[0]}/erasure?request={request}")
+        expect(page.get_by_role("heading", name="Timeline")).to_be_visible(timeout=WAIT)
+        assert offered(page) <= {"Requests"}
+        assert list_requests(trained)["requests"][0]["approval"] == "waiting"
+
+
+def offered(page: Page) -> set[str]:
+    """What of the page itself can be pressed, by its words."""
+    buttons = page.get_by_test_id("stMain").locator("button:visible:enabled").all()
+    return {words for button in buttons if (words := button.inner_text().strip())}
+
+
+@contextmanager
+def signed_in(visit: Visit, workspace: Workspace, folder: Path, group: str) -> Iterator[Page]:
+    """The app with somebody of a group at it, whom an identity provider knows."""
+    (workspace.root / "roles.yaml").write_text("groups: {office: approver, staff: viewer}")
     port = free_port()
     with provider({"sub": "s-1", "email": "ada@example.org", "groups": [group]}) as address:
-        (tmp_path / ".streamlit").mkdir()
-        (tmp_path / ".streamlit" / "secrets.toml").write_text(
+        (folder / ".streamlit").mkdir()
+        (folder / ".streamlit" / "secrets.toml").write_text(
             f"""[auth]
 redirect_uri = "http://127.0.0.1:{port}/oauth2callback"
 cookie_secret = "only for tests, and long enough to be one"
@@ -256,17 +302,27 @@ client_secret = "secret"
 server_metadata_url = "{address}/.well-known/openid-configuration"
 """
         )
-        page = visit(trained.root, port)
+        page = visit(workspace.root, port)
         expect(page.get_by_text("Sign in to go on.")).to_be_visible(timeout=WAIT)
         assert "pupils" not in page.content()
         page.get_by_role("button", name="Sign in").click()
-        if role is None:
-            expect(page.get_by_text("have no role")).to_be_visible(timeout=WAIT)
-            assert "pupils" not in page.content()
-            return
-        expect(page.get_by_text(f"Signed in as s-1, {role}")).to_be_visible(timeout=WAIT)
-        go(page, "Erasure")
-        page.get_by_role("tab", name="New request").click()
-        expect(page.get_by_text("may not hand them in")).to_be_visible(timeout=WAIT)
-        page.get_by_role("button", name="Sign out").click()
-        expect(page.get_by_text("Sign in to go on.")).to_be_visible(timeout=WAIT)
+        yield page
+
+
+@pytest.mark.slow
+def test_a_table_too_large_for_the_browser_is_refused_and_forgeries_too(
+    visit: Visit, workspace: Workspace, tmp_path: Path
+) -> None:
+    with (tmp_path / "large.csv").open("wb") as large:
+        large.write(b"pupil,passed\n")
+        large.truncate(300 << 20)
+    page = visit(workspace.root)
+    go(page, "Data")
+    page.locator("input[type=file]").first.set_input_files(tmp_path / "large.csv")
+    expect(page.get_by_text("must be 200.0MB or smaller")).to_be_visible(timeout=WAIT)
+    assert page.get_by_role("button", name="Propose a schema").count() == 0
+    address = f"{page.url.split('/data')[0]}/_stcore/upload_file/session/file"
+    forged = page.request.put(
+        address, multipart={"file": {"name": "t.csv", "mimeType": "text/csv", "buffer": b"a\n1\n"}}
+    )
+    assert forged.status in (400, 403)
