@@ -19,7 +19,7 @@ app.add_typer(ledger_app, name="ledger")
 
 @app.command()
 def init(context: typer.Context, as_json: Json = False) -> None:
-    """Make a workspace: folders, keys, database and tracking store."""
+    """Make a workspace: folders, keys, database and tracking store. What is there stays."""
     from workbench.workflows.initialise import initialise
 
     workspace = initialise(context.obj)

@@ -25,6 +25,14 @@ def backup(context: typer.Context, file: Path, as_json: Json = False) -> None:
     show(result, as_json)
 
 
+@app.command()
+def migrate(context: typer.Context, as_json: Json = False) -> None:
+    """Upgrade a workspace of an older release, its database and its tracking store; harmless where there is nothing to do."""
+    from workbench.workflows.migrate import migrate as run
+
+    show(run(context.obj), as_json)
+
+
 @suppressions_app.command("export")
 def suppressions_export(context: typer.Context, file: Path, as_json: Json = False) -> None:
     """Write the keyed hashes of erased people to a file, for restoring an older backup without them."""
