@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 
 class ErasurePolicy(BaseModel):
-    """How the erasure requests of a data set are handled; `workbench policy` declares it."""
+    """How the erasure requests of a data set are handled; `workbench policy` declares all of it anew, each time."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
