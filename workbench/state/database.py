@@ -132,6 +132,13 @@ def open_for_threads(path: Path) -> Engine:
     return _opened(path, _engine(path, QueuePool, pool_size=_THREADS, max_overflow=0))
 
 
+def _of_another_revision(path: Path, revision: str) -> InputError:
+    return InputError(
+        f"workspace {path.parent} has revision {revision}, this workbench knows {HEAD}",
+        hint=_NEWER if revision > HEAD else "workbench migrate upgrades it; make a backup first",
+    )
+
+
 def _opened(path: Path, engine: Engine) -> Engine:
     if not path.is_file():
         raise NotFoundError(f"{path.parent} is not a workspace", hint="workbench init makes one")
@@ -143,13 +150,6 @@ def _opened(path: Path, engine: Engine) -> Engine:
     if revision != HEAD:
         raise _of_another_revision(path, str(revision))
     return engine
-
-
-def _of_another_revision(path: Path, revision: str) -> InputError:
-    return InputError(
-        f"workspace {path.parent} has revision {revision}, this workbench knows {HEAD}",
-        hint=_NEWER if revision > HEAD else "workbench migrate upgrades it; make a backup first",
-    )
 
 
 def _unreadable(path: Path) -> InputError:
