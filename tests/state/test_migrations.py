@@ -8,15 +8,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import alembic.command
 import alembic.op
 import pytest
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from conftest import Answer
 from killing import Killed
-from sqlalchemy import create_engine, select, text
+from older import make_older
+from sqlalchemy import select
 
 from workbench.errors import BusyError, ForbiddenError, InputError, LockedError, NotFoundError
 from workbench.roles import Person, acting
@@ -36,19 +35,12 @@ def first_revision(workspace: Workspace) -> Workspace:
     """A workspace as revision 0001 left it, with a request."""
     path = workspace.root / "state.db"
     path.unlink()
-    config = Config()
-    config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
-    with create_engine(f"sqlite:///{path}").begin() as connection:
-        config.attributes["connection"] = connection
-        alembic.command.upgrade(config, "0001")
+    make_older(path, "0001")
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
-            text(
-                "INSERT INTO requests (id, status, identity_type, commitment, received, datasets, due, actor, approval) "
-                "VALUES ('er-1', 'quarantined', 'x', 'c', '2026-01-01T00:00:00+00:00', '[]', '2026', 'local:me', 'none')"
-            )
+            "INSERT INTO requests (id, status, identity_type, commitment, received, datasets, due, actor, approval) "
+            "VALUES ('er-1', 'quarantined', 'x', 'c', '2026-01-01T00:00:00+00:00', '[]', '2026', 'local:me', 'none')"
         )
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
     return Workspace(workspace.root)
 
 
@@ -136,7 +128,9 @@ def test_no_other_writer_comes_in_while_it_upgrades(first_revision: Workspace) -
         assert other.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
 
 
-def test_a_newer_workspace_a_folder_and_a_role_that_may_not_are_refused(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_newer_or_damaged_workspace_a_folder_and_a_role_that_may_not_are_refused(
+    workspace: Workspace, tmp_path: Path
+) -> None:
     with acting(Person(actor="oidc:1", role="operator")), pytest.raises(ForbiddenError):
         migrate(workspace.root)
     with closing(sqlite3.connect(workspace.root / "state.db")) as connection, connection:
@@ -144,6 +138,9 @@ def test_a_newer_workspace_a_folder_and_a_role_that_may_not_are_refused(workspac
     with pytest.raises(InputError, match="revision 9999") as refused:
         migrate(workspace.root)
     assert "newer" in refused.value.hint
+    (workspace.root / "state.db").write_bytes(b"garbage" * 999)
+    with pytest.raises(InputError, match="cannot be read"):
+        migrate(workspace.root)
     (tmp_path / "plain").mkdir()
     for nothing in (tmp_path / "plain", tmp_path / "nowhere"):
         with pytest.raises(NotFoundError, match="not a workspace"):
