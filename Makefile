@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install ui demo test lint bench slow oracle faults wheel constraints
+.PHONY: install ui demo test lint bench slow oracle faults wheel reference constraints
 
 install: $(STAMP)
 
@@ -53,6 +53,10 @@ faults: install
 
 wheel: install
 	$(BIN)/python -m build --wheel
+
+# The pages of docs/reference, from the code.
+reference: install
+	$(BIN)/python docs/generate.py
 
 # Resolve anew, after pyproject.toml changed: the full resolution of everything the project installs.
 constraints:

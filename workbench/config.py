@@ -26,22 +26,36 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class SynthesizeConfig(BaseModel):
-    """A generator's run. `rows` is the size of the release: by default the number of rows, a noisy one where it is private.
+    """What `workbench synthesize`, `audit` and `sweep` read: which generator is fitted to what, and at what price."""
 
-    Private generators take `epsilon` and `delta`, the others neither. `shards`: a marginal generator measures each shard by
-    itself, so that an erasure can measure one again. `epochs` (ctgan, tvae) and `steps` (dp_ctgan) say how long to train.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     generator: Literal["aim", "mst", "independent", "dp_ctgan", "gaussian_copula", "ctgan", "tvae"]
+    """Which synthesizer. `aim` is the first choice, `mst` takes a tenth of the time, `independent` is the baseline,
+    `dp_ctgan` is a network; the other three are not private.
+    """
     dataset: str
+    """The data set to learn from, by the name it was taken in under."""
     epsilon: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    """What the fit may reveal about any one person: the price, charged to the population's budget. 1 is strong,
+    above 4 is weak. Private generators need it, the others refuse it.
+    """
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """How likely the guarantee of epsilon may fail: well under one over the number of people. With epsilon, or not
+    at all.
+    """
     rows: Annotated[StrictInt, Field(ge=1)] | None = None
+    """How many rows the release has. Left out: as many as there are, a noisy number where the generator is private."""
     shards: Annotated[StrictInt, Field(ge=1, le=1024)] = 1
+    """Groups of people that are measured apart, so that an erasure can measure one again. The price is the square
+    root of their number in noise.
+    """
     epochs: Annotated[StrictInt, Field(ge=1)] | None = None
+    """How often the training goes over all rows. Left out: 300."""
     steps: Annotated[StrictInt, Field(ge=1)] | None = None
+    """How many steps of DP-SGD are taken; the noise of each follows from it, so that the whole costs epsilon. Left
+    out: 300.
+    """
 
     @model_validator(mode="after")
     def _asks_for_what_there_is(self) -> Self:
@@ -115,31 +129,12 @@ _Units = Annotated[StrictInt, Field(ge=2, le=4096)]
 
 
 class TrainConfig(BaseModel):
-    """A SISA ensemble's training: the partition, the learner and its settings.
-
-    `rows` is about how many records there are to train on: a declared number, never a count. From it follow settings that
-    aren't given. `rounds` boosting rounds are spread over the slices of a shard; `epochs` is how often a network goes over all
-    rows, or with slices the work of as much. `hidden` are the units of its layers, `batch` the rows of a step.
-
-    dp_mlp is differentially private: it takes `epsilon` and `delta`, which the ensemble costs once, as no person is in two
-    shards. Its steps follow from `rows`; `batch` is how many people it expects in one, `clip` bounds what each can move.
-
-    `informed_by` names the data set whose rows were looked at to choose the config: such a choice is outside the promises of
-    exactness, since it may depend on people who are erased later.
-
-    `keep_every` k stores the checkpoints of every k-th slice and of the last alone: a kth of the space, and an erasure begins
-    up to k - 1 slices earlier. Trees lie in one file a shard, with all their slices, whatever k is.
-
-    `answers` is what the ensemble tells its clients, with or without the probability of each label, and `aggregation` how the
-    constituents' probabilities become one; nothing is trained by either.
-
-    `penalty` is the L2 penalty of logistic regression and ridge, `smoothing` what naive Bayes adds to each count. `estimator`
-    is one of a list of scikit-learn's, without its ending Classifier or Regressor, and `parameters` are its own.
+    """What `workbench train` reads: a SISA ensemble's partition, its learner and the learner's settings.
 
     Every field is public and independent of the data, so that erasures never change what a shard's training depends on.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     learner: Literal[
         "gradient_boosting",
@@ -151,34 +146,77 @@ class TrainConfig(BaseModel):
         "sklearn",
         "dp_mlp",
     ]
+    """What each shard's model is. `gradient_boosting` is the first choice, `naive_bayes` erases in no time,
+    `dp_mlp` is private.
+    """
     dataset: str
+    """The data set to learn from, by the name it was taken in under; its schema names the target."""
     shards: Annotated[StrictInt, Field(ge=1, le=65536)]
+    """Parts that people are spread over, each with a model of its own. An erasure trains one part again: more of
+    them make it cheaper, and cost some accuracy. `workbench train --advise` compares.
+    """
     slices: Annotated[StrictInt, Field(ge=1, le=4096)]
+    """Steps that a shard is learnt in, with a checkpoint after each, so that an erasure can begin at the person's
+    slice. 1 where the learner can't go on from a checkpoint.
+    """
     seed: Annotated[StrictInt, Field(ge=0, lt=2**31)] = 0
+    """Equal seeds give equal models, to the bit."""
     rows: Annotated[StrictInt, Field(ge=1)] | None = None
+    """About how many records there are to train on: a declared number, never a count. Settings that are not given
+    follow from it: small shards get settings of their own. `dp_mlp` needs it, for its steps follow from it.
+    """
     keep_every: Annotated[StrictInt, Field(ge=1, le=4096)] = 1
+    """Store the checkpoints of every k-th slice and of the last alone: a k-th of the space, and an erasure begins
+    up to k - 1 slices earlier. Trees lie in one file a shard whatever it is.
+    """
     answers: Literal["probabilities", "labels"] = "probabilities"
+    """What the ensemble tells its clients: the probability of each label, or labels alone, which tell outsiders
+    less about single people.
+    """
     aggregation: Literal["mean of probabilities", "mean of logits", "majority"] = "mean of probabilities"
+    """How the shards' answers become one. With `majority` a tie goes to the class that the schema lists first."""
     informed_by: str | None = None
+    """The data set whose rows were looked at to choose this config; `--advise` writes it. Such a choice is outside
+    the promise of exactness, for it may depend on people who are erased later.
+    """
 
     rounds: Annotated[StrictInt, Field(ge=1)] | None = None
+    """Boosting rounds of a shard, spread over its slices: at least one a slice."""
     learning_rate: Annotated[FiniteFloat, Field(gt=0, le=1)] | None = None
+    """How far each round or step goes."""
     leaves: Annotated[StrictInt, Field(ge=2, le=4096)] | None = None
+    """Most leaves of a tree."""
     min_rows_per_leaf: Annotated[StrictInt, Field(ge=1)] | None = None
+    """Fewest rows that a leaf of a tree stands on."""
     category_smoothing: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    """How strongly rare categories are drawn to the mean before trees split on them."""
     hidden: Annotated[tuple[_Units, ...], Field(min_length=1, max_length=8)] | None = None
+    """Units of each hidden layer of the network: one to eight layers."""
     epochs: Annotated[StrictInt, Field(ge=1)] | None = None
+    """How often the network goes over all rows of a shard; with slices, the work of as much."""
     batch: Annotated[StrictInt, Field(ge=32, le=65536, multiple_of=32)] | None = None
+    """Rows of a step, a multiple of 32; for `dp_mlp` how many people a step expects."""
     weight_decay: Annotated[FiniteFloat, Field(ge=0, le=1)] | None = None
+    """How strongly weights are drawn to zero."""
     clip: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    """What bounds each person's part in a step of DP-SGD, as the norm of the gradient."""
     epsilon: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    """What the whole ensemble costs, once, as no person is in two shards; an erasure charges its shard again."""
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """How likely the guarantee of epsilon may fail: well under one over the number of people."""
 
     penalty: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    """The L2 penalty."""
     smoothing: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    """What naive Bayes adds to each count."""
     trees: Annotated[StrictInt, Field(ge=1, le=100_000)] | None = None
+    """How many trees a shard grows."""
     estimator: str | None = None
+    """One of scikit-learn's, without its ending Classifier or Regressor: RandomForest, DecisionTree,
+    HistGradientBoosting or ElasticNet.
+    """
     parameters: Mapping[str, StrictBool | StrictInt | FiniteFloat | str | None] | None = None
+    """The estimator's own parameters, by scikit-learn's names."""
 
     @model_validator(mode="before")
     @classmethod

@@ -48,13 +48,16 @@ class Person:
 
 
 class RoleMap(BaseModel):
-    """Which role a person who signed in has: by group, by verified e-mail address, or by the provider's subject id."""
+    """Which role a person has who signed in to the app; of several, the highest. Who has none is shown nothing."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     groups: dict[str, Role] = {}
+    """Roles by group: what the provider tells in the claim `groups`."""
     emails: dict[str, Role] = {}
+    """Roles by e-mail address; one counts only where the provider says that it is verified."""
     subjects: dict[str, Role] = {}
+    """Roles by the provider's id of a person, its claim `sub`."""
 
 
 _person: ContextVar[Person | None] = ContextVar("person", default=None)

@@ -68,7 +68,10 @@ class Workspace:
 
     @classmethod
     def create(cls, root: Path) -> Workspace:
-        """Makes the folders, secret keys (mode 0600) and database that are not there yet; keeps what is."""
+        """Makes the folders, secret keys (mode 0600) and database that are not there yet; keeps what is.
+
+        A database of an older workbench is refused, not upgraded: that is to be decided on, and told.
+        """
         root = root.resolve()
         _refuse_maimed(root)
         if root.exists() and not (root / "state.db").exists():
@@ -85,7 +88,8 @@ class Workspace:
         for name in SECRET_KEYS:
             if not (root / "keys" / f"{name}.key").exists():
                 write_atomic(root / "keys" / f"{name}.key", secrets.token_bytes(32), mode=0o600)
-        create_database(root / "state.db")
+        if not has_tables(root / "state.db"):
+            create_database(root / "state.db")
         return cls.open(root)
 
     @classmethod

@@ -3,6 +3,7 @@
 import errno
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,11 +14,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from conftest import Answer
 from killing import Killed
-from sqlalchemy import text
+from older import make_older
+from sqlalchemy import select
 
-from workbench.errors import InputError
-from workbench.state import HEAD, create_database, database, disk_fault, open_database
-from workbench.state.tables import metadata
+from workbench.errors import BusyError, ForbiddenError, InputError, LockedError, NotFoundError
+from workbench.roles import Person, acting
+from workbench.state import HEAD, create_database, database, disk_fault, open_database, upgrading
+from workbench.state.tables import journal, metadata
+from workbench.workflows.migrate import migrate
 from workbench.workspace import Workspace
 
 
@@ -29,18 +33,20 @@ def compared(path: Path) -> Any:
 @pytest.fixture
 def first_revision(workspace: Workspace) -> Workspace:
     """A workspace as revision 0001 left it, with a request."""
-    with workspace.engine.connect() as connection:
-        connection.execute(text("ALTER TABLE requests DROP COLUMN not_before"))
-        for table in ("tokens", "answers", "callbacks"):
-            connection.execute(text(f"DROP TABLE {table}"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    path = workspace.root / "state.db"
+    path.unlink()
+    make_older(path, "0001")
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
-            text(
-                "INSERT INTO requests (id, status, identity_type, commitment, received, datasets, due, actor, approval) "
-                "VALUES ('er-1', 'quarantined', 'x', 'c', '2026-01-01T00:00:00+00:00', '[]', '2026', 'local:me', 'none')"
-            )
+            "INSERT INTO requests (id, status, identity_type, commitment, received, datasets, due, actor, approval) "
+            "VALUES ('er-1', 'quarantined', 'x', 'c', '2026-01-01T00:00:00+00:00', '[]', '2026', 'local:me', 'none')"
         )
     return Workspace(workspace.root)
+
+
+def revision_of(path: Path) -> Any:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT version_num FROM alembic_version").fetchone()[0]
 
 
 def test_the_newest_revision_has_the_tables_of_the_code(tmp_path: Path) -> None:
@@ -48,21 +54,42 @@ def test_the_newest_revision_has_the_tables_of_the_code(tmp_path: Path) -> None:
     assert compared(tmp_path / "state.db") == []
 
 
-def test_an_older_workspace_is_upgraded_by_init_and_keeps_its_requests(
+def test_an_older_workspace_is_upgraded_by_migrate_and_keeps_its_requests(
     first_revision: Workspace, command: Callable[..., Answer]
 ) -> None:
-    with pytest.raises(InputError, match=f"revision 0001, this workbench knows {HEAD}") as refused:
-        Workspace.open(first_revision.root)
-    assert "workbench init" in refused.value.hint
-    assert command("--workspace", first_revision.root, "init").code == 0
+    home = ("--workspace", first_revision.root)
+    answer = command(*home, "migrate", "--json")
+    assert (answer.code, answer.json["database"]) == (0, {"before": "0001", "after": HEAD})
+    assert answer.json["changed"] is True
     assert compared(first_revision.root / "state.db") == []
-    listed = command("--workspace", first_revision.root, "requests", "list", "--json").json["requests"]
+    listed = command(*home, "requests", "list", "--json").json["requests"]
     assert [(r["request"], r["not_before"]) for r in listed] == [("er-1", None)]
+    with first_revision.engine.connect() as connection:
+        entry = connection.execute(select(journal.c.kind, journal.c.body)).one()
+    assert tuple(entry) == ("MIGRATED", {"before": "0001", "after": HEAD})
+
+    again = command(*home, "migrate", "--json").json
+    assert (again["changed"], again["database"]["before"]) == (False, HEAD)
+    assert again["tracking"]["before"] == again["tracking"]["after"]
+    with first_revision.engine.connect() as connection:
+        assert len(connection.execute(select(journal.c.kind)).all()) == 1, "what changes nothing is not noted"
 
 
-def test_an_upgrade_that_is_killed_leaves_the_older_revision(
+@pytest.mark.parametrize("words", [("init",), ("requests", "list"), ("ui", "--no-browser")])
+def test_nothing_else_upgrades_an_older_workspace(
+    first_revision: Workspace, command: Callable[..., Answer], words: tuple[str, ...]
+) -> None:
+    answer = command("--workspace", first_revision.root, *words)
+    assert answer.code == 2
+    assert f"revision 0001, this workbench knows {HEAD}" in answer.err
+    assert "workbench migrate" in answer.err
+    assert revision_of(first_revision.root / "state.db") == "0001"
+
+
+def test_a_kill_or_a_failure_leaves_the_older_revision_readable(
     first_revision: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    path = first_revision.root / "state.db"
     add = alembic.op.add_column
 
     def killed(*arguments: Any) -> None:
@@ -72,9 +99,59 @@ def test_an_upgrade_that_is_killed_leaves_the_older_revision(
     with monkeypatch.context() as patch:
         patch.setattr(alembic.op, "add_column", killed)
         with pytest.raises(Killed):
-            create_database(first_revision.root / "state.db")
-    create_database(first_revision.root / "state.db")
-    assert compared(first_revision.root / "state.db") == []
+            migrate(first_revision.root)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT id FROM requests").fetchall() == [("er-1",)]
+        assert "not_before" not in [row[1] for row in connection.execute("PRAGMA table_info(requests)")]
+    assert revision_of(path) == "0001"
+    assert migrate(first_revision.root)["changed"] is True
+    assert compared(path) == []
+
+
+def test_while_another_writes_nothing_is_upgraded(first_revision: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = first_revision.root / "state.db"
+    with first_revision.lock("a.b"), pytest.raises(LockedError, match=r"data set a\.b"):
+        migrate(first_revision.root)
+    monkeypatch.setattr(database, "_PRAGMAS", ("busy_timeout=1",))
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        with pytest.raises(BusyError, match="locked"):
+            migrate(first_revision.root)
+    assert revision_of(path) == "0001"
+
+
+def test_no_other_writer_comes_in_while_it_upgrades(first_revision: Workspace) -> None:
+    path = first_revision.root / "state.db"
+    with upgrading(path), closing(sqlite3.connect(path, timeout=0)) as other:
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("DELETE FROM requests")
+        assert other.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+
+
+def test_a_newer_or_damaged_workspace_a_folder_and_a_role_that_may_not_are_refused(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    with acting(Person(actor="oidc:1", role="operator")), pytest.raises(ForbiddenError):
+        migrate(workspace.root)
+    with closing(sqlite3.connect(workspace.root / "state.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(InputError, match="revision 9999") as refused:
+        migrate(workspace.root)
+    assert "newer" in refused.value.hint
+    (workspace.root / "state.db").write_bytes(b"garbage" * 999)
+    with pytest.raises(InputError, match="cannot be read"):
+        migrate(workspace.root)
+    (tmp_path / "plain").mkdir()
+    for nothing in (tmp_path / "plain", tmp_path / "nowhere"):
+        with pytest.raises(NotFoundError, match="not a workspace"):
+            migrate(nothing)
+    assert list((tmp_path / "plain").iterdir()) == []
+
+
+def test_folders_that_an_older_release_did_not_have_are_made(first_revision: Workspace) -> None:
+    (first_revision.root / "uploads").rmdir()
+    migrate(first_revision.root)
+    assert (first_revision.root / "uploads").is_dir()
 
 
 @pytest.mark.parametrize(("free", "code"), [(0, errno.ENOSPC), (1 << 30, errno.EIO)])

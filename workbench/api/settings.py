@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pydantic import ConfigDict, with_config
+
 from workbench.erasure.callback_url import CallbackRules
 
 
+@with_config(ConfigDict(use_attribute_docstrings=True))
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """`domain` is what answers and callbacks call this server. Rates are as `limits` reads them: 200/second."""
+    """How the HTTP server behaves. Rates are as the library `limits` reads them: 200/second."""
 
     domain: str = "localhost"
+    """What answers and callbacks call this server: `--domain`."""
     per_token: str = "200/second"
+    """How often one token may call: `--per-token`. Beyond it the answer is 429."""
     per_client: str = "400/second"
+    """How often one address may call, whatever its token: `--per-client`. Behind a proxy all calls are of one address."""
     most_request_bytes: int = 65_536
+    """Most bytes of a request's body, other than rows to predict; more is answered 413. Fixed."""
     most_rows_bytes: int = 8_000_000
+    """Most bytes of rows to predict in one call. Fixed."""
     most_rows: int = 10_000
+    """Most rows to predict in one call. Fixed."""
     body_seconds: float = 20.0
+    """Seconds that a body may take to arrive. Fixed."""
     callbacks: CallbackRules = field(default_factory=CallbackRules)
+    """Which addresses may be called back."""
     callback_interval: float = 1.0
+    """Seconds between two looks for callbacks that are due. Fixed."""

@@ -19,7 +19,7 @@ app.add_typer(keys_app, name="keys")
 @app.command()
 def verify(
     context: typer.Context,
-    certificate: Path,
+    certificate: Annotated[Path, typer.Argument(help="A certificate, as a .json file.")],
     replay: Annotated[bool, typer.Option("--replay", help="Train the affected shards again and compare.")] = False,
     key: Annotated[Path | None, typer.Option(help="The signer's PUBLIC.pem; default: the workspace's own.")] = None,
     as_json: Json = False,
@@ -37,7 +37,7 @@ def verify(
 @app.command()
 def certificate(
     context: typer.Context,
-    file: Path,
+    file: Annotated[Path, typer.Argument(help="A certificate, as a .json file.")],
     html: Annotated[Path, typer.Option(help="Where to write the page: a .html file.")],
     key: Annotated[Path | None, typer.Option(help="The signer's PUBLIC.pem; default: the workspace's own.")] = None,
     as_json: Json = False,
@@ -52,7 +52,7 @@ def certificate(
 @app.command()
 def forgetting(
     context: typer.Context,
-    ensemble: str,
+    ensemble: Annotated[str, typer.Argument(help="A trained ensemble.")],
     subjects: Annotated[int, typer.Option(help="How many living subjects are erased on trial.")] = 100,
     canaries: Annotated[int, typer.Option(help="How many artificial subjects are learnt and erased on trial.")] = 50,
     controls: Annotated[int, typer.Option(help="How many of each are also erased by training from scratch.")] = 20,
@@ -98,7 +98,9 @@ def keys_rotate(
 
 @app.command()
 def lineage(
-    context: typer.Context, artifact: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False
+    context: typer.Context,
+    artifact: Annotated[str, typer.Argument(metavar="ID", help="An artifact or a data set.")],
+    as_json: Json = False,
 ) -> None:
     """Show what an artifact was derived from, and what from it; a data set's name shows all of its artifacts."""
     from workbench.workflows.lineage import show_lineage

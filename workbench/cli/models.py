@@ -18,11 +18,13 @@ app = typer.Typer()
 jobs_app = typer.Typer(help="Long work, here or in processes of its own.", no_args_is_help=True)
 app.add_typer(jobs_app, name="jobs")
 
+Job = Annotated[str, typer.Argument(help="A job, as jobs list tells it.")]
+
 
 @app.command()
 def synthesize(
     context: typer.Context,
-    config: Path,
+    config: Annotated[Path, typer.Argument(help="The config of a generator.")],
     overrides: Set = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Only say what it would cost and take; nothing is read.")
@@ -44,7 +46,7 @@ def synthesize(
 @app.command()
 def sample(
     context: typer.Context,
-    generator: str,
+    generator: Annotated[str, typer.Argument(help="A fitted generator.")],
     n: Annotated[int, typer.Option("-n", help="How many rows.")],
     out: Annotated[Path, typer.Option(help="A .parquet or .csv file.")],
     seed: Annotated[int | None, typer.Option(help="Equal seeds give equal rows.", min=0)] = None,
@@ -88,7 +90,7 @@ def audit(
 @app.command()
 def train(
     context: typer.Context,
-    config: Path,
+    config: Annotated[Path, typer.Argument(help="The config of a model.")],
     overrides: Set = None,
     advise: Annotated[
         bool, typer.Option("--advise", help="Only compare numbers of shards and slices; nothing is published.")
@@ -157,7 +159,7 @@ def _advise(
 @app.command()
 def predict(
     context: typer.Context,
-    ensemble: str,
+    ensemble: Annotated[str, typer.Argument(help="A trained ensemble.")],
     data: Annotated[Path, typer.Option(help="A table with the feature columns.")],
     out: Annotated[Path, typer.Option(help="A .parquet file.")],
     as_json: Json = False,
@@ -189,7 +191,7 @@ def jobs_list(context: typer.Context, as_json: Json = False) -> None:
 
 
 @jobs_app.command("cancel")
-def jobs_cancel(context: typer.Context, job: str, as_json: Json = False) -> None:
+def jobs_cancel(context: typer.Context, job: Job, as_json: Json = False) -> None:
     """Ask a job to stop; what it has begun is taken back."""
     from workbench.workflows.jobs import cancel_job
 
@@ -197,7 +199,7 @@ def jobs_cancel(context: typer.Context, job: str, as_json: Json = False) -> None
 
 
 @jobs_app.command("run")
-def jobs_run(context: typer.Context, job: str, as_json: Json = False) -> None:
+def jobs_run(context: typer.Context, job: Job, as_json: Json = False) -> None:
     """Work on a job that waits, or whose worker died."""
     from workbench.workflows.jobs import take_job
 

@@ -19,6 +19,8 @@ app = typer.Typer()
 requests_app = typer.Typer(help="Erasure requests.", no_args_is_help=True)
 app.add_typer(requests_app, name="requests")
 
+Request = Annotated[str, typer.Argument(help="A request, as requests list tells it.")]
+
 
 @app.command()
 def erase(
@@ -67,7 +69,7 @@ def requests_list(context: typer.Context, as_json: Json = False) -> None:
 
 
 @requests_app.command("approve")
-def requests_approve(context: typer.Context, request: str, as_json: Json = False) -> None:
+def requests_approve(context: typer.Context, request: Request, as_json: Json = False) -> None:
     """Let a request that waits for approval be carried out."""
     from workbench.workflows.requests import approve_request
 
@@ -75,7 +77,7 @@ def requests_approve(context: typer.Context, request: str, as_json: Json = False
 
 
 @requests_app.command("release")
-def requests_release(context: typer.Context, request: str, as_json: Json = False) -> None:
+def requests_release(context: typer.Context, request: Request, as_json: Json = False) -> None:
     """Let a request be carried out before its window ends."""
     from workbench.workflows.requests import release_request
 
@@ -85,7 +87,7 @@ def requests_release(context: typer.Context, request: str, as_json: Json = False
 @requests_app.command("deny")
 def requests_deny(
     context: typer.Context,
-    request: str,
+    request: Request,
     reason: Annotated[str, typer.Option(help="Why, for the requester; it must name nobody.")],
     as_json: Json = False,
 ) -> None:
@@ -96,7 +98,7 @@ def requests_deny(
 
 
 @requests_app.command("cancel")
-def requests_cancel(context: typer.Context, request: str, as_json: Json = False) -> None:
+def requests_cancel(context: typer.Context, request: Request, as_json: Json = False) -> None:
     """Take a request back that was not begun; its quarantine is lifted."""
     from workbench.workflows.requests import cancel_request
 
@@ -106,8 +108,8 @@ def requests_cancel(context: typer.Context, request: str, as_json: Json = False)
 @app.command()
 def policy(
     context: typer.Context,
-    dataset: str,
-    config: Annotated[Path, typer.Argument()] = Path("configs/policies/default.yaml"),
+    dataset: Annotated[str, typer.Argument(help="A data set.")],
+    config: Annotated[Path, typer.Argument(help="The policy's file.")] = Path("configs/policies/default.yaml"),
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:

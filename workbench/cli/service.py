@@ -13,6 +13,8 @@ app = typer.Typer()
 tokens_app = typer.Typer(help="Tokens for those who ask over HTTP.", no_args_is_help=True)
 app.add_typer(tokens_app, name="tokens")
 
+Token = Annotated[str, typer.Argument(help="A token by its id, as tokens list tells it.")]
+
 
 @app.command()
 def api(
@@ -76,7 +78,7 @@ def tokens_list(context: typer.Context, as_json: Json = False) -> None:
 
 
 @tokens_app.command("revoke")
-def tokens_revoke(context: typer.Context, token: str, as_json: Json = False) -> None:
+def tokens_revoke(context: typer.Context, token: Token, as_json: Json = False) -> None:
     """End a token at once."""
     from workbench.workflows.tokens import revoke_token
 
@@ -86,7 +88,7 @@ def tokens_revoke(context: typer.Context, token: str, as_json: Json = False) -> 
 @tokens_app.command("rotate")
 def tokens_rotate(
     context: typer.Context,
-    token: str,
+    token: Token,
     days: Annotated[int, typer.Option(help="How long the new one is good for.")] = 90,
     grace_hours: Annotated[int, typer.Option(help="How long the old one still is.")] = 24,
     as_json: Json = False,

@@ -19,7 +19,7 @@ app.add_typer(ledger_app, name="ledger")
 
 @app.command()
 def init(context: typer.Context, as_json: Json = False) -> None:
-    """Make a workspace: folders, keys, database and tracking store."""
+    """Make a workspace: folders, keys, database and tracking store. What is there stays."""
     from workbench.workflows.initialise import initialise
 
     workspace = initialise(context.obj)
@@ -30,7 +30,7 @@ def init(context: typer.Context, as_json: Json = False) -> None:
 @schema_app.command("infer")
 def schema_infer(
     context: typer.Context,
-    file: Path,
+    file: Annotated[Path, typer.Argument(help="The table: .csv, .csv.gz or .parquet.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Where to write the proposal.")],
     target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
     subject: Annotated[
@@ -75,7 +75,7 @@ def schema_infer(
 @app.command()
 def ingest(
     context: typer.Context,
-    name: str,
+    name: Annotated[str, typer.Argument(help="What the data set is to be called, or one from the box.")],
     schema: Annotated[Path | None, typer.Option(help="The schema file; not for bundled data sets.")] = None,
     data: Annotated[Path | None, typer.Option(help="The table: .csv, .csv.gz or .parquet.")] = None,
     append: Annotated[bool, typer.Option("--append", help="Add the rows to a data set that is there.")] = False,
@@ -97,7 +97,7 @@ def ledger_budget(
     context: typer.Context,
     epsilon: Annotated[float, typer.Option(help="The most that may ever be spent.")],
     delta: Annotated[float, typer.Option(help="Well under one over the number of subjects.")],
-    dataset: Annotated[str | None, typer.Argument()] = None,
+    dataset: Annotated[str | None, typer.Argument(help="A data set.")] = None,
     population: Population = None,
     as_json: Json = False,
 ) -> None:
@@ -117,7 +117,7 @@ def ledger_budget(
 @ledger_app.command("show")
 def ledger_show(
     context: typer.Context,
-    dataset: Annotated[str | None, typer.Argument()] = None,
+    dataset: Annotated[str | None, typer.Argument(help="A data set.")] = None,
     population: Population = None,
     as_json: Json = False,
 ) -> None:

@@ -16,7 +16,11 @@ app.add_typer(suppressions_app, name="suppressions")
 
 
 @app.command()
-def backup(context: typer.Context, file: Path, as_json: Json = False) -> None:
+def backup(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A new .tar.zst or .tar.gz file.")],
+    as_json: Json = False,
+) -> None:
     """Write the whole workspace to a .tar.zst or .tar.gz file. It holds the secret keys: keep it as safe as those."""
     from workbench.workflows.backup import backup as run
 
@@ -25,8 +29,20 @@ def backup(context: typer.Context, file: Path, as_json: Json = False) -> None:
     show(result, as_json)
 
 
+@app.command()
+def migrate(context: typer.Context, as_json: Json = False) -> None:
+    """Upgrade a workspace of an older release, its database and its tracking store; harmless where there is nothing to do."""
+    from workbench.workflows.migrate import migrate as run
+
+    show(run(context.obj), as_json)
+
+
 @suppressions_app.command("export")
-def suppressions_export(context: typer.Context, file: Path, as_json: Json = False) -> None:
+def suppressions_export(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A new .json file.")],
+    as_json: Json = False,
+) -> None:
     """Write the keyed hashes of erased people to a file, for restoring an older backup without them."""
     from workbench.workflows.restore import export_suppressions
 
@@ -36,7 +52,7 @@ def suppressions_export(context: typer.Context, file: Path, as_json: Json = Fals
 @app.command()
 def restore(
     context: typer.Context,
-    file: Path,
+    file: Annotated[Path, typer.Argument(help="A backup.")],
     suppressions: Annotated[
         Path | None, typer.Option(help="A file of workbench suppressions export, from the workspace of today.")
     ] = None,

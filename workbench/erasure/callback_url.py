@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+from pydantic import ConfigDict, with_config
+
 from workbench.errors import InputError
 
 MAX_URL = 2_000
@@ -21,13 +23,17 @@ _IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Collection[str]]
 
 
+@with_config(ConfigDict(use_attribute_docstrings=True))
 @dataclass(frozen=True, kw_only=True)
 class CallbackRules:
-    """What is allowed beyond https to public addresses; `authorities`: a file of certificates to trust, not the system's."""
+    """What is allowed beyond https to public addresses."""
 
     plain: bool = False
+    """Call http addresses too: `--plain-callbacks`."""
     private: bool = False
+    """Call addresses inside this network too: `--private-callbacks`."""
     authorities: str | None = None
+    """A file of certificates to trust, in place of the system's: `--callback-authorities`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,29 +8,36 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 
 class ErasurePolicy(BaseModel):
-    """`approval`: whether a person must approve each request. `due_days`: when it is due (GDPR Art. 12(3): one month).
+    """How the erasure requests of a data set are handled; `workbench policy` declares all of it anew, each time."""
 
-    `suppression`: whether a keyed token stays to refuse the person at re-ingest and restore. `private`: what happens to
-    differentially private generators and releases: kept with their epsilon, retired, or measured again on what remains, at
-    their own epsilon, charged to the ledger anew (retired where it refuses). `nonprivate`: what happens to the others, where
-    one of their training subjects is erased: retired, or fitted again on what remains.
-
-    `window_hours`: requests accepted within a window are carried out together after its end, so that nobody chooses when a
-    version is published; 0: at once. Beyond `max_per_day` requests, and where training again is predicted to take longer
-    than `max_retrain_seconds`, a request waits for approval. `four_eyes`: who handed a request in may not approve it.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     approval: Literal["none", "required"] = "none"
+    """Whether a person must approve each request. It is under quarantine at once all the same."""
     due_days: Annotated[int, Field(ge=1, le=90)] = 28
+    """Days until a request is overdue. GDPR Art. 12(3) allows one month."""
     suppression: bool = True
+    """Whether a keyed token of the erased stays, to refuse them at re-ingest and restore. It is the one thing about
+    a person that stays.
+    """
     private: Literal["keep_private", "retire", "remeasure"] = "keep_private"
+    """What happens to differentially private generators and releases: kept with their epsilon; retired; or measured
+    again on what remains, at their own epsilon, charged anew, and retired where the budget refuses.
+    """
     nonprivate: Literal["retire", "refit"] = "retire"
+    """What happens to generators without differential privacy that were fitted to an erased person, and to their
+    releases: retired, or fitted again on what remains.
+    """
     window_hours: Annotated[int, Field(ge=0)] = 0
+    """Requests accepted within a window are carried out together after its end, so that nobody chooses when a
+    version is published: a divisor or a multiple of 24; 0 is at once.
+    """
     max_per_day: Annotated[int, Field(ge=1)] | None = None
+    """Requests beyond so many in 24 hours wait for approval."""
     max_retrain_seconds: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    """Requests whose retraining is predicted to take longer wait for approval."""
     four_eyes: bool = False
+    """Whoever handed a request in may not be the one who approves it."""
 
     @model_validator(mode="after")
     def _windows_end_at_fixed_times(self) -> Self:

@@ -17,22 +17,24 @@ from workbench.reports.written import absence, figure, written
 
 
 class Condition(BaseModel):
-    """What a use asks of a measure or of a fact: `at_most` or `at_least` a bound, or, of a fact, that it `equals` a value.
+    """What a use asks of a measure, or of a fact."""
 
-    `measure` may be a pattern such as `utility/tstr_auc_*`, or several: all that match one must hold. The bound holds for the
-    worse end of the 95 % interval, or, with `by: value`, for the value alone. `against` adds the bound to the value of the
-    measure's ceiling or baseline: `at_least: -0.05` against the ceiling is 0.05 below it.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     measure: str | Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """A measure, a pattern such as `utility/tstr_auc_*`, or several: all that match one must hold."""
     fact: str | None = None
+    """A fact of the thing, such as `private`, `epsilon`, `delta` or `exact`. Either a measure or a fact is named."""
     at_most: FiniteFloat | None = None
+    """The value may not be greater."""
     at_least: FiniteFloat | None = None
+    """The value may not be less. One of at_most, at_least and equals is given."""
     equals: StrictBool | str | None = None
+    """What a fact must be."""
     against: Literal["baseline", "ceiling"] | None = None
+    """Adds the bound to the measure's ceiling or baseline: `at_least: -0.05` against the ceiling is 0.05 below it."""
     by: Literal["interval", "value"] = "interval"
+    """Whether the worse end of the 95 % interval must keep the bound, or the value alone."""
 
     @model_validator(mode="after")
     def _asks_one_thing(self) -> Self:
@@ -75,11 +77,14 @@ Found = tuple[bool | None, str]
 class VerdictRules(BaseModel):
     """For each kind of thing its uses, and for each use the conditions, all of which must hold."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     release: Uses = {}
+    """Uses of a synthetic table, each with its conditions."""
     ensemble: Uses = {}
+    """Uses of a model, each with its conditions."""
     erasure: Uses = {}
+    """Uses of an erasure, each with its conditions."""
 
 
 def verdicts(document: Mapping[str, Any], rules: VerdictRules) -> list[Verdict]:

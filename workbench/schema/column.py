@@ -20,26 +20,37 @@ MAX_BINS = 65_536  # what a marginal can hold; more is a slip of the pen that wo
 
 
 class Column(BaseModel):
-    """A column's kind, role and public domain. Every field is public information and enters releases and digests.
+    """A column's kind, role and public domain. Every field is public information and enters releases and digests."""
 
-    `categories` lists the values of a categorical or ordinal column (ordinal: in order); `other`, one of them, takes
-    every undeclared value. `bounds` are inclusive. `bins` cuts a numeric domain into public cells: a number of
-    equal-width bins, or the inner cut points (a value equal to a cut lies right of it). `missing` allows nulls, as a
-    cell of their own. `out_of_domain` says what happens to a row that breaks the domain; `clip` moves a number to the
-    nearest bound. `reviewed` is false where a domain was guessed from data and no person has confirmed it.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     kind: Kind
+    """What a value is. `text` and `identifier` can't be modelled: their role is drop or subject_id."""
     role: Role = "feature"
+    """What the column is for. One column at most is the target. `sensitive` and `quasi_identifier` columns are
+    modelled as features are, and attacked in evaluations. `drop` leaves the column out; `subject_id` holds the
+    person's identifier, of which a keyed token alone is kept.
+    """
     categories: tuple[str, ...] | None = None
+    """Every value of a categorical or ordinal column, ordinal ones in their order."""
     other: str | None = None
+    """One of the categories: it takes every value that is not declared."""
     bounds: tuple[float, float] | tuple[dt.datetime, dt.datetime] | None = None
+    """Lowest and highest value of an integer, continuous or datetime column, both included; dates in UTC, without a
+    time zone.
+    """
     bins: int | tuple[float, ...] | tuple[dt.datetime, ...] = Field(default=32)
+    """How a numeric domain is cut into public cells: into so many of equal width, or at these inner cut points (a
+    value equal to a cut lies right of it).
+    """
     missing: bool = False
+    """Whether a value may be missing; missing is then a cell of its own. A target may not."""
     out_of_domain: Literal["reject", "drop", "clip"] = "reject"
+    """What becomes of a row that breaks the domain: the whole table is refused, the row is dropped, or the number
+    is moved to the nearest bound.
+    """
     reviewed: bool = True
+    """False where the domain was guessed from data and no person has confirmed it; certificates then say so."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

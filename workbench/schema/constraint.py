@@ -31,13 +31,16 @@ Text = Annotated[str, BeforeValidator(_as_text)]
 
 
 class Determined(BaseModel):
-    """`column` is a function of the coded column `by`: `values` says which value each category gives; missing gives missing."""
+    """A column that is a function of another."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     column: str
+    """The column that is determined."""
     by: str
+    """The categorical, ordinal or boolean column that determines it."""
     values: dict[Text, Text]
+    """For each category of the one, the value of the other; missing gives missing."""
 
     def table(self, columns: Mapping[str, Column]) -> Values:
         """The encoded value for each code of `by`, and last NaN, for missing; raises ValueError where there is none."""
@@ -68,15 +71,14 @@ class Determined(BaseModel):
 
 
 class Constraint(BaseModel):
-    """One claim about every row: that a column is `determined` by another, or what it is `never` at once.
+    """One claim about every row: that a column is `determined` by another, or what it is `never` at once; one of the two."""
 
-    `never` lists per column categories, or [low, high] of a number; no row has one of each.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     determined: Determined | None = None
+    """A column that another determines, such as a code and its name."""
     never: dict[str, tuple[Text, ...]] | None = Field(default=None)
+    """Per column its categories, or the lowest and highest of a number: no row has one of each at once."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:

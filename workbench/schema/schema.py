@@ -27,15 +27,14 @@ POPULATION = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
 class Holdout(BaseModel):
-    """Subjects that no generator or learner reads: a `share` of them by keyed hash, or the rows of a `file`.
+    """Subjects that no generator or learner reads: a `share` of them, or the rows of a `file`; one of the two."""
 
-    A relative `file` is looked up beside the schema, then among the bundled data.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     share: float | None = Field(default=None, gt=0, lt=1)
+    """The part of the subjects that is held out, chosen by keyed hash."""
     file: str | None = None
+    """A table that is held out whole, looked up beside the schema, then among the bundled data."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -45,28 +44,32 @@ class Holdout(BaseModel):
 
 
 class Schema(BaseModel):
-    """Everything public about a table; frozen, and never silently read from the data.
+    """Everything public about a table; frozen, and never silently read from the data."""
 
-    `population` names whose people these are: it owns the privacy budget. `identity_type` is what a request's key is
-    (for example a student number); `subject` is the column that holds it, or `row` where each row is its own person.
-    `max_rows_per_subject` bounds a person's contribution, and so the sensitivity of every count. `row_key` columns
-    identify a record within its subject. `null_values` are the texts that mean "missing" in a CSV file. `constraints` are
-    what is known of whole rows.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     population: str = Field(pattern=POPULATION)
+    """Whose people these are. The population owns the privacy budget: two tables of the same people share one."""
     identity_type: str = Field(pattern=POPULATION)
+    """What a request's key is, for example student-number; a request reaches every data set of its identity type."""
     subject: str
+    """The column that holds a person's identifier, or `row` where each row is a person of its own."""
     max_rows_per_subject: int = Field(default=1, ge=1)
+    """Most rows of one person. It bounds what one person can weigh, and so the noise of every count."""
     over_limit: Literal["reject", "drop"] = "reject"
+    """What becomes of rows beyond it: the table is refused, or they are dropped."""
     row_key: tuple[str, ...] = ()
+    """Columns that tell the rows of one person apart."""
     duplicates: Literal["reject", "drop"] = "reject"
+    """What becomes of rows of one person that agree in the row key: the table is refused, or all but the first are dropped."""
     holdout: Holdout = Holdout(share=0.2)
+    """Who is held out of all fitting and training, to measure on. Held-out people can be erased like all others."""
     null_values: tuple[str, ...] = ("",)
+    """Texts that mean missing in a CSV file."""
     columns: dict[str, Column] = Field(min_length=1)
+    """Each column by its name. What a table has beyond them is left out."""
     constraints: tuple[Constraint, ...] = ()
+    """What is known of whole rows. Rows are checked against it, and generators take it as given."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

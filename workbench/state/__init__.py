@@ -8,6 +8,7 @@ from workbench.state.database import (
     has_tables,
     open_database,
     open_for_threads,
+    upgrading,
     writing,
 )
 
@@ -19,5 +20,6 @@ __all__ = [
     "has_tables",
     "open_database",
     "open_for_threads",
+    "upgrading",
     "writing",
 ]

@@ -73,25 +73,42 @@ def _is_full(path: Path) -> bool:
 
 
 def create_database(path: Path) -> None:
-    """Creates the database at the newest revision; an existing one is brought up to it."""
+    """Creates the database at the newest revision; harmless where it is there already."""
+    with upgrading(path):
+        pass
+
+
+@contextmanager
+def upgrading(path: Path) -> Iterator[tuple[Connection, str | None]]:
+    """One write transaction after which the database is of the newest revision; tells which it was, None where it is new.
+
+    Wholly or not at all: until it ends, and wherever it fails or is killed, readers find the old one.
+    Raises InputError for a database of a newer workbench, or none of ours; BusyError while another process writes to it.
+    """
     from alembic import command
     from alembic.config import Config
+    from alembic.migration import MigrationContext
     from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     engine = _engine(path)
     try:
-        with engine.connect() as connection:
+        with writing(engine) as connection:
+            before = MigrationContext.configure(connection).get_current_revision()
+            if before is not None and before > HEAD:
+                raise _of_another_revision(path, before)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            yield connection, before
     except DatabaseError:
         raise _unreadable(path) from None
     except CommandError:  # the database names a revision that is not among ours
         raise InputError(
             f"workspace {path.parent} has a revision that this workbench does not know", hint=_NEWER
         ) from None
-    engine.dispose()
+    finally:
+        engine.dispose()
 
 
 def has_tables(path: Path) -> bool:
@@ -115,6 +132,13 @@ def open_for_threads(path: Path) -> Engine:
     return _opened(path, _engine(path, QueuePool, pool_size=_THREADS, max_overflow=0))
 
 
+def _of_another_revision(path: Path, revision: str) -> InputError:
+    return InputError(
+        f"workspace {path.parent} has revision {revision}, this workbench knows {HEAD}",
+        hint=_NEWER if revision > HEAD else "workbench migrate upgrades it; make a backup first",
+    )
+
+
 def _opened(path: Path, engine: Engine) -> Engine:
     if not path.is_file():
         raise NotFoundError(f"{path.parent} is not a workspace", hint="workbench init makes one")
@@ -124,10 +148,7 @@ def _opened(path: Path, engine: Engine) -> Engine:
     except DatabaseError:
         raise _unreadable(path) from None
     if revision != HEAD:
-        raise InputError(
-            f"workspace {path.parent} has revision {revision}, this workbench knows {HEAD}",
-            hint=_NEWER if str(revision) > HEAD else "run workbench init on it to upgrade",
-        )
+        raise _of_another_revision(path, str(revision))
     return engine
 
 

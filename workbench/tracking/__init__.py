@@ -30,6 +30,7 @@ from workbench.tracking.log import (
 from workbench.tracking.purge import PurgeReport, purge_runs
 from workbench.tracking.registry import CHAMPION, move_models, register_version
 from workbench.tracking.store import Tracking
+from workbench.tracking.upgrade import upgrade
 
 __all__ = [
     "CHAMPION",
@@ -51,4 +52,5 @@ __all__ = [
     "register_version",
     "runs_of",
     "start_run",
+    "upgrade",
 ]

@@ -178,6 +178,10 @@ def _fault(code: str) -> Exception:
         return NotFoundError("the tracking store has no such run, model or version", hint="was it purged meanwhile?")
     if code == "TEMPORARILY_UNAVAILABLE":
         return BusyError("the tracking store is locked by another process", hint="try again shortly")
+    if code == "INTERNAL_ERROR":
+        return InputError(
+            "MLflow can't use the tracking store", hint="workbench migrate, where an older release wrote it"
+        )
     return InputError(
         f"MLflow refused the record ({code})",
         hint="names and keys take letters, digits, _ - . and spaces; values have a length limit",

@@ -32,6 +32,7 @@ from workbench.state import writing
 from workbench.tracking import Tracking, move_models
 from workbench.workflows.backup import CONTENTS, DATABASES, ENDINGS, FOLDERS, FORMAT
 from workbench.workflows.execute import carry_out_waiting
+from workbench.workflows.migrate import migrate
 from workbench.workspace import Workspace
 
 LIST_FORMAT = "workbench-suppressions/1"
@@ -77,7 +78,8 @@ def restore(
     with _beside(root.resolve()) as draft:
         progress(0.1, "unpacking")
         files = _unpack(file, draft)
-        workspace = Workspace.create(draft)
+        migrate(draft)  # it may be of an older release
+        workspace = Workspace.open(draft)
         tokens = _read_list(workspace, suppressions) if suppressions else {}
         found = _erase(workspace, tokens, progress)
         with writing(workspace.engine) as connection:
