@@ -91,6 +91,8 @@ def _place(dataset: str, split: str, bucket: int) -> ColumnElement[bool]:
 
 
 def _settled(row: Any, path: Path) -> str:
-    if not path.exists():
+    try:
+        found = file_sha256(path)
+    except FileNotFoundError:
         return str(row.next_digest and row.digest)  # gone as announced, or not there yet
-    return str(row.next_digest if file_sha256(path) == row.next_digest else row.digest)
+    return str(row.next_digest if found == row.next_digest else row.digest)

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool, Pool, QueuePool
 
-from workbench.errors import BusyError, InputError, NotFoundError
+from workbench.errors import BusyError, DamagedError, InputError, NotFoundError
 
 HEAD = "0003"
 _COMPACT_TRIES = 25
@@ -46,7 +46,7 @@ def _engine(path: Path, pool: type[Pool] = NullPool, **kept: int) -> Engine:
 
     @event.listens_for(engine, "handle_error")
     def _tell(context: Any) -> None:
-        fault = disk_fault(context.original_exception, path)
+        fault = disk_fault(context.original_exception, path) or _busy(context.original_exception)
         if fault is not None:
             raise fault from None
 
@@ -63,6 +63,13 @@ def disk_fault(error: BaseException, path: Path) -> OSError | None:
     if is_ours:
         return OSError(errno.EIO, os.strerror(errno.EIO), str(path))
     return None
+
+
+def _busy(error: BaseException) -> BusyError | None:
+    """The fault of a database that others held for longer than one waits; None for any other."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return None
+    return BusyError("the workspace database is locked by another process", hint="try again shortly")
 
 
 def _is_full(path: Path) -> bool:
@@ -131,8 +138,8 @@ def _opened(path: Path, engine: Engine) -> Engine:
     return engine
 
 
-def _unreadable(path: Path) -> InputError:
-    return InputError(
+def _unreadable(path: Path) -> DamagedError:
+    return DamagedError(
         f"the database of workspace {path.parent} cannot be read: damaged, or not the workbench's",
         hint="restore it from a backup",
     )
@@ -142,10 +149,7 @@ def _unreadable(path: Path) -> InputError:
 def writing(engine: Engine) -> Iterator[Connection]:
     """One write transaction: the write lock is taken at its start, so what is read inside stays true until commit."""
     with _TURN, engine.connect() as connection:
-        try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        except OperationalError:
-            raise BusyError("the workspace database is locked by another process", hint="try again shortly") from None
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
         try:
             yield connection
             connection.exec_driver_sql("COMMIT")
@@ -163,7 +167,7 @@ def compact(engine: Engine) -> None:
                 connection.execute(text("VACUUM"))
                 if not connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)")).one()[0]:
                     return
-        except OperationalError:  # locked
+        except BusyError:
             pass
         time.sleep(0.2)
     raise BusyError(
