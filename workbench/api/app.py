@@ -3,9 +3,8 @@
 # No postponed annotations here: FastAPI reads them, and these name what is local to a function.
 
 import json
-import threading
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -23,9 +22,8 @@ from workbench.api.gate import Gate
 from workbench.api.log import Log
 from workbench.api.metrics import CONTENT_TYPE, Metrics
 from workbench.api.settings import Settings
-from workbench.errors import WorkbenchError
 from workbench.workflows.accept import IDEMPOTENCY_KEY, accept, forget_answers
-from workbench.workflows.callbacks import tell_callbacks
+from workbench.workflows.callbacks import tell_callbacks, telling
 from workbench.workflows.counts import counts
 from workbench.workflows.follow import cancel, certificate, follow
 from workbench.workflows.predict import predict_rows
@@ -156,36 +154,27 @@ def _body(schema: dict[str, Any]) -> dict[str, Any]:
 def _lifespan(workspace: Workspace, settings: Settings, log: Log) -> Any:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        stop = threading.Event()
-        teller = threading.Thread(target=_tell_until, args=(stop, workspace, settings, log), daemon=True)
         # SQLite writes its log back whenever the last connection closes: not after each call, then
         with workspace.engine.connect() as connection:
             connection.execute(select(1))
             connection.rollback()
-            teller.start()
-            log("started")
-            yield
-            stop.set()
-            teller.join(timeout=15)
+            with telling(_teller(workspace, settings, log), interval=settings.callback_interval, log=log):
+                log("started")
+                yield
         log("stopped")
 
     return lifespan
 
 
-def _tell_until(stop: threading.Event, workspace: Workspace, settings: Settings, log: Log) -> None:
-    """Tells callbacks that are due, and forgets old answers, until asked to stop; a fault is logged and tried again."""
+def _teller(workspace: Workspace, settings: Settings, log: Log) -> Callable[[], int]:
+    """What tells callbacks that are due, and forgets old answers now and then."""
     forgotten = 0.0
-    while not stop.is_set():
-        try:
-            tried = tell_callbacks(workspace, settings.callbacks, settings.domain, log=log)
-            if time.monotonic() - forgotten > _FORGET_SECONDS:
-                forget_answers(workspace)
-                forgotten = time.monotonic()
-        except (WorkbenchError, OSError) as fault:
-            tried = 0
-            log("fault", kind=type(fault).__name__)
-        except Exception as fault:  # the thread must outlive whatever it meets; the message could quote an address
-            tried = 0
-            log("fault", kind=type(fault).__name__)
-        if not tried:
-            stop.wait(settings.callback_interval)
+
+    def tell() -> int:
+        nonlocal forgotten
+        if time.monotonic() - forgotten > _FORGET_SECONDS:
+            forget_answers(workspace)
+            forgotten = time.monotonic()
+        return tell_callbacks(workspace, settings.callbacks, settings.domain, log=log)
+
+    return tell

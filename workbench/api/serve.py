@@ -14,6 +14,7 @@ from workbench.api.app import make_app
 from workbench.api.log import Log, ServerFaults
 from workbench.api.settings import Settings
 from workbench.errors import InputError
+from workbench.workflows.callbacks import note_rules
 from workbench.workspace import Workspace
 
 _AT_ONCE = 256  # calls; more are answered 503
@@ -32,6 +33,7 @@ def serve(
             hint="put a proxy with TLS before it and add --remote, or leave --host out",
         )
     listener = _listener(host, port)
+    note_rules(workspace, settings.callbacks, settings.domain)
     log = Log(workspace.root / "logs" / "api.log")
     faults = ServerFaults(log)
     config = uvicorn.Config(
