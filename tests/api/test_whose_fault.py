@@ -128,8 +128,7 @@ def test_a_database_that_somebody_holds_is_busy_and_one_may_come_again(
 ) -> None:
     from workbench.state import database
 
-    impatient = tuple("busy_timeout=50" if "busy_timeout" in pragma else pragma for pragma in database._PRAGMAS)
-    monkeypatch.setattr(database, "_PRAGMAS", impatient)
+    monkeypatch.setattr(database, "_PATIENCE_MS", 50)
     with client(trained) as asking:
         token = bearer(trained)
         with writing(trained.engine):

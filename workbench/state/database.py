@@ -24,8 +24,11 @@ _COMPACT_TRIES = 25
 _THREADS = 64  # connections that a server keeps at most
 _LEAST_SPACE = 65536  # bytes: what SQLite needs to open a database with a write-ahead log
 _NEWER = "install the newer workbench that wrote it"
+_PATIENCE_MS = 30_000  # how long one waits for others
+_LOOK_MS = 3  # SQLite looks after 1 and 3 ms, and would go on to every 100
 _PRAGMAS = (
-    *("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "foreign_keys=ON", "busy_timeout=30000"),
+    *("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "foreign_keys=ON"),
+    f"busy_timeout={_PATIENCE_MS}",
     "temp_store=MEMORY",  # VACUUM's copy must not reach a disk outside the workspace
 )
 
@@ -149,7 +152,7 @@ def _unreadable(path: Path) -> DamagedError:
 def writing(engine: Engine) -> Iterator[Connection]:
     """One write transaction: the write lock is taken at its start, so what is read inside stays true until commit."""
     with _TURN, engine.connect() as connection:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        _begin(connection)
         try:
             yield connection
             connection.exec_driver_sql("COMMIT")
@@ -157,6 +160,24 @@ def writing(engine: Engine) -> Iterator[Connection]:
             if connection.connection.dbapi_connection.in_transaction:  # type: ignore[union-attr]
                 connection.exec_driver_sql("ROLLBACK")  # else SQLite took it back itself, as on a full disk
             raise
+
+
+def _begin(connection: Connection) -> None:
+    """Takes the write lock. It is looked for all the time: SQLite itself looks ever more rarely, and another process that
+    writes often would be found at it again and again."""
+    patience: Any = connection.connection.dbapi_connection
+    deadline = time.monotonic() + _PATIENCE_MS / 1000
+    patience.execute(f"PRAGMA busy_timeout={_LOOK_MS}")
+    try:
+        while True:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                return
+            except BusyError:
+                if time.monotonic() > deadline:
+                    raise
+    finally:
+        patience.execute(f"PRAGMA busy_timeout={_PATIENCE_MS}")
 
 
 def compact(engine: Engine) -> None:
