@@ -51,6 +51,7 @@ def make_app(workspace: Workspace, settings: Settings, log: Log) -> ASGIApp:
         summary="Erasure requests by OpenDSR 2.0, predictions that honour them, certificates.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would repeat the path
         lifespan=_lifespan(workspace, settings, log),
         dependencies=[Depends(gate.client)],
     )
@@ -131,7 +132,7 @@ def _json(document: Mapping[str, Any]) -> Response:
 
 def _of(model: type | None, status: int, *faults: int, private: bool = True) -> dict[str, Any]:
     """How a route is described: its answer, and the faults it may answer with."""
-    codes = {400, 429, 503, *faults} | ({401, 403} if private else set())
+    codes = {400, 421, 429, 500, 503, *faults} | ({401, 403} if private else set())
     responses: dict[int | str, Any] = {code: {"model": documents.Fault} for code in sorted(codes)}
     responses[status] = {"description": "Done."}
     if model is None:

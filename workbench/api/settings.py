@@ -9,9 +9,13 @@ from workbench.erasure.callback_url import CallbackRules
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """`domain` is what answers and callbacks call this server. Rates are as `limits` reads them: 200/second."""
+    """`domain` is what answers and callbacks call this server. Rates are as `limits` reads them: 200/second.
+
+    `hosts` are the names that a call may know the server by; None takes any.
+    """
 
     domain: str = "localhost"
+    hosts: frozenset[str] | None = None
     per_token: str = "200/second"
     per_client: str = "400/second"
     most_request_bytes: int = 65_536
