@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
+import anyio.to_thread
 from fastapi import Depends, FastAPI, Header, Path, Response
 from pydantic import StringConstraints
 from pydantic.json_schema import SkipJsonSchema
@@ -32,6 +33,9 @@ from workbench.workflows.tokens import Caller
 from workbench.workspace import Workspace
 
 _FORGET_SECONDS = 600.0
+# With more threads each request takes longer: whoever has the database's lock waits for the interpreter behind all others
+_THREADS = 8
+_PREDICTIONS = 4  # at once, in threads of their own: they must not keep requests waiting
 Id = Annotated[str, Path(description="A subject_request_id.", max_length=64)]
 Key = Annotated[
     Annotated[str, StringConstraints(pattern=f"^{IDEMPOTENCY_KEY}$")] | SkipJsonSchema[None],
@@ -94,19 +98,23 @@ def _add_requests(app: FastAPI, workspace: Workspace, settings: Settings, gate: 
 
 
 def _add_others(app: FastAPI, workspace: Workspace, settings: Settings, gate: Gate, metrics: Metrics) -> None:
-    read = reader(settings.most_rows_bytes, settings.body_seconds)
+    read, limiter = reader(settings.most_rows_bytes, settings.body_seconds), anyio.CapacityLimiter(_PREDICTIONS)
 
     @app.post("/predict/{ensemble}", **_of(documents.Predictions, 200, 404, 408, 413, 415), **_body(documents.ROWS))
-    def predict(
+    async def predict(
         _: Annotated[Caller, Depends(gate.caller("predict"))],
         ensemble: Annotated[str, Path(max_length=64)],
         body: Annotated[bytes, Depends(read)],
     ) -> Response:
         """Predicts for rows with the current version, without any model that saw someone who asked to be erased."""
-        rows = rows_of(body, settings.most_rows)
-        predictions = predict_rows(workspace, ensemble, rows)
-        metrics.predicted(len(rows))
-        return _json({"ensemble": ensemble, "predictions": predictions})
+
+        def answer() -> Response:
+            rows = rows_of(body, settings.most_rows)
+            predictions = predict_rows(workspace, ensemble, rows)
+            metrics.predicted(len(rows))
+            return _json({"ensemble": ensemble, "predictions": predictions})
+
+        return await anyio.to_thread.run_sync(answer, limiter=limiter)
 
     @app.get("/certificates/{request_id}", **_of(documents.Certificate, 200, 404))
     def certify(_: Annotated[Caller, Depends(gate.caller("certificates"))], request_id: Id) -> Response:
@@ -155,6 +163,7 @@ def _body(schema: dict[str, Any]) -> dict[str, Any]:
 def _lifespan(workspace: Workspace, settings: Settings, log: Log) -> Any:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
         # SQLite writes its log back whenever the last connection closes: not after each call, then
         with workspace.engine.connect() as connection:
             connection.execute(select(1))
