@@ -23,6 +23,7 @@ from workbench.data.partition import Partition
 from workbench.data.store import SPLITS, Split
 from workbench.erasure import vault
 from workbench.erasure.limits import crowded, policies_of, window_end
+from workbench.erasure.policy import ErasurePolicy
 from workbench.errors import (
     BusyError,
     DamagedError,
@@ -155,7 +156,7 @@ def _accept(
             told = _receipt(known, nonce=nonce.hex() if mine else None)
             return replace(told, known_before=known.commitment != commitment)
         entries = [catalog.entry(connection, name) for name in datasets]
-        policies = policies_of(connection, datasets)
+        policies = {entry.name: ErasurePolicy.model_validate(entry.policy) for entry in entries}
         same = _open_request(connection, found)
         reason = f"duplicate of the open request {same}" if same else None
         if malformed:
