@@ -132,11 +132,11 @@ def calls(n: int, rate: float) -> list[Call]:
     return made
 
 
-def hand_in(port: int, secret: str, todo: list[Call]) -> tuple[list[float], Counter[int]]:
-    """Latencies in seconds, from when each call was due, and the statuses."""
+def hand_in(port: int, secret: str, todo: list[Call]) -> tuple[list[float], Counter[str]]:
+    """Latencies in seconds, from when each call was due, and the answers: 201, or status and reason, which is printed."""
     waiting: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
     seconds: list[float] = []
-    statuses: Counter[int] = Counter()
+    answers: Counter[str] = Counter()
     started = time.perf_counter() + 0.5
 
     def run() -> None:
@@ -149,7 +149,9 @@ def hand_in(port: int, secret: str, todo: list[Call]) -> tuple[list[float], Coun
                 connection.close()
                 answer = handed_in(connection, call, headers)
             seconds.append(time.perf_counter() - started - call.at)
-            statuses[answer.status] += 1
+            answers[answer] += 1
+            if answer != "201":
+                print(f"after {call.at:.1f} s: {answer}", flush=True)
 
     threads = [threading.Thread(target=run) for _ in range(CONNECTIONS)]
     for thread in threads:
@@ -161,14 +163,21 @@ def hand_in(port: int, secret: str, todo: list[Call]) -> tuple[list[float], Coun
         waiting.put(None)
     for thread in threads:
         thread.join()
-    return seconds, statuses
+    return seconds, answers
 
 
-def handed_in(connection: http.client.HTTPConnection, call: Call, headers: dict[str, str]) -> http.client.HTTPResponse:
+def handed_in(connection: http.client.HTTPConnection, call: Call, headers: dict[str, str]) -> str:
+    """201, or the status and whatever the server says of it."""
     connection.request("POST", "/requests", call.body, headers | {"Idempotency-Key": call.key})
     answer = connection.getresponse()
-    answer.read()
-    return answer
+    body = answer.read()
+    if answer.status == 201:
+        return "201"
+    try:
+        error = json.loads(body)["error"]
+        return f"{answer.status} {error['reason']}: {error['message']}"
+    except (ValueError, KeyError, TypeError):
+        return f"{answer.status} {body[:80]!r}"
 
 
 def judged(workspace: Workspace, todo: list[Call]) -> dict[str, int]:
@@ -216,13 +225,13 @@ def main() -> None:
         secret = create_token(workspace, "benchmark", scopes)["secret"]
         with server(workspace) as port:
             with restless_worker(workspace, Path(inbox), options.kill_every) as kills:
-                seconds, statuses = hand_in(port, secret, todo)
+                seconds, answers = hand_in(port, secret, todo)
             figures: dict[str, Any] = judged(workspace, todo) | {"worker killed": kills["worker"]}
             figures["predicted rows/s"] = round(predicted(port, secret, ensemble))
     p50, p99 = np.percentile(np.array(seconds) * 1000, [50, 99])
     figures |= {"submit p50 ms": round(float(p50), 1), "submit p99 ms": round(float(p99), 1)}
     figures["submit most ms"] = round(max(seconds) * 1000, 1)
-    figures["answers"] = {str(status): number for status, number in sorted(statuses.items())}
+    figures["answers"] = dict(sorted(answers.items()))
     settings = {"seconds": options.seconds, "rate": options.rate, "cores": os.cpu_count()}
     keep(__file__, {**settings, "targets": TARGETS, "figures": figures})
     for what, figure in figures.items():

@@ -20,6 +20,13 @@ def exit_code_of(fault: Exception) -> int:
     return BusyError.exit_code if isinstance(fault, OSError) and is_of_disk(fault) else InputError.exit_code
 
 
+def told_outside(fault: "WorkbenchError") -> tuple[str, str]:
+    """Message and hint for whoever asks over a network: which file of the workspace is damaged is not for them."""
+    if isinstance(fault, DamagedError):
+        return "something that the workspace keeps is damaged or missing", "its operator: workbench doctor"
+    return str(fault), fault.hint
+
+
 def told(fault: Exception) -> str:
     """A fault in one line: its message, and what to do."""
     hint = fault.hint if isinstance(fault, WorkbenchError) else ""
@@ -48,6 +55,12 @@ class InputError(WorkbenchError):
 
     exit_code = 2
     code = "bad_input"
+
+
+class DamagedError(InputError):
+    """A file or row of the workspace is missing or not what was written: no fault of whoever asked."""
+
+    code = "damaged"
 
 
 class DecidedError(InputError):

@@ -117,6 +117,14 @@ def remove(path: Path) -> None:
     sync(path.parent)
 
 
+def content_of(path: Path) -> bytes:
+    """The content of a file; nothing where there is none, or where it goes at this moment."""
+    try:
+        return path.read_bytes() if path.is_file() else b""
+    except FileNotFoundError:
+        return b""
+
+
 def sha256(content: bytes) -> str:
     """SHA-256 of bytes, hexadecimal."""
     return hashlib.sha256(content).hexdigest()

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from workbench.errors import InputError, LockedError
-from workbench.files import locked_folder, remove_abandoned, remove_parts, write_atomic
+from workbench.errors import DamagedError, InputError, LockedError
+from workbench.files import content_of, locked_folder, remove_abandoned, remove_parts, write_atomic
 from workbench.state import create_database, has_tables, open_database, open_for_threads
 
 SECRET_KEYS = ("placement", "token", "suppression")
@@ -112,11 +112,10 @@ class Workspace:
         return open_database(self.root / "state.db")
 
     def key(self, name: str) -> bytes:
-        """A secret key; raises InputError where it is missing or damaged."""
-        path = self.root / "keys" / f"{name}.key"
-        content = path.read_bytes() if path.is_file() else b""
+        """A secret key; raises DamagedError where it is missing or damaged."""
+        content = content_of(self.root / "keys" / f"{name}.key")
         if len(content) != 32:
-            raise InputError(
+            raise DamagedError(
                 f"the {name} key of workspace {self.root} is missing or damaged", hint="restore keys/ from a backup"
             )
         return content

@@ -5,39 +5,25 @@ from __future__ import annotations
 import http.client
 import json
 import signal
-import subprocess
-import sys
 import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from asking import bearer, erasure_of, log_of
 from conftest import Answer
+from served import api_server
 from test_callbacks import Ear, ear  # noqa: F401 (a fixture)
 
 from workbench import journal
 from workbench.erasure.request import withdraw
 from workbench.state.tables import quarantine, requests
 from workbench.workspace import Workspace
-
-
-@contextmanager
-def served(workspace: Workspace, *options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A running server and its port."""
-    command = [sys.executable, "-m", "workbench", "--workspace", str(workspace.root), "api", "--port", "0", "--json"]
-    process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process, int(json.loads(process.stdout.readline())["api"].rsplit(":", 1)[1])
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def ask(port: int, method: str, path: str, headers: dict[str, str], body: Any = None) -> tuple[int, bytes]:
@@ -64,7 +50,7 @@ def test_a_server_that_is_killed_again_and_again_loses_and_doubles_nothing(train
 
     for kill in (True, True, False):
         left = [(request, key) for request, key in todo if request["subject_request_id"] not in answered]
-        with served(trained) as (process, port):
+        with api_server(trained) as (process, port):
             threads = [threading.Thread(target=hand_in, args=(port, left[k::3])) for k in range(3)]
             for thread in threads:
                 thread.start()
@@ -98,12 +84,12 @@ def test_callbacks_are_told_by_the_next_server_and_it_ends_when_it_is_asked_to(
 ) -> None:
     header, options = bearer(trained), ("--plain-callbacks", "--private-callbacks", "--domain", "here.example")
     request = erasure_of("pupil-1000", status_callback_urls=[ear.url])
-    with served(trained, *options) as (process, port):
+    with api_server(trained, *options) as (process, port):
         assert ask(port, "POST", "/requests", header, request)[0] == 201
         process.send_signal(signal.SIGKILL)
         process.wait()
     withdraw(trained, request["subject_request_id"], status="denied", reason="x")
-    with served(trained, *options) as (process, port):
+    with api_server(trained, *options) as (process, port):
         deadline = time.monotonic() + 60
         while not ear.heard and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -120,7 +106,7 @@ def test_callbacks_are_told_by_the_next_server_and_it_ends_when_it_is_asked_to(
 def test_what_is_no_http_is_answered_and_not_logged(trained: Workspace) -> None:
     import socket
 
-    with served(trained) as (process, port):
+    with api_server(trained) as (process, port):
         for content in (b"pupil-1000\r\n\r\n", b"GET /" + b"pupil-1000" * 20_000, b"\x16\x03\x01pupil-1000", b""):
             with socket.create_connection(("127.0.0.1", port), timeout=30) as raw, suppress(OSError):
                 raw.sendall(content)

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 from asking import client, erasure_of
+from conftest import Answer
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from workbench import journal
 from workbench.erasure import callback, deliver
 from workbench.erasure.callback_url import CallbackRules, checked
 from workbench.erasure.request import advance, withdraw
 from workbench.errors import BusyError
 from workbench.scan import scan_folder
 from workbench.state import writing
-from workbench.state.tables import callbacks
-from workbench.workflows.callbacks import tell_callbacks
+from workbench.state.tables import callbacks, requests
+from workbench.workflows import callbacks as module
+from workbench.workflows.callbacks import note_rules, tell_callbacks
 from workbench.workflows.jobs import erase_waiting
 from workbench.workspace import Workspace
 
@@ -239,3 +245,78 @@ def test_an_answer_that_drips_or_never_ends_is_cut_off() -> None:
             with suppress(BusyError):
                 deliver.deliver(checked(url, INSIDE), b"{}", {}, rules=INSIDE, seconds=0.5)
             assert time.monotonic() - started < 5
+
+
+def words(workspace: Workspace, *arguments: object) -> list[str]:
+    return [sys.executable, "-m", "workbench", "--workspace", str(workspace.root), *map(str, arguments)]
+
+
+def test_whoever_carries_requests_out_tells_them_by_the_rules_of_the_last_server(
+    trained: Workspace, ear: Ear, tmp_path: Path, command: Callable[..., Answer]
+) -> None:
+    first, second = handed_in(trained, ear.url, key="pupil-1000"), handed_in(trained, ear.url, key="pupil-1001")
+    assert command("--workspace", trained.root, "requests", "deny", first, "--reason", "x", "--json").code == 0
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    assert command("--workspace", trained.root, "worker", "--inbox", inbox, "--once", "--json").code == 0
+    assert ear.heard == [], "without a word of a server only public addresses are called"
+    note_rules(trained, INSIDE, "here.example")
+    be_patient_no_longer(trained)
+    assert command("--workspace", trained.root, "resume", "--json").code == 0
+    assert {(one["subject_request_id"], one["request_status"]) for one in ear.heard} == {
+        (first, "denied"),
+        (second, "completed"),
+    }
+    assert {one["X-OpenDSR-Processor-Domain"] for one in ear.headers} == {"here.example"}
+    assert kept(trained) == []
+    third = handed_in(trained, ear.url, key="pupil-1002")
+    worker = command("--workspace", trained.root, "worker", "--inbox", inbox, "--once", "--json")
+    assert worker.code == 0
+    told = [one["request_status"] for one in ear.heard if one["subject_request_id"] == third]
+    assert told[-1] == "completed"
+    assert len(told) == len(set(told))
+    assert ear.url not in worker.err + worker.out
+
+
+def test_rules_are_noted_when_they_change_and_not_at_every_start(trained: Workspace) -> None:
+    for rules, domain in [(INSIDE, "a"), (INSIDE, "a"), (CallbackRules(), "a"), (CallbackRules(), "b")]:
+        note_rules(trained, rules, domain)
+    with trained.engine.connect() as connection:
+        noted = [(body["private"], body["domain"]) for _, body in journal.entries(connection, "CALLBACK_RULES")]
+    assert noted == [(True, "a"), (False, "a"), (False, "b")]
+
+
+def test_processes_that_tell_at_the_same_time_tell_nobody_twice(trained: Workspace, ear: Ear, tmp_path: Path) -> None:
+    note_rules(trained, INSIDE, "here.example")
+    asked = {handed_in(trained, ear.url, key=f"pupil-{1000 + n}") for n in range(20)}
+    for request in asked:
+        withdraw(trained, request, status="denied", reason="x")
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    commands = [("resume",), ("resume",), ("worker", "--inbox", inbox, "--once")]
+    quiet = subprocess.DEVNULL
+    processes = [subprocess.Popen(words(trained, *each), stdout=quiet, stderr=quiet) for each in commands]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+    assert sorted(one["subject_request_id"] for one in ear.heard) == sorted(asked)
+    assert kept(trained) == []
+
+
+def test_what_changed_between_claim_and_telling_is_told_once(
+    trained: Workspace, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = handed_in(trained, ear.url)
+    with writing(trained.engine) as connection:
+        advance(connection, [request], "executing")
+    claim = module.claim
+
+    def late(*arguments: Any) -> Any:
+        taken = claim(*arguments)
+        advance(arguments[0], [request], "quarantined")
+        withdrawn = {"status": "denied", "reason": "x"}
+        arguments[0].execute(requests.update().where(requests.c.id == request).values(**withdrawn))
+        return taken
+
+    monkeypatch.setattr(module, "claim", late)
+    assert tell(trained) == 1
+    monkeypatch.undo()
+    assert (tell(trained), ear.told(), kept(trained)) == (0, ["denied"], [])

@@ -19,6 +19,7 @@ from fastapi.testclient import TestClient
 from stored import placed
 
 from workbench import journal
+from workbench.api import app as routes
 from workbench.erasure.request import advance, quarantined_shards, submit
 from workbench.scan import scan_folder
 from workbench.state import writing
@@ -239,6 +240,36 @@ def test_predictions_leave_out_whoever_asked_until_there_is_a_version_without_th
         assert int(answer.headers["Retry-After"]) > 0
         assert not erase_waiting(trained).failures
         assert ask().json()["predictions"] not in (whole["predictions"], [])
+
+
+def test_predictions_that_take_long_keep_no_request_waiting(
+    trained: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def slow(*_: object) -> list[Any]:
+        begun.release()
+        go_on.wait(60)
+        return []
+
+    monkeypatch.setattr(routes, "predict_rows", slow)
+    with client(trained) as asking:
+        told: list[int] = []
+
+        def ask() -> None:
+            told.append(asking.post("/predict/x", json={"rows": ROWS}).status_code)
+
+        threads = [threading.Thread(target=ask) for _ in range(2 * routes._THREADS)]
+        for thread in threads:
+            thread.start()
+        for _ in range(routes._PREDICTIONS):
+            assert begun.acquire(timeout=60)
+        assert asking.post("/requests", json=erasure_of("pupil-1000")).status_code == 201
+        assert told == []
+        go_on.set()
+        for thread in threads:
+            thread.join()
+    assert told == [200] * len(threads)
 
 
 def test_rows_that_are_none_are_refused_without_being_quoted(trained: Workspace) -> None:

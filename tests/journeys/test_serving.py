@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import pupils
+from served import mlflow_server
 
 from workbench.erasure.request import quarantined_shards, submit
 from workbench.lineage import find
@@ -35,35 +29,6 @@ _SUBMIT = (
     "from workbench.erasure.request import submit\n"
     "print(submit(Workspace.open(Path(sys.argv[1])), ['pupils'], sys.stdin.read()).status)"
 )
-
-
-@contextmanager
-def served(workspace: Workspace, model: str) -> Iterator[str]:
-    """The URL of an `mlflow models serve`, once it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {
-        **os.environ,
-        "MLFLOW_TRACKING_URI": f"sqlite:///{workspace.root}/mlflow.db",
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # the server is started by its name, uvicorn
-    }
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", model, "--env-manager", "local"]
-    with (workspace.root.parent / "served.log").open("w") as log:
-        server = subprocess.Popen(
-            [*command, "--port", str(port)], env=environment, start_new_session=True, stdout=log, stderr=log
-        )
-    try:
-        for _ in range(900):
-            with suppress(OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping")
-                break
-            assert server.poll() is None, (workspace.root.parent / "served.log").read_text()
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}/invocations"
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait()
 
 
 def ask(url: str, rows: dict[str, Any]) -> tuple[int, Any]:
@@ -105,7 +70,8 @@ def test_a_served_model_obeys_a_quarantine_and_answers_with_the_next_version(tra
         return found
 
     manifest, keys = manifest_of(trained), (f"pupil-{n}" for n in range(1000, 1400))
-    with served(trained, f"models:/{name}/{registered}") as url:
+    with mlflow_server(trained, f"models:/{name}/{registered}") as port:
+        url = f"http://127.0.0.1:{port}/invocations"
         whole = answers()
 
         while not without(trained, manifest):  # a person of the holdout is in no shard

@@ -3,12 +3,12 @@
 # No postponed annotations here: FastAPI reads them, and these name what is local to a function.
 
 import json
-import threading
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
+import anyio.to_thread
 from fastapi import Depends, FastAPI, Header, Path, Response
 from pydantic import StringConstraints
 from pydantic.json_schema import SkipJsonSchema
@@ -23,9 +23,8 @@ from workbench.api.gate import Gate
 from workbench.api.log import Log
 from workbench.api.metrics import CONTENT_TYPE, Metrics
 from workbench.api.settings import Settings
-from workbench.errors import WorkbenchError
 from workbench.workflows.accept import IDEMPOTENCY_KEY, accept, forget_answers
-from workbench.workflows.callbacks import tell_callbacks
+from workbench.workflows.callbacks import tell_callbacks, telling
 from workbench.workflows.counts import counts
 from workbench.workflows.follow import cancel, certificate, follow
 from workbench.workflows.predict import predict_rows
@@ -34,6 +33,9 @@ from workbench.workflows.tokens import Caller
 from workbench.workspace import Workspace
 
 _FORGET_SECONDS = 600.0
+# With more threads each request takes longer: whoever has the database's lock waits for the interpreter behind all others
+_THREADS = 8
+_PREDICTIONS = 4  # at once, in threads of their own: they must not keep requests waiting
 Id = Annotated[str, Path(description="A subject_request_id.", max_length=64)]
 Key = Annotated[
     Annotated[str, StringConstraints(pattern=f"^{IDEMPOTENCY_KEY}$")] | SkipJsonSchema[None],
@@ -53,6 +55,7 @@ def make_app(workspace: Workspace, settings: Settings, log: Log) -> ASGIApp:
         summary="Erasure requests by OpenDSR 2.0, predictions that honour them, certificates.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would repeat the path
         lifespan=_lifespan(workspace, settings, log),
         dependencies=[Depends(gate.client)],
     )
@@ -95,19 +98,23 @@ def _add_requests(app: FastAPI, workspace: Workspace, settings: Settings, gate: 
 
 
 def _add_others(app: FastAPI, workspace: Workspace, settings: Settings, gate: Gate, metrics: Metrics) -> None:
-    read = reader(settings.most_rows_bytes, settings.body_seconds)
+    read, limiter = reader(settings.most_rows_bytes, settings.body_seconds), anyio.CapacityLimiter(_PREDICTIONS)
 
     @app.post("/predict/{ensemble}", **_of(documents.Predictions, 200, 404, 408, 413, 415), **_body(documents.ROWS))
-    def predict(
+    async def predict(
         _: Annotated[Caller, Depends(gate.caller("predict"))],
         ensemble: Annotated[str, Path(max_length=64)],
         body: Annotated[bytes, Depends(read)],
     ) -> Response:
         """Predicts for rows with the current version, without any model that saw someone who asked to be erased."""
-        rows = rows_of(body, settings.most_rows)
-        predictions = predict_rows(workspace, ensemble, rows)
-        metrics.predicted(len(rows))
-        return _json({"ensemble": ensemble, "predictions": predictions})
+
+        def answer() -> Response:
+            rows = rows_of(body, settings.most_rows)
+            predictions = predict_rows(workspace, ensemble, rows)
+            metrics.predicted(len(rows))
+            return _json({"ensemble": ensemble, "predictions": predictions})
+
+        return await anyio.to_thread.run_sync(answer, limiter=limiter)
 
     @app.get("/certificates/{request_id}", **_of(documents.Certificate, 200, 404))
     def certify(_: Annotated[Caller, Depends(gate.caller("certificates"))], request_id: Id) -> Response:
@@ -133,7 +140,7 @@ def _json(document: Mapping[str, Any]) -> Response:
 
 def _of(model: type | None, status: int, *faults: int, private: bool = True) -> dict[str, Any]:
     """How a route is described: its answer, and the faults it may answer with."""
-    codes = {400, 429, 503, *faults} | ({401, 403} if private else set())
+    codes = {400, 421, 429, 500, 503, *faults} | ({401, 403} if private else set())
     responses: dict[int | str, Any] = {code: {"model": documents.Fault} for code in sorted(codes)}
     responses[status] = {"description": "Done."}
     if model is None:
@@ -156,36 +163,28 @@ def _body(schema: dict[str, Any]) -> dict[str, Any]:
 def _lifespan(workspace: Workspace, settings: Settings, log: Log) -> Any:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        stop = threading.Event()
-        teller = threading.Thread(target=_tell_until, args=(stop, workspace, settings, log), daemon=True)
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
         # SQLite writes its log back whenever the last connection closes: not after each call, then
         with workspace.engine.connect() as connection:
             connection.execute(select(1))
             connection.rollback()
-            teller.start()
-            log("started")
-            yield
-            stop.set()
-            teller.join(timeout=15)
+            with telling(_teller(workspace, settings, log), interval=settings.callback_interval, log=log):
+                log("started")
+                yield
         log("stopped")
 
     return lifespan
 
 
-def _tell_until(stop: threading.Event, workspace: Workspace, settings: Settings, log: Log) -> None:
-    """Tells callbacks that are due, and forgets old answers, until asked to stop; a fault is logged and tried again."""
+def _teller(workspace: Workspace, settings: Settings, log: Log) -> Callable[[], int]:
+    """What tells callbacks that are due, and forgets old answers now and then."""
     forgotten = 0.0
-    while not stop.is_set():
-        try:
-            tried = tell_callbacks(workspace, settings.callbacks, settings.domain, log=log)
-            if time.monotonic() - forgotten > _FORGET_SECONDS:
-                forget_answers(workspace)
-                forgotten = time.monotonic()
-        except (WorkbenchError, OSError) as fault:
-            tried = 0
-            log("fault", kind=type(fault).__name__)
-        except Exception as fault:  # the thread must outlive whatever it meets; the message could quote an address
-            tried = 0
-            log("fault", kind=type(fault).__name__)
-        if not tried:
-            stop.wait(settings.callback_interval)
+
+    def tell() -> int:
+        nonlocal forgotten
+        if time.monotonic() - forgotten > _FORGET_SECONDS:
+            forget_answers(workspace)
+            forgotten = time.monotonic()
+        return tell_callbacks(workspace, settings.callbacks, settings.domain, log=log)
+
+    return tell

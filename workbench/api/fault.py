@@ -14,7 +14,9 @@ from workbench.errors import (
     ApprovalRequiredError,
     BudgetError,
     BusyError,
+    DamagedError,
     DecidedError,
+    ForbiddenError,
     InputError,
     KnownRequestError,
     NotFoundError,
@@ -23,12 +25,14 @@ from workbench.errors import (
     ScopeError,
     UnknownCallerError,
     WorkbenchError,
+    told_outside,
 )
 
 RETRY_SECONDS = 5
 _STATUS: dict[type[WorkbenchError], int] = {  # the first that fits
     UnknownCallerError: 401,
     ScopeError: 403,
+    DamagedError: 500,
     KnownRequestError: 409,
     DecidedError: 409,
     ReusedKeyError: 422,
@@ -37,6 +41,7 @@ _STATUS: dict[type[WorkbenchError], int] = {  # the first that fits
     BusyError: 503,
     ApprovalRequiredError: 409,
     BudgetError: 403,
+    ForbiddenError: 403,
     InputError: 400,
 }
 _REASON: dict[type[WorkbenchError], str] = {
@@ -72,8 +77,8 @@ def tell_faults(app: FastAPI, root: str) -> None:
         status = next((status for kind, status in _STATUS.items() if isinstance(fault, kind)), 500)
         reason = next((reason for kind, reason in _REASON.items() if isinstance(fault, kind)), fault.code)
         headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": str(RETRY_SECONDS)}}.get(status)
-        texts = (str(fault).replace(root, "WORKSPACE"), fault.hint.replace(root, "WORKSPACE"))
-        return answer(status, reason, texts[0], hint=texts[1], headers=headers)
+        message, hint = (text.replace(root, "WORKSPACE") for text in told_outside(fault))
+        return answer(status, reason, message, hint=hint, headers=headers)
 
     def of_the_call(_: Request, fault: Any) -> Response:
         headers = None if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}

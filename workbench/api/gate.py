@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable
 from typing import Annotated
@@ -19,6 +20,7 @@ from workbench.errors import InputError, UnknownCallerError
 from workbench.workflows.tokens import Caller, recognise
 from workbench.workspace import Workspace
 
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:]*)(:[0-9]*)?")
 _BEARER = HTTPBearer(auto_error=False, description="A token of `workbench tokens create`.")
 
 
@@ -28,10 +30,16 @@ class Gate:
     def __init__(self, workspace: Workspace, settings: Settings) -> None:
         self._workspace = workspace
         self._limiter = FixedWindowRateLimiter(MemoryStorage())
+        self._hosts = settings.hosts
         self._per_client, self._per_token = _rate(settings.per_client), _rate(settings.per_token)
 
     async def client(self, request: Request) -> None:
-        """A dependency of every route: refuses a client, by its address, that calls too often."""
+        """A dependency of every route: refuses a client, by its address, that calls too often, or that means another host.
+
+        A page in somebody's browser that had its own name resolved to this machine tells that name.
+        """
+        if self._hosts is not None and _host_of(request) not in self._hosts:
+            raise RefusedCallError(421, "misdirected", "the call names a host that this server is not known by")
         self._count(self._per_client, "client", request.client.host if request.client else "")
 
     def caller(self, scope: str) -> Callable[..., Caller]:
@@ -55,6 +63,11 @@ class Gate:
             end = self._limiter.get_window_stats(rate, kind, who).reset_time
             wait = max(1, math.ceil(end - time.time()))
             raise RefusedCallError(429, "too_often", f"more than {rate} calls per {kind}", retry_after=wait)
+
+
+def _host_of(request: Request) -> str | None:
+    found = _HOST.fullmatch(request.headers.get("host", ""))
+    return found[1].lower() if found else None
 
 
 def _rate(text: str) -> RateLimitItem:

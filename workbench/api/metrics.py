@@ -16,15 +16,32 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         labels = ("method", "route", "status")
-        self._calls = Counter("workbench_api_calls", "Calls answered.", labels, registry=registry)
-        self._seconds = Histogram(
-            "workbench_api_seconds", "Seconds per call.", ("route",), buckets=_SECONDS, registry=registry
+        self._calls = Counter(
+            "workbench_api_calls",
+            "Calls answered since the start, by method, template of the route and status.",
+            labels,
+            registry=registry,
         )
-        self._rows = Counter("workbench_api_predicted_rows", "Rows predicted.", registry=registry)
+        self._seconds = Histogram(
+            "workbench_api_seconds",
+            "Seconds from the first byte of a call to the last of its answer, by template of the route.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._rows = Counter(
+            "workbench_api_predicted_rows", "Rows that predictions were given for since the start.", registry=registry
+        )
         self._gauges = {
-            "requests": Gauge("workbench_requests", "Erasure requests by status.", ("of",), registry=registry),
-            "overdue": Gauge("workbench_overdue", "What is overdue.", ("of",), registry=registry),
-            "callbacks": Gauge("workbench_callbacks", "Callbacks that may still be due.", ("of",), registry=registry),
+            "requests": Gauge(
+                "workbench_requests", "Erasure requests in the workspace, by status.", ("of",), registry=registry
+            ),
+            "overdue": Gauge(
+                "workbench_overdue", "What is past its due date: open erasure requests.", ("of",), registry=registry
+            ),
+            "callbacks": Gauge(
+                "workbench_callbacks", "Addresses that are still to be told of a request.", ("of",), registry=registry
+            ),
         }
 
     def called(self, method: str, route: str, status: int, seconds: float) -> None:

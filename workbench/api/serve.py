@@ -7,6 +7,7 @@ import logging
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import uvicorn
 
@@ -14,8 +15,10 @@ from workbench.api.app import make_app
 from workbench.api.log import Log, ServerFaults
 from workbench.api.settings import Settings
 from workbench.errors import InputError
+from workbench.workflows.callbacks import note_rules
 from workbench.workspace import Workspace
 
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _AT_ONCE = 256  # calls; more are answered 503
 
 
@@ -32,10 +35,11 @@ def serve(
             hint="put a proxy with TLS before it and add --remote, or leave --host out",
         )
     listener = _listener(host, port)
+    note_rules(workspace, settings.callbacks, settings.domain)
     log = Log(workspace.root / "logs" / "api.log")
     faults = ServerFaults(log)
     config = uvicorn.Config(
-        make_app(workspace, settings, log),
+        make_app(workspace, settings if remote else _at_home(settings, host), log),
         access_log=False,
         log_config=None,
         server_header=False,
@@ -55,6 +59,12 @@ def serve(
         complaints.removeHandler(faults)
         listener.close()
         log.close()
+
+
+def _at_home(settings: Settings, host: str) -> Settings:
+    """The settings of a server on loopback: it is known by loopback's names, and by what it calls itself."""
+    own = f"[{host}]" if ":" in host else host
+    return replace(settings, hosts=_LOOPBACK | {own.lower(), settings.domain.lower()})
 
 
 def _listener(host: str, port: int) -> socket.socket:

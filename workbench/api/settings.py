@@ -16,6 +16,8 @@ class Settings:
 
     domain: str = "localhost"
     """What answers and callbacks call this server: `--domain`."""
+    hosts: frozenset[str] | None = None
+    """The names that a call may know the server by: on loopback its own and `--domain`, with `--remote` any."""
     per_token: str = "200/second"
     """How often one token may call: `--per-token`. Beyond it the answer is 429."""
     per_client: str = "400/second"

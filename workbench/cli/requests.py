@@ -121,11 +121,14 @@ def policy(
 
 @app.command()
 def resume(context: typer.Context, as_json: Json = False) -> None:
-    """Finish interrupted erasures and carry out every request that waits."""
+    """Finish interrupted erasures and carry out every request that waits; tell those who asked over HTTP."""
+    from workbench.workflows.callbacks import tell_waiting
     from workbench.workflows.jobs import erase_waiting
 
+    workspace = opened(context)
     with progress_of("resuming") as progress:
-        outcome = erase_waiting(opened(context), progress)
+        outcome = erase_waiting(workspace, progress)
+    tell_waiting(workspace)
     if outcome.failures and not outcome.done:
         outcome.results()
     shown = [{"request": request, **result} for request, result in outcome.done.items()]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, String, select, type_coerce
 
 from workbench.data.store import Store, bucket_path
 from workbench.errors import NotFoundError
@@ -30,6 +29,13 @@ class Entry:
     policy: Mapping[str, Any]
 
 
+# The schema as it lies there: reading its JSON took longer than all else here
+_ENTRY = select(
+    *(column for column in datasets.c if column is not datasets.c.schema),
+    type_coerce(datasets.c.schema, String).label("schema"),
+)
+
+
 def names(connection: Connection) -> list[str]:
     """All data sets, in alphabetical order."""
     return list(connection.execute(select(datasets.c.name).order_by(datasets.c.name)).scalars())
@@ -37,7 +43,7 @@ def names(connection: Connection) -> list[str]:
 
 def entry(connection: Connection, name: str) -> Entry:
     """A data set's entry; raises NotFoundError where it was never ingested."""
-    row = connection.execute(select(datasets).where(datasets.c.name == name)).one_or_none()
+    row = connection.execute(_ENTRY.where(datasets.c.name == name)).one_or_none()
     if row is None:
         raise NotFoundError(
             f"no data set {name!r} in this workspace; it has {names(connection) or 'none'}",
@@ -45,7 +51,7 @@ def entry(connection: Connection, name: str) -> Entry:
         )
     return Entry(
         name=row.name,
-        schema=_schema(json.dumps(row.schema)),
+        schema=_schema(row.schema),
         ingest=row.ingest,
         mlflow_run=row.mlflow_run,
         policy=row.policy,
@@ -91,6 +97,8 @@ def _place(dataset: str, split: str, bucket: int) -> ColumnElement[bool]:
 
 
 def _settled(row: Any, path: Path) -> str:
-    if not path.exists():
+    try:
+        found = file_sha256(path)
+    except FileNotFoundError:
         return str(row.next_digest and row.digest)  # gone as announced, or not there yet
-    return str(row.next_digest if file_sha256(path) == row.next_digest else row.digest)
+    return str(row.next_digest if found == row.next_digest else row.digest)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.errors import InputError
-from workbench.files import file_sha256, remove, sha256, write_atomic
+from workbench.errors import DamagedError, InputError
+from workbench.files import content_of, file_sha256, remove, sha256, write_atomic
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,10 @@ class Objects:
         return path.is_file() and file_sha256(path) == digest
 
     def get(self, digest: str) -> bytes:
-        """The content of that digest; raises InputError where it is missing or does not hash to it."""
-        path = self.path(digest)
-        content = path.read_bytes() if path.is_file() else b""
+        """The content of that digest; raises DamagedError where it is missing or does not hash to it."""
+        content = content_of(self.path(digest))
         if sha256(content) != digest:
-            raise InputError(
+            raise DamagedError(
                 f"checkpoint {digest[:12]}… is damaged or missing",
                 hint="train the ensemble again, or restore the workspace from a backup",
             )

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 
 from workbench.data.dataset import Dataset
 from workbench.data.identity import TOKEN_BYTES, Points
-from workbench.errors import InputError
-from workbench.files import remove, sha256, write_atomic
+from workbench.errors import DamagedError
+from workbench.files import content_of, remove, sha256, write_atomic
 from workbench.schema import Schema
 from workbench.schema.codec import Values
 
@@ -142,9 +142,9 @@ class Store:
 
     def _bucket(self, split: str, bucket: int, columns: Sequence[str] | None = None) -> pa.Table:
         path = bucket_path(self.folder, split, bucket)
-        content = path.read_bytes() if path.is_file() else b""
+        content = content_of(path)
         if sha256(content) != self.digests[split, bucket]:
-            raise InputError(
+            raise DamagedError(
                 f"bucket {bucket} ({split}) of data set {self.name} is damaged or missing",
                 hint="restore it from a backup",
             )
@@ -156,7 +156,7 @@ def _parse(content: bytes, path: Path, columns: Sequence[str] | None) -> pa.Tabl
         # Threads only cost time where a single column is read, as at every submission of a request
         return pq.ParquetFile(pa.BufferReader(content)).read(columns, use_threads=columns is None)
     except (pa.ArrowException, OSError):
-        raise InputError(f"{path} is not a bucket file of this workbench") from None
+        raise DamagedError(f"{path} is not a bucket file of this workbench") from None
 
 
 def token_array(tokens: Iterator[bytes] | list[bytes]) -> pa.Array:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
-from workbench.errors import InputError
+from workbench.errors import DamagedError, InputError
 from workbench.files import remove, sha256, sync, write_atomic
 
 _PRIVATE, _PUBLIC, _NEXT, _TRUSTED = "signing.pem", "signing.pub.pem", "signing.next.pem", "trusted"
@@ -51,13 +51,20 @@ def read_public_key(path: Path) -> SSlibKey:
 
 def trusted_keys(folder: Path) -> tuple[SSlibKey, ...]:
     """The public key that signs now, then every earlier one."""
-    current = read_public_key(folder / _PUBLIC)
-    earlier = (read_public_key(path) for path in sorted((folder / _TRUSTED).glob("*.pem")))
+    current = _own_public_key(folder / _PUBLIC)
+    earlier = (_own_public_key(path) for path in sorted((folder / _TRUSTED).glob("*.pem")))
     return current, *(key for key in earlier if key.keyid != current.keyid)
 
 
+def _own_public_key(path: Path) -> SSlibKey:
+    try:
+        return read_public_key(path)
+    except InputError as fault:
+        raise DamagedError(str(fault), hint="restore keys/ from a backup") from None
+
+
 def signer(folder: Path) -> CryptoSigner:
-    """The key that signs now; raises InputError where it is missing or damaged."""
+    """The key that signs now; raises DamagedError where it is missing or damaged."""
     private = _private(folder)
     return CryptoSigner(private, _named(private.public_key()))
 
@@ -100,7 +107,7 @@ def _named(key: Ed25519PublicKey) -> SSlibKey:
 def _private(folder: Path) -> Ed25519PrivateKey:
     private = _read_private(folder / _PRIVATE)
     if private is None:
-        raise InputError("the signing key of the workspace is missing or damaged", hint="restore keys/ from a backup")
+        raise DamagedError("the signing key of the workspace is missing or damaged", hint="restore keys/ from a backup")
     return private
 
 

@@ -18,13 +18,15 @@ from sqlalchemy import Connection, select
 
 from workbench import journal
 from workbench.data import catalog
-from workbench.data.identity import canonical, identify, row_identifier, suppression_token
+from workbench.data.identity import Points, canonical, identify, row_identifier, suppression_token
 from workbench.data.partition import Partition
 from workbench.data.store import SPLITS, Split
 from workbench.erasure import vault
 from workbench.erasure.limits import crowded, policies_of, window_end
+from workbench.erasure.policy import ErasurePolicy
 from workbench.errors import (
     BusyError,
+    DamagedError,
     DecidedError,
     ForbiddenError,
     InputError,
@@ -154,7 +156,7 @@ def _accept(
             told = _receipt(known, nonce=nonce.hex() if mine else None)
             return replace(told, known_before=known.commitment != commitment)
         entries = [catalog.entry(connection, name) for name in datasets]
-        policies = policies_of(connection, datasets)
+        policies = {entry.name: ErasurePolicy.model_validate(entry.policy) for entry in entries}
         same = _open_request(connection, found)
         reason = f"duplicate of the open request {same}" if same else None
         if malformed:
@@ -282,11 +284,14 @@ def advance(connection: Connection, request_ids: Collection[str], status: str, r
 
 def quarantined_shards(connection: Connection, dataset: str, partition: Partition) -> frozenset[int]:
     """The shards of a partition that hold a training subject with an open request."""
-    rows = connection.execute(
-        select(quarantine.c.point).where(quarantine.c.dataset == dataset, quarantine.c.split == SPLITS[0])
-    )
-    points = np.array([int(point) for point in rows.scalars()], dtype=np.uint64)
-    return frozenset(int(shard) for shard in partition.shard_of(points))
+    return frozenset(int(shard) for shard in partition.shard_of(quarantined_points(connection, dataset)))
+
+
+def quarantined_points(connection: Connection, dataset: str) -> Points:
+    """The shard points of training subjects with an open request."""
+    chosen = (quarantine.c.dataset == dataset) & (quarantine.c.split == SPLITS[0])
+    points = connection.execute(select(quarantine.c.point).where(chosen)).scalars()
+    return np.array([int(point) for point in points], dtype=np.uint64)
 
 
 def has_open_request(connection: Connection, dataset: str) -> bool:
@@ -345,7 +350,7 @@ def _locate(workspace: Workspace, identities: Sequence[Pair]) -> _Located:
             token, point = ids.tokens[0], int(ids.points[0])
             needles |= {token, token.hex().encode()}
             suppress.add((kind, suppression_token(workspace.key("suppression"), token)))
-            splits = catalog.store(connection, workspace, name).splits_of(token, point)
+            splits = _splits(connection, workspace, name, token, point)
             splits = splits or _quarantined_splits(connection, name, token)
             subjects += [
                 Subject(
@@ -359,6 +364,18 @@ def _locate(workspace: Workspace, identities: Sequence[Pair]) -> _Located:
                 for split in splits
             ]
     return _Located(subjects=tuple(subjects), needles=frozenset(needles), suppress=frozenset(suppress))
+
+
+def _splits(connection: Connection, workspace: Workspace, dataset: str, token: bytes, point: int) -> tuple[Split, ...]:
+    """The splits that hold a subject, looked up anew where an erasure replaced the bucket file under the reader."""
+    store = catalog.store(connection, workspace, dataset)
+    while True:
+        try:
+            return store.splits_of(token, point)
+        except DamagedError:
+            before, store = store, catalog.store(connection, workspace, dataset)
+            if store.digests == before.digests:
+                raise
 
 
 def _open_request(connection: Connection, found: _Located) -> str | None:

@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, select
 
-from workbench.errors import InputError
+from workbench.errors import DamagedError
 from workbench.state.tables import vault
 
 _NONCE = bytes(12)  # each key seals one box, so its nonce never repeats
@@ -27,14 +27,14 @@ def seal(connection: Connection, request: str, content: dict[str, Any]) -> None:
 
 
 def unseal(connection: Connection, request: str) -> dict[str, Any]:
-    """What was sealed for a request; raises InputError where it is gone or was altered."""
+    """What was sealed for a request; raises DamagedError where it is gone or was altered."""
     row = connection.execute(select(vault).where(vault.c.request == request)).one_or_none()
     if row is None:
-        raise InputError(f"request {request} keeps nothing about its person any more")
+        raise DamagedError(f"request {request} keeps nothing about its person any more")
     try:
         content: dict[str, Any] = json.loads(AESGCM(row.key).decrypt(_NONCE, row.box, request.encode()))
     except InvalidTag:
-        raise InputError(
+        raise DamagedError(
             f"what request {request} keeps was altered", hint="restore the workspace from a backup"
         ) from None
     return content

@@ -14,18 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool, Pool, QueuePool
 
-from workbench.errors import BusyError, InputError, NotFoundError
+from workbench.errors import BusyError, DamagedError, InputError, NotFoundError
 
 HEAD = "0003"
 _COMPACT_TRIES = 25
 _THREADS = 64  # connections that a server keeps at most
 _LEAST_SPACE = 65536  # bytes: what SQLite needs to open a database with a write-ahead log
 _NEWER = "install the newer workbench that wrote it"
+_PATIENCE_MS = 30_000  # how long one waits for others
+_LOOK_MS = 3  # SQLite looks after 1 and 3 ms, and would go on to every 100
 _PRAGMAS = (
-    *("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "foreign_keys=ON", "busy_timeout=30000"),
+    *("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "foreign_keys=ON"),
+    f"busy_timeout={_PATIENCE_MS}",
     "temp_store=MEMORY",  # VACUUM's copy must not reach a disk outside the workspace
 )
 
@@ -46,7 +49,7 @@ def _engine(path: Path, pool: type[Pool] = NullPool, **kept: int) -> Engine:
 
     @event.listens_for(engine, "handle_error")
     def _tell(context: Any) -> None:
-        fault = disk_fault(context.original_exception, path)
+        fault = disk_fault(context.original_exception, path) or _busy(context.original_exception)
         if fault is not None:
             raise fault from None
 
@@ -63,6 +66,13 @@ def disk_fault(error: BaseException, path: Path) -> OSError | None:
     if is_ours:
         return OSError(errno.EIO, os.strerror(errno.EIO), str(path))
     return None
+
+
+def _busy(error: BaseException) -> BusyError | None:
+    """The fault of a database that others held for longer than one waits; None for any other."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return None
+    return BusyError("the workspace database is locked by another process", hint="try again shortly")
 
 
 def _is_full(path: Path) -> bool:
@@ -152,8 +162,8 @@ def _opened(path: Path, engine: Engine) -> Engine:
     return engine
 
 
-def _unreadable(path: Path) -> InputError:
-    return InputError(
+def _unreadable(path: Path) -> DamagedError:
+    return DamagedError(
         f"the database of workspace {path.parent} cannot be read: damaged, or not the workbench's",
         hint="restore it from a backup",
     )
@@ -163,10 +173,7 @@ def _unreadable(path: Path) -> InputError:
 def writing(engine: Engine) -> Iterator[Connection]:
     """One write transaction: the write lock is taken at its start, so what is read inside stays true until commit."""
     with _TURN, engine.connect() as connection:
-        try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        except OperationalError:
-            raise BusyError("the workspace database is locked by another process", hint="try again shortly") from None
+        _begin(connection)
         try:
             yield connection
             connection.exec_driver_sql("COMMIT")
@@ -174,6 +181,24 @@ def writing(engine: Engine) -> Iterator[Connection]:
             if connection.connection.dbapi_connection.in_transaction:  # type: ignore[union-attr]
                 connection.exec_driver_sql("ROLLBACK")  # else SQLite took it back itself, as on a full disk
             raise
+
+
+def _begin(connection: Connection) -> None:
+    """Takes the write lock. It is looked for all the time: SQLite itself looks ever more rarely, and another process that
+    writes often would be found at it again and again."""
+    patience: Any = connection.connection.dbapi_connection
+    deadline = time.monotonic() + _PATIENCE_MS / 1000
+    patience.execute(f"PRAGMA busy_timeout={_LOOK_MS}")
+    try:
+        while True:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                return
+            except BusyError:
+                if time.monotonic() > deadline:
+                    raise
+    finally:
+        patience.execute(f"PRAGMA busy_timeout={_PATIENCE_MS}")
 
 
 def compact(engine: Engine) -> None:
@@ -184,7 +209,7 @@ def compact(engine: Engine) -> None:
                 connection.execute(text("VACUUM"))
                 if not connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)")).one()[0]:
                     return
-        except OperationalError:  # locked
+        except BusyError:
             pass
         time.sleep(0.2)
     raise BusyError(

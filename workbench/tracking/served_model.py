@@ -49,15 +49,16 @@ class ServedEnsemble(PythonModel):
         params: dict[str, Any] | None = None,  # noqa: ARG002 (MLflow's signature)
     ) -> pd.DataFrame:
         """One row of predictions per row of `model_input`; there are no `params`. A fault tells nothing of the rows."""
-        from workbench.errors import WorkbenchError
+        from workbench.errors import WorkbenchError, told_outside
         from workbench.workflows.predict import predict_frame
 
         config = context.model_config
         try:
             return predict_frame(Path(config["workspace"]), config["ensemble"], model_input)
         except WorkbenchError as fault:
-            told = f"{fault}; {fault.hint}" if fault.hint else str(fault)
-            raise RefusedError(told, _CODES.get(fault.code, "INTERNAL_ERROR")) from None
+            raise RefusedError(
+                "; ".join(filter(None, told_outside(fault))), _CODES.get(fault.code, "INTERNAL_ERROR")
+            ) from None
         except Exception as fault:  # its message could quote a row
             raise RefusedError(f"unexpected {type(fault).__name__}", "INTERNAL_ERROR") from None
 

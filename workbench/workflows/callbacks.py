@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
+from workbench import journal
 from workbench.erasure.callback import Callback, claim, delivered, failed, is_any_due
 from workbench.erasure.callback_url import CallbackRules, Resolve, checked, resolve
 from workbench.erasure.deliver import deliver
-from workbench.erasure.open_dsr import told_at
+from workbench.erasure.open_dsr import STATUS_OF, told_at
 from workbench.errors import WorkbenchError
 from workbench.state import writing
 from workbench.state.tables import requests
@@ -21,6 +26,8 @@ from workbench.workflows.tokens import KEY
 from workbench.workspace import Workspace
 
 _AT_ONCE = 8
+_NOTED = "CALLBACK_RULES"  # the kind of journal entry that says how callbacks are told
+_LAST_SECONDS = 15.0  # what those under way have, once a process was asked to end
 Log = Callable[..., None]
 
 
@@ -28,13 +35,70 @@ def _silent(_: str, **__: Any) -> None:
     """Logs nothing."""
 
 
+def note_rules(workspace: Workspace, rules: CallbackRules, domain: str) -> None:
+    """Has all processes over the workspace tell callbacks by these rules, in the name of `domain`, until others are noted."""
+    said = {"domain": domain, **asdict(rules)}
+    with writing(workspace.engine) as connection:
+        if _noted(connection) != said:
+            journal.append(connection, _NOTED, **said)
+
+
+def tell_due(workspace: Workspace, *, log: Log = _silent) -> int:
+    """Tells what is due as `tell_callbacks` does, by the rules of the server that was started last."""
+    with workspace.engine.connect() as connection:
+        if not is_any_due(connection):
+            return 0
+        noted = dict(_noted(connection) or {"domain": "localhost"})
+    return tell_callbacks(workspace, domain=noted.pop("domain"), rules=CallbackRules(**noted), log=log)
+
+
+def tell_waiting(workspace: Workspace, *, seconds: float = 30.0, log: Log = _silent) -> None:
+    """Tells all that is due now, for at most so many seconds; nothing is raised, as what is left is told by whoever is next."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and _guarded(partial(tell_due, workspace, log=log), log):
+        pass
+
+
+@contextmanager
+def telling(tell: Callable[[], int], *, interval: float, log: Log) -> Iterator[None]:
+    """Calls `tell` beside the block, at once again where something was told; a fault is logged by its kind and tried again."""
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.is_set():
+            if not _guarded(tell, log):
+                stop.wait(interval)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=_LAST_SECONDS)
+
+
+def _guarded(tell: Callable[[], int], log: Log) -> int:
+    try:
+        return tell()
+    except Exception as fault:  # whatever it meets, others are told later; the message could quote an address
+        log("fault", kind=type(fault).__name__)
+        return 0
+
+
+def _noted(connection: Connection) -> dict[str, Any] | None:
+    found = journal.latest(connection, kind=_NOTED, limit=1)
+    return dict(found[0]["body"]) if found else None
+
+
 def tell_callbacks(
     workspace: Workspace, rules: CallbackRules, domain: str, *, log: Log = _silent, resolver: Resolve = resolve
 ) -> int:
     """Tells what is due, several at once; returns how many were tried.
 
-    What fails is tried again, later each time, by whichever process looks next: attempts are kept in the database. A status
-    may be told twice where a process was killed in between, and is never lost by it.
+    What fails is tried again, later each time, by whichever process looks next: attempts are kept in the database, where what
+    one process is about to tell is claimed. A status may be told twice where a process was killed in between, and is never
+    lost by it.
     """
     with workspace.engine.connect() as connection:
         if not is_any_due(connection):
@@ -42,26 +106,26 @@ def tell_callbacks(
     with writing(workspace.engine) as connection:
         taken = claim(connection, workspace.key(KEY), _AT_ONCE)
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        ends = threads.map(partial(_tell, workspace, rules, domain, resolver), taken)
-        outcomes = list(zip(taken, ends, strict=True))
+        outcomes = list(threads.map(partial(_tell, workspace, rules, domain, resolver), taken))
     _note(workspace, outcomes, log)
     return len(taken)
 
 
 def _tell(
     workspace: Workspace, rules: CallbackRules, domain: str, resolver: Resolve, callback: Callback
-) -> WorkbenchError | None:
-    """The fault of one delivery, if there was one."""
+) -> tuple[Callback, WorkbenchError | None]:
+    """One delivery, with the status that was told, and its fault if there was one."""
     try:
         url = checked(callback.url, rules)
         with workspace.engine.connect() as connection:
             row = connection.execute(select(requests).where(requests.c.id == callback.request)).one()
+        callback = replace(callback, status=STATUS_OF[row.status])  # it may have changed since it was claimed
         body, headers = signed(workspace, told_at(row, row.actor.removeprefix("api:"), callback.url), domain)
         headers |= {"Content-Type": "application/json", "User-Agent": "erasure-workbench"}
         deliver(url, body, headers, rules=rules, resolver=resolver)
     except WorkbenchError as fault:
-        return fault
-    return None
+        return callback, fault
+    return callback, None
 
 
 def _note(workspace: Workspace, outcomes: Sequence[tuple[Callback, WorkbenchError | None]], log: Log) -> None:

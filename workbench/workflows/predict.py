@@ -11,13 +11,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from sqlalchemy import Connection
 
 from workbench.config import TrainConfig
 from workbench.data import catalog
 from workbench.data.reader import read_chunks
-from workbench.erasure.request import quarantined_shards
-from workbench.errors import InputError, NotFoundError, QuarantinedError
+from workbench.erasure.request import quarantined_points
+from workbench.errors import DamagedError, InputError, NotFoundError, QuarantinedError
 from workbench.files import check_output
+from workbench.lineage import Artifact
 from workbench.roles import require
 from workbench.schema import Codec, Schema
 from workbench.schema.codec import Values
@@ -34,8 +36,7 @@ def predict(workspace: Workspace, ensemble: str, data: Path, out: Path) -> dict[
     require("operate")
     check_output(out, (".parquet",))
     started = time.perf_counter()
-    _, schema, _ = _current(workspace, ensemble)
-    chunks = read_chunks(data, list(features_schema(schema).encoded))
+    chunks = read_chunks(data, list(features_schema(_schema(workspace, ensemble)).encoded))
     predictions = pd.concat([_predict(workspace, ensemble, chunk) for chunk in chunks], ignore_index=True)
     part = out.with_name(f".part-{out.name}")
     pq.write_table(pa.Table.from_pandas(predictions, preserve_index=False), part)
@@ -65,7 +66,7 @@ def predict_rows(
     Raises NotFoundError, which quotes nothing, where there is no such ensemble.
     """
     try:
-        _, schema, _ = _current(workspace, ensemble)
+        schema = _schema(workspace, ensemble)
     except NotFoundError:
         raise NotFoundError("no such ensemble here") from None
     names = [name for name in features_schema(schema).encoded if any(name in row for row in rows)]
@@ -84,27 +85,56 @@ def features_schema(schema: Schema) -> Schema:
 
 def _predict(workspace: Workspace, ensemble: str, frame: pd.DataFrame) -> pd.DataFrame:
     while True:
-        manifest, schema, quarantined = _current(workspace, ensemble)
-        vote = _vote(workspace, manifest, schema, quarantined, _encode(schema, frame))
-        # A request accepted meanwhile, or a version published, makes this answer one that may not be returned
-        if _current(workspace, ensemble)[0::2] == (manifest, quarantined):
-            return _told(task_of(schema), TrainConfig.model_validate(manifest.config), vote)
+        version = _version(workspace, ensemble)
+        try:
+            answer = _answer(workspace, ensemble, frame)
+        except DamagedError:
+            if _version(workspace, ensemble) == version:
+                raise
+            continue  # an erasure published another version meanwhile, and purged the files of this one
+        if answer is not None:
+            return answer
+
+
+def _answer(workspace: Workspace, ensemble: str, frame: pd.DataFrame) -> pd.DataFrame | None:
+    """The predictions; None where a request was accepted meanwhile, or a version published: then they may not be returned."""
+    manifest, schema, quarantined = _current(workspace, ensemble)
+    vote = _vote(workspace, manifest, schema, quarantined, _encode(schema, frame))
+    if _current(workspace, ensemble)[0::2] != (manifest, quarantined):
+        return None
+    return _told(task_of(schema), TrainConfig.model_validate(manifest.config), vote)
 
 
 def _current(workspace: Workspace, ensemble: str) -> tuple[Manifest, Schema, frozenset[int]]:
-    """The current version, its schema and the shards under quarantine, read in one transaction."""
+    """The current version, its schema and the shards under quarantine, as they were at one moment."""
     with workspace.engine.connect() as connection:
         connection.exec_driver_sql("BEGIN")
-        artifact = current_versions(connection).get(ensemble)
-        if artifact is None:
-            raise NotFoundError(
-                f"no ensemble {ensemble!r} in this workspace", hint="workbench lineage DATASET lists them"
-            )
-        manifest = read_manifest(workspace, artifact)
-        schema = catalog.entry(connection, manifest.dataset).schema
-        quarantined = quarantined_shards(connection, manifest.dataset, manifest.partition)
+        artifact = _artifact(connection, ensemble)
+        schema = catalog.entry(connection, artifact.dataset).schema
+        points = quarantined_points(connection, artifact.dataset)
         connection.exec_driver_sql("COMMIT")
-    return manifest, schema, quarantined
+    manifest = read_manifest(
+        workspace, artifact
+    )  # no file is read in a transaction: it would hold an erasure's purge up
+    return manifest, schema, frozenset(int(shard) for shard in manifest.partition.shard_of(points))
+
+
+def _version(workspace: Workspace, ensemble: str) -> str:
+    """What the current version is called in the lineage; its files are not read."""
+    with workspace.engine.connect() as connection:
+        return _artifact(connection, ensemble).id
+
+
+def _schema(workspace: Workspace, ensemble: str) -> Schema:
+    with workspace.engine.connect() as connection:
+        return catalog.entry(connection, _artifact(connection, ensemble).dataset).schema
+
+
+def _artifact(connection: Connection, ensemble: str) -> Artifact:
+    artifact = current_versions(connection).get(ensemble)
+    if artifact is None:
+        raise NotFoundError(f"no ensemble {ensemble!r} in this workspace", hint="workbench lineage DATASET lists them")
+    return artifact
 
 
 def _encode(schema: Schema, frame: pd.DataFrame) -> Values:

@@ -14,8 +14,8 @@ from workbench import journal, lineage
 from workbench.config import TrainConfig
 from workbench.data.store import Store
 from workbench.erasure.environment import learnt_with
-from workbench.errors import InputError
-from workbench.files import remove, write_atomic
+from workbench.errors import DamagedError, InputError
+from workbench.files import content_of, remove, write_atomic
 from workbench.lineage import Artifact
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.utility import predictive
@@ -107,13 +107,13 @@ def manifest_path(ensemble: str, version: int) -> Path:
 
 
 def read_manifest(workspace: Workspace, artifact: Artifact) -> Manifest:
-    """The manifest of an ensemble's version; raises InputError where it is missing or not what was published."""
+    """The manifest of an ensemble's version; raises DamagedError where it is missing or not what was published."""
     path = workspace.root / (artifact.path or "")
     with suppress(InputError):
-        manifest = parse_manifest(path.read_bytes() if path.is_file() else b"")
+        manifest = parse_manifest(content_of(path))
         if manifest.digest == artifact.digest:
             return manifest
-    raise InputError(
+    raise DamagedError(
         f"the manifest of {artifact.id} is missing, damaged, of an earlier version or not the published one",
         hint=f"restore it from a backup, or withdraw the ensemble: workbench retire {artifact.body['ensemble']}",
     )

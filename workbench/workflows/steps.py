@@ -313,14 +313,18 @@ def _removed(workspace: Workspace, erasure: Erasure) -> set[str]:
     return ({digest for state in erasure.datasets.values() for digest in state.removed} | releases) - live
 
 
-def shred(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasure, Commit]:  # noqa: ARG001
+def shred(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasure, Commit]:
     """Destroys what the requests knew of their people; a suppression token stays where the policy says so."""
+    with workspace.engine.connect() as connection:  # before the write: requests by the hundred would hold others up
+        rows = [
+            {"token": bytes.fromhex(token), "identity_type": identity_type, "request": request}
+            for request in erasure.requests
+            for identity_type, token in vault.unseal(connection, request)["suppress"]
+        ]
 
     def commit(connection: Connection) -> None:
-        for request in erasure.requests:
-            for identity_type, token in vault.unseal(connection, request)["suppress"]:
-                row = {"token": bytes.fromhex(token), "identity_type": identity_type, "request": request}
-                connection.execute(suppressions.insert().prefix_with("OR IGNORE").values(**row))
+        if rows:
+            connection.execute(suppressions.insert().prefix_with("OR IGNORE"), rows)
         vault.destroy(connection, erasure.requests)
 
     return erasure, commit

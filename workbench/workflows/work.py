@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,6 +31,7 @@ from workbench.erasure.request import OPEN, reason_of, submit_person
 from workbench.errors import BusyError, InputError, NotFoundError, WorkbenchError, exit_code_of
 from workbench.files import remove, sync, write_atomic
 from workbench.state.tables import requests
+from workbench.workflows.callbacks import tell_due, tell_waiting, telling
 from workbench.workflows.erase import exit_of
 from workbench.workflows.identities import identities_of
 from workbench.workflows.jobs import erase_waiting
@@ -92,6 +94,7 @@ def work(workspace: Workspace, inbox: Path, *, stop: Stop, once: bool = False, i
     - No request is lost or doubled, whatever instant the worker is killed at; one worker at a time has an inbox.
     - Receipts, results and logs name a person only by request id. A file that can't be read goes to `rejected/` with the
       reason, and holds what it held.
+    - Controllers that handed requests in over HTTP are told how these stand, beside the work; what is left is told by the next.
     - A file is complete when it has its name: senders write it as NAME.part and rename it.
     """
     inbox = _checked(workspace, inbox)
@@ -99,10 +102,13 @@ def work(workspace: Workspace, inbox: Path, *, stop: Stop, once: bool = False, i
     # SQLite writes its log back into the database whenever the last connection closes: not after each request, then
     with _alone(inbox), workspace.engine.connect():
         _clear(inbox)
-        while True:
-            worst = _round(workspace, inbox, done, stop)
-            if once or stop.is_set() or stop.wait(interval):
-                break
+        with telling(partial(tell_due, workspace, log=log), interval=interval, log=log):
+            while True:
+                worst = _round(workspace, inbox, done, stop)
+                if once or stop.is_set() or stop.wait(interval):
+                    break
+        if not stop.is_set():
+            tell_waiting(workspace, log=log)
     return {"inbox": str(inbox), **done, "exit": worst if once and not stop.is_set() else 0}
 
 

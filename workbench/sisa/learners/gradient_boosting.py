@@ -14,7 +14,7 @@ import lightgbm as lgb
 import numpy as np
 from scipy.special import expit, softmax
 
-from workbench.errors import InputError
+from workbench.errors import DamagedError
 from workbench.sisa.learners.absent import with_absent_classes
 from workbench.sisa.learners.thresholds import Codes, Thresholds
 from workbench.sisa.shard import Floats, Shard, Step
@@ -154,4 +154,6 @@ def _parts(model: bytes) -> list[lgb.Booster]:
             raise lgb.basic.LightGBMError("cut short")
         return [lgb.Booster(model_str=(text + _END).decode()) for text in texts]
     except (lgb.basic.LightGBMError, UnicodeDecodeError):
-        raise InputError("a checkpoint is not a LightGBM model in text form", hint="train the ensemble again") from None
+        raise DamagedError(
+            "a checkpoint is not a LightGBM model in text form", hint="train the ensemble again"
+        ) from None

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
 
-from workbench.errors import InputError
+from workbench.errors import DamagedError, InputError
 from workbench.sisa.learners.cells import Cells, cells_of
 from workbench.sisa.learners.tensors import from_bytes, to_bytes
 from workbench.sisa.shard import Floats, Shard, Step
@@ -74,7 +74,7 @@ class NaiveBayes:
         forms = {"counts": _nothing(cells, task), "smoothing": np.zeros(1)}
         arrays = from_bytes(model, "naive Bayes model", **forms)
         if arrays["smoothing"][0] != self.smoothing:
-            raise InputError(
+            raise DamagedError(
                 "a checkpoint is of a naive Bayes model with another smoothing", hint="train the ensemble again"
             )
         return arrays["counts"]

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from workbench.errors import InputError
+from workbench.errors import DamagedError, InputError
 from workbench.sisa.learners.design import Design
 from workbench.sisa.learners.tensors import from_bytes, to_bytes
 from workbench.sisa.shard import Floats, Shard, Step
@@ -93,7 +93,7 @@ class Ridge:
     def _sums(self, model: bytes, design: Design) -> Sums:
         arrays = from_bytes(model, "ridge model", sums=_nothing(design), penalty=np.zeros(1))
         if arrays["penalty"][0] != self.penalty:
-            raise InputError("a checkpoint is of a ridge model with another penalty", hint="train the ensemble again")
+            raise DamagedError("a checkpoint is of a ridge model with another penalty", hint="train the ensemble again")
         return arrays["sums"]
 
     def _model(self, sums: Sums) -> bytes | None:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from skops.io import dumps, loads
 
-from workbench.errors import InputError
+from workbench.errors import DamagedError
 from workbench.files import sha256
 
 NodeTable = npt.NDArray[np.void]
@@ -48,7 +48,7 @@ def to_bytes(estimator: Any) -> bytes:
 
 
 def from_bytes(model: bytes, kind: type, trusted: Sequence[str]) -> Any:
-    """The estimator, of the kind asked for; raises InputError for anything else, and for types that are not trusted."""
+    """The estimator, of the kind asked for; raises DamagedError for anything else, and for types that are not trusted."""
     try:
         whole = model[-_END_BYTES:].startswith(_END)  # zip itself would put up with more behind it
         estimator = loads(model, trusted=trusted) if whole else None
@@ -56,7 +56,7 @@ def from_bytes(model: bytes, kind: type, trusted: Sequence[str]) -> Any:
     except Exception:  # skops has no error of its own for what is damaged
         sound = False
     if not sound:
-        raise InputError(f"a checkpoint is not a {kind.__name__} in skops' form", hint="train the ensemble again")
+        raise DamagedError(f"a checkpoint is not a {kind.__name__} in skops' form", hint="train the ensemble again")
     return estimator
 
 

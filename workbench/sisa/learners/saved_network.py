@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from workbench.errors import InputError
+from workbench.errors import DamagedError
 from workbench.sisa.learners.design import Vectors
 from workbench.sisa.learners.layers import Layers
 from workbench.sisa.learners.tensors import from_bytes, to_bytes
@@ -18,11 +18,11 @@ def save_network(vectors: Mapping[str, Vectors], layers: Layers, *, steps: int) 
 
 
 def load_network(model: bytes, layers: Layers, names: Sequence[str]) -> tuple[dict[str, Vectors], int]:
-    """The vectors and the steps that `save_network` wrote; InputError for anything else, and for other layers."""
+    """The vectors and the steps that `save_network` wrote; DamagedError for anything else, and for other layers."""
     vector, widths = np.zeros(layers.size, dtype=np.float32), np.array(layers.widths)
     arrays = from_bytes(model, "network", **dict.fromkeys(names, vector), steps=np.array([0]), widths=widths)
     if (arrays["widths"] != widths).any() or not all(np.isfinite(arrays[name]).all() for name in names):
-        raise InputError(
+        raise DamagedError(
             "a checkpoint is not a network of this task and these settings", hint="train the ensemble again"
         )
     return {name: arrays[name].copy() for name in names}, int(arrays["steps"][0])

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from workbench.errors import InputError
+from workbench.errors import DamagedError
 
 Array = npt.NDArray[Any]
 
@@ -20,7 +20,7 @@ def to_bytes(**arrays: Array) -> bytes:
 
 
 def from_bytes(model: bytes, what: str, **forms: Array) -> dict[str, Array]:
-    """The arrays of a model; each must have the shape and type of its form. Raises InputError for anything else."""
+    """The arrays of a model; each must have the shape and type of its form. Raises DamagedError for anything else."""
     try:
         arrays = load(model)
     except (SafetensorError, ValueError, KeyError):
@@ -28,5 +28,5 @@ def from_bytes(model: bytes, what: str, **forms: Array) -> dict[str, Array]:
     if arrays.keys() != forms.keys() or any(
         array.shape != forms[name].shape or array.dtype != forms[name].dtype for name, array in arrays.items()
     ):
-        raise InputError(f"a checkpoint is not a {what} of this task", hint="train the ensemble again")
+        raise DamagedError(f"a checkpoint is not a {what} of this task", hint="train the ensemble again")
     return arrays
