@@ -31,6 +31,7 @@ def first_revision(workspace: Workspace) -> Workspace:
     """A workspace as revision 0001 left it, with a request."""
     with workspace.engine.connect() as connection:
         connection.execute(text("ALTER TABLE requests DROP COLUMN not_before"))
+        connection.execute(text("ALTER TABLE jobs DROP COLUMN detail"))
         for table in ("tokens", "answers", "callbacks"):
             connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))

@@ -11,7 +11,7 @@ import streamlit as st
 from workbench.erasure.intake import Asked, Malformed, by_key, ending_of, parse
 from workbench.errors import InputError
 from workbench.ui import jobs, places, session
-from workbench.ui.shards import shard_map
+from workbench.ui.shards import erasure_map
 from workbench.ui.words import STATUSES, STEPS, day, moment, number, plain, sentence, until
 from workbench.workflows.erase import erase, erase_detached
 from workbench.workflows.handover import verify_upload
@@ -203,7 +203,7 @@ def _plan(answer: dict[str, Any]) -> None:
         for ensemble in plan["ensembles"]:
             st.caption(plain(ensemble["ensemble"]))
             shards = ensemble["reused"] + len(ensemble["retrain"])
-            shard_map(ensemble["ensemble"], shards, waiting=[r["shard"] for r in ensemble["retrain"]], retrained=())
+            erasure_map(ensemble["ensemble"], shards, waiting=[r["shard"] for r in ensemble["retrain"]])
         _kept(plan)
 
 
@@ -304,15 +304,23 @@ def _shards(name: str) -> None:
     )
 
     def part() -> None:
-        ensembles = show_request(session.workspace(), name)["ensembles"]
+        now = show_request(session.workspace(), name)
+        ensembles, begun = now["ensembles"], now["status"] == "executing"
         if not ensembles:
             st.caption("No model saw the person.")
         for one in ensembles:
             st.caption(f"{plain(one['ensemble'])}, version {number(one['version'])}")
-            shard_map(one["ensemble"], one["shards"], waiting=one["waiting"], retrained=one["retrained"])
+            under_way = jobs.detail("erase", one["ensemble"]) if begun else None
+            erasure_map(
+                one["ensemble"],
+                one["shards"],
+                waiting=one["waiting"],
+                retrained=one["retrained"],
+                detail=under_way,
+            )
 
     if show_request(session.workspace(), name)["status"] in _OPEN:
-        session.live(1.5)(part)()
+        session.live(1.0)(part)()
     else:
         part()
 

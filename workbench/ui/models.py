@@ -38,7 +38,7 @@ def page() -> None:
         st.info("There is no data set yet to train on.")
         places.link("data", "Take in a data set")
         return
-    jobs.watch("train")
+    jobs.watch("train", maps=True)
     jobs.show_fault("train")
     titles = ["Models", "New"]
     have, new = st.tabs(titles, default=titles[0] if seen["models"] else titles[1])

@@ -219,4 +219,5 @@ def _train(workspace: Workspace, config: Mapping[str, Any]) -> Work:
 def _describe(job: Job) -> dict[str, Any]:
     fields = ("kind", "status", "actor", "progress", "text", "created", "updated")
     shown = {key: getattr(job, key) for key in fields}
-    return {"job": job.id, **shown, "lost": job.lost, "cancel": job.cancel, "result": dict(job.result)}
+    told = {"detail": dict(job.detail), "result": dict(job.result)}
+    return {"job": job.id, **shown, "lost": job.lost, "cancel": job.cancel, **told}
