@@ -157,7 +157,8 @@ def _models(models: list[dict[str, Any]]) -> None:
         ]
         st.dataframe(rows, hide_index=True, alt="Models beside each other")
     names = [one["ensemble"] for one in models]
-    name = st.selectbox("Model", names)
+    asked = next((one["ensemble"] for one in models if one["artifact"] == st.query_params.get("of")), names[0])
+    name = st.selectbox("Model", names, index=names.index(asked))
     one = model(session.workspace(), name)
     version, shards, learner, made = st.columns(4)
     version.metric("Version", one["version"], border=True, help="Each erasure publishes the next one.")

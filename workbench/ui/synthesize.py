@@ -177,7 +177,9 @@ def _releases(releases: list[dict[str, Any]]) -> None:
         st.info("No synthetic table yet. Make one under “New”.")
         return
     by_name = {one["release"]: one for one in releases}
-    one = by_name[st.selectbox("Synthetic table", list(by_name), format_func=lambda name: _named(by_name[name]))]
+    names, asked = list(by_name), st.query_params.get("of")
+    place = names.index(asked) if asked in by_name else 0
+    one = by_name[st.selectbox("Synthetic table", names, index=place, format_func=lambda name: _named(by_name[name]))]
     guarantee, rows, when = st.columns(3)
     told = f"ε = {one['epsilon']:g}" if one["private"] else "None"
     meaning = odds(one["epsilon"], one["delta"]) if one["private"] else "Nothing bounds what it says about a person."
