@@ -1,4 +1,4 @@
-"""Settings: how erasures are handled, the keys that sign, who may do what, and the jobs."""
+"""Settings: how erasures are handled, what is kept how long, the keys that sign, who may do what, and the jobs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from workbench.workflows.jobs import list_jobs
 from workbench.workflows.keys import list_keys, rotate_key
 from workbench.workflows.overview import overview
 from workbench.workflows.requests import set_policy
+from workbench.workflows.retention import retention
 
 _DEFAULT = Path("configs/policies/default.yaml")
 _PRIVATE: Mapping[str, str] = {
@@ -23,15 +24,19 @@ _PRIVATE: Mapping[str, str] = {
     "retire": "Withdraw them",
     "remeasure": "Make them again from what remains, and charge the budget",
 }
+_EMPTY = "Empty: no limit."
 _NOT_PRIVATE: Mapping[str, str] = {"retire": "Withdraw them", "refit": "Make them again from what remains"}
 
 
 def page() -> None:
     """The whole page."""
     st.title("Settings")
-    policies, keys, people, work = st.tabs(["Erasure policy", "Keys", "People and roles", "Jobs"])
+    titles = ["Erasure policy", "What is kept", "Keys", "People and roles", "Jobs"]
+    policies, kept, keys, people, work = st.tabs(titles)
     with policies, session.reported():
         _policies()
+    with kept, session.reported():
+        _retention()
     with keys, session.reported():
         _keys()
     with people, session.reported():
@@ -65,6 +70,19 @@ def _policies() -> None:
             disabled=fixed,
             help="Requests of a window are carried out together; 0: at once.",
         )
+        st.markdown("**Beyond these a person approves**")
+        per_day = st.number_input(
+            "Requests in 24 hours", 1, None, now.max_per_day, disabled=fixed, placeholder="no limit", help=_EMPTY
+        )
+        seconds = st.number_input(
+            "Seconds of training again",
+            0.0,
+            None,
+            now.max_retrain_seconds,
+            disabled=fixed,
+            placeholder="no limit",
+            help=f"As predicted from how long it took before. {_EMPTY}",
+        )
         st.markdown("**What is kept**")
         suppression = st.checkbox(
             "Recognise an erased person who comes back (keeps a keyed token)", now.suppression, disabled=fixed
@@ -92,8 +110,8 @@ def _policies() -> None:
                 "suppression": suppression,
                 "private": private,
                 "nonprivate": other,
-                "max_per_day": now.max_per_day,
-                "max_retrain_seconds": now.max_retrain_seconds,
+                "max_per_day": None if per_day is None else int(per_day),
+                "max_retrain_seconds": seconds,
             }
             set_policy(session.workspace(), dataset, _DEFAULT, [_override(*item) for item in changed.items()])
             session.again("Saved. Requests already accepted keep what held for them.")
@@ -103,6 +121,19 @@ def _policies() -> None:
 
 def _override(name: str, value: object) -> str:
     return f"{name}={'null' if value is None else str(value).lower() if isinstance(value, bool) else value}"
+
+
+def _retention() -> None:
+    st.write("All that this workspace keeps beside the records and what was made of them, and until when.")
+    rows = [
+        {"What": one["what"], "Now": one["now"], "Whom it tells of": one["tells"], "Kept until": one["until"]}
+        for one in retention(session.workspace())
+    ]
+    st.dataframe(rows, hide_index=True, alt="What is kept, whom it tells of and until when", height="content")
+    st.caption(
+        "Under “Erasure policy” you choose whether erased people are recognised and what becomes of synthetic tables. The rest "
+        "is fixed: a proof needs it, or it ends by itself. Backups lie elsewhere and are yours to end."
+    )
 
 
 def _keys() -> None:
