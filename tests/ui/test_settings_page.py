@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from said import Open, press, texts
 from streamlit.testing.v1 import AppTest
@@ -19,6 +21,7 @@ from workbench.workflows.overview import overview
 from workbench.workflows.retention import retention
 from workbench.workspace import Workspace
 
+PER_DAY, SECONDS = "Requests in 24 hours", "Seconds of training again, as predicted"
 STATE = {"alembic_version", "datasets", "buckets", "appends", "budgets", "artifacts", "erasures", "quarantine"}
 
 
@@ -27,20 +30,25 @@ def limits(workspace: Workspace) -> tuple[object, object]:
     return policy.get("max_per_day"), policy.get("max_retrain_seconds")
 
 
-def field(app: AppTest, label: str) -> object:
+def field(app: AppTest, label: str) -> Any:
     return next(box for box in app.number_input if box.label == label)
+
+
+def no_limit(app: AppTest, label: str) -> Any:
+    return next(box for box in app.checkbox if box.key == f"none-{label}")
 
 
 def test_limits_are_set_and_lifted(browse: Open, trained: Workspace) -> None:
     app = browse(trained, "settings")
     assert limits(trained) == (None, None)
-    field(app, "Requests in 24 hours").set_value(5)  # type: ignore[attr-defined]
-    field(app, "Seconds of training again").set_value(12.5)  # type: ignore[attr-defined]
-    app = press(app, "Save")
+    for label, value in ((PER_DAY, 5), (SECONDS, 12.5)):
+        no_limit(app, label).uncheck()
+        field(app, label).set_value(value)
+    press(app, "Save")
     assert limits(trained) == (5, 12.5)
     app = browse(trained, "settings")
-    assert field(app, "Requests in 24 hours").value == 5  # type: ignore[attr-defined]
-    field(app, "Requests in 24 hours").set_value(None)  # type: ignore[attr-defined]
+    assert (field(app, PER_DAY).value, no_limit(app, PER_DAY).value) == (5, False)
+    no_limit(app, PER_DAY).check()
     press(app, "Save")
     assert limits(trained) == (None, 12.5)
 
@@ -48,7 +56,7 @@ def test_limits_are_set_and_lifted(browse: Open, trained: Workspace) -> None:
 def test_a_viewer_can_set_no_limit(browse: Open, trained: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "person", lambda: Person(actor="oidc:viewer", role="viewer"))
     app = browse(trained, "settings")
-    assert field(app, "Requests in 24 hours").disabled  # type: ignore[attr-defined]
+    assert field(app, PER_DAY).disabled
     assert "Only an administrator" in texts(app)
 
 

@@ -24,7 +24,6 @@ _PRIVATE: Mapping[str, str] = {
     "retire": "Withdraw them",
     "remeasure": "Make them again from what remains, and charge the budget",
 }
-_EMPTY = "Empty: no limit."
 _NOT_PRIVATE: Mapping[str, str] = {"retire": "Withdraw them", "refit": "Make them again from what remains"}
 
 
@@ -71,18 +70,8 @@ def _policies() -> None:
             help="Requests of a window are carried out together; 0: at once.",
         )
         st.markdown("**Beyond these a person approves**")
-        per_day = st.number_input(
-            "Requests in 24 hours", 1, None, now.max_per_day, disabled=fixed, placeholder="no limit", help=_EMPTY
-        )
-        seconds = st.number_input(
-            "Seconds of training again",
-            0.0,
-            None,
-            now.max_retrain_seconds,
-            disabled=fixed,
-            placeholder="no limit",
-            help=f"As predicted from how long it took before. {_EMPTY}",
-        )
+        per_day = _limit("Requests in 24 hours", now.max_per_day, 100, fixed=fixed)
+        seconds = _limit("Seconds of training again, as predicted", now.max_retrain_seconds, 60.0, fixed=fixed)
         st.markdown("**What is kept**")
         suppression = st.checkbox(
             "Recognise an erased person who comes back (keeps a keyed token)", now.suppression, disabled=fixed
@@ -110,13 +99,23 @@ def _policies() -> None:
                 "suppression": suppression,
                 "private": private,
                 "nonprivate": other,
-                "max_per_day": None if per_day is None else int(per_day),
+                "max_per_day": per_day,
                 "max_retrain_seconds": seconds,
             }
             set_policy(session.workspace(), dataset, _DEFAULT, [_override(*item) for item in changed.items()])
             session.again("Saved. Requests already accepted keep what held for them.")
     if fixed:
         st.caption("Only an administrator may change it.")
+
+
+def _limit(what: str, now: int | float | None, usual: int | float, *, fixed: bool) -> int | float | None:
+    """A limit that may be none: a number alone could not be emptied again."""
+    none, most = st.columns([1, 2], vertical_alignment="bottom")
+    unlimited = none.checkbox(
+        "No limit", now is None, key=f"none-{what}", disabled=fixed, help=f"{what}: as many as come."
+    )
+    value = most.number_input(what, type(usual)(1), None, usual if now is None else now, disabled=fixed)
+    return None if unlimited else value
 
 
 def _override(name: str, value: object) -> str:

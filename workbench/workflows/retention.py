@@ -45,7 +45,6 @@ def retention(workspace: Workspace) -> list[dict[str, Any]]:
     return [
         *rows,
         _row("Evaluations, advice and audits", "everybody, as figures", _ERASURE, evaluations),
-        _row(),
         _row("Uploads", "everybody in them", "their job is over", _files(workspace.root / UPLOADS)),
         _row("Certificates", "nobody: a commitment", "always", _files(workspace.root / "certificates")),
         _row(
