@@ -17,7 +17,7 @@ def page() -> None:
     """The whole page."""
     st.title("Home")
     space = session.workspace()
-    jobs.watch("demo", "ingest", "synthesize", "train", "erase", "evaluate")
+    jobs.watch("demo", "ingest", "synthesize", "train", "advise", "erase", "evaluate")
     seen = overview(space)
     if not seen["datasets"]:
         _welcome()

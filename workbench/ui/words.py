@@ -49,6 +49,7 @@ FAULTS: Mapping[str, str] = {
     "forbidden": "the role did not allow it",
 }
 KINDS: Mapping[str, str] = {
+    "advise": "Comparing numbers of shards",
     "demo": "Demo",
     "ingest": "Taking in data",
     "synthesize": "Making a synthetic table",
