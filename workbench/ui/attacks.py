@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from workbench.ui import places, session
-from workbench.ui.words import figure, label, moment
+from workbench.ui.words import figure, moment
 from workbench.workflows.attacks import attacks, audits
 
 _HOW = "workbench audit configs/generators/aim.yaml --set dataset=NAME --canaries 500"
@@ -75,7 +75,7 @@ def _audits(found: list[dict[str, Any]]) -> None:
         return
     rows = [
         {
-            "Generator": label(one["generator"]),
+            "Generator": one["generator"],
             "Data set": one["dataset"],
             "Claimed (ε)": f"{one['claim']['epsilon']:g}" if one["claim"] else "nothing",
             "Shown, at least (ε)": f"{one['epsilon']['low']:.3g}",

@@ -11,7 +11,7 @@ from workbench.config import ONE_SLICE, TrainConfig, parse_config
 from workbench.errors import InputError
 from workbench.reports.frontier import draw
 from workbench.ui import jobs, places, session
-from workbench.ui.words import day, figure, headline, label, moment, plain
+from workbench.ui.words import counted, day, figure, headline, label, moment, plain
 from workbench.workflows.findings import findings
 from workbench.workflows.handover import predict_upload
 from workbench.workflows.jobs import detach_job
@@ -123,13 +123,15 @@ def _advice(config: TrainConfig) -> None:
     if told is None:
         return
     best = told["recommended"]
-    st.success(f"Recommended: {best['shards']} shards of {best['slices']} slices (measured {moment(told['made'])}).")
+    partition = f"{counted(best['shards'], 'shard')} of {counted(best['slices'], 'slice')}"
+    st.success(f"Recommended: {partition} (measured {moment(told['made'])}).")
     if st.button("Take these"):
         st.session_state["advised-shards"], st.session_state["advised-slices"] = best["shards"], best["slices"]
         st.session_state[_INFORMED] = (config.dataset, best["shards"], best["slices"])
         st.rerun()
     picture = draw(told["choices"], best, told["metric"]).decode()
-    st.image(picture, caption="Accuracy against what one erasure costs, for each number of shards and slices")
+    shown = "Accuracy against what one erasure costs, for each number of shards and slices"
+    st.image(picture, caption=shown, alt=shown)
     rows = [
         {
             "Shards": choice["shards"],
@@ -167,13 +169,11 @@ def _models(models: list[dict[str, Any]]) -> None:
     asked = next((one["ensemble"] for one in models if one["artifact"] == st.query_params.get("of")), names[0])
     name = st.selectbox("Model", names, index=names.index(asked))
     one = model(session.workspace(), name)
-    version, shards, learner, made = st.columns(4)
-    version.metric("Version", one["version"], border=True, help="Each erasure publishes the next one.")
-    shards.metric("Shards × slices", f"{one['config']['shards']} × {one['config']['slices']}", border=True)
-    learner.metric(
-        "Learner", _LEARNERS.get(one["config"]["learner"], "Other").split(":")[0].split(" (")[0], border=True
-    )
-    made.metric("Published", day(one["created"]), border=True)
+    row = st.container(horizontal=True)
+    row.metric("Version", one["version"], border=True, help="Each erasure publishes the next one.")
+    row.metric("Shards × slices", f"{one['config']['shards']} × {one['config']['slices']}", border=True)
+    row.metric("Learner", _LEARNERS.get(one["config"]["learner"], "Other").split(":")[0].split(" (")[0], border=True)
+    row.metric("Published", day(one["created"]), border=True)
     if one["stale"]:
         st.warning("Rows were added to the data set since it was trained.")
     _metrics(one)
@@ -192,9 +192,10 @@ def _metrics(one: dict[str, Any]) -> None:
     if not one["metrics"]:
         st.caption("There is nobody held out to measure it on.")
         return
-    for place, (name, value) in zip(st.columns(len(one["metrics"])), one["metrics"].items(), strict=True):
+    row = st.container(horizontal=True)
+    for name, value in one["metrics"].items():
         told = {"auc": "AUC", "r2": "R²"}.get(name, label(name))
-        place.metric(told, figure({"value": value["value"]}), border=True, help=figure(value, 4))
+        row.metric(told, figure({"value": value["value"]}), border=True, help=figure(value, 4))
     places.link("reports", "Evaluate it in full", of=one["artifact"])
 
 

@@ -48,12 +48,12 @@ def _spent(told: dict[str, Any]) -> None:
     if budget is None:
         st.warning("No budget is set, so nothing private may be read of these people.")
         return
-    used, left, most = st.columns(3)
-    used.metric(
+    row = st.container(horizontal=True)
+    row.metric(
         "Spent (ε)", f"{spent:.2f}", border=True, help=f"All that was made together: {odds(spent, budget['delta'])}"
     )
-    left.metric("Left (ε)", f"{max(0.0, budget['epsilon'] - spent):.2f}", border=True)
-    most.metric(
+    row.metric("Left (ε)", f"{max(0.0, budget['epsilon'] - spent):.2f}", border=True)
+    row.metric(
         "Budget (ε)",
         f"{budget['epsilon']:g}",
         border=True,

@@ -110,11 +110,9 @@ def _policies() -> None:
 
 def _limit(what: str, now: int | float | None, usual: int | float, *, fixed: bool) -> int | float | None:
     """A limit that may be none: a number alone could not be emptied again."""
-    none, most = st.columns([1, 2], vertical_alignment="bottom")
-    unlimited = none.checkbox(
-        "No limit", now is None, key=f"none-{what}", disabled=fixed, help=f"{what}: as many as come."
-    )
+    most, none = st.columns([3, 1], vertical_alignment="bottom")
     value = most.number_input(what, type(usual)(1), None, usual if now is None else now, disabled=fixed)
+    unlimited = none.checkbox("No limit", now is None, key=f"none-{what}", disabled=fixed, help=f"{what}: any number.")
     return None if unlimited else value
 
 
@@ -199,7 +197,7 @@ def _jobs() -> None:
             "Status": "its process died" if job["lost"] else job["status"],
             "By": job["actor"],
             "Since": moment(job["created"]),
-            "Made": ", ".join(f"{key} {value}" for key, value in job["result"].items()),
+            "Made": ", ".join(f"{key} {_listed(value)}" for key, value in job["result"].items()),
         }
         for job in reversed(jobs)
     ]
@@ -208,6 +206,10 @@ def _jobs() -> None:
         st.warning(
             "A process died. `workbench jobs run JOB` takes its work over; erasures are taken up by “Carry out what waits”."
         )
+
+
+def _listed(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 session.shown(page)

@@ -107,6 +107,11 @@ def number(value: Any) -> str:
     return "–" if value is None else f"{value:,}"
 
 
+def counted(count: int, what: str) -> str:
+    """So many of something, in the singular or the plural."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def strength(epsilon: float) -> str:
     """What an epsilon means, in two words."""
     return "very strong" if epsilon <= 0.5 else "strong" if epsilon <= 1 else "moderate" if epsilon <= 4 else "weak"

@@ -12,7 +12,7 @@ from workbench.state import tables
 from workbench.workflows.uploads import UPLOADS
 from workbench.workspace import Workspace
 
-_ERASURE = "the next erasure from its data set, or rows added to it"
+_ERASURE = "rows of its data set are erased or added"
 # what is kept, whom it may tell of, until when; and the table that it lies in
 _TABLES: tuple[tuple[str, str, str, Table], ...] = (
     (
