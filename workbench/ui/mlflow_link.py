@@ -27,7 +27,7 @@ def show_in_mlflow(artifact: str) -> None:
         return
     url = base()
     if url is None:
-        st.caption("In MLflow, which the command `mlflow ui` shows (start this app with --mlflow-url to link there):")
+        st.caption("In MLflow, which the command mlflow ui shows (workbench ui --mlflow-url links there), it is this run:")
         st.code(run, language=None)
         return
     with st.container(horizontal=True):
