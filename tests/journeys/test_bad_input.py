@@ -45,6 +45,7 @@ TABLES: dict[str, tuple[bytes, str]] = {
         "10000 in all",
     ),
     "two columns have one name": (f"{HEADER},term\n{SECRET},1,Öland,20,true,1\n".encode(), "several columns"),
+    "there are too many columns": (",".join([HEADER, *(f"c{n}" for n in range(10_000))]).encode(), "10,005 columns"),
     "a row has too few cells": (f"{HEADER}\n{GOOD[0]}\n{SECRET},1\n".encode(), "ragged"),
     "a row has too many cells": (f"{HEADER}\n{GOOD[0]}\n{SECRET},1,Öland,20,true,7\n".encode(), "ragged"),
     "a quote is never closed": (f'{HEADER}\n"{SECRET},1,Öland,20,true\n'.encode(), "never ends"),

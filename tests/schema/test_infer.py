@@ -110,6 +110,16 @@ def test_one_subject_with_many_rows_counts_once() -> None:
     assert _infer(frame.drop(columns="pupil")).columns["x"].categories == ("a", "mine")
 
 
+@pytest.mark.parametrize("size", [1, 7, 100, 1000])
+def test_rows_of_a_subject_are_counted_over_all_chunks(size: int) -> None:
+    rng = np.random.default_rng(size)
+    who = rng.permutation([*rng.integers(0, 90, 599), *[90] * 101])
+    frame = pd.DataFrame({"who": who.astype(str), "x": ["a", "b"] * 350})
+    chunks = (frame.iloc[start : start + size] for start in range(0, len(frame), size))
+    schema = infer_schema(chunks, name="x", target=None, subject="who")
+    assert schema.max_rows_per_subject == 200, "the next of 1, 2, 5, ... that is no less than 101"
+
+
 def test_other_takes_another_name_where_it_is_a_value() -> None:
     column = _column(["other"] * 390 + ["rare"] * 10)
     assert (column.categories, column.other) == (("other", "other (rare)"), "other (rare)")

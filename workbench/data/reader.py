@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,13 +17,14 @@ import pyarrow.parquet as pq
 from workbench.errors import InputError
 
 CHUNK_ROWS = 65_536
+MOST_COLUMNS = 10_000
 _SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 
 def read_chunks(path: Path, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
     """Frames of at most CHUNK_ROWS rows; CSV cells come as text. `columns` are required and the only ones read.
 
-    Raises InputError where the file is missing, of another format, empty, ragged, repeats a column or lacks one.
+    Raises InputError where the file is missing, of another format, empty, ragged, too wide, repeats a column or lacks one.
     """
     require_table(path)
     try:
@@ -135,7 +137,12 @@ def _header(start: bytes, path: Path) -> list[str]:
 
 def _check_columns(path: Path, names: Sequence[str], columns: Sequence[str] | None) -> None:
     # A CSV file without a header has a person's cells where names should be: the message shows none of them
-    repeated = [place for place, name in enumerate(names, start=1) if names.count(name) > 1]
+    if len(names) > MOST_COLUMNS:
+        raise InputError(
+            f"{path} has {len(names):,} columns; at most {MOST_COLUMNS:,} can be taken in", hint="split it"
+        )
+    times = Counter(names)
+    repeated = [place for place, name in enumerate(names, start=1) if times[name] > 1]
     if repeated:
         raise InputError(f"{path} has several columns of one name, at places {repeated}", hint="rename them")
     absent = [name for name in columns or () if name not in names]

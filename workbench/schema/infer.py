@@ -48,7 +48,7 @@ def infer_schema(
     """
     names: list[str] = []
     evidence: dict[str, _Evidence] = {}
-    rows_of_subject = pd.Series(dtype=np.int64)
+    rows_of_subject = _Times()
     n_rows = 0
     for chunk in chunks:
         if not names:
@@ -58,7 +58,7 @@ def infer_schema(
         subjects = _subjects(chunk, subject, start=n_rows)
         n_rows += len(chunk)
         if subject is not None:
-            rows_of_subject = rows_of_subject.add(pd.Series(subjects).value_counts(), fill_value=0)
+            rows_of_subject.add(subjects)
         for column, seen in evidence.items():
             seen.add(chunk[column], subjects)
     if n_rows < 2:
@@ -71,7 +71,7 @@ def infer_schema(
         else _guess(evidence[column], column, is_target=column == target)
         for column in names
     }
-    return _assemble(columns, name, subject, int(rows_of_subject.max()) if subject is not None else 1)
+    return _assemble(columns, name, subject, rows_of_subject.most() if subject is not None else 1)
 
 
 def annotate(schema: Schema) -> str:
@@ -103,6 +103,27 @@ def _commented(schema: Schema, *lines: str) -> str:
     left_out = [(name, column.kind) for name, column in schema.columns.items() if column.role == "drop"]
     warnings = [f"WARNING: column {name!r} is left out (role: drop): {reasons[kind]}." for name, kind in left_out]
     return "".join(f"# {line}\n" for line in (*lines, *warnings)) + schema.to_yaml()
+
+
+@dataclass
+class _Times:
+    """How often each subject was seen. Counts are merged with others of their length alone, so that n rows cost n log n."""
+
+    runs: list[pd.Series] = field(default_factory=list)
+
+    def add(self, subjects: _Subjects) -> None:
+        self.runs.append(pd.Series(subjects).value_counts(sort=False))
+        while len(self.runs) > 1 and len(self.runs[-2]) <= 2 * len(self.runs[-1]):
+            self.runs.append(self._merged(self.runs.pop(), self.runs.pop()))
+
+    def most(self) -> int:
+        """How often the subject was seen who was seen most."""
+        return int(self._merged(*self.runs).max())
+
+    @staticmethod
+    def _merged(*runs: pd.Series) -> pd.Series:
+        merged: pd.Series = pd.concat(runs).groupby(level=0, sort=False).sum()
+        return merged
 
 
 @dataclass

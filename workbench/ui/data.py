@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, get_args
 
 import streamlit as st
 
 from workbench.errors import InputError
+from workbench.progress import Progress
 from workbench.schema import Schema
 from workbench.schema.column import Kind, Role
 from workbench.schema.draft import rows_of, with_rows
@@ -24,7 +26,7 @@ _BUNDLED: Mapping[str, str] = {
     "german": "German Credit: 1,000 borrowers",
 }
 _NOBODY = "Each row is a person of its own"
-_DRAFT, _ROUND = "draft", "upload-round"
+_DRAFT, _COLUMNS, _ROUND = "draft", "upload-columns", "upload-round"
 
 
 def page() -> None:
@@ -125,7 +127,7 @@ def _own() -> None:
 
 
 def _propose(name: str, content: bytes) -> None:
-    columns = column_names(session.workspace(), name, content)
+    columns = _columns(name, content)
     with st.form("propose"):
         st.markdown("**1. What is it about?**")
         subject = st.selectbox("Which column identifies the person?", [_NOBODY, *columns])
@@ -135,8 +137,28 @@ def _propose(name: str, content: bytes) -> None:
                 "subject": None if subject == _NOBODY else subject,
                 "target": None if target == "Nothing" else target,
             }
-            schema = draft_schema(session.workspace(), name, content, **chosen)
+            with _reading() as progress:
+                schema = draft_schema(session.workspace(), name, content, **chosen, progress=progress)
             st.session_state[_DRAFT] = (_file_id(), schema)
+
+
+def _columns(name: str, content: bytes) -> list[str]:
+    """The columns of the upload, which is opened for them once."""
+    known = st.session_state.get(_COLUMNS)
+    if known is None or known[0] != _file_id():
+        known = st.session_state[_COLUMNS] = (_file_id(), column_names(session.workspace(), name, content))
+    return list(known[1])
+
+
+@contextmanager
+def _reading() -> Iterator[Progress]:
+    bar = st.progress(0.0, text="Reading the table")
+
+    def tell(done: float, text: str) -> None:
+        bar.progress(done, text=f"Reading the table: {text}")
+
+    yield tell
+    bar.empty()
 
 
 def _file_id() -> str:
@@ -189,17 +211,19 @@ def _take_in(draft: Schema, rows: list[dict[str, Any]], name: str, content: byte
     changes = {"population": population, "max_rows_per_subject": most}
     schema = with_rows(draft, rows, **changes)
     unsure = [row["column"] for row in rows if not row["reviewed"] and row["role"] not in ("drop", "subject_id")]
-    if unsure:
-        st.caption(f"Not confirmed yet: {', '.join(map(plain, unsure))}. Every certificate would say so.")
     with st.container(horizontal=True):
         if st.button("Check the table"):
-            _checked(check_table(session.workspace(), name, content, schema))
+            with _reading() as progress:
+                broken = check_table(session.workspace(), name, content, schema, progress=progress)
+            _checked(broken)
         if st.button("Take it in", type="primary"):
             _named(dataset)
             ingest_upload(session.workspace(), dataset, name, content, schema)
             st.session_state[_ROUND] += 1  # a new field: the upload is given up
             st.session_state.pop(_DRAFT, None)
             session.again("Being taken in.")
+    if unsure:
+        st.caption(f"Not confirmed yet: {', '.join(map(plain, unsure))}. Every certificate would say so.")
 
 
 def _named(dataset: str) -> None:

@@ -19,10 +19,11 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from workbench import lineage
-from workbench.data.reader import read_chunks
+from workbench.data.reader import estimate_rows, read_chunks
 from workbench.erasure.request import refuse_quarantined
 from workbench.errors import InputError, NotFoundError
 from workbench.files import file_sha256, remove, write_atomic
+from workbench.progress import Progress, silent, watched
 from workbench.roles import require
 from workbench.schema import Codec, Schema, read_schema
 from workbench.workflows.jobs import detach_job
@@ -38,11 +39,19 @@ MOST_ROWS = 200_000  # of a file made for a browser, which has to hold it
 TABLES = (".csv", ".parquet")  # a packed file could unfold to any size
 
 
-def draft_schema(workspace: Workspace, name: str, content: bytes, *, target: str | None, subject: str | None) -> Schema:
+def draft_schema(
+    workspace: Workspace,
+    name: str,
+    content: bytes,
+    *,
+    target: str | None,
+    subject: str | None,
+    progress: Progress = silent,
+) -> Schema:
     """A draft schema of an uploaded table; it read the data, and every domain in it is a guess to be reviewed."""
     require("operate")
     with _staged(workspace, name, content) as (folder, table):
-        propose_schema(table, folder / "schema.yaml", target=target, subject=subject)
+        propose_schema(table, folder / "schema.yaml", target=target, subject=subject, progress=progress)
         return read_schema(folder / "schema.yaml")
 
 
@@ -52,13 +61,15 @@ def column_names(workspace: Workspace, name: str, content: bytes) -> list[str]:
         return [str(column) for column in next(iter(read_chunks(table))).columns]
 
 
-def check_table(workspace: Workspace, name: str, content: bytes, schema: Schema) -> list[dict[str, Any]]:
+def check_table(
+    workspace: Workspace, name: str, content: bytes, schema: Schema, *, progress: Progress = silent
+) -> list[dict[str, Any]]:
     """The rules of a schema that an uploaded table breaks: column, rule and in how many rows. Nothing is stored."""
     require("operate")
     codec, columns = Codec(schema), list(schema.encoded)
     broken: dict[tuple[str, str], int] = {}
     with _staged(workspace, name, content) as (_, table):
-        for chunk in read_chunks(table, columns):
+        for chunk in watched(read_chunks(table, columns), estimate_rows(table), progress):
             for violation in codec.encode(chunk).violations:
                 about = (violation.column, violation.rule)
                 broken[about] = broken.get(about, 0) + len(violation.rows)
