@@ -27,7 +27,9 @@ def show_in_mlflow(artifact: str) -> None:
         return
     url = base()
     if url is None:
-        st.caption("In MLflow, which the command mlflow ui shows (workbench ui --mlflow-url links there), it is this run:")
+        st.caption(
+            "In MLflow, which the command mlflow ui shows (workbench ui --mlflow-url links there), it is this run:"
+        )
         st.code(run, language=None)
         return
     with st.container(horizontal=True):
