@@ -86,6 +86,7 @@ def test_links_lead_into_mlflow_where_somebody_runs_it(
 ) -> None:
     (model,) = overview(trained)["models"]
     found = in_mlflow(trained, model["artifact"])
+    assert found["experiment"] is not None
     assert found["run"] in texts(browse(trained, "lineage", id=model["artifact"]))
     monkeypatch.setenv(mlflow_link.URL, "https://mlflow.example.org/")
     links = {link.proto.url for link in browse(trained, "lineage", id=model["artifact"]).get("link_button")}

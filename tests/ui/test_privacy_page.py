@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from conftest import pupils
 from said import Open, press, texts
 from streamlit.testing.v1 import AppTest
 
@@ -14,6 +17,7 @@ from workbench.workflows import jobs
 from workbench.workflows.attacks import attacks
 from workbench.workflows.evaluate import Settings, evaluate
 from workbench.workflows.findings import findings, keep
+from workbench.workflows.ingest import append
 from workbench.workflows.ledger import set_budget, show_ledger
 from workbench.workflows.overview import overview
 from workbench.workflows.preflight import preflight_together
@@ -88,6 +92,13 @@ def test_attacks_stand_beside_their_baselines(browse: Open, trained: Workspace) 
     assert "Membership inference by distance: AUC" in said
     assert "random guessing" in said
     assert attacks(trained, "nobody") == []
+
+
+def test_rows_that_are_added_sweep_findings_too(trained: Workspace, tmp_path: Path) -> None:
+    keep(trained, "audit", "pupils", "mst", AUDIT)
+    pupils(20, first=5000).to_csv(tmp_path / "more.csv", index=False)
+    append(trained, "pupils", data=tmp_path / "more.csv")
+    assert findings(trained, "audit") == []
 
 
 def test_an_audit_is_shown_until_an_erasure_sweeps_it(browse: Open, trained: Workspace) -> None:
