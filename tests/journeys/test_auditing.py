@@ -1,4 +1,4 @@
-"""`workbench audit`: it bounds epsilon, catches a fit without noise, keeps nothing, and charges what it reads."""
+"""`workbench audit`: it bounds epsilon, catches a fit without noise, keeps its result alone, and charges what it reads."""
 
 import hashlib
 
@@ -10,6 +10,7 @@ from workbench.data import catalog
 from workbench.privacy.calibration import epsilon_of
 from workbench.privacy.ledger import Ledger
 from workbench.workflows.audit import audit_fit, plant
+from workbench.workflows.findings import findings
 
 GENERATORS = ["independent", "mst", "aim"]
 
@@ -47,7 +48,7 @@ def test_a_generator_without_noise_is_refuted(shards, command, trained, monkeypa
     assert found["refuted"]
 
 
-def test_the_fit_is_charged_and_nothing_of_it_is_kept(command, trained):
+def test_the_fit_is_charged_and_its_result_alone_is_kept(command, trained):
     ledger, before = Ledger(trained.engine), everything(trained.root)
     charged = len(ledger.entries("pupils"))
     assert audit(command, trained, "mst", "--canaries", 40).json["charged"]
@@ -56,6 +57,7 @@ def test_the_fit_is_charged_and_nothing_of_it_is_kept(command, trained):
     assert entries[-1].purpose == "audit mst with 40 canaries"
     assert 0.99 < epsilon_of(entries[-1].event, 1e-5) <= 1
     assert everything(trained.root) == before
+    assert [one["canaries"] for one in findings(trained, "audit")] == [40]
 
 
 def test_a_charge_over_budget_is_refused_before_anything_is_read(command, trained, monkeypatch):

@@ -48,6 +48,8 @@ PAGES = (
 LOOKING = {  # all that a viewer may press
     "Erasure": {"Verify", "upload\n\nUpload"},
     "Audit log": {"Export these entries (JSON)"},
+    "Privacy budget": {"add\n\nAdd"},
+    "Lineage": {"Follow these records"},
     "Settings": {"Public key (PEM)"},
 }
 Visit = Callable[..., Page]

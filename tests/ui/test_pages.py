@@ -97,3 +97,9 @@ def test_a_budget_that_is_spent_is_told_before_anything_is_read(browse: Open, tr
     app.select_slider[0].set_value(10.0).run()
     assert "does not allow" in "".join(error.value for error in app.error)
     assert next(b for b in app.button if b.label == "Make the synthetic table").disabled
+
+
+def test_a_release_of_a_table_is_no_request_that_was_let_out(browse: Open, trained: Workspace) -> None:
+    said = texts(browse(trained, "audit_log"))
+    assert "Synthetic table released" in said
+    assert "Let out before its window ended" not in said

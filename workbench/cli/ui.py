@@ -24,14 +24,23 @@ def ui(
     address: Annotated[
         str, typer.Option(help="Where to listen; beyond this machine only with sign-in configured.")
     ] = "127.0.0.1",
+    mlflow_url: Annotated[
+        str | None,
+        typer.Option(help="Where an mlflow ui of this workspace answers, to link to.", envvar="WORKBENCH_MLFLOW_URL"),
+    ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in the browser.")] = True,
 ) -> None:
     """Start the app in the browser; a workspace is made where there is none."""
     from workbench.workflows.initialise import initialise
 
+    if mlflow_url is not None and not mlflow_url.startswith(("http://", "https://")):
+        raise InputError(
+            "the address of mlflow ui is no http or https address", hint="--mlflow-url http://127.0.0.1:5000"
+        )
     root = initialise(context.obj).root
+    given = {"WORKBENCH_HOME": str(root)} | ({"WORKBENCH_MLFLOW_URL": mlflow_url} if mlflow_url else {})
     command = [sys.executable, "-m", "streamlit", "run", str(app_file()), *options(port, address, browser=browser)]
-    done = subprocess.run(command, env=os.environ | {"WORKBENCH_HOME": str(root)}, check=False)
+    done = subprocess.run(command, env=os.environ | given, check=False)
     if done.returncode:
         raise BusyError("the app ended early", hint=f"is port {port} taken? --port takes another")
 

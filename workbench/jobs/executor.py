@@ -33,6 +33,9 @@ class Executor(Protocol):
     ) -> Iterator[Outcome]:
         """Yields the outcomes; calls `watch` while it waits, which raises to stop the work."""
 
+    def at_once(self, items: int) -> int:
+        """How many of so many items are worked on at the same time; they are begun in their order."""
+
 
 @dataclass(frozen=True)
 class Local:
@@ -44,7 +47,7 @@ class Local:
         self, work: Callable[[Item], Iterable[Outcome]], items: Sequence[Item], *, watch: Callable[[], None]
     ) -> Iterator[Outcome]:
         """Yields the outcomes; see `Executor`. Raises InputError where a process was killed, as for want of memory."""
-        processes = min(self.processes, len(items))
+        processes = self.at_once(len(items))
         if processes <= 1:
             for item in items:
                 yield from work(item)
@@ -67,6 +70,10 @@ class Local:
             ) from None
         finally:
             pool.shutdown(kill_workers=True)
+
+    def at_once(self, items: int) -> int:
+        """As many as there are processes; see `Executor`."""
+        return min(self.processes, items)
 
 
 def local(*, worthwhile: bool, bytes_each: int) -> Local:

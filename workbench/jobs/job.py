@@ -1,7 +1,8 @@
 """A job's row: who asked for what, who works on it, how far it is, and whether someone wants it stopped.
 
 A worker holds a job by a lease that its heartbeat prolongs. When the lease runs out the worker is taken for dead, and
-another may claim the job; the first then finds that it lost it. A row names no person and holds no result but ids.
+another may claim the job; the first then finds that it lost it. A row names no person and holds no result but ids; `detail`
+is numbers that lie behind the progress of work that goes on.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Job:
     cancel: bool
     progress: float
     text: str
+    detail: Mapping[str, Any]
     result: Mapping[str, Any]
     created: str
     updated: str
@@ -59,6 +61,7 @@ def enqueue(connection: Connection, kind: str, config: Mapping[str, Any]) -> Job
         cancel=False,
         progress=0.0,
         text="",
+        detail={},
         result={},
         created=journal.now(),
         updated=journal.now(),
@@ -75,8 +78,8 @@ def reopen(connection: Connection, kind: str, config: Mapping[str, Any]) -> Job:
     last = next((job for job in reversed(find(connection)) if job.kind == kind), None)
     if last is None or not (last.status in ("waiting", "failed") or last.lost):
         return enqueue(connection, kind, config)
-    again = {"status": "waiting", "cancel": False, "progress": 0.0, "text": "", "result": {}, "config": dict(config)}
-    _update(connection, last.id, **again)
+    again = {"status": "waiting", "cancel": False, "progress": 0.0, "text": "", "detail": {}, "result": {}}
+    _update(connection, last.id, **again, config=dict(config))
     return get(connection, last.id)
 
 
@@ -87,23 +90,33 @@ def claim(connection: Connection, job_id: str, worker: str) -> Job:
         raise InputError(f"job {job_id} is {job.status} already")
     if job.status == "running" and not job.lost:
         raise BusyError(f"job {job_id} is being worked on", hint="wait for it, or cancel it")
-    _update(connection, job_id, status="running", worker=worker, lease_until=_now() + LEASE_SECONDS)
+    _update(connection, job_id, status="running", worker=worker, lease_until=_now() + LEASE_SECONDS, detail={})
     return get(connection, job_id)
 
 
-def beat(connection: Connection, job_id: str, worker: str, *, progress: float, text: str) -> bool:
+def beat(
+    connection: Connection,
+    job_id: str,
+    worker: str,
+    *,
+    progress: float,
+    text: str,
+    detail: Mapping[str, Any] | None = None,
+) -> bool:
     """Prolongs the lease and says how far it is; returns whether the job should stop. Raises BusyError if it was lost."""
     job = get(connection, job_id)
     if job.worker != worker or job.status != "running":
         raise BusyError(f"job {job_id} was taken over by another worker")
-    _update(connection, job_id, lease_until=_now() + LEASE_SECONDS, progress=progress, text=text)
+    told = {"progress": progress, "text": text, "detail": dict(detail or {})}
+    _update(connection, job_id, lease_until=_now() + LEASE_SECONDS, **told)
     return job.cancel
 
 
 def finish(connection: Connection, job_id: str, worker: str, status: str, result: Mapping[str, Any]) -> None:
     """Ends a job, unless it was lost to another worker. Its config goes: the path of a file may name a person."""
     mine = (jobs.c.id == job_id) & (jobs.c.worker == worker)
-    values = {"status": status, "result": dict(result), "updated": journal.now(), "lease_until": 0.0, "config": {}}
+    ended = {"status": status, "result": dict(result), "updated": journal.now()}
+    values = {**ended, "lease_until": 0.0, "config": {}, "detail": {}}
     if status == "done":
         values["progress"] = 1.0
     connection.execute(jobs.update().where(mine).values(**values))
@@ -115,7 +128,7 @@ def cancel(connection: Connection, job_id: str) -> Job:
     if job.status in OVER:
         raise InputError(f"job {job_id} is {job.status} already")
     idle = job.status == "waiting" or job.lost
-    _update(connection, job_id, cancel=True, **({"status": "cancelled", "config": {}} if idle else {}))
+    _update(connection, job_id, cancel=True, **({"status": "cancelled", "config": {}, "detail": {}} if idle else {}))
     return get(connection, job_id)
 
 

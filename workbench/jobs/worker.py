@@ -13,11 +13,12 @@ from typing import Any
 from sqlalchemy import Engine
 
 from workbench.errors import BusyError, WorkbenchError
+from workbench.jobs.detail import Look, listening, seen
 from workbench.jobs.job import LEASE_SECONDS, Job, beat, claim, finish
 from workbench.progress import Progress
 from workbench.state import writing
 
-BEAT_SECONDS = LEASE_SECONDS / 15  # how soon a cancel is noticed
+BEAT_SECONDS = LEASE_SECONDS / 30  # how soon a cancel is noticed
 Work = Callable[[Progress], Mapping[str, Any]]
 
 
@@ -50,7 +51,7 @@ def work_claimed(engine: Engine, job: Job, work: Work, progress: Progress) -> Ma
     status: str = "failed"
     result: Mapping[str, Any] = {}
     try:
-        with pulse:
+        with pulse, listening(pulse.looks):
             answer = work(pulse.report)
         status, result = "done", _ids(answer)
         return answer
@@ -81,6 +82,7 @@ class _Pulse:
     def __init__(self, engine: Engine, job: Job, worker: str, progress: Progress) -> None:
         self._engine, self._job, self._worker, self._progress = engine, job, worker, progress
         self._latest = (0.0, "")
+        self.looks: dict[str, Look] = {}
         self._fault: WorkbenchError | OSError | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -105,10 +107,10 @@ class _Pulse:
             self._beat()
 
     def _beat(self) -> None:
-        fraction, text = self._latest
+        (fraction, text), detail = self._latest, seen(self.looks)
         try:
             with writing(self._engine) as connection:
-                stop = beat(connection, self._job.id, self._worker, progress=fraction, text=text)
+                stop = beat(connection, self._job.id, self._worker, progress=fraction, text=text, detail=detail)
         except (WorkbenchError, OSError) as fault:
             self._fault = fault
             return

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import dp_accounting as dpa
@@ -150,7 +151,19 @@ def unrecorded(population: str, event: Event) -> LedgerEntry:
 
 def spent(entries: Iterable[LedgerEntry], delta: float) -> float:
     """The epsilon that the charges cost at `delta` by Rényi accounting: the maximum over points of the hash line."""
-    return max((epsilon_of(dpa.ComposedDpEvent(events), delta) for events in _by_point(entries)), default=0.0)
+    return max((epsilon for _, _, epsilon in spent_along(entries, delta)), default=0.0)
+
+
+def spent_along(entries: Iterable[LedgerEntry], delta: float) -> list[tuple[int, int, float]]:
+    """The same for each stretch [low, high) of the line between edges of scopes, in order; none where nothing was charged."""
+    priced: dict[str, float] = {}  # many stretches are covered by events that are the same
+    stretches = []
+    for low, high, events in _stretches(entries):
+        key = repr(events)
+        if key not in priced:
+            priced[key] = epsilon_of(dpa.ComposedDpEvent(events), delta)
+        stretches.append((low, high, priced[key]))
+    return stretches
 
 
 def spent_pld(entries: Iterable[LedgerEntry], delta: float) -> float | None:
@@ -189,13 +202,18 @@ def _may_fail(entry: LedgerEntry) -> bool:
 
 def _by_point(entries: Iterable[LedgerEntry]) -> list[list[Event]]:
     """For each stretch of the line between scope edges, the events that cover it."""
+    return [events for _, _, events in _stretches(entries)]
+
+
+def _stretches(entries: Iterable[LedgerEntry]) -> list[tuple[int, int, list[Event]]]:
+    """Each stretch [low, high) between scope edges that events cover, with these."""
     entries = list(entries)
     edges = sorted({edge for entry in entries for interval in entry.scope for edge in interval})
     stretches = [
-        [entry.event for entry in entries if any(low <= left < high for low, high in entry.scope)]
-        for left in edges[:-1]
+        (left, right, [e.event for e in entries if any(low <= left < high for low, high in e.scope)])
+        for left, right in pairwise(edges)
     ]
-    return [events for events in stretches if events]
+    return [stretch for stretch in stretches if stretch[2]]
 
 
 def _check_scope(scope: Scope) -> None:

@@ -99,6 +99,17 @@ def verdicts(document: Mapping[str, Any], rules: VerdictRules) -> list[Verdict]:
     return [_verdict(use, conditions, evaluation) for use, conditions in uses.items()]
 
 
+def judged(measure: Measure, kind: str, rules: VerdictRules) -> dict[str, bool | None]:
+    """The uses of a kind of thing that ask something of one measure, and whether it keeps that; None where it was not shown."""
+    uses: Uses = getattr(rules, kind) if kind in VerdictRules.model_fields else {}
+    found: dict[str, bool | None] = {}
+    for use, conditions in uses.items():
+        held = [_of_measure(condition, measure)[0] for condition in conditions if condition.names(measure)]
+        if held:
+            found[use] = False if False in held else None if None in held else True
+    return found
+
+
 def _verdict(use: str, conditions: tuple[Condition, ...], evaluation: Evaluation) -> Verdict:
     found = [finding for condition in conditions for finding in _found(condition, evaluation)]
     for holds in (False, None):

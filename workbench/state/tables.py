@@ -192,6 +192,7 @@ jobs = Table(
     Column("cancel", Boolean, nullable=False),
     Column("progress", Float, nullable=False),
     Column("text", String, nullable=False),
+    Column("detail", JSON, nullable=False, server_default="{}"),
     Column("result", JSON, nullable=False),
     Column("created", String, nullable=False),
     Column("updated", String, nullable=False),

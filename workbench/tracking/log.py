@@ -131,6 +131,13 @@ def runs_of(tracking: Tracking, *, experiment: str, kinds: Collection[Kind]) -> 
         return tuple(run_id for (run_id,) in rows)
 
 
+def experiment_of(tracking: Tracking, run_id: str) -> str | None:
+    """The id of the experiment that a run is in, which addresses in MLflow's pages need; None where there is no such run."""
+    with tracking.connection(timeout=10) as connection:
+        row = connection.execute("SELECT experiment_id FROM runs WHERE run_uuid = ?", (run_id,)).fetchone()
+    return str(row[0]) if row else None
+
+
 def open_runs(tracking: Tracking, *, experiment: str, kinds: Collection[Kind]) -> tuple[str, ...]:
     """Ids of the runs of these kinds in an experiment that were begun and not ended; those in MLflow's bin are left out."""
     with tracking.connection(timeout=10) as connection:

@@ -45,13 +45,19 @@ def _named(kind: str) -> str:
     return f"{label(kind.lower())}"
 
 
+def _what(entry: dict[str, Any]) -> str:
+    if entry["kind"] == "RELEASED" and "release" in entry["body"]:  # requests are let out by the same name
+        return "Synthetic table released"
+    return STEPS.get(entry["kind"], _named(entry["kind"]))
+
+
 def _entries(entries: list[dict[str, Any]], head: str) -> None:
     rows = [
         {
             "No.": entry["sequence"],
             "When": moment(entry["at"]),
             "Who": entry["actor"],
-            "What": STEPS.get(entry["kind"], _named(entry["kind"])),
+            "What": _what(entry),
             "About": ", ".join(f"{key} {_short(value)}" for key, value in entry["body"].items()),
         }
         for entry in entries
@@ -65,6 +71,8 @@ def _entries(entries: list[dict[str, Any]], head: str) -> None:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(one, str | int) for one in value):
+        value = ", ".join(map(str, value))
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 48 else f"{text[:45]}…"
 

@@ -51,13 +51,13 @@ def _sets(sets: list[dict[str, Any]]) -> None:
         return
     by_name = {one["dataset"]: one for one in sets}
     one = by_name[st.selectbox("Data set", list(by_name))]
-    people, key, columns, when = st.columns(4)
-    people.metric(
+    row = st.container(horizontal=True)
+    row.metric(
         "Whose people", one["population"], border=True, help="The population: its people share one privacy budget."
     )
-    key.metric("Identified by", one["identity_type"], border=True, help="What an erasure request names a person by.")
-    columns.metric("Columns", one["columns"], border=True)
-    when.metric("Taken in", day(one["created"]), border=True)
+    row.metric("Identified by", one["identity_type"], border=True, help="What an erasure request names a person by.")
+    row.metric("Columns", one["columns"], border=True)
+    row.metric("Taken in", day(one["created"]), border=True)
     if one["unreviewed"]:
         names = ", ".join(map(plain, one["unreviewed"]))
         st.warning(
@@ -72,7 +72,7 @@ def _sets(sets: list[dict[str, Any]]) -> None:
 
 
 def _told(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    titles = {"column": "Column", "kind": "Kind", "role": "Role", "domain": "Domain", "missing": "May be missing"}
+    titles = {"column": "Column", "kind": "Kind", "role": "Role", "missing": "May be missing", "domain": "Domain"}
     return [{title: row[name] for name, title in titles.items()} for row in rows]
 
 

@@ -11,7 +11,7 @@ import streamlit as st
 from workbench.erasure.intake import Asked, Malformed, by_key, ending_of, parse
 from workbench.errors import InputError
 from workbench.ui import jobs, places, session
-from workbench.ui.shards import shard_map
+from workbench.ui.shards import erasure_map
 from workbench.ui.words import STATUSES, STEPS, day, moment, number, plain, sentence, until
 from workbench.workflows.erase import erase, erase_detached
 from workbench.workflows.handover import verify_upload
@@ -188,23 +188,27 @@ def _plan(answer: dict[str, Any]) -> None:
         st.warning(plain(sentence(one["reason"])))
     for plan in answer["plan"]:
         st.markdown(f"**Data set {plain(plan['dataset'])}**")
-        models, seconds, gone, told = st.columns(4)
-        models.metric("Models touched", sum(bool(e["retrain"]) for e in plan["ensembles"]), border=True)
-        seconds.metric("Seconds of training", f"{plan['predicted_seconds']:.1f}", border=True)
-        gone.metric(
+        row = st.container(horizontal=True)
+        row.metric("Models touched", sum(bool(e["retrain"]) for e in plan["ensembles"]), border=True)
+        row.metric("Seconds of training", _seconds(plan["predicted_seconds"]), border=True)
+        row.metric(
             "Things purged",
             len(plan["purge"]),
             border=True,
             help="Old versions, evaluations and tables derived from them.",
         )
-        told.metric(
+        row.metric(
             "To notify", len(plan["notify"]), border=True, help="Releases and exports handed out (GDPR Art. 19)."
         )
         for ensemble in plan["ensembles"]:
             st.caption(plain(ensemble["ensemble"]))
             shards = ensemble["reused"] + len(ensemble["retrain"])
-            shard_map(ensemble["ensemble"], shards, waiting=[r["shard"] for r in ensemble["retrain"]], retrained=())
+            erasure_map(ensemble["ensemble"], shards, waiting=[r["shard"] for r in ensemble["retrain"]])
         _kept(plan)
+
+
+def _seconds(predicted: float) -> str:
+    return "under 0.1" if 0 < predicted < 0.1 else f"{predicted:.1f}"
 
 
 def _kept(plan: dict[str, Any]) -> None:
@@ -225,16 +229,16 @@ def _request(name: str) -> None:
     st.code(one["request"], language=None)
     if one["status"] in _OPEN:
         jobs.watch("erase")
-    status, due, received, by = st.columns(4)
-    status.metric("Status", STATUSES.get(one["status"], (one["status"], ""))[0], border=True)
-    due.metric(
+    row = st.container(horizontal=True)
+    row.metric("Status", STATUSES.get(one["status"], (one["status"], ""))[0], border=True)
+    row.metric(
         "Due",
         until(one["due"]) if one["status"] in _OPEN else "–",
         border=True,
         help=f"The law allows one month (GDPR Art. 12). Due {moment(one['due'])}.",
     )
-    received.metric("Received", day(one["received"]), border=True)
-    by.metric("Handed in by", one["actor"].split(":", 1)[-1], border=True)
+    row.metric("Received", day(one["received"]), border=True)
+    row.metric("Handed in by", one["actor"].split(":", 1)[-1], border=True)
     if one["reason"]:
         st.warning(plain(sentence(one["reason"])), icon=":material/hourglass:")
     with session.reported():
@@ -244,6 +248,7 @@ def _request(name: str) -> None:
         _timeline(one["timeline"])
     with right, session.reported():
         _shards(name)
+        places.link("lineage", "Follow it through the lineage", id=name)
     if one["certificate"]:
         with session.reported():
             _certificate(one)
@@ -304,15 +309,23 @@ def _shards(name: str) -> None:
     )
 
     def part() -> None:
-        ensembles = show_request(session.workspace(), name)["ensembles"]
+        now = show_request(session.workspace(), name)
+        ensembles, begun = now["ensembles"], now["status"] == "executing"
         if not ensembles:
             st.caption("No model saw the person.")
         for one in ensembles:
             st.caption(f"{plain(one['ensemble'])}, version {number(one['version'])}")
-            shard_map(one["ensemble"], one["shards"], waiting=one["waiting"], retrained=one["retrained"])
+            under_way = jobs.detail("erase", one["ensemble"]) if begun else None
+            erasure_map(
+                one["ensemble"],
+                one["shards"],
+                waiting=one["waiting"],
+                retrained=one["retrained"],
+                detail=under_way,
+            )
 
     if show_request(session.workspace(), name)["status"] in _OPEN:
-        session.live(1.5)(part)()
+        session.live(1.0)(part)()
     else:
         part()
 

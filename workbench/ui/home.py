@@ -17,7 +17,7 @@ def page() -> None:
     """The whole page."""
     st.title("Home")
     space = session.workspace()
-    jobs.watch("demo", "ingest", "synthesize", "train", "erase", "evaluate")
+    jobs.watch("demo", "ingest", "synthesize", "train", "advise", "erase", "evaluate")
     seen = overview(space)
     if not seen["datasets"]:
         _welcome()
@@ -55,16 +55,16 @@ def _welcome() -> None:
 
 
 def _health(health: dict[str, Any], seen: dict[str, Any]) -> None:
-    sound, waiting, made, models = st.columns(4)
-    sound.metric(
+    row = st.container(horizontal=True)
+    row.metric(
         "Workspace",
         "Sound" if health["healthy"] else "Damaged",
         border=True,
         help="Database, audit log and keys. `workbench doctor` also checks every record and model.",
     )
-    waiting.metric("Open requests", seen["open_requests"], border=True, help="People who wait to be erased.")
-    made.metric("Synthetic tables", len(seen["releases"]), border=True)
-    models.metric("Models", len(seen["models"]), border=True)
+    row.metric("Open requests", seen["open_requests"], border=True, help="People who wait to be erased.")
+    row.metric("Synthetic tables", len(seen["releases"]), border=True)
+    row.metric("Models", len(seen["models"]), border=True)
     for check in (c for c in health["checks"] if not c["ok"]):
         st.error(f"{plain(label(check['name']))}: {plain(check['detail'])}.")
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import streamlit as st
 
+from workbench.jobs.detail import NEW
 from workbench.ui import session
+from workbench.ui.shards import training_map
 from workbench.ui.words import FAULTS, KINDS, moment, plain
 from workbench.workflows.jobs import cancel_job, list_jobs
 
@@ -16,8 +18,8 @@ _SEEN = "jobs-seen"
 _ACTIVE = ("waiting", "running")
 
 
-def watch(*kinds: str) -> None:
-    """Jobs of these kinds that are under way, live; when one ends, the page is shown anew."""
+def watch(*kinds: str, maps: bool = False) -> None:
+    """Jobs of these kinds that are under way, live, with `maps` of what they train; when one ends, the page is shown anew."""
     if not _active(kinds):
         return
 
@@ -30,7 +32,7 @@ def watch(*kinds: str) -> None:
             st.session_state.pop(_SEEN)
             st.rerun(scope="app")
         for job in active:
-            _bar(job)
+            _bar(job, maps=maps)
 
     session.live(SECONDS)(part)()
 
@@ -40,6 +42,11 @@ def last(*kinds: str) -> dict[str, Any] | None:
     over = [job for job in list_jobs(session.workspace())["jobs"] if job["kind"] in kinds]
     over = [job for job in over if job["status"] not in _ACTIVE or job["lost"]]
     return max(over, key=lambda job: str(job["updated"])) if over else None
+
+
+def detail(kind: str, part: str) -> dict[str, Any] | None:
+    """What the job of a kind that is under way tells of a part of its work, if it does."""
+    return next((job["detail"][part] for job in _active([kind]) if part in job["detail"]), None)
 
 
 def told_fault(job: dict[str, Any]) -> str:
@@ -65,7 +72,7 @@ def _active(kinds: Sequence[str]) -> list[dict[str, Any]]:
     return [job for job in jobs if job["kind"] in kinds and job["status"] in _ACTIVE and not job["lost"]]
 
 
-def _bar(job: dict[str, Any]) -> None:
+def _bar(job: dict[str, Any], *, maps: bool) -> None:
     with st.container(border=True):
         bar, stop = st.columns([6, 1], vertical_alignment="center")
         doing = plain(job["text"]) or "starting"
@@ -75,4 +82,6 @@ def _bar(job: dict[str, Any]) -> None:
         elif session.may("operate") and stop.button("Cancel", key=f"cancel-{job['job']}"):
             cancel_job(session.workspace(), job["job"])
             st.rerun(scope="fragment")
+        if maps and NEW in job["detail"]:
+            training_map(job["detail"][NEW])
         bar.caption("You may leave or close this page: the work goes on.")

@@ -8,30 +8,60 @@ from typing import Any
 import streamlit as st
 
 from workbench.ui import places, session
+from workbench.ui.mlflow_link import show_in_mlflow
+from workbench.ui.trace import choice, choose_bucket, go, show_bucket, show_request, show_shard, show_shards
 from workbench.ui.words import label, moment, plain
 from workbench.workflows.lineage import show_lineage
 from workbench.workflows.overview import overview
+from workbench.workflows.requests import list_requests
 
+_PAGES = (("ensemble", "models", "Its quality and versions"), ("release", "synthesize", "Look at it"))
 _FACTS = ("shard", "version", "private", "epsilon", "delta", "rows", "recipient", "stale")
 
 
 def page() -> None:
-    """The whole page."""
+    """The whole page: where to begin, or one thing with what it was made from and what was made of it."""
     st.title("Lineage")
-    sets = [one["dataset"] for one in overview(session.workspace())["datasets"]]
+    seen = overview(session.workspace())
+    sets = [one["dataset"] for one in seen["datasets"]]
     if not sets:
         st.info("There is no data set yet, and nothing made of one.")
         places.link("data", "Take in a data set")
         return
+    requests = [one["request"] for one in reversed(list_requests(session.workspace())["requests"])]
     asked = st.query_params.get("id")
-    if asked is None or len(sets) > 1:
-        chosen = st.selectbox("Data set", sets)
-        asked = asked or chosen
+    if asked is None:
+        asked = _begin(sets, [one["artifact"] for one in seen["models"]], requests)
+    else:
+        places.link("lineage", "Begin elsewhere")
+    shard, bucket = st.query_params.get("shard"), st.query_params.get("bucket")
+    if asked in requests:
+        show_request(asked)
+    elif shard is not None:
+        show_shard(asked, shard)
+    elif bucket is not None:
+        show_bucket(asked, bucket)
+    else:
+        _artifact(asked)
+
+
+def _begin(sets: list[str], models: list[str], requests: list[str]) -> str:
+    told = {name: f"{name} (data set)" for name in sets} | {name: f"{name} (model)" for name in models}
+    told |= {name: f"{name} (erasure)" for name in requests}
+    return str(st.selectbox("Begin with", list(told), format_func=lambda name: told[name]))
+
+
+def _artifact(asked: str) -> None:
     told = show_lineage(session.workspace(), asked)
     if asked != told["dataset"]:
         places.link("lineage", f"All of {told['dataset']}", id=told["dataset"])
     _about(told)
     _picture(told)
+    if told["kind"] == "ensemble":
+        with session.reported():
+            show_shards(asked)
+    if told["kind"] == "dataset":
+        choose_bucket(asked)
     left, right = st.columns(2)
     with left:
         _list("Made from", told["derived_from"], "Nothing: it came from outside.")
@@ -46,9 +76,15 @@ def _about(told: dict[str, Any]) -> None:
         st.caption(" · ".join(facts) or "An erasure follows these lines to find all that a person left traces in.")
         if told.get("digest"):
             st.code(told["digest"], language=None)
-        if told.get("mlflow_run"):
-            st.caption("In MLflow, which the command mlflow ui shows, it is this run:")
-            st.code(told["mlflow_run"], language=None)
+        show_in_mlflow(told["id"])
+    for kind, page_, text in _PAGES:
+        if told["kind"] == kind:
+            places.link(page_, text, of=told["id"])
+    versions = [one["id"] for one in told["derivatives"] if one["kind"] == "ensemble"]
+    if told["kind"] == "constituent" and versions:
+        places.link("lineage", "Its shard, with records and checkpoints", id=versions[-1], shard=str(told.get("shard")))
+    if told["kind"] == "evaluation" and told.get("of"):
+        places.link("reports", "Its report", of=told["of"])
 
 
 def _picture(told: dict[str, Any]) -> None:
@@ -81,18 +117,9 @@ def _list(title: str, artifacts: list[dict[str, Any]], otherwise: str) -> None:
         st.caption(otherwise)
         return
     rows = [{"Kind": label(one["kind"]), "Which": one["id"], "Since": moment(one["created"])} for one in artifacts]
-    st.caption("Choose a row to go there.")
-    chosen = st.dataframe(
-        rows,
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-        key=f"list-{title}-{len(rows)}-{rows[0]['Which']}",
-        alt=title,
-    )
-    if places_chosen := chosen["selection"]["rows"]:
-        st.query_params["id"] = rows[places_chosen[0]]["Which"]
-        st.rerun()
+    place = choice(title, rows, key=f"list-{len(rows)}-{rows[0]['Which']}")
+    if place is not None:
+        go(id=rows[place]["Which"])
 
 
 session.shown(page)

@@ -11,8 +11,8 @@ from workbench.config import ONE_SLICE, TrainConfig, parse_config
 from workbench.errors import InputError
 from workbench.reports.frontier import draw
 from workbench.ui import jobs, places, session
-from workbench.ui.words import day, figure, headline, label, moment, plain
-from workbench.workflows.advise import advise
+from workbench.ui.words import counted, day, figure, headline, label, moment, plain
+from workbench.workflows.findings import findings
 from workbench.workflows.handover import predict_upload
 from workbench.workflows.jobs import detach_job
 from workbench.workflows.overview import model, overview
@@ -27,7 +27,9 @@ _LEARNERS: Mapping[str, str] = {
     "extra_trees": "Extra trees",
     "dp_mlp": "Private neural network: also spends privacy budget",
 }
-_ADVICE = "advice"
+
+
+_INFORMED = "advised-by"
 
 
 def page() -> None:
@@ -38,8 +40,9 @@ def page() -> None:
         st.info("There is no data set yet to train on.")
         places.link("data", "Take in a data set")
         return
-    jobs.watch("train")
+    jobs.watch("train", "advise", maps=True)
     jobs.show_fault("train")
+    jobs.show_fault("advise")
     titles = ["Models", "New"]
     have, new = st.tabs(titles, default=titles[0] if seen["models"] else titles[1])
     with new, session.reported():
@@ -62,13 +65,17 @@ def _new(sets: list[dict[str, Any]]) -> None:
         if st.button("Train the model", type="primary", disabled=not can):
             detach_job(session.workspace(), "train", config.model_dump(mode="json"))
             session.again("Begun.")
-        asked = st.button(
-            "How many shards?", disabled=not can or config.private, help="Measures what each number costs and loses."
-        )
+        if st.button(
+            "How many shards?",
+            disabled=not can or config.private,
+            help="Measures what each number costs and loses, which takes about a minute.",
+        ):
+            detach_job(session.workspace(), "advise", config.model_dump(mode="json"))
+            session.again("Begun.")
     if not can:
         st.caption("Your role may look, and not train.")
     with session.reported():
-        _advice(config, asked=asked)
+        _advice(config)
 
 
 def _config(dataset: str, learner: str) -> TrainConfig:
@@ -90,6 +97,8 @@ def _config(dataset: str, learner: str) -> TrainConfig:
         help="A shard is learnt slice by slice with a checkpoint after each, so an erasure can begin at the person's slice.",
     )
     given: dict[str, Any] = {"learner": learner, "dataset": dataset, "shards": int(s), "slices": int(r)}
+    if st.session_state.get(_INFORMED) == (dataset, given["shards"], given["slices"]):
+        given["informed_by"] = dataset  # its people's rows chose these numbers
     with st.expander("More settings"):
         rows = st.number_input(
             "About how many rows there are",
@@ -107,25 +116,22 @@ def _config(dataset: str, learner: str) -> TrainConfig:
     return parse_config(given, TrainConfig, source="this choice")
 
 
-def _advice(config: TrainConfig, *, asked: bool) -> None:
-    if asked:
-        bar = st.progress(0.0, text="Measuring on this data set; it takes about a minute and is not kept.")
-
-        def tell(done: float, text: str) -> None:
-            bar.progress(done, text=f"Trying {plain(text)}")
-
-        st.session_state[_ADVICE] = advise(session.workspace(), config, progress=tell)
-        bar.empty()
-    told = st.session_state.get(_ADVICE)
-    if not told or (told["dataset"], told["learner"]) != (config.dataset, config.learner):
+def _advice(config: TrainConfig) -> None:
+    kept = findings(session.workspace(), "advice")
+    mine = (one for one in kept if (one["dataset"], one["learner"]) == (config.dataset, config.learner))
+    told = next(mine, None)
+    if told is None:
         return
     best = told["recommended"]
-    st.success(f"Recommended: {best['shards']} shards of {best['slices']} slices.")
+    partition = f"{counted(best['shards'], 'shard')} of {counted(best['slices'], 'slice')}"
+    st.success(f"Recommended: {partition} (measured {moment(told['made'])}).")
     if st.button("Take these"):
         st.session_state["advised-shards"], st.session_state["advised-slices"] = best["shards"], best["slices"]
+        st.session_state[_INFORMED] = (config.dataset, best["shards"], best["slices"])
         st.rerun()
     picture = draw(told["choices"], best, told["metric"]).decode()
-    st.image(picture, caption="Accuracy against what one erasure costs, for each number of shards and slices")
+    shown = "Accuracy against what one erasure costs, for each number of shards and slices"
+    st.image(picture, caption=shown, alt=shown)
     rows = [
         {
             "Shards": choice["shards"],
@@ -138,7 +144,10 @@ def _advice(config: TrainConfig, *, asked: bool) -> None:
         for choice in told["choices"]
     ]
     st.dataframe(rows, hide_index=True, alt="What each number of shards and slices loses and costs")
-    st.caption("Measured on people's rows: internal. A configuration chosen by it is outside the promise of exactness.")
+    st.caption(
+        "Measured on people's rows: internal, and gone with the next erasure. A configuration chosen by it is "
+        "outside the promise of exactness, and says so."
+    )
 
 
 def _models(models: list[dict[str, Any]]) -> None:
@@ -157,15 +166,14 @@ def _models(models: list[dict[str, Any]]) -> None:
         ]
         st.dataframe(rows, hide_index=True, alt="Models beside each other")
     names = [one["ensemble"] for one in models]
-    name = st.selectbox("Model", names)
+    asked = next((one["ensemble"] for one in models if one["artifact"] == st.query_params.get("of")), names[0])
+    name = st.selectbox("Model", names, index=names.index(asked))
     one = model(session.workspace(), name)
-    version, shards, learner, made = st.columns(4)
-    version.metric("Version", one["version"], border=True, help="Each erasure publishes the next one.")
-    shards.metric("Shards × slices", f"{one['config']['shards']} × {one['config']['slices']}", border=True)
-    learner.metric(
-        "Learner", _LEARNERS.get(one["config"]["learner"], "Other").split(":")[0].split(" (")[0], border=True
-    )
-    made.metric("Published", day(one["created"]), border=True)
+    row = st.container(horizontal=True)
+    row.metric("Version", one["version"], border=True, help="Each erasure publishes the next one.")
+    row.metric("Shards × slices", f"{one['config']['shards']} × {one['config']['slices']}", border=True)
+    row.metric("Learner", _LEARNERS.get(one["config"]["learner"], "Other").split(":")[0].split(" (")[0], border=True)
+    row.metric("Published", day(one["created"]), border=True)
     if one["stale"]:
         st.warning("Rows were added to the data set since it was trained.")
     _metrics(one)
@@ -184,9 +192,10 @@ def _metrics(one: dict[str, Any]) -> None:
     if not one["metrics"]:
         st.caption("There is nobody held out to measure it on.")
         return
-    for place, (name, value) in zip(st.columns(len(one["metrics"])), one["metrics"].items(), strict=True):
+    row = st.container(horizontal=True)
+    for name, value in one["metrics"].items():
         told = {"auc": "AUC", "r2": "R²"}.get(name, label(name))
-        place.metric(told, figure({"value": value["value"]}), border=True, help=figure(value, 4))
+        row.metric(told, figure({"value": value["value"]}), border=True, help=figure(value, 4))
     places.link("reports", "Evaluate it in full", of=one["artifact"])
 
 

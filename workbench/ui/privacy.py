@@ -1,4 +1,4 @@
-"""Privacy: each population's budget, what it was spent on, and what one more table would leave."""
+"""Privacy: each population's budget, whom each spend concerns, what more tables would leave, and how attacks fared."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from typing import Any
 
 import streamlit as st
 
-from workbench.config import MARGINAL, SynthesizeConfig
+from workbench.reports.charts.hash_line import MOST, hash_line
+from workbench.reports.charts.hash_line import told as told_in_words
 from workbench.reports.meaning import odds
 from workbench.ui import places, session
+from workbench.ui.attacks import show_attacks
+from workbench.ui.what_if import what_if
 from workbench.ui.words import moment, plain
 from workbench.workflows.ledger import set_budget, show_ledger
 from workbench.workflows.overview import overview
-from workbench.workflows.preflight import preflight
 
 
 def page() -> None:
@@ -28,13 +30,17 @@ def page() -> None:
     told = show_ledger(session.workspace(), of[population])
     with session.reported():
         _spent(told)
-    with session.reported():
-        _entries(told["entries"])
-    with session.reported():
-        _what_if([one["dataset"] for one in seen["datasets"] if one["population"] == population], told)
     if session.may("administer"):
         with session.reported():
             _budget(of[population], told["budget"])
+    with session.reported():
+        _line(told)
+    with session.reported():
+        _entries(told["entries"])
+    with session.reported():
+        what_if([one["dataset"] for one in seen["datasets"] if one["population"] == population], told["budget"])
+    with session.reported():
+        show_attacks(population, can_evaluate=bool(seen["releases"] or seen["models"]))
 
 
 def _spent(told: dict[str, Any]) -> None:
@@ -42,12 +48,12 @@ def _spent(told: dict[str, Any]) -> None:
     if budget is None:
         st.warning("No budget is set, so nothing private may be read of these people.")
         return
-    used, left, most = st.columns(3)
-    used.metric(
+    row = st.container(horizontal=True)
+    row.metric(
         "Spent (ε)", f"{spent:.2f}", border=True, help=f"All that was made together: {odds(spent, budget['delta'])}"
     )
-    left.metric("Left (ε)", f"{max(0.0, budget['epsilon'] - spent):.2f}", border=True)
-    most.metric(
+    row.metric("Left (ε)", f"{max(0.0, budget['epsilon'] - spent):.2f}", border=True)
+    row.metric(
         "Budget (ε)",
         f"{budget['epsilon']:g}",
         border=True,
@@ -58,6 +64,27 @@ def _spent(told: dict[str, Any]) -> None:
         st.caption(f"Counted more exactly, by privacy-loss distributions: ε = {exact:.3f}.")
 
 
+def _line(told: dict[str, Any]) -> None:
+    if not told["along"]:
+        return
+    st.subheader(
+        "Over the hash line",
+        help="A keyed hash puts each person at a place from 0 to 1. A spend concerns the people of one stretch, or everybody.",
+    )
+    charges = [one | {"number": number} for number, one in enumerate(told["entries"], 1)]
+    epsilon = told["budget"]["epsilon"]
+    picture, words = st.columns([1, 1])
+    picture.image(
+        hash_line(charges, told["along"], epsilon), width=480, alt=told_in_words(charges, told["along"], epsilon)
+    )
+    words.markdown(
+        "Each bar is a spend, over the people whom it concerns. The area above is what all of them come to at each place. "
+        "Nobody is at two places, so what is **spent** is the highest of the area, and it may never pass the budget."
+    )
+    if len(charges) > MOST:
+        words.caption(f"The newest {MOST} of {len(charges)} spends are drawn.")
+
+
 def _entries(entries: list[dict[str, Any]]) -> None:
     st.subheader("What each spend bought")
     if not entries:
@@ -66,15 +93,17 @@ def _entries(entries: list[dict[str, Any]]) -> None:
         return
     rows = [
         {
+            "No.": number,
             "When": moment(one["created"]),
             "What for": one["purpose"],
             "Whom it concerns": _scope(one["scope"]),
+            "Alone (ε)": "–" if one["epsilon"] is None else f"{one['epsilon']:.3g}",
             "Mechanism": ", ".join(
                 f"{k} {v:.4g}" if isinstance(v, float) else str(v) for k, v in one["event"].items() if k != "events"
             ),
             "By": one["actor"],
         }
-        for one in reversed(entries)
+        for number, one in reversed(list(enumerate(entries, 1)))
     ]
     st.dataframe(rows, hide_index=True, alt="Charges with purpose, scope and mechanism")
     parts = [one for one in entries if one["scope"] != [[0.0, 1.0]]]
@@ -89,29 +118,6 @@ def _scope(scope: list[list[float]]) -> str:
     if scope == [[0.0, 1.0]]:
         return "everybody"
     return "part " + ", ".join(f"{low:.1%} to {high:.1%}" for low, high in scope)
-
-
-def _what_if(names: list[str], told: dict[str, Any]) -> None:
-    st.subheader("What if?", help="What one more synthetic table would cost. Nothing is read and nothing is spent.")
-    budget = told["budget"]
-    if budget is None:
-        st.caption("Set a budget first.")
-        return
-    one, two, three = st.columns(3)
-    dataset = one.selectbox("Data set", names)
-    generator = two.selectbox("Generator", [*MARGINAL, "dp_ctgan"])
-    epsilon = three.number_input("ε", min_value=0.01, max_value=50.0, value=1.0)
-    config = SynthesizeConfig(generator=generator, dataset=dataset, epsilon=epsilon, delta=budget["delta"])
-    privacy = preflight(session.workspace(), config)["privacy"]
-    after = privacy["spent_after"]
-    st.progress(
-        min(1.0, after / budget["epsilon"]),
-        text=f"ε {privacy['spent_before']:.2f} now, {after:.2f} after, of {budget['epsilon']:g}",
-    )
-    if privacy["allowed"]:
-        st.caption(f"Allowed. For each person, of all together: {odds(after, budget['delta'])}")
-    else:
-        st.error("The budget would refuse it, and nothing would be read.")
 
 
 def _budget(dataset: str, budget: dict[str, float] | None) -> None:

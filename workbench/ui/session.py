@@ -16,6 +16,7 @@ import streamlit as st
 from workbench import roles
 from workbench.errors import ForbiddenError, WorkbenchError
 from workbench.roles import Action, Person
+from workbench.ui.warm import warm
 from workbench.ui.words import plain, sentence
 from workbench.workspace import Workspace
 
@@ -43,6 +44,7 @@ def run(page: Page) -> None:
         st.html('<style>button[kind^="primary"] p { color: #06301b; }</style>')
     with roles.acting(someone):
         page.run()
+    warm()
 
 
 def shown(page: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""Settings: how erasures are handled, the keys that sign, who may do what, and the jobs."""
+"""Settings: how erasures are handled, what is kept how long, the keys that sign, who may do what, and the jobs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from workbench.workflows.jobs import list_jobs
 from workbench.workflows.keys import list_keys, rotate_key
 from workbench.workflows.overview import overview
 from workbench.workflows.requests import set_policy
+from workbench.workflows.retention import retention
 
 _DEFAULT = Path("configs/policies/default.yaml")
 _PRIVATE: Mapping[str, str] = {
@@ -29,9 +30,12 @@ _NOT_PRIVATE: Mapping[str, str] = {"retire": "Withdraw them", "refit": "Make the
 def page() -> None:
     """The whole page."""
     st.title("Settings")
-    policies, keys, people, work = st.tabs(["Erasure policy", "Keys", "People and roles", "Jobs"])
+    titles = ["Erasure policy", "What is kept", "Keys", "People and roles", "Jobs"]
+    policies, kept, keys, people, work = st.tabs(titles)
     with policies, session.reported():
         _policies()
+    with kept, session.reported():
+        _retention()
     with keys, session.reported():
         _keys()
     with people, session.reported():
@@ -65,6 +69,9 @@ def _policies() -> None:
             disabled=fixed,
             help="Requests of a window are carried out together; 0: at once.",
         )
+        st.markdown("**Beyond these a person approves**")
+        per_day = _limit("Requests in 24 hours", now.max_per_day, 100, fixed=fixed)
+        seconds = _limit("Seconds of training again, as predicted", now.max_retrain_seconds, 60.0, fixed=fixed)
         st.markdown("**What is kept**")
         suppression = st.checkbox(
             "Recognise an erased person who comes back (keeps a keyed token)", now.suppression, disabled=fixed
@@ -92,8 +99,8 @@ def _policies() -> None:
                 "suppression": suppression,
                 "private": private,
                 "nonprivate": other,
-                "max_per_day": now.max_per_day,
-                "max_retrain_seconds": now.max_retrain_seconds,
+                "max_per_day": per_day,
+                "max_retrain_seconds": seconds,
             }
             set_policy(session.workspace(), dataset, _DEFAULT, [_override(*item) for item in changed.items()])
             session.again("Saved. Requests already accepted keep what held for them.")
@@ -101,8 +108,29 @@ def _policies() -> None:
         st.caption("Only an administrator may change it.")
 
 
+def _limit(what: str, now: int | float | None, usual: int | float, *, fixed: bool) -> int | float | None:
+    """A limit that may be none: a number alone could not be emptied again."""
+    most, none = st.columns([3, 1], vertical_alignment="bottom")
+    value = most.number_input(what, type(usual)(1), None, usual if now is None else now, disabled=fixed)
+    unlimited = none.checkbox("No limit", now is None, key=f"none-{what}", disabled=fixed, help=f"{what}: any number.")
+    return None if unlimited else value
+
+
 def _override(name: str, value: object) -> str:
     return f"{name}={'null' if value is None else str(value).lower() if isinstance(value, bool) else value}"
+
+
+def _retention() -> None:
+    st.write("All that this workspace keeps beside the records and what was made of them, and until when.")
+    rows = [
+        {"What": one["what"], "Now": one["now"], "Whom it tells of": one["tells"], "Kept until": one["until"]}
+        for one in retention(session.workspace())
+    ]
+    st.dataframe(rows, hide_index=True, alt="What is kept, whom it tells of and until when", height="content")
+    st.caption(
+        "Under “Erasure policy” you choose whether erased people are recognised and what becomes of synthetic tables. The rest "
+        "is fixed: a proof needs it, or it ends by itself. Backups lie elsewhere and are yours to end."
+    )
 
 
 def _keys() -> None:
@@ -169,7 +197,7 @@ def _jobs() -> None:
             "Status": "its process died" if job["lost"] else job["status"],
             "By": job["actor"],
             "Since": moment(job["created"]),
-            "Made": ", ".join(f"{key} {value}" for key, value in job["result"].items()),
+            "Made": ", ".join(f"{key} {_listed(value)}" for key, value in job["result"].items()),
         }
         for job in reversed(jobs)
     ]
@@ -178,6 +206,10 @@ def _jobs() -> None:
         st.warning(
             "A process died. `workbench jobs run JOB` takes its work over; erasures are taken up by “Carry out what waits”."
         )
+
+
+def _listed(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 session.shown(page)

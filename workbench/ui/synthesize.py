@@ -177,13 +177,15 @@ def _releases(releases: list[dict[str, Any]]) -> None:
         st.info("No synthetic table yet. Make one under “New”.")
         return
     by_name = {one["release"]: one for one in releases}
-    one = by_name[st.selectbox("Synthetic table", list(by_name), format_func=lambda name: _named(by_name[name]))]
-    guarantee, rows, when = st.columns(3)
+    names, asked = list(by_name), st.query_params.get("of")
+    place = names.index(asked) if asked in by_name else 0
+    one = by_name[st.selectbox("Synthetic table", names, index=place, format_func=lambda name: _named(by_name[name]))]
+    row = st.container(horizontal=True)
     told = f"ε = {one['epsilon']:g}" if one["private"] else "None"
     meaning = odds(one["epsilon"], one["delta"]) if one["private"] else "Nothing bounds what it says about a person."
-    guarantee.metric("Guarantee", told, border=True, help=meaning)
-    rows.metric("Rows", number(one["rows"]), border=True)
-    when.metric("Made", day(one["created"]), border=True)
+    row.metric("Guarantee", told, border=True, help=meaning)
+    row.metric("Rows", number(one["rows"]), border=True)
+    row.metric("Made", day(one["created"]), border=True)
     _quality(one)
     with session.reported():
         st.subheader("A look at it")
@@ -205,9 +207,10 @@ def _quality(one: dict[str, Any]) -> None:
     if not known:
         st.caption("The figures were purged by an erasure, as they were computed from people's rows.")
     else:
-        for place, name in zip(st.columns(len(known)), known, strict=True):
+        row = st.container(horizontal=True)
+        for name in known:
             title, meaning = _FIGURES[name]
-            place.metric(title, figure({"value": figures[name]["value"]}), border=True, help=meaning)
+            row.metric(title, figure({"value": figures[name]["value"]}), border=True, help=meaning)
     places.link("reports", "Evaluate it in full: fidelity, utility and attacks", of=one["release"])
 
 

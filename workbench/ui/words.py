@@ -49,6 +49,7 @@ FAULTS: Mapping[str, str] = {
     "forbidden": "the role did not allow it",
 }
 KINDS: Mapping[str, str] = {
+    "advise": "Comparing numbers of shards",
     "demo": "Demo",
     "ingest": "Taking in data",
     "synthesize": "Making a synthetic table",
@@ -104,6 +105,11 @@ def headline(metrics: Mapping[str, Any]) -> str:
 def number(value: Any) -> str:
     """A count with thousands set off."""
     return "–" if value is None else f"{value:,}"
+
+
+def counted(count: int, what: str) -> str:
+    """So many of something, in the singular or the plural."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def strength(epsilon: float) -> str:

@@ -6,8 +6,9 @@ that was chosen by them says so (`informed_by`), unless the data set is public.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -107,8 +108,9 @@ def advise(
     tried = list(_partitions(config, subjects))
     choices = []
     for done, partition in enumerate(tried):
-        progress(done / len(tried), f"{partition.shards} shards of {partition.slices} slices")
-        choices.append(_measure(store, holdout, partition))
+        watch = partial(progress, done / len(tried), f"{partition.shards} shards of {partition.slices} slices")
+        watch()
+        choices.append(_measure(store, holdout, partition, watch))
     with workspace.engine.connect() as connection:
         refuse_open_request(connection, config.dataset, _NOTHING)
     best = recommended(choices, requests_a_day=requests_a_day, most_lost=most_lost)
@@ -149,14 +151,16 @@ def _partitions(config: TrainConfig, subjects: int) -> Iterator[TrainConfig]:
             yield config.partitioned(shards, slices)
 
 
-def _measure(store: Store, holdout: Dataset, config: TrainConfig) -> Choice:
+def _measure(store: Store, holdout: Dataset, config: TrainConfig, watch: Callable[[], None]) -> Choice:
+    """Trains and measures one partition; `watch` is called now and then, and raises to stop it."""
     starts = [Start(shard=shard, first=0, checkpoint=None) for shard in range(config.shards)]
     task, learner = task_of(store.schema), learner_of(config)
     models: dict[int, bytes | None] = {}
     seconds: dict[int, list[float]] = {shard: [] for shard in range(config.shards)}
     stored = 0
-    steps = executor_of(store, config, starts).run(train_part, parts_of(store, config, starts), watch=_go_on)
+    steps = executor_of(store, config, starts).run(train_part, parts_of(store, config, starts), watch=watch)
     for (shard, _, model), took in steps:
+        watch()
         stored += len(model or b"") - (len(models.get(shard) or b"") if learner.grows else 0)
         models[shard] = model
         seconds[shard].append(took)
@@ -176,10 +180,6 @@ def _measure(store: Store, holdout: Dataset, config: TrainConfig) -> Choice:
         training=training,
         stored_bytes=stored,
     )
-
-
-def _go_on() -> None:
-    """Nothing stops a measurement but Ctrl-C."""
 
 
 def _told(choice: Choice, whole: Choice, requests_a_day: float) -> Mapping[str, Any]:

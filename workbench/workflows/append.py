@@ -106,7 +106,8 @@ def finish_append(workspace: Workspace, dataset: str) -> list[str]:
         target = bucket_path(store.folder, split, bucket)
         if not target.exists() or file_sha256(target) != digest:
             store.replace(split, bucket, bucket_path(folder, split, bucket).read_bytes())
-    purge_runs(Tracking(workspace.root), run_ids=[artifact.body["mlflow_run"] for artifact in evaluations])
+    runs = [artifact.body["mlflow_run"] for artifact in evaluations if "mlflow_run" in artifact.body]
+    purge_runs(Tracking(workspace.root), run_ids=runs)
     for path in (artifact.path for artifact in evaluations):
         if path is not None:
             remove(workspace.root / path)

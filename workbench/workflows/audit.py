@@ -1,4 +1,4 @@
-"""Auditing a generator on a data set by one fit with canaries: a scratch copy in memory, of which nothing is kept."""
+"""Auditing a generator on a data set by one fit with canaries: a scratch copy in memory, of which the result alone is kept."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from workbench.privacy.ledger import Ledger
 from workbench.progress import Progress, silent
 from workbench.schema.codec import Codec, Values
 from workbench.workflows.execute import settle
+from workbench.workflows.findings import keep
 from workbench.workspace import Workspace
 
 CANARIES = (20, 2_000)
@@ -43,7 +44,7 @@ def audit(
     """A lower bound of the epsilon of one fit, next to the claim; internal, as every evaluation that reads rows.
 
     The fit reads everybody's rows, so a private generator's is charged like any other and BudgetError raised before reading;
-    not where the caller says that the data set is `public`. Store, releases and lineage stay as they are.
+    not where the caller says that the data set is `public`. Store and releases stay as they are; the result is kept.
     """
     started = time.perf_counter()
     low, high = CANARIES
@@ -66,20 +67,19 @@ def audit(
         found = audit_fit(
             generator, store.read("train"), planted, delta=config.delta or 0.0, rng=rng, progress=progress
         )
-        with workspace.engine.connect() as connection:
-            refuse_open_request(connection, config.dataset, _NOTHING)
-    claim = {"epsilon": config.epsilon, "delta": config.delta} if config.private else None
-    return {
-        "generator": config.generator,
-        "dataset": config.dataset,
-        "private": config.private,
-        "claim": claim,
-        "canaries": canaries,
-        "epsilon": found.to_json(),
-        "refuted": config.epsilon is not None and found.low > config.epsilon,
-        "charged": charged,
-        "seconds": round(time.perf_counter() - started, 3),
-    }
+        result = {
+            "generator": config.generator,
+            "dataset": config.dataset,
+            "private": config.private,
+            "claim": {"epsilon": config.epsilon, "delta": config.delta} if config.private else None,
+            "canaries": canaries,
+            "epsilon": found.to_json(),
+            "refuted": config.epsilon is not None and found.low > config.epsilon,
+            "charged": charged,
+            "seconds": round(time.perf_counter() - started, 3),
+        }
+        keep(workspace, "audit", config.dataset, config.generator, result)
+    return result
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

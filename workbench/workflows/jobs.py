@@ -127,6 +127,7 @@ def _enqueue(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> Job:
 
 def _work(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> Work:
     makers: dict[str, Callable[[Workspace, Mapping[str, Any]], Work]] = {
+        "advise": _advise,
         "demo": _demo,
         "erase": _erase,
         "evaluate": _evaluate,
@@ -137,6 +138,23 @@ def _work(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> Work:
     if kind not in makers:
         raise InputError(f"no job is of kind {kind!r}", hint=f"kinds: {', '.join(makers)}")
     return makers[kind](workspace, config)
+
+
+def _advise(workspace: Workspace, config: Mapping[str, Any]) -> Work:
+    """Advice on shards, kept as what it is: an evaluation, which the next erasure sweeps."""
+    from workbench.workflows.advise import advise
+    from workbench.workflows.findings import keep
+
+    parsed = parse_config(dict(config), TrainConfig, source="the job")
+
+    def work(progress: Progress) -> dict[str, Any]:
+        found = advise(workspace, parsed, progress=progress)
+        return {
+            "dataset": parsed.dataset,
+            "evaluation": keep(workspace, "advice", parsed.dataset, parsed.learner, found),
+        }
+
+    return work
 
 
 def _erase(workspace: Workspace, config: Mapping[str, Any]) -> Work:
@@ -219,4 +237,5 @@ def _train(workspace: Workspace, config: Mapping[str, Any]) -> Work:
 def _describe(job: Job) -> dict[str, Any]:
     fields = ("kind", "status", "actor", "progress", "text", "created", "updated")
     shown = {key: getattr(job, key) for key in fields}
-    return {"job": job.id, **shown, "lost": job.lost, "cancel": job.cancel, "result": dict(job.result)}
+    told = {"detail": dict(job.detail), "result": dict(job.result)}
+    return {"job": job.id, **shown, "lost": job.lost, "cancel": job.cancel, **told}

@@ -7,8 +7,9 @@ from typing import Any
 
 from workbench.data import catalog
 from workbench.errors import InputError
+from workbench.privacy.calibration import epsilon_of
 from workbench.privacy.events import event_to_json
-from workbench.privacy.ledger import LINE, Ledger, spent, spent_pld
+from workbench.privacy.ledger import LINE, Ledger, spent, spent_along, spent_pld
 from workbench.roles import require
 from workbench.schema.schema import POPULATION
 from workbench.workspace import Workspace
@@ -37,7 +38,10 @@ def set_population_budget(workspace: Workspace, population: str, *, epsilon: flo
 
 
 def show_ledger(workspace: Workspace, dataset: str) -> dict[str, Any]:
-    """The budget, what is spent (Rényi accounting; and by privacy-loss distributions where they apply) and each charge."""
+    """The budget, what is spent (Rényi accounting; and by privacy-loss distributions where they apply) and each charge.
+
+    `along` is the spend of each stretch of the hash line, of which `spent` is the highest.
+    """
     return {"dataset": dataset} | show_population_ledger(workspace, _population(workspace, dataset))
 
 
@@ -45,13 +49,15 @@ def show_population_ledger(workspace: Workspace, population: str) -> dict[str, A
     """The same for a population, whether or not a data set is of it."""
     ledger = Ledger(workspace.engine)
     budget, entries = ledger.budget(population), ledger.entries(population)
-    shown = None
+    shown, along = None, []
     if budget is not None:
+        along = [[low / LINE, high / LINE, cost] for low, high, cost in spent_along(entries, budget.delta)]
         pld = spent_pld(entries, budget.delta)
         shown = {"epsilon": spent(entries, budget.delta), "delta": budget.delta, "epsilon_pld": pld}
     return {
         "population": population,
         "budget": {"epsilon": budget.epsilon, "delta": budget.delta} if budget else None,
+        "along": along,
         "spent": shown or {"epsilon": 0.0, "delta": 0.0, "epsilon_pld": 0.0},
         "entries": [
             {
@@ -59,6 +65,7 @@ def show_population_ledger(workspace: Workspace, population: str) -> dict[str, A
                 "dataset": entry.dataset,
                 "purpose": entry.purpose,
                 "event": event_to_json(entry.event),
+                "epsilon": epsilon_of(entry.event, budget.delta) if budget else None,
                 "scope": [[low / LINE, high / LINE] for low, high in entry.scope],
                 "adjacency": entry.adjacency,
                 "actor": entry.actor,

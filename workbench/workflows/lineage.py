@@ -54,6 +54,7 @@ def _describe(artifact: Artifact) -> dict[str, Any]:
                 "delta",
                 "rows",
                 "recipient",
+                "of",
                 "mlflow_run",
                 "stale",
                 "pending",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from workbench.config import MARGINAL, SynthesizeConfig
 from workbench.data import catalog
+from workbench.errors import InputError
 from workbench.generators.kinds import check_size, generator_of
 from workbench.generators.marginals.forecast import forecast
 from workbench.privacy.calibration import epsilon_of
+from workbench.privacy.events import Event
 from workbench.privacy.ledger import Ledger, spent, unrecorded
 from workbench.schema import Codec, Schema
 from workbench.workspace import Workspace
@@ -22,6 +25,34 @@ def preflight(workspace: Workspace, config: SynthesizeConfig) -> dict[str, Any]:
     if config.private:
         told["privacy"] = _privacy(workspace, config, schema.population)
     return told | expected(config, schema)
+
+
+def preflight_together(workspace: Workspace, configs: Sequence[SynthesizeConfig]) -> dict[str, Any]:
+    """What the population would have spent after several fits, made one after another; nothing is read or charged.
+
+    For each whether the ledger would take it after those before it, and the spend then; one that it would refuse costs nothing.
+    Raises InputError where their data sets are not of one population, or one of them is not private.
+    """
+    with workspace.engine.connect() as connection:
+        populations = {catalog.entry(connection, config.dataset).schema.population for config in configs}
+    if len(populations) != 1 or not all(config.private for config in configs):
+        raise InputError("only private fits of one population compose", hint="choose data sets of the same people")
+    (population,) = populations
+    ledger = Ledger(workspace.engine)
+    budget, entries = ledger.budget(population), ledger.entries(population)
+    if budget is None:
+        raise InputError(f"population {population} has no privacy budget", hint="set one first")
+    taken: list[Event] = []
+    runs = []
+    for config in configs:
+        event = generator_of(config).event
+        allowed = ledger.admits(population, [*taken, event])
+        taken += [event] if allowed else []
+        added = [unrecorded(population, one) for one in taken]
+        runs.append({"allowed": allowed, "spent_after": spent([*entries, *added], budget.delta)})
+    before = spent(entries, budget.delta)
+    after = runs[-1]["spent_after"] if runs else before
+    return {"population": population, "spent_before": before, "spent_after": after, "runs": runs}
 
 
 def expected(config: SynthesizeConfig, schema: Schema) -> dict[str, Any]:
@@ -47,5 +78,5 @@ def _privacy(workspace: Workspace, config: SynthesizeConfig, population: str) ->
         "spent_before": spent(entries, at),
         "spent_after": after,
         "budget": {"epsilon": budget.epsilon, "delta": budget.delta} if budget else None,
-        "allowed": budget is not None and after <= budget.epsilon,
+        "allowed": ledger.admits(population, [event]),
     }

@@ -242,7 +242,7 @@ def purge(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[E
         bodies = [artifact["body"] for artifact in state.purge]
         purge_runs(
             Tracking(workspace.root),
-            run_ids={body["mlflow_run"] for body in bodies} | stray_runs(workspace, dataset),
+            run_ids={body["mlflow_run"] for body in bodies if "mlflow_run" in body} | stray_runs(workspace, dataset),
             model_ids=[body["mlflow_model"] for body in bodies if body.get("mlflow_model")],
             registered=[tuple(body["registered"]) for body in bodies if "registered" in body],
         )

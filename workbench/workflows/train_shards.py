@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from workbench.config import TrainConfig
 from workbench.data.objects import Objects
 from workbench.data.store import Store
 from workbench.files import sha256
+from workbench.jobs.detail import NEW, tell
 from workbench.jobs.executor import Executor, local
 from workbench.progress import Progress, silent
 from workbench.sisa.ensemble import Constituent, Manifest
@@ -20,6 +22,9 @@ from workbench.workspace import Workspace
 _WORTH_PROCESSES = 10 * 2**20
 # Bytes of memory that training takes per byte of bucket files, at most: columns are compressed there to about a tenth.
 _MEMORY_FACTOR = 46
+
+
+MOST_TOLD = 400  # shards whose progress a job's row tells
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +93,9 @@ def _train_shards(
 
     watch()
     keeps = (lambda number: number == config.slices - 1) if grows else config.keeps
-    executor = executor_of(store, config, starts)
-    for (shard, _, model), took in executor.run(train_part, parts_of(store, config, starts), watch=watch):
+    executor, parts = executor_of(store, config, starts), parts_of(store, config, starts)
+    tell(previous.ensemble if previous else NEW, lambda: progress_by_shard(config, parts, executor, firsts, seconds))
+    for (shard, _, model), took in executor.run(train_part, parts, watch=watch):
         digest = None if model is None else sha256(model)
         if model is not None and digest is not None and keeps(len(checkpoints[shard])):
             if not objects.path(digest).exists():
@@ -112,6 +118,27 @@ def _train_shards(
             seconds=tuple(seconds[shard]),
         )
         for shard, first in firsts.items()
+    }
+
+
+def progress_by_shard(
+    config: TrainConfig,
+    parts: Sequence[Part],
+    executor: Executor,
+    firsts: Mapping[int, int],
+    seconds: Mapping[int, Sequence[float]],
+) -> dict[str, Any]:
+    """Of each shard how many of the slices that it is to learn it has learnt, and which shards are being trained.
+
+    `seconds` has an entry for each slice that is done or was kept. Shards beyond `MOST_TOLD` are left out.
+    """
+    left = [part for part in parts if any(len(seconds[start.shard]) < config.slices for start in part.starts)]
+    at_work = {start.shard for part in left[: executor.at_once(len(left))] for start in part.starts}
+    told = sorted(firsts)[:MOST_TOLD]
+    return {
+        "shards": config.shards,
+        "slices": {s: [len(seconds[s]) - firsts[s], config.slices - firsts[s]] for s in told},
+        "at_work": [s for s in told if s in at_work],
     }
 
 

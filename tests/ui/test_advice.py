@@ -1,0 +1,67 @@
+"""Advice on shards from the app: a job, whose result outlives a reload and no erasure of anybody in the data set."""
+
+from __future__ import annotations
+
+import pytest
+from said import Open, press, texts
+
+from workbench.erasure.request import submit
+from workbench.errors import BusyError
+from workbench.jobs.worker import CancelledError
+from workbench.roles import Person
+from workbench.ui import session
+from workbench.workflows import jobs
+from workbench.workflows.findings import findings
+from workbench.workspace import Workspace
+
+CONFIG = {"learner": "naive_bayes", "dataset": "pupils", "shards": 2, "slices": 1}
+
+
+@pytest.fixture(autouse=True)
+def _detached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process of its own: a job is left waiting, as a worker would find it."""
+    monkeypatch.setattr(jobs, "_detach", lambda _, job: {"job": job.id})
+
+
+def test_advice_is_a_job_that_a_reload_shows(browse: Open, trained: Workspace) -> None:
+    app = press(browse(trained, "models"), "How many shards?")
+    (job,) = jobs.list_jobs(trained)["jobs"]
+    assert (job["kind"], job["status"]) == ("advise", "waiting")
+    jobs.take_job(trained, job["job"])
+    app = browse(trained, "models")
+    assert "Recommended" in "".join(one.value for one in app.success)
+    (told,) = findings(trained, "advice")
+    assert told["recommended"]["shards"] in {choice["shards"] for choice in told["choices"]}
+    app = press(press(app, "Take these"), "Train the model")
+    assert not app.error
+    begun = [job for job in jobs.list_jobs(trained)["jobs"] if job["kind"] == "train"]
+    with trained.engine.connect() as connection:
+        config = jobs.get(connection, begun[0]["job"]).config
+    assert config["shards"] == told["recommended"]["shards"]
+    assert config["informed_by"] == "pupils"
+
+
+def test_an_erasure_sweeps_the_advice(browse: Open, trained: Workspace) -> None:
+    jobs.run_job(trained, "advise", CONFIG)
+    assert findings(trained, "advice")
+    submit(trained, ["pupils"], "pupil-1007")
+    with pytest.raises(BusyError):
+        jobs.run_job(trained, "advise", CONFIG)
+    jobs.erase_waiting(trained)
+    assert findings(trained, "advice") == []
+    assert "Recommended" not in texts(browse(trained, "models"))
+
+
+def test_advice_that_is_cancelled_is_not_kept(trained: Workspace) -> None:
+    def stop(*_: object) -> None:
+        raise CancelledError("stopped")
+
+    with pytest.raises(CancelledError):
+        jobs.run_job(trained, "advise", CONFIG, progress=stop)
+    assert findings(trained, "advice") == []
+
+
+def test_a_viewer_asks_for_no_advice(browse: Open, trained: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "person", lambda: Person(actor="oidc:viewer", role="viewer"))
+    app = browse(trained, "models")
+    assert next(button for button in app.button if button.label == "How many shards?").disabled

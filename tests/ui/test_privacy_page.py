@@ -1,0 +1,115 @@
+"""The privacy page: what composed spends come to, what if more were spent, and how attacks and audits fared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import pupils
+from said import Open, press, texts
+from streamlit.testing.v1 import AppTest
+
+from workbench.config import SynthesizeConfig
+from workbench.erasure.request import submit
+from workbench.errors import BusyError, InputError
+from workbench.privacy.ledger import Ledger
+from workbench.workflows import jobs
+from workbench.workflows.attacks import attacks
+from workbench.workflows.evaluate import Settings, evaluate
+from workbench.workflows.findings import findings, keep
+from workbench.workflows.ingest import append
+from workbench.workflows.ledger import set_budget, show_ledger
+from workbench.workflows.overview import overview
+from workbench.workflows.preflight import preflight_together
+from workbench.workflows.synthesize import synthesize
+from workbench.workspace import Workspace
+
+AUDIT = {
+    "generator": "mst",
+    "dataset": "pupils",
+    "claim": {"epsilon": 1.0, "delta": 1e-5},
+    "canaries": 40,
+    "epsilon": {"value": 0.4, "low": 0.1, "high": 1.2, "n": 20},
+    "refuted": False,
+}
+
+
+def add(app: AppTest, epsilon: float) -> AppTest:
+    next(box for box in app.number_input if box.label == "ε").set_value(epsilon)
+    return press(app, "Add")
+
+
+def run(epsilon: float, generator: str = "mst", dataset: str = "pupils") -> SynthesizeConfig:
+    return SynthesizeConfig.model_validate(
+        {"generator": generator, "dataset": dataset, "epsilon": epsilon, "delta": 1e-5}
+    )
+
+
+def test_several_runs_are_composed_as_the_ledger_would(trained: Workspace) -> None:
+    told = preflight_together(trained, [run(1), run(9, "aim"), run(0.5)])
+    assert [one["allowed"] for one in told["runs"]] == [True, False, True]
+    assert told["runs"][0]["spent_after"] == told["runs"][1]["spent_after"] < told["spent_after"]
+    assert len(Ledger(trained.engine).entries("pupils")) == 1, "nothing is charged"
+    for config in (run(1), run(0.5)):
+        synthesize(trained, config)
+    assert show_ledger(trained, "pupils")["spent"]["epsilon"] == pytest.approx(told["spent_after"])
+    with pytest.raises(InputError, match="private"):
+        preflight_together(trained, [SynthesizeConfig(generator="gaussian_copula", dataset="pupils")])
+
+
+def test_the_highest_place_of_the_line_is_the_spend(browse: Open, trained: Workspace) -> None:
+    told = show_ledger(trained, "pupils")
+    assert max(epsilon for _, _, epsilon in told["along"]) == told["spent"]["epsilon"]
+    assert (told["along"][0][0], told["along"][-1][1]) == (0, 1)
+    pictures = browse(trained, "privacy").get("image")
+    assert "The hash line with 1 charge:" in str(pictures[0].proto)
+
+
+def test_what_if_adds_and_takes_away(browse: Open, trained: Workspace) -> None:
+    app = add(add(browse(trained, "privacy"), 1.0), 10.0)
+    assert "refuse no. 2" in app.error[0].value
+    assert "Allowed" in texts(app)
+    app = next(b for b in app.button if b.key == "what-if-1").click().run()
+    assert not app.error
+    assert "1.00 of" not in texts(app)
+    app = next(b for b in app.button if b.key == "what-if-0").click().run()
+    assert "Add the tables" in texts(app)
+    set_budget(trained, "pupils", epsilon=50, delta=1e-5)
+    assert not add(browse(trained, "privacy"), 10.0).error
+
+
+def test_attacks_stand_beside_their_baselines(browse: Open, trained: Workspace) -> None:
+    assert "Nothing of these people was attacked yet" in texts(browse(trained, "privacy"))
+    (release,) = overview(trained)["releases"]
+    evaluate(trained, release["release"], settings=Settings(rows=1000))
+    (one,) = attacks(trained, "pupils")
+    assert one["of"] == release["release"]
+    by_name = {attack["attack"]: attack for attack in one["attacks"]}
+    guess = by_name["Membership inference by distance: AUC"]
+    assert guess["baseline"]["value"] == 0.5
+    assert guess["asked"]
+    said = texts(browse(trained, "privacy"))
+    assert "Membership inference by distance: AUC" in said
+    assert "random guessing" in said
+    assert attacks(trained, "nobody") == []
+
+
+def test_rows_that_are_added_sweep_findings_too(trained: Workspace, tmp_path: Path) -> None:
+    keep(trained, "audit", "pupils", "mst", AUDIT)
+    pupils(20, first=5000).to_csv(tmp_path / "more.csv", index=False)
+    append(trained, "pupils", data=tmp_path / "more.csv")
+    assert findings(trained, "audit") == []
+
+
+def test_an_audit_is_shown_until_an_erasure_sweeps_it(browse: Open, trained: Workspace) -> None:
+    assert "workbench audit" in texts(browse(trained, "privacy"))
+    keep(trained, "audit", "pupils", "mst", AUDIT)
+    keep(trained, "audit", "pupils", "mst", AUDIT | {"refuted": True})
+    assert len(findings(trained, "audit")) == 1, "one takes the place of the one before"
+    assert "the claim is refuted" in texts(browse(trained, "privacy"))
+    submit(trained, ["pupils"], "pupil-1007")
+    with pytest.raises(BusyError):
+        keep(trained, "audit", "pupils", "aim", AUDIT)
+    jobs.erase_waiting(trained)
+    assert findings(trained, "audit") == []
+    assert "No generator was audited" in texts(browse(trained, "privacy"))
