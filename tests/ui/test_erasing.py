@@ -193,6 +193,15 @@ def test_the_app_beyond_this_machine_wants_sign_in(browse: Open, trained: Worksp
     assert not app.dataframe
 
 
+def test_the_app_behind_a_proxy_wants_sign_in(
+    browse: Open, trained: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(st.context), "headers", {"Host": "localhost", "X-Forwarded-For": "192.0.2.7"})
+    app = browse(trained)
+    assert "through a proxy" in app.error[0].value
+    assert not app.dataframe
+
+
 def test_whoever_has_no_role_sees_nothing(browse: Open, trained: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "person", lambda: None)
     monkeypatch.setattr(session, "_welcome", lambda: None)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 HOME = "WORKBENCH_HOME"
 _DEFAULT = Path("artifacts")
 _NOTICE = "notice"
+_FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"})
 
 
 def run(page: Page) -> None:
@@ -107,13 +108,18 @@ def _opened(root: Path) -> Workspace:
 def person() -> Person | None:
     """Whoever is there: signed in with a role, or the one local user; None where nobody with a role is.
 
-    Raises ForbiddenError where the app can be reached from elsewhere though nobody has to sign in.
+    Raises ForbiddenError where the app can be reached from elsewhere, or was, though nobody has to sign in.
     """
     if not signs_in():
         if not is_loopback(st.get_option("server.address")):
             raise ForbiddenError(
                 "the app listens beyond this machine, but nobody has to sign in to it",
                 hint="configure [auth] in .streamlit/secrets.toml, or start it with workbench ui",
+            )
+        if not _FORWARDED.isdisjoint(name.lower() for name in st.context.headers):
+            raise ForbiddenError(
+                "the app was reached through a proxy, but nobody has to sign in to it",
+                hint="configure [auth] in .streamlit/secrets.toml, or open the address that workbench ui names",
             )
         return roles.local()
     claims = dict(st.user)
