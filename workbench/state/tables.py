@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Boolean, Column, Float, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table
 
 metadata = MetaData()
 
@@ -141,6 +141,7 @@ quarantine = Table(
     Column("point", String, nullable=False),
     Column("slice_point", String, nullable=False),
     Column("split", String, nullable=False),
+    Index("quarantine_by_token", "token"),
 )
 
 # Who may ask over HTTP, by a keyed hash of the secret; `name` is the controller that several tokens may stand for.
