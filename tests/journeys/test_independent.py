@@ -97,7 +97,7 @@ def test_a_damaged_data_set_keeps_no_other_waiting(both: Workspace, command: Cal
     assert verify(both, Path(answer["certificate"]), replay=True)["valid"]
     assert statuses(both)[stuck] == "failed"
     again = command("--workspace", both.root, "resume", "--json")
-    assert (again.code, again.error["code"]) == (2, "bad_input")
+    assert (again.code, again.error["code"]) == (2, "damaged")
     mend()
     assert command("--workspace", both.root, "resume", "--json").json["requests"][0]["request"] == stuck
     assert doctor(both)["healthy"]
