@@ -207,7 +207,9 @@ def test_from_a_csv_to_a_model_and_who_is_erased_from_it(visit: Visit, workspace
     page.get_by_role("button", name="Train the model").click()
     expect(page.get_by_role("heading", name="Versions")).to_be_visible(timeout=WAIT)
     pupils(20).drop(columns=["pupil", "passed"]).to_csv(tmp_path / "new.csv", index=False)
+    page.wait_for_timeout(1500)  # a job that ends shows the page anew
     page.locator("input[type=file]").first.set_input_files(tmp_path / "new.csv")
+    expect(page.get_by_text("new.csv")).to_be_visible(timeout=WAIT)
     page.get_by_role("button", name="Predict", exact=True).click()
     saved = download(page, page.get_by_role("button", name="Download all predictions (CSV)"), tmp_path)
     assert len(pd.read_csv(saved)) == len(pd.read_csv(tmp_path / "new.csv"))
