@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from typing import Any
 
 import pytest
 
 from workbench.jobs import worker
 from workbench.jobs.detail import NEW, tell
+from workbench.jobs.job import beat
 from workbench.workflows.jobs import list_jobs, run_job
 from workbench.workspace import Workspace
 
@@ -17,10 +18,21 @@ def told_while(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, learner: s
     """What the row of a training said after each of its steps."""
     monkeypatch.setattr(worker, "BEAT_SECONDS", 0.01)
     told: list[dict[str, Any]] = []
+    written = threading.Semaphore(0)
+
+    def beat_and_say(*of: Any, **what: Any) -> bool:
+        stop = beat(*of, **what)
+        written.release()
+        return stop
+
+    monkeypatch.setattr(worker, "beat", beat_and_say)
 
     def look(_: float, text: str) -> None:
         if text.startswith("shard"):
-            time.sleep(0.15)  # a beat
+            while written.acquire(blocking=False):
+                pass
+            # of three beats the first may have looked before this step, and the last may not be committed yet
+            assert all(written.acquire(timeout=30) for _ in range(3)), "no beat"
             told.append(list_jobs(workspace)["jobs"][-1]["detail"][NEW])
 
     config = {"learner": learner, "dataset": "pupils", "shards": 3, "slices": 2}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 
 import pytest
+from conftest import Answer
 from sqlalchemy import text
 
 from workbench.errors import BusyError, InputError, NotFoundError
 from workbench.jobs import worker as worker_module
+from workbench.jobs.detail import tell
 from workbench.jobs.job import beat, cancel, claim, enqueue, get
 from workbench.jobs.worker import CancelledError, work_on
 from workbench.progress import Progress, silent
@@ -87,6 +91,36 @@ def test_a_waiting_job_is_cancelled_at_once(workspace: Workspace) -> None:
         cancel(connection, job)
     with pytest.raises(NotFoundError):
         cancel_job(workspace, "job-none")
+
+
+def test_what_cannot_be_looked_at_stops_no_heartbeat(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "BEAT_SECONDS", 0.01)
+    job, beats = enqueued(workspace), threading.Semaphore(0)
+
+    def look() -> dict[str, str]:
+        beats.release()
+        raise RuntimeError("dictionary changed size during iteration")
+
+    def work(_: Progress) -> dict[str, str]:
+        tell("part", look)
+        assert all(beats.acquire(timeout=30) for _ in range(2)), "the heart stood still"
+        return {}
+
+    work_on(workspace.engine, job, work, silent)
+    assert list_jobs(workspace)["jobs"][0]["status"] == "done"
+
+
+def test_a_list_to_be_read_leaves_out_numbers_of_each_shard(
+    workspace: Workspace, command: Callable[..., Answer]
+) -> None:
+    job = enqueued(workspace)
+    slices = {str(shard): [1, 3] for shard in range(400)}
+    with writing(workspace.engine) as connection:
+        claim(connection, job, "worker")
+        beat(connection, job, "worker", progress=0.4, text="shard 1", detail={"new": {"slices": slices}})
+    assert "slices" not in command("--workspace", workspace.root, "jobs", "list").out
+    (told,) = command("--workspace", workspace.root, "jobs", "list", "--json").json["jobs"]
+    assert told["detail"]["new"]["slices"] == slices
 
 
 def test_a_fault_is_recorded_by_its_kind_alone(workspace: Workspace) -> None:

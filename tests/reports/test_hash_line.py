@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
+import pytest
+
 from workbench.reports.charts.hash_line import MOST, hash_line, told
 
 ALONG = [[0.0, 0.25, 1.0], [0.25, 0.5, 2.0], [0.5, 1.0, 1.0]]
@@ -34,6 +36,11 @@ def test_it_says_what_it_shows() -> None:
     said = told([charge(1), charge(2)], ALONG, 4.0)
     assert said == "The hash line with 2 charges: the composed epsilon is between 1.000 and 2.000, of a budget of 4."
     assert said in hash_line([charge(1), charge(2)], ALONG, 4.0)
+
+
+@pytest.mark.parametrize("along", [[[0, 0.5, 2.0]], [[0.5, 1, 2.0]], [[0, 0.25, 2.0], [0.5, 1, 2.0]]])
+def test_where_nothing_was_charged_nothing_is_spent(along: list[list[float]]) -> None:
+    assert "between 0 and 2.000" in told([charge(1)], along, 4.0).replace("0.000", "0")
 
 
 def test_of_very_many_charges_the_newest_are_drawn() -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import pytest
 from said import Open, press, texts
+from stored import placed
 
+from workbench.config import TrainConfig
 from workbench.erasure.request import submit
 from workbench.errors import BusyError
 from workbench.jobs.worker import CancelledError
 from workbench.roles import Person
 from workbench.ui import session
-from workbench.workflows import jobs
+from workbench.ui.jobs import told_fault
+from workbench.workflows import advise, jobs
+from workbench.workflows.execute import carry_out
 from workbench.workflows.findings import findings
 from workbench.workspace import Workspace
 
@@ -59,6 +63,33 @@ def test_advice_that_is_cancelled_is_not_kept(trained: Workspace) -> None:
     with pytest.raises(CancelledError):
         jobs.run_job(trained, "advise", CONFIG, progress=stop)
     assert findings(trained, "advice") == []
+
+
+@pytest.mark.parametrize("split", ["train", "holdout"])
+@pytest.mark.parametrize("after", ["first", "last"])
+def test_who_is_erased_meanwhile_is_in_no_advice(
+    trained: Workspace, monkeypatch: pytest.MonkeyPatch, split: str, after: str
+) -> None:
+    key, measure, measured = placed(trained, split)[0], advise._measure, []
+    tried = len(list(advise._partitions(TrainConfig.model_validate(CONFIG), 280)))
+
+    def then_erase(*of: object) -> object:
+        measured.append(measure(*of))
+        if len(measured) == (1 if after == "first" else tried):
+            submit(trained, ["pupils"], key)
+            assert not carry_out(Workspace(trained.root)).done, "an erasure ended while its rows were in use"
+        return measured[-1]
+
+    monkeypatch.setattr(advise, "_measure", then_erase)
+    with pytest.raises(BusyError):
+        jobs.run_job(trained, "advise", CONFIG)
+    assert findings(trained, "advice") == []
+    assert "asked to be erased" in told_fault(jobs.list_jobs(trained)["jobs"][0])
+    assert carry_out(trained).done
+
+
+def test_what_is_damaged_is_called_so() -> None:
+    assert "doctor" in told_fault({"lost": False, "status": "failed", "result": {"error": "damaged"}})
 
 
 def test_a_viewer_asks_for_no_advice(browse: Open, trained: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,7 @@ def test_a_plan_and_a_request_forget_whom_they_were_about(browse: Open, trained:
     app.text_input[0].input(WHO)
     app = press(app, "Show the plan")
     assert "What would be done" in texts(app)
+    assert app.get("tab_container")[0].proto.tab_container.default_tab_index == 1, "where the next one is asked for"
     assert not app.error
     assert list_requests(trained)["requests"] == [], "a plan changes nothing"
     assert WHO not in remembered(app) + texts(app)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 from said import Open, texts
 from stored import placed
@@ -46,7 +49,7 @@ def test_buckets_and_shards_tell_of_each_other(trained: Workspace) -> None:
     for shard in range(4):
         told = trace_shard(trained, model["artifact"], shard)
         assert told["stretch"] == [shard / 4, (shard + 1) / 4]
-        assert told["buckets"][0]["stretch"][0] == shard / 4
+        assert all(shard / 4 <= low < high <= (shard + 1) / 4 for low, high in (b["stretch"] for b in told["buckets"]))
         for one in told["buckets"]:
             (fed,) = trace_bucket(trained, "pupils", one["bucket"])["shards"]
             assert fed["shard"] == shard
@@ -57,12 +60,21 @@ def test_buckets_and_shards_tell_of_each_other(trained: Workspace) -> None:
 
 @pytest.mark.parametrize(
     "about",
-    [{"shard": "99"}, {"shard": "-1"}, {"shard": "<b>"}, {"id": "nobody"}, {"id": "pupils", "bucket": "9" * 60}],
+    [
+        {"shard": "99"},
+        {"shard": "-1"},
+        {"shard": "<b>"},
+        {"shard": "9" * 5000},
+        {"id": "nobody"},
+        {"id": "pupils", "bucket": "9" * 60},
+        {"id": "pupils", "bucket": "9" * 5000},
+    ],
 )
 def test_what_is_not_there_is_told_in_words(browse: Open, trained: Workspace, about: dict[str, str]) -> None:
     (model,) = overview(trained)["models"]
     app = browse(trained, "lineage", **({"id": model["artifact"]} | about))
     assert "What to do" in app.error[0].value
+    assert "unexpected" not in app.error[0].value
     assert "<b>" not in texts(app)
 
 
@@ -98,6 +110,22 @@ def test_links_lead_into_mlflow_where_somebody_runs_it(
     assert not browse(trained, "lineage", id=model["artifact"]).get("link_button")
     with pytest.raises(InputError, match="http"):
         ui(None, mlflow_url="javascript:alert(1)")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("state", "said"), [("away", "no tracking store"), ("locked", "locked by another process")])
+def test_without_mlflow_the_rest_is_shown(browse: Open, trained: Workspace, state: str, said: str) -> None:
+    (model,) = overview(trained)["models"]
+    database = trained.root / "mlflow.db"
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        if state == "away":
+            database.rename(trained.root.parent / "elsewhere.db")
+        app = browse(trained, "lineage", id=model["artifact"])
+    (fault,) = app.error
+    assert said in fault.value
+    assert "Its shards" in texts(app)
+    assert str(trained.root) not in texts(app)
 
 
 def test_only_versions_have_shards(trained: Workspace) -> None:

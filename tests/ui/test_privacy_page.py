@@ -11,10 +11,16 @@ from streamlit.testing.v1 import AppTest
 
 from workbench.config import SynthesizeConfig
 from workbench.erasure.request import submit
-from workbench.errors import BusyError, InputError
+from workbench.errors import BusyError, ForbiddenError, InputError
+from workbench.generators.kinds import generator_of
+from workbench.privacy import ledger
+from workbench.privacy.calibration import epsilon_of
 from workbench.privacy.ledger import Ledger
-from workbench.workflows import jobs
+from workbench.roles import Person, acting
+from workbench.ui import attacks as page
+from workbench.workflows import jobs, preflight
 from workbench.workflows.attacks import attacks
+from workbench.workflows.audit import audit
 from workbench.workflows.evaluate import Settings, evaluate
 from workbench.workflows.findings import findings, keep
 from workbench.workflows.ingest import append
@@ -31,6 +37,17 @@ AUDIT = {
     "canaries": 40,
     "epsilon": {"value": 0.4, "low": 0.1, "high": 1.2, "n": 20},
     "refuted": False,
+}
+FIGURE = {
+    "attack": "A",
+    "estimate": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 3},
+    "baseline": None,
+    "ceiling": None,
+    "against": None,
+    "better": "low",
+    "asked": False,
+    "holds": None,
+    "unfit": [],
 }
 
 
@@ -55,6 +72,19 @@ def test_several_runs_are_composed_as_the_ledger_would(trained: Workspace) -> No
     assert show_ledger(trained, "pupils")["spent"]["epsilon"] == pytest.approx(told["spent_after"])
     with pytest.raises(InputError, match="private"):
         preflight_together(trained, [SynthesizeConfig(generator="gaussian_copula", dataset="pupils")])
+
+
+def test_what_was_priced_once_is_not_priced_again(trained: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs, priced = [run(0.7), run(0.3, "aim"), run(0.7)], []
+    monkeypatch.setattr(ledger, "epsilon_of", lambda *of: priced.append(of) or epsilon_of(*of))
+    monkeypatch.setattr(preflight, "generator_of", lambda config: priced.append(config) or generator_of(config))
+    first = preflight_together(trained, runs)
+    assert len(priced) >= 2, "two generators that nobody asked for before"
+    priced.clear()
+    assert preflight_together(trained, runs) == first
+    assert preflight_together(trained, runs[:2])["spent_after"] == first["runs"][1]["spent_after"]
+    assert show_ledger(trained, "pupils")["spent"]["epsilon"] == first["spent_before"]
+    assert len(priced) <= 1, "the one charge, by itself"
 
 
 def test_the_highest_place_of_the_line_is_the_spend(browse: Open, trained: Workspace) -> None:
@@ -94,11 +124,45 @@ def test_attacks_stand_beside_their_baselines(browse: Open, trained: Workspace) 
     assert attacks(trained, "nobody") == []
 
 
+@pytest.mark.parametrize(
+    ("held", "green", "said"),
+    [
+        ([True, True], True, []),
+        ([True, None, None], False, ["Of 2 of 3 figures it was not shown"]),
+        ([False, None, True], False, ["1 of 3 figures pass", "Of 1 of 3"]),
+        ([], False, []),
+    ],
+)
+def test_only_bounds_that_were_shown_are_green(
+    browse: Open,
+    trained: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    held: list[bool | None],
+    green: bool,
+    said: list[str],
+) -> None:
+    figures = [FIGURE | {"asked": True, "holds": one} for one in held] + [FIGURE]
+    one = {"of": "r", "kind": "release", "made": "2026-01-01T00:00:00+00:00", "attacks": figures}
+    monkeypatch.setattr(page, "attacks", lambda *_: [one])
+    app = browse(trained, "privacy")
+    assert [box.value for box in app.success if "No figure" in box.value] == [
+        "No figure passes a bound that was set."
+    ] * green
+    assert len(app.warning) == len(said)
+    assert all(told in box.value for told, box in zip(said, app.warning, strict=True))
+
+
 def test_rows_that_are_added_sweep_findings_too(trained: Workspace, tmp_path: Path) -> None:
     keep(trained, "audit", "pupils", "mst", AUDIT)
     pupils(20, first=5000).to_csv(tmp_path / "more.csv", index=False)
     append(trained, "pupils", data=tmp_path / "more.csv")
     assert findings(trained, "audit") == []
+
+
+def test_a_viewer_audits_nothing(trained: Workspace) -> None:
+    with acting(Person(actor="oidc:viewer", role="viewer")), pytest.raises(ForbiddenError):
+        audit(trained, run(0.5), canaries=40)
+    assert len(Ledger(trained.engine).entries("pupils")) == 1, "nothing is charged"
 
 
 def test_an_audit_is_shown_until_an_erasure_sweeps_it(browse: Open, trained: Workspace) -> None:

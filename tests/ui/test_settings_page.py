@@ -9,6 +9,7 @@ from said import Open, press, texts
 from streamlit.testing.v1 import AppTest
 
 from workbench.api import log
+from workbench.config import CONFIGS
 from workbench.erasure import callback
 from workbench.erasure.request import submit
 from workbench.roles import Person
@@ -18,6 +19,7 @@ from workbench.workflows import accept
 from workbench.workflows import retention as module
 from workbench.workflows.execute import carry_out_waiting
 from workbench.workflows.overview import overview
+from workbench.workflows.requests import set_policy
 from workbench.workflows.retention import retention
 from workbench.workspace import Workspace
 
@@ -51,6 +53,16 @@ def test_limits_are_set_and_lifted(browse: Open, trained: Workspace) -> None:
     no_limit(app, PER_DAY).check()
     press(app, "Save")
     assert limits(trained) == (None, 12.5)
+
+
+@pytest.mark.parametrize("value", [0, 0.5])
+def test_a_limit_of_less_than_a_second_is_shown(browse: Open, trained: Workspace, value: float) -> None:
+    set_policy(trained, "pupils", CONFIGS / "policies" / "default.yaml", [f"max_retrain_seconds={value}"])
+    app = browse(trained, "settings")
+    assert not app.error
+    assert field(app, SECONDS).value == value
+    press(app, "Save")
+    assert limits(trained) == (None, value)
 
 
 def test_a_viewer_can_set_no_limit(browse: Open, trained: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from said import Open
+from said import Open, texts
 from sqlalchemy import text
 from stored import placed
 from streamlit.testing.v1 import AppTest
 
+from workbench.config import TrainConfig
 from workbench.erasure.request import submit
 from workbench.jobs.detail import NEW
+from workbench.jobs.executor import Local
 from workbench.jobs.job import beat, claim, enqueue
 from workbench.state import writing
 from workbench.workflows.requests import show_request
+from workbench.workflows.train_shards import MOST_TOLD, progress_by_shard
 from workbench.workspace import Workspace
 
 
@@ -33,8 +36,19 @@ def maps(app: AppTest) -> list[str]:
 
 def test_a_training_shows_which_shards_are_at_work(browse: Open, trained: Workspace) -> None:
     slices = {"0": [3, 3], "1": [1, 3], "2": [0, 3], "3": [0, 3]}
-    under_way(trained, "train", {NEW: {"shards": 4, "slices": slices, "at_work": [1]}})
-    assert maps(browse(trained, "models")) == ["4 shards: 2 not begun, 1 being trained, 1 trained"]
+    under_way(trained, "train", {NEW: {"shards": 4, "slices": slices, "total": [4, 12], "at_work": [1]}})
+    app = browse(trained, "models")
+    assert "4 of 12 slices are trained." in texts(app)
+    assert maps(app) == ["4 shards: 2 not begun, 1 being trained, 1 trained"]
+
+
+def test_of_very_many_shards_all_slices_are_counted(browse: Open, trained: Workspace) -> None:
+    config = TrainConfig.model_validate({"learner": "naive_bayes", "dataset": "pupils", "shards": 1000, "slices": 1})
+    seconds = {shard: [1.0] * (shard < 500) for shard in range(1000)}
+    detail = progress_by_shard(config, [], Local(processes=1), dict.fromkeys(range(1000), 0), seconds)
+    assert len(detail["slices"]) == MOST_TOLD
+    under_way(trained, "train", {NEW: detail})
+    assert "500 of 1000 slices are trained. The first 400 shards are drawn." in texts(browse(trained, "models"))
 
 
 def test_only_the_shard_of_a_request_turns_amber_and_then_green(browse: Open, trained: Workspace) -> None:

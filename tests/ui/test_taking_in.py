@@ -70,10 +70,21 @@ def test_from_an_upload_to_a_data_set(browse: Open, workspace: Workspace, detach
     app = press(app, "Take it in")
     assert not app.error, app.error[0].value
     assert len(uploads(workspace)) == 1
+    assert not any(known in app.session_state for known in ("draft", "upload-columns"))
     jobs.take_job(workspace, detached[0])
     (made,) = overview(workspace)["datasets"]
     assert (made["dataset"], made["target"], made["unreviewed"]) == ("klass", "passed", [])
     assert uploads(workspace) == [], "what was uploaded goes once it was taken in"
+
+
+def test_columns_of_an_upload_go_with_it(browse: Open, workspace: Workspace) -> None:
+    row = b"pupil-1007,3,here,12.5\n"  # without a header, a person's row is taken for one
+    app = browse(workspace, "data")
+    app.file_uploader[0].set_value(("t.csv", row * 3, "text/csv")).run()
+    assert "upload-columns" in app.session_state
+    app.file_uploader[0].set_value(None).run()
+    assert "upload-columns" not in app.session_state
+    assert "pupil-1007" not in texts(app)
 
 
 def test_an_upload_goes_though_it_was_refused_or_cancelled(workspace: Workspace, detached: list[str]) -> None:

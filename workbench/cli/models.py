@@ -187,7 +187,10 @@ def jobs_list(context: typer.Context, as_json: Json = False) -> None:
     """List jobs, with who works on them and how far they are."""
     from workbench.workflows.jobs import list_jobs
 
-    show(list_jobs(opened(context)), as_json)
+    told = list_jobs(opened(context))
+    if not as_json:  # hundreds of numbers for each job: the app draws them
+        told = {"jobs": [{key: value for key, value in job.items() if key != "detail"} for job in told["jobs"]]}
+    show(told, as_json)
 
 
 @jobs_app.command("cancel")

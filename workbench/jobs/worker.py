@@ -107,7 +107,10 @@ class _Pulse:
             self._beat()
 
     def _beat(self) -> None:
-        (fraction, text), detail = self._latest, seen(self.looks)
+        fraction, text = self._latest
+        detail: dict[str, Any] = {}
+        with suppress(Exception):  # what is there to be looked at only must not end the lease
+            detail = seen(self.looks)
         try:
             with writing(self._engine) as connection:
                 stop = beat(connection, self._job.id, self._worker, progress=fraction, text=text, detail=detail)

@@ -11,7 +11,8 @@ rest. That division must not depend on what was learnt, so it is made where the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -156,26 +157,45 @@ def spent(entries: Iterable[LedgerEntry], delta: float) -> float:
 
 def spent_along(entries: Iterable[LedgerEntry], delta: float) -> list[tuple[int, int, float]]:
     """The same for each stretch [low, high) of the line between edges of scopes, in order; none where nothing was charged."""
-    priced: dict[str, float] = {}  # many stretches are covered by events that are the same
-    stretches = []
-    for low, high, events in _stretches(entries):
-        key = repr(events)
-        if key not in priced:
-            priced[key] = epsilon_of(dpa.ComposedDpEvent(events), delta)
-        stretches.append((low, high, priced[key]))
-    return stretches
+    return [(low, high, price(dpa.ComposedDpEvent(events), delta)) for low, high, events in _stretches(entries)]
+
+
+def price(event: Event, delta: float) -> float:
+    """Does as `epsilon_of`, and remembers: sampled events take long, and the same ones are asked for again and again."""
+    return _price(_Priced(repr(event), event), delta)
 
 
 def spent_pld(entries: Iterable[LedgerEntry], delta: float) -> float | None:
     """The same by privacy-loss distributions, tighter, for information; None where an event has no such distribution."""
     epsilons = [0.0]
     for events in _by_point(entries):
-        accountant = pld.PLDAccountant(dpa.NeighboringRelation.ADD_OR_REMOVE_ONE)
         composed = dpa.ComposedDpEvent(events)
-        if not accountant.supports(composed):
+        epsilon = _price_pld(_Priced(repr(composed), composed), delta)
+        if epsilon is None:
             return None
-        epsilons.append(float(accountant.compose(composed).get_epsilon(delta)))
+        epsilons.append(epsilon)
     return max(epsilons)
+
+
+@dataclass(frozen=True)
+class _Priced:
+    """An event under its name, which tells it whole: most events can't be looked up by themselves."""
+
+    name: str
+    event: Event = field(compare=False)
+
+
+@lru_cache(maxsize=1024)
+def _price(priced: _Priced, delta: float) -> float:
+    return epsilon_of(priced.event, delta)
+
+
+@lru_cache(maxsize=1024)
+def _price_pld(priced: _Priced, delta: float) -> float | None:
+    accountant = pld.PLDAccountant(dpa.NeighboringRelation.ADD_OR_REMOVE_ONE)
+    if not accountant.supports(priced.event):
+        return None
+    return float(accountant.compose(priced.event).get_epsilon(delta))
 
 
 def _admits(budget: Budget, entries: Sequence[LedgerEntry]) -> bool:

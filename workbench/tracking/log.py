@@ -133,7 +133,7 @@ def runs_of(tracking: Tracking, *, experiment: str, kinds: Collection[Kind]) -> 
 
 def experiment_of(tracking: Tracking, run_id: str) -> str | None:
     """The id of the experiment that a run is in, which addresses in MLflow's pages need; None where there is no such run."""
-    with tracking.connection(timeout=10) as connection:
+    with tracking.connection(timeout=1) as connection:
         row = connection.execute("SELECT experiment_id FROM runs WHERE run_uuid = ?", (run_id,)).fetchone()
     return str(row[0]) if row else None
 

@@ -75,21 +75,22 @@ class Tracking:
 
     @contextmanager
     def connection(self, *, timeout: float) -> Iterator[sqlite3.Connection]:
-        """A connection of our own, without importing MLflow; waits at most `timeout` seconds for each lock."""
+        """A connection of our own, without importing MLflow; waits at most `timeout` seconds for each lock, then BusyError."""
         self.require()
         with closing(sqlite3.connect(self.database, timeout=timeout, isolation_level=None)) as connection:
-            connection.execute("PRAGMA secure_delete = ON")
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute(
-                "PRAGMA temp_store = MEMORY"
-            )  # VACUUM's copy must not reach a disk outside the workspace
             try:
+                connection.execute("PRAGMA secure_delete = ON")
+                connection.execute("PRAGMA foreign_keys = ON")
+                # VACUUM's copy must not reach a disk outside the workspace
+                connection.execute("PRAGMA temp_store = MEMORY")
                 yield connection
             except sqlite3.DatabaseError as error:
                 if error.sqlite_errorcode in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
                     raise InputError(
-                        f"the tracking store {self.database} is damaged", hint="restore it from a backup, then resume"
+                        "the tracking store mlflow.db is damaged", hint="restore it from a backup, then resume"
                     ) from None
+                if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                    raise _locked_out() from None
                 raise disk_fault(error, self.database) or error from None
 
     @contextmanager
@@ -131,7 +132,7 @@ class Tracking:
         it is back, and what was begun stays resumable."""
         if not self.database.is_file():
             raise BusyError(
-                f"there is no tracking store at {self.database}",
+                "there is no tracking store mlflow.db in the workspace",
                 hint="restore it from a backup, or workbench init makes an empty one; then workbench resume",
             )
 
@@ -173,11 +174,15 @@ def _overwrite_deleted(connection: sqlite3.Connection, _: Any) -> None:
     connection.execute("PRAGMA secure_delete = ON")
 
 
+def _locked_out() -> BusyError:
+    return BusyError("the tracking store is locked by another process", hint="try again shortly")
+
+
 def _fault(code: str) -> Exception:
     if code == "RESOURCE_DOES_NOT_EXIST":
         return NotFoundError("the tracking store has no such run, model or version", hint="was it purged meanwhile?")
     if code == "TEMPORARILY_UNAVAILABLE":
-        return BusyError("the tracking store is locked by another process", hint="try again shortly")
+        return _locked_out()
     if code == "INTERNAL_ERROR":
         return InputError(
             "MLflow can't use the tracking store", hint="workbench migrate, where an older release wrote it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -41,11 +42,7 @@ def _where_to(*, can_evaluate: bool) -> None:
 def _attacks(found: list[dict[str, Any]]) -> None:
     of = {one["of"]: one for one in found}
     one = of[st.selectbox("Attacked", list(of), format_func=lambda name: f"{name} ({moment(of[name]['made'])})")]
-    broken = [attack for attack in one["attacks"] if attack["holds"] is False]
-    if broken:
-        st.warning(f"{len(broken)} of {len(one['attacks'])} figures pass a bound.", icon=":material/warning:")
-    else:
-        st.success("No figure passes a bound that was set.", icon=":material/check_circle:")
+    _bounds([attack["holds"] for attack in one["attacks"] if attack["asked"]])
     all_ = st.toggle("Also figures that no bound is set for")
     rows = [_row(attack) for attack in one["attacks"] if all_ or attack["asked"]]
     st.dataframe(rows, hide_index=True, alt=f"Attacks on {one['of']} with estimate, baseline and verdict")
@@ -53,6 +50,19 @@ def _attacks(found: list[dict[str, Any]]) -> None:
         "Intervals are of 95 %. An attack that fails proves nothing, for a better one may exist. Internal: read people's rows."
     )
     places.link("reports", "The whole report", of=one["of"])
+
+
+def _bounds(held: Sequence[bool | None]) -> None:
+    """How many of the figures that a bound is set for keep it: green only where all of them were shown to."""
+    broken, unshown = held.count(False), held.count(None)
+    if broken:
+        st.warning(f"{broken} of {len(held)} figures pass a bound.", icon=":material/warning:")
+    if unshown:
+        st.warning(f"Of {unshown} of {len(held)} figures it was not shown that they keep their bound.")
+    if not held:
+        st.info("No bound is set for any of these figures.")
+    elif not broken and not unshown:
+        st.success("No figure passes a bound that was set.", icon=":material/check_circle:")
 
 
 def _row(attack: dict[str, Any]) -> dict[str, str]:

@@ -116,7 +116,7 @@ def _own() -> None:
         help="At most 200 MB. For larger or packed files: workbench ingest",
     )
     if file is None:
-        st.session_state.pop(_DRAFT, None)
+        _forget()
         st.caption("It is read on this machine. Nothing is stored before you take it in.")
         return
     content = file.getvalue()
@@ -124,6 +124,12 @@ def _own() -> None:
     draft = st.session_state.get(_DRAFT)
     if draft is not None and draft[0] == file.file_id:
         _review(draft[1], file.name, content)
+
+
+def _forget() -> None:
+    """Drops what the session knows of an upload: of a table without a header the column names are a person's row."""
+    for known in (_DRAFT, _COLUMNS):
+        st.session_state.pop(known, None)
 
 
 def _propose(name: str, content: bytes) -> None:
@@ -220,7 +226,7 @@ def _take_in(draft: Schema, rows: list[dict[str, Any]], name: str, content: byte
             _named(dataset)
             ingest_upload(session.workspace(), dataset, name, content, schema)
             st.session_state[_ROUND] += 1  # a new field: the upload is given up
-            st.session_state.pop(_DRAFT, None)
+            _forget()
             session.again("Being taken in.")
     if unsure:
         st.caption(f"Not confirmed yet: {', '.join(map(plain, unsure))}. Every certificate would say so.")

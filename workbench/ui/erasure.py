@@ -47,7 +47,11 @@ def page() -> None:
         return
     jobs.watch("erase")
     _answer()
-    listed, new, verified = st.tabs(["Requests", "New request", "Verify a certificate"])
+    titles = ["Requests", "New request", "Verify a certificate"]
+    # an answer above moves the tabs, which begin anew then
+    answer = st.session_state.get(_ANSWER) or {}
+    is_asking = "plan" in answer or "fault" in answer
+    listed, new, verified = st.tabs(titles, default=titles[1] if is_asking else titles[0])
     with listed, session.reported():
         _list()
     with new, session.reported():

@@ -76,7 +76,8 @@ def _about(told: dict[str, Any]) -> None:
         st.caption(" · ".join(facts) or "An erasure follows these lines to find all that a person left traces in.")
         if told.get("digest"):
             st.code(told["digest"], language=None)
-        show_in_mlflow(told["id"])
+        with session.reported():
+            show_in_mlflow(told["id"])
     for kind, page_, text in _PAGES:
         if told["kind"] == kind:
             places.link(page_, text, of=told["id"])

@@ -70,8 +70,8 @@ def _policies() -> None:
             help="Requests of a window are carried out together; 0: at once.",
         )
         st.markdown("**Beyond these a person approves**")
-        per_day = _limit("Requests in 24 hours", now.max_per_day, 100, fixed=fixed)
-        seconds = _limit("Seconds of training again, as predicted", now.max_retrain_seconds, 60.0, fixed=fixed)
+        per_day = _limit("Requests in 24 hours", now.max_per_day, 1, 100, fixed=fixed)
+        seconds = _limit("Seconds of training again, as predicted", now.max_retrain_seconds, 0.0, 60.0, fixed=fixed)
         st.markdown("**What is kept**")
         suppression = st.checkbox(
             "Recognise an erased person who comes back (keeps a keyed token)", now.suppression, disabled=fixed
@@ -108,10 +108,12 @@ def _policies() -> None:
         st.caption("Only an administrator may change it.")
 
 
-def _limit(what: str, now: int | float | None, usual: int | float, *, fixed: bool) -> int | float | None:
+def _limit(
+    what: str, now: int | float | None, least: int | float, usual: int | float, *, fixed: bool
+) -> int | float | None:
     """A limit that may be none: a number alone could not be emptied again."""
     most, none = st.columns([3, 1], vertical_alignment="bottom")
-    value = most.number_input(what, type(usual)(1), None, usual if now is None else now, disabled=fixed)
+    value = most.number_input(what, least, None, usual if now is None else now, disabled=fixed)
     unlimited = none.checkbox("No limit", now is None, key=f"none-{what}", disabled=fixed, help=f"{what}: any number.")
     return None if unlimited else value
 

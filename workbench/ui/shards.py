@@ -39,8 +39,9 @@ def training_map(detail: Mapping[str, Any]) -> None:
     """Shards that are trained for the first time, as the job's row tells: not begun, at work, or done."""
     boxes = {shard: _box_of(detail, shard, otherwise="idle") for shard in range(min(detail["shards"], _MOST))}
     _draw(f"{detail['shards']} shards", boxes, _TRAINING)
-    done, all_ = (sum(pair[i] for pair in detail["slices"].values()) for i in (0, 1))
-    st.caption(f"{done} of {all_} slices are trained.")
+    done, all_ = detail["total"]
+    drawn = f" The first {_MOST} shards are drawn." if detail["shards"] > _MOST else ""
+    st.caption(f"{done} of {all_} slices are trained.{drawn}")
 
 
 def erasure_map(

@@ -82,9 +82,14 @@ def show_shards(version: str) -> None:
         go(id=version, shard=str(rows[place]["Shard"]))
 
 
+def _number(asked: str) -> int:
+    """A number of the address, or -1, which nothing has; Python refuses to read one of thousands of digits."""
+    return int(asked) if asked.isdecimal() and len(asked) < 20 else -1
+
+
 def show_shard(version: str, shard: str) -> None:
     """One shard, between the records that feed it and the constituent that it gave."""
-    told = trace_shard(session.workspace(), version, int(shard) if shard.isdecimal() else -1)
+    told = trace_shard(session.workspace(), version, _number(shard))
     low, high = told["stretch"]
     with st.container(border=True):
         st.markdown(f"**Shard {told['shard']}** of {plain(told['ensemble'])} · trained {_times(told['generation'])}")
@@ -144,7 +149,7 @@ def _trained(told: dict[str, Any]) -> None:
 
 def show_bucket(dataset: str, bucket: str) -> None:
     """One file of records, and the shards that learn from it."""
-    told = trace_bucket(session.workspace(), dataset, int(bucket) if bucket.isdecimal() else -1)
+    told = trace_bucket(session.workspace(), dataset, _number(bucket))
     low, high = told["stretch"]
     with st.container(border=True):
         st.markdown(f"**Bucket {told['bucket']}** of {plain(dataset)} · {low:.2%} to {high:.2%} of the hash line")

@@ -47,6 +47,7 @@ FAULTS: Mapping[str, str] = {
     "quarantined": "somebody waits to be erased, so nothing may answer",
     "check_failed": "a check found something wrong",
     "forbidden": "the role did not allow it",
+    "damaged": "something that the workspace keeps is damaged or missing: its operator runs workbench doctor",
 }
 KINDS: Mapping[str, str] = {
     "advise": "Comparing numbers of shards",

@@ -7,6 +7,7 @@ that was chosen by them says so (`informed_by`), unless the data set is public.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -28,6 +29,8 @@ from workbench.sisa.ensemble import aggregate
 from workbench.sisa.part import Part, Start, train_part
 from workbench.sisa.task import task_of
 from workbench.sisa.training import learner_of
+from workbench.workflows.execute import settle
+from workbench.workflows.findings import keep
 from workbench.workflows.train_shards import executor_of, parts_of
 from workbench.workspace import Workspace
 
@@ -89,9 +92,47 @@ def advise(
 
     The loss is that of the metric against one shard of one slice; cost is seconds of retraining a day, with the day's
     requests carried out together. Raises InputError where there is no holdout or too few subjects, BusyError where a
-    subject waits for an erasure.
+    subject waits for an erasure, also one accepted meanwhile, or where another process writes the data set.
     """
+    with _alone(workspace, config.dataset):
+        return _advised(
+            workspace,
+            config,
+            requests_a_day=requests_a_day,
+            most_lost=most_lost,
+            public=public,
+            progress=progress,
+        )
+
+
+def advise_and_keep(workspace: Workspace, config: TrainConfig, *, progress: Progress = silent) -> str:
+    """Does as `advise`, and keeps what it found, which the next erasure sweeps; returns its name.
+
+    No erasure of the data set is carried out between the first row that is read and the moment it is kept.
+    """
+    with _alone(workspace, config.dataset):
+        found = _advised(workspace, config, requests_a_day=1.0, most_lost=0.01, public=False, progress=progress)
+        return keep(workspace, "advice", config.dataset, config.learner, found)
+
+
+@contextmanager
+def _alone(workspace: Workspace, dataset: str) -> Iterator[None]:
+    """While nobody else writes the data set, which an erasure would."""
     require("operate")
+    settle(workspace, dataset)
+    with workspace.lock(dataset):
+        yield
+
+
+def _advised(
+    workspace: Workspace,
+    config: TrainConfig,
+    *,
+    requests_a_day: float,
+    most_lost: float,
+    public: bool,
+    progress: Progress,
+) -> dict[str, Any]:
     if not (0 < requests_a_day < 1e6 and 0 <= most_lost < 1):
         raise InputError("requests a day must lie between 0 and a million, what may be lost between 0 and 1")
     if config.private:
@@ -101,18 +142,18 @@ def advise(
         )
     with workspace.engine.connect() as connection:
         store = catalog.store(connection, workspace, config.dataset)
-        refuse_open_request(connection, config.dataset, _NOTHING)
+    _refuse(workspace, config.dataset)
     holdout, subjects = store.read("holdout"), store.count_subjects("train")
     if not len(holdout) or subjects < _LEAST_SUBJECTS:
         raise InputError(f"data set {config.dataset} has no holdout or too few subjects to compare partitions on")
     tried = list(_partitions(config, subjects))
     choices = []
     for done, partition in enumerate(tried):
-        watch = partial(progress, done / len(tried), f"{partition.shards} shards of {partition.slices} slices")
+        report = partial(progress, done / len(tried), f"{partition.shards} shards of {partition.slices} slices")
+        watch = partial(_watch, workspace, config.dataset, report)
         watch()
         choices.append(_measure(store, holdout, partition, watch))
-    with workspace.engine.connect() as connection:
-        refuse_open_request(connection, config.dataset, _NOTHING)
+    _refuse(workspace, config.dataset)
     best = recommended(choices, requests_a_day=requests_a_day, most_lost=most_lost)
     informed = {} if public else {"informed_by": config.dataset}
     chosen = config.partitioned(best.shards, best.slices).model_copy(update=informed)
@@ -129,6 +170,17 @@ def advise(
         if informed
         else "measured on public rows",
     }
+
+
+def _watch(workspace: Workspace, dataset: str, report: Callable[[], None]) -> None:
+    """Reports progress; ends what may no longer be told."""
+    _refuse(workspace, dataset)
+    report()
+
+
+def _refuse(workspace: Workspace, dataset: str) -> None:
+    with workspace.engine.connect() as connection:
+        refuse_open_request(connection, dataset, _NOTHING)
 
 
 def recommended(choices: Sequence[Choice], *, requests_a_day: float, most_lost: float) -> Choice:

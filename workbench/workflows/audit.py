@@ -23,6 +23,7 @@ from workbench.metrics.canaries import Codes, Coins, Counted, count_scores, dist
 from workbench.metrics.estimate import Estimate
 from workbench.privacy.ledger import Ledger
 from workbench.progress import Progress, silent
+from workbench.roles import require
 from workbench.schema.codec import Codec, Values
 from workbench.workflows.execute import settle
 from workbench.workflows.findings import keep
@@ -46,6 +47,7 @@ def audit(
     The fit reads everybody's rows, so a private generator's is charged like any other and BudgetError raised before reading;
     not where the caller says that the data set is `public`. Store and releases stay as they are; the result is kept.
     """
+    require("operate")
     started = time.perf_counter()
     low, high = CANARIES
     if not low <= canaries <= high:

@@ -142,17 +142,12 @@ def _work(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> Work:
 
 def _advise(workspace: Workspace, config: Mapping[str, Any]) -> Work:
     """Advice on shards, kept as what it is: an evaluation, which the next erasure sweeps."""
-    from workbench.workflows.advise import advise
-    from workbench.workflows.findings import keep
+    from workbench.workflows.advise import advise_and_keep
 
     parsed = parse_config(dict(config), TrainConfig, source="the job")
 
     def work(progress: Progress) -> dict[str, Any]:
-        found = advise(workspace, parsed, progress=progress)
-        return {
-            "dataset": parsed.dataset,
-            "evaluation": keep(workspace, "advice", parsed.dataset, parsed.learner, found),
-        }
+        return {"dataset": parsed.dataset, "evaluation": advise_and_keep(workspace, parsed, progress=progress)}
 
     return work
 

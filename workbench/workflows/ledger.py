@@ -7,9 +7,8 @@ from typing import Any
 
 from workbench.data import catalog
 from workbench.errors import InputError
-from workbench.privacy.calibration import epsilon_of
 from workbench.privacy.events import event_to_json
-from workbench.privacy.ledger import LINE, Ledger, spent, spent_along, spent_pld
+from workbench.privacy.ledger import LINE, Ledger, price, spent_along, spent_pld
 from workbench.roles import require
 from workbench.schema.schema import POPULATION
 from workbench.workspace import Workspace
@@ -53,7 +52,7 @@ def show_population_ledger(workspace: Workspace, population: str) -> dict[str, A
     if budget is not None:
         along = [[low / LINE, high / LINE, cost] for low, high, cost in spent_along(entries, budget.delta)]
         pld = spent_pld(entries, budget.delta)
-        shown = {"epsilon": spent(entries, budget.delta), "delta": budget.delta, "epsilon_pld": pld}
+        shown = {"epsilon": max((cost for _, _, cost in along), default=0.0), "delta": budget.delta, "epsilon_pld": pld}
     return {
         "population": population,
         "budget": {"epsilon": budget.epsilon, "delta": budget.delta} if budget else None,
@@ -65,7 +64,7 @@ def show_population_ledger(workspace: Workspace, population: str) -> dict[str, A
                 "dataset": entry.dataset,
                 "purpose": entry.purpose,
                 "event": event_to_json(entry.event),
-                "epsilon": epsilon_of(entry.event, budget.delta) if budget else None,
+                "epsilon": price(entry.event, budget.delta) if budget else None,
                 "scope": [[low / LINE, high / LINE] for low, high in entry.scope],
                 "adjacency": entry.adjacency,
                 "actor": entry.actor,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from workbench.config import MARGINAL, SynthesizeConfig
@@ -10,9 +11,8 @@ from workbench.data import catalog
 from workbench.errors import InputError
 from workbench.generators.kinds import check_size, generator_of
 from workbench.generators.marginals.forecast import forecast
-from workbench.privacy.calibration import epsilon_of
 from workbench.privacy.events import Event
-from workbench.privacy.ledger import Ledger, spent, unrecorded
+from workbench.privacy.ledger import Ledger, price, spent, unrecorded
 from workbench.schema import Codec, Schema
 from workbench.workspace import Workspace
 
@@ -44,14 +44,14 @@ def preflight_together(workspace: Workspace, configs: Sequence[SynthesizeConfig]
         raise InputError(f"population {population} has no privacy budget", hint="set one first")
     taken: list[Event] = []
     runs = []
+    before = after = spent(entries, budget.delta)
     for config in configs:
-        event = generator_of(config).event
+        event = _event_of(config)
         allowed = ledger.admits(population, [*taken, event])
-        taken += [event] if allowed else []
-        added = [unrecorded(population, one) for one in taken]
-        runs.append({"allowed": allowed, "spent_after": spent([*entries, *added], budget.delta)})
-    before = spent(entries, budget.delta)
-    after = runs[-1]["spent_after"] if runs else before
+        if allowed:
+            taken.append(event)
+            after = spent([*entries, *(unrecorded(population, one) for one in taken)], budget.delta)
+        runs.append({"allowed": allowed, "spent_after": after})
     return {"population": population, "spent_before": before, "spent_after": after, "runs": runs}
 
 
@@ -64,17 +64,27 @@ def expected(config: SynthesizeConfig, schema: Schema) -> dict[str, Any]:
     return dict(forecast(config, codec.free_names, codec.free_sizes, per_subject=schema.max_rows_per_subject))
 
 
+def _event_of(config: SynthesizeConfig) -> Event:
+    return _event(config.model_dump_json())
+
+
+@lru_cache(maxsize=64)
+def _event(asked: str) -> Event:
+    """What a config's fit is charged; remembered, for to calibrate sampled noise takes seconds."""
+    return generator_of(SynthesizeConfig.model_validate_json(asked)).event
+
+
 def _privacy(workspace: Workspace, config: SynthesizeConfig, population: str) -> dict[str, Any]:
     ledger = Ledger(workspace.engine)
     budget, entries = ledger.budget(population), ledger.entries(population)
-    event = generator_of(config).event
+    event = _event_of(config)
     epsilon, delta = config.budget
     at = budget.delta if budget else delta
     after = spent([*entries, unrecorded(population, event)], at)
     return {
         "epsilon": epsilon,
         "delta": delta,
-        "epsilon_of_this_run": epsilon_of(event, at),
+        "epsilon_of_this_run": price(event, at),
         "spent_before": spent(entries, at),
         "spent_after": after,
         "budget": {"epsilon": budget.epsilon, "delta": budget.delta} if budget else None,

@@ -130,7 +130,7 @@ def progress_by_shard(
 ) -> dict[str, Any]:
     """Of each shard how many of the slices that it is to learn it has learnt, and which shards are being trained.
 
-    `seconds` has an entry for each slice that is done or was kept. Shards beyond `MOST_TOLD` are left out.
+    `seconds` has an entry for each slice that is done or was kept. Shards beyond `MOST_TOLD` are in `total` alone.
     """
     left = [part for part in parts if any(len(seconds[start.shard]) < config.slices for start in part.starts)]
     at_work = {start.shard for part in left[: executor.at_once(len(left))] for start in part.starts}
@@ -138,6 +138,10 @@ def progress_by_shard(
     return {
         "shards": config.shards,
         "slices": {s: [len(seconds[s]) - firsts[s], config.slices - firsts[s]] for s in told},
+        "total": [
+            sum(len(seconds[s]) - firsts[s] for s in firsts),
+            sum(config.slices - first for first in firsts.values()),
+        ],
         "at_work": [s for s in told if s in at_work],
     }
 

@@ -35,10 +35,20 @@ def hash_line(charges: Sequence[Mapping[str, Any]], along: Sequence[Sequence[flo
 def told(charges: Sequence[Mapping[str, Any]], along: Sequence[Sequence[float]], budget: float) -> str:
     """What the drawing shows, in a sentence."""
     most = max((epsilon for _, _, epsilon in along), default=0.0)
-    least = min((epsilon for _, _, epsilon in along), default=0.0)
+    least = min((epsilon for _, _, epsilon in along), default=0.0) if _covers_all(along) else 0.0
     spread = f"between {figure(least)} and {figure(most)}" if figure(least) != figure(most) else figure(most)
     count = "1 charge" if len(charges) == 1 else f"{len(charges)} charges"
     return f"The hash line with {count}: the composed epsilon is {spread}, of a budget of {budget:g}."
+
+
+def _covers_all(along: Sequence[Sequence[float]]) -> bool:
+    """Whether something was spent at every place: stretches that nobody was charged for are not among these."""
+    reached = 0.0
+    for low, high, _ in along:
+        if low != reached:
+            return False
+        reached = high
+    return reached == 1
 
 
 def _epsilons(along: Sequence[Sequence[float]], budget: float) -> Axis:
