@@ -41,7 +41,7 @@ from workbench.state.tables import quarantine, requests
 from workbench.workspace import Workspace, check_name
 
 # What the byte scan looks for must be long enough not to occur by chance
-_SCANNABLE = 8
+SCANNABLE = 8
 _ROW_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 # What may still be stopped, and what is waiting to be carried out
 _WAITING = "quarantined"
@@ -328,7 +328,7 @@ def lift(connection: Connection, dataset: str, request_ids: Collection[str]) -> 
 def _locate(workspace: Workspace, identities: Sequence[Pair]) -> _Located:
     pairs = list(dict.fromkeys((name, canonical(key)) for name, key in identities))
     subjects: list[Subject] = []
-    needles = {identifier.encode() for _, identifier in pairs if len(identifier) >= _SCANNABLE}
+    needles = {identifier.encode() for _, identifier in pairs if len(identifier) >= SCANNABLE}
     suppress: set[tuple[str, bytes]] = set()
     with workspace.engine.connect() as connection:
         for name, identifier in pairs:

@@ -75,6 +75,8 @@ def check_bytes(workspace: Workspace, needles: Collection[bytes], removed: Colle
     """
     scan = scan_folder(workspace.root, {spelling for needle in needles for spelling in spellings(needle)}, removed)
     detail = f"{len(scan.hits)} hits in {scan.files} files, {scan.pages} pages"
+    if scan.hits:
+        detail += f", first below {scan.hits[0].partition('/')[0]!r}"  # the rest of a name could be somebody's
     if scan.unread:
         detail += f"; {len(scan.unread)} files can't be searched to their end"
         detail += "" if scan.hits else f", first {scan.unread[0]}"

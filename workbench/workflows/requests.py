@@ -13,6 +13,7 @@ from workbench import journal
 from workbench.config import read_config
 from workbench.data import catalog
 from workbench.data.store import SPLITS
+from workbench.erasure.free_text import refuse_names
 from workbench.erasure.policy import ErasurePolicy
 from workbench.erasure.request import OPEN, Subject, approve, reason_of, release, subjects_of, withdraw
 from workbench.errors import NotFoundError
@@ -103,8 +104,9 @@ def release_request(workspace: Workspace, request: str) -> dict[str, Any]:
 
 
 def deny_request(workspace: Workspace, request: str, reason: str) -> dict[str, Any]:
-    """Refuses a request that was not begun, and lifts its quarantine."""
+    """Refuses a request that was not begun, and lifts its quarantine; raises InputError where the reason names somebody."""
     require("decide")
+    refuse_names(workspace, reason, "the reason")
     withdraw(workspace, request, status="denied", reason=reason)
     return {"request": request, "status": "denied"}
 

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from workbench import journal, lineage
 from workbench.data import catalog
+from workbench.erasure.free_text import refuse_names
 from workbench.erasure.request import refuse_quarantined
 from workbench.errors import InputError, NotFoundError
 from workbench.files import check_output, file_sha256
@@ -60,7 +61,7 @@ def sample(
     if not 1 <= n <= MAX_ROWS:
         raise InputError(f"asked for {n} rows; a file holds from 1 to {MAX_ROWS:,}", hint="-n 1000")
     check_output(out, (".parquet", ".csv"))
-    _check_recipient(recipient)
+    _check_recipient(workspace, recipient)
     started = time.perf_counter()
     with workspace.engine.connect() as connection:
         artifact = _generator(connection, generator)
@@ -134,14 +135,15 @@ def _generator(connection: Connection, name: str) -> Artifact:
     return artifact
 
 
-def _check_recipient(recipient: str | None) -> None:
-    if recipient is not None and not (
-        recipient.strip() and recipient.isprintable() and len(recipient) <= MAX_RECIPIENT
-    ):
+def _check_recipient(workspace: Workspace, recipient: str | None) -> None:
+    if recipient is None:
+        return
+    if not (recipient.strip() and recipient.isprintable() and len(recipient) <= MAX_RECIPIENT):
         raise InputError(
             f"a recipient is named by 1 to {MAX_RECIPIENT} printable characters, found {len(recipient)} characters",
             hint="--recipient 'who gets the file'",
         )
+    refuse_names(workspace, recipient, "the recipient")
 
 
 def without_formulas(table: pa.Table) -> pa.Table:

@@ -19,6 +19,7 @@ from workbench.data import catalog
 from workbench.data.store import Store
 from workbench.erasure import saga, vault
 from workbench.erasure.environment import learnt_elsewhere
+from workbench.erasure.free_text import withhold_names
 from workbench.erasure.plan import pending_of
 from workbench.erasure.request import advance, lift, subjects_of
 from workbench.erasure.saga import DatasetState, EnsembleState, Erasure, GeneratorState, artifact_to_json
@@ -253,11 +254,12 @@ def purge(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[E
 def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[Erasure, Commit]:
     """Reads everything again, trusting nothing that was said before; raises CheckFailedError where anything is left."""
     progress(0.9, "verifying")
-    with writing(workspace.engine) as connection:
-        advance(connection, erasure.requests, "verifying")
     with workspace.engine.connect() as connection:
         boxes = [vault.unseal(connection, request) for request in erasure.requests]
     needles = {bytes.fromhex(needle) for box in boxes for needle in box["needles"]}
+    with writing(workspace.engine) as connection:
+        advance(connection, erasure.requests, "verifying")
+        withhold_names(connection, needles)
     people = [(dataset, bytes.fromhex(token), int(point)) for box in boxes for dataset, token, point in box["subjects"]]
     checks: list[Check] = []
     for dataset, state in erasure.datasets.items():

@@ -1,0 +1,50 @@
+"""What people write in their own words names nobody, so that it can't keep an erasure from its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+from stored import placed
+
+from workbench.erasure.free_text import WITHHELD
+from workbench.erasure.request import submit
+from workbench.errors import InputError
+from workbench.state import writing
+from workbench.state.tables import requests
+from workbench.workflows.erase import erase
+from workbench.workflows.requests import deny_request, list_requests
+from workbench.workflows.sample import sample
+from workbench.workspace import Workspace
+
+
+@pytest.mark.parametrize("form", ["{}", "{} is under legal hold", "not “{}”, who is", "(as {}, too)", "x" * 2000])
+def test_a_reason_names_nobody(trained: Workspace, form: str) -> None:
+    asked, other = placed(trained, "train")[:2]
+    request = submit(trained, ["pupils"], asked).id
+    for key in (asked, other):
+        with pytest.raises(InputError) as fault:
+            deny_request(trained, request, form.format(key))
+        assert key not in f"{fault.value} {fault.value.hint}"
+    assert list_requests(trained)["requests"][0]["status"] == "quarantined"
+    deny_request(trained, request, "pupil-999999 and the law of 1000 towns: a legal hold")
+    assert list_requests(trained)["requests"][0]["status"] == "denied"
+
+
+def test_a_recipient_is_not_somebody_of_the_data(trained: Workspace, tmp_path: Path) -> None:
+    key, generator = placed(trained, "holdout")[0], next((trained.root / "generators").iterdir()).name
+    with pytest.raises(InputError, match="names somebody"):
+        sample(trained, generator, 10, tmp_path / "out.csv", recipient=f"for {key}")
+    assert not (tmp_path / "out.csv").exists()
+    sample(trained, generator, 10, tmp_path / "out.csv", recipient="the analysts")
+
+
+def test_a_reason_of_before_is_withheld_and_the_erasure_ends(trained: Workspace) -> None:
+    denied, erased = placed(trained, "train")[:2]
+    request = submit(trained, ["pupils"], denied).id
+    deny_request(trained, request, "legal hold")
+    with writing(trained.engine) as connection:
+        connection.execute(update(requests).values(reason=f"see {erased}"))
+    assert erase(trained, [erased])["requests"][0]["status"] == "completed"
+    assert list_requests(trained)["requests"][0]["reason"] == WITHHELD
