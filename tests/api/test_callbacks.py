@@ -29,8 +29,10 @@ from workbench.scan import scan_folder
 from workbench.state import writing
 from workbench.state.tables import callbacks, requests
 from workbench.workflows import callbacks as module
-from workbench.workflows.callbacks import note_rules, tell_callbacks
+from workbench.workflows.backup import backup
+from workbench.workflows.callbacks import note_rules, tell_callbacks, tell_due
 from workbench.workflows.jobs import erase_waiting
+from workbench.workflows.restore import restore
 from workbench.workspace import Workspace
 
 INSIDE = CallbackRules(plain=True, private=True)
@@ -259,9 +261,9 @@ def test_whoever_carries_requests_out_tells_them_by_the_rules_of_the_last_server
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     assert command("--workspace", trained.root, "worker", "--inbox", inbox, "--once", "--json").code == 0
-    assert ear.heard == [], "without a word of a server only public addresses are called"
+    assert ear.heard == [], "without a word of a server nobody is called"
+    assert [row.attempts for row in kept(trained)] == [0, 0]
     note_rules(trained, INSIDE, "here.example")
-    be_patient_no_longer(trained)
     assert command("--workspace", trained.root, "resume", "--json").code == 0
     assert {(one["subject_request_id"], one["request_status"]) for one in ear.heard} == {
         (first, "denied"),
@@ -284,6 +286,21 @@ def test_rules_are_noted_when_they_change_and_not_at_every_start(trained: Worksp
     with trained.engine.connect() as connection:
         noted = [(body["private"], body["domain"]) for _, body in journal.entries(connection, "CALLBACK_RULES")]
     assert noted == [(True, "a"), (False, "a"), (False, "b")]
+
+
+def test_a_restored_copy_tells_nobody_until_a_server_is_started_over_it(
+    trained: Workspace, ear: Ear, tmp_path: Path
+) -> None:
+    request = handed_in(trained, ear.url)
+    note_rules(trained, INSIDE, "here.example")
+    backup(trained, tmp_path / "backup.tar.gz")
+    restore(tmp_path / "copy", tmp_path / "backup.tar.gz", without=True)
+    copy = Workspace.open(tmp_path / "copy")
+    assert not erase_waiting(copy).failures
+    assert (tell_due(copy), ear.heard) == (0, [])
+    note_rules(copy, INSIDE, "here.example")
+    assert tell_due(copy) == 1
+    assert [(one["subject_request_id"], one["request_status"]) for one in ear.heard] == [(request, "completed")]
 
 
 def test_processes_that_tell_at_the_same_time_tell_nobody_twice(trained: Workspace, ear: Ear, tmp_path: Path) -> None:
