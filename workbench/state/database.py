@@ -113,6 +113,8 @@ def upgrading(path: Path) -> Iterator[tuple[Connection, str | None]]:
             before = MigrationContext.configure(connection).get_current_revision()
             if before is not None and before > HEAD:
                 raise _of_another_revision(path, before)
+            if before is None and connection.execute(text("SELECT 1 FROM sqlite_master")).first():
+                raise _unreadable(path)  # somebody else's: no table of ours goes into it
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             yield connection, before
