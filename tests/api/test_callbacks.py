@@ -24,7 +24,8 @@ from workbench import journal
 from workbench.erasure import callback, deliver
 from workbench.erasure.callback_url import CallbackRules, checked
 from workbench.erasure.request import advance, withdraw
-from workbench.errors import BusyError
+from workbench.errors import BusyError, ForbiddenError
+from workbench.roles import Person, acting
 from workbench.scan import scan_folder
 from workbench.state import writing
 from workbench.state.tables import callbacks, requests
@@ -33,6 +34,8 @@ from workbench.workflows.backup import backup
 from workbench.workflows.callbacks import note_rules, tell_callbacks, tell_due
 from workbench.workflows.jobs import erase_waiting
 from workbench.workflows.restore import restore
+from workbench.workflows.retention import retention
+from workbench.workflows.tokens import KEY, create_token
 from workbench.workspace import Workspace
 
 INSIDE = CallbackRules(plain=True, private=True)
@@ -301,6 +304,41 @@ def test_a_restored_copy_tells_nobody_until_a_server_is_started_over_it(
     note_rules(copy, INSIDE, "here.example")
     assert tell_due(copy) == 1
     assert [(one["subject_request_id"], one["request_status"]) for one in ear.heard] == [(request, "completed")]
+
+
+def test_only_an_administrator_says_how_callbacks_are_told(workspace: Workspace) -> None:
+    with acting(Person(actor="oidc:1", role="operator")), pytest.raises(ForbiddenError):
+        note_rules(workspace, INSIDE, "here.example")
+
+
+def test_what_cannot_be_opened_any_more_is_given_up_and_holds_up_nothing(trained: Workspace, ear: Ear) -> None:
+    old = handed_in(trained, ear.url)
+    (trained.root / "keys" / "api.key").unlink()
+    create_token(trained, "crm", ["predict"])
+    new = handed_in(trained, ear.url, key="pupil-1001")
+    for request in (old, new):
+        withdraw(trained, request, status="denied", reason="x")
+    assert tell(trained) == 1
+    assert [one["subject_request_id"] for one in ear.heard] == [new]
+    with trained.engine.connect() as connection:
+        lost = [body for _, body in journal.entries(connection, "CALLBACK_LOST")]
+    assert lost == [{"request": old, "status": "denied"}]
+    assert (kept(trained), tell(trained)) == ([], 0)
+
+
+def test_trying_goes_on_for_about_two_days(trained: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    handed_in(trained, "https://there.example/told")
+    monkeypatch.setattr(callback.time, "time", lambda: 0.0)
+    waits, given_up = [], False
+    while not given_up:
+        with writing(trained.engine) as connection:
+            connection.execute(requests.update().values(status="denied"))
+            connection.execute(callbacks.update().values(next_try=0.0))
+            [taken] = callback.claim(connection, trained.key(KEY), 8)
+            given_up = callback.failed(connection, taken)
+        waits += [row.next_try for row in kept(trained)]
+    assert 1.8 < sum(waits) / 86_400 < 2.2
+    assert f"{len(waits) + 1} tries, about two days" in {kind["until"] for kind in retention(trained)}
 
 
 def test_processes_that_tell_at_the_same_time_tell_nobody_twice(trained: Workspace, ear: Ear, tmp_path: Path) -> None:
