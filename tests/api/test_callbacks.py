@@ -267,7 +267,10 @@ def test_whoever_carries_requests_out_tells_them_by_the_rules_of_the_last_server
     assert ear.heard == [], "without a word of a server nobody is called"
     assert [row.attempts for row in kept(trained)] == [0, 0]
     note_rules(trained, INSIDE, "here.example")
-    assert command("--workspace", trained.root, "resume", "--json").code == 0
+    resumed = command("--workspace", trained.root, "resume", "--json")
+    assert resumed.code == 0
+    assert resumed.err.count('"event": "callback"') == 2
+    assert ear.url not in resumed.err
     assert {(one["subject_request_id"], one["request_status"]) for one in ear.heard} == {
         (first, "denied"),
         (second, "completed"),
