@@ -32,4 +32,4 @@ def read_history(workspace: Workspace, *, kind: str | None = None, limit: int = 
 def _shown(entry: dict[str, Any]) -> dict[str, Any]:
     if entry["kind"] != RULES:
         return entry
-    return {**entry, "body": {**entry["body"], "authorities": bool(entry["body"]["authorities"])}}
+    return {**entry, "body": {**entry["body"], "authorities": bool(entry["body"].get("authorities"))}}
