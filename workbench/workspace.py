@@ -48,7 +48,7 @@ def check_name(name: str, what: str) -> str:
     return name
 
 
-def _refuse_maimed(root: Path) -> None:
+def refuse_maimed(root: Path) -> None:
     """Raises InputError where a workspace lost its database or a key: with new ones nobody in it would be found again."""
     made = has_tables(root / "state.db")
     lost = [f"keys/{name}.key" for name in SECRET_KEYS if made and not (root / "keys" / f"{name}.key").exists()]
@@ -73,7 +73,7 @@ class Workspace:
         A database of an older workbench is refused, not upgraded: that is to be decided on, and told.
         """
         root = root.resolve()
-        _refuse_maimed(root)
+        refuse_maimed(root)
         if root.exists() and not (root / "state.db").exists():
             if not root.is_dir():
                 raise InputError(f"{root} is a file, not a folder", hint="name a new or empty folder")

@@ -21,8 +21,12 @@ from served import api_server
 from test_callbacks import Ear, ear  # noqa: F401 (a fixture)
 
 from workbench import journal
+from workbench.api import serve
 from workbench.erasure.request import withdraw
+from workbench.errors import InputError
 from workbench.state.tables import quarantine, requests
+from workbench.workflows.callbacks import RULES
+from workbench.workflows.history import read_history
 from workbench.workspace import Workspace
 
 
@@ -117,6 +121,35 @@ def test_what_is_no_http_is_answered_and_not_logged(trained: Workspace) -> None:
         out, err = process.communicate(timeout=60)
         assert "pupil" not in out + err
     assert "pupil-1000" not in log_of(trained).read_text()
+
+
+@pytest.mark.parametrize("domain", ["here.example:8421", "https://here.example", "here.example/x", "::1", ""])
+def test_a_domain_that_no_call_could_name_is_refused(
+    command: Callable[..., Answer], workspace: Workspace, domain: str
+) -> None:
+    answer = command("--workspace", workspace.root, "api", "--domain", domain, "--port", 0, "--json")
+    assert (answer.code, answer.error["code"]) == (2, "bad_input")
+    assert "--domain" in answer.error["message"]
+
+
+def test_authorities_are_noted_by_their_whole_path_and_nobody_is_shown_it(
+    command: Callable[..., Answer], workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise InputError("far enough")
+
+    monkeypatch.setattr(serve, "make_app", stop)
+    monkeypatch.chdir(tmp_path)
+    words = ("--workspace", workspace.root, "api", "--port", 0, "--callback-authorities", "own.pem", "--json")
+    assert "is not there" in command(*words).error["message"]
+    (tmp_path / "own.pem").write_text("x")
+    assert command(*words).error["message"] == "far enough"
+    with workspace.engine.connect() as connection:
+        noted = [body["authorities"] for _, body in journal.entries(connection, RULES)]
+    assert noted == [str(tmp_path / "own.pem")]
+    shown = read_history(workspace)
+    assert [entry["body"]["authorities"] for entry in shown["entries"] if entry["kind"] == RULES] == [True]
+    assert "own.pem" not in json.dumps(shown)
 
 
 def test_other_machines_are_let_in_only_where_that_is_said(

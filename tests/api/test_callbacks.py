@@ -24,13 +24,18 @@ from workbench import journal
 from workbench.erasure import callback, deliver
 from workbench.erasure.callback_url import CallbackRules, checked
 from workbench.erasure.request import advance, withdraw
-from workbench.errors import BusyError
+from workbench.errors import BusyError, ForbiddenError
+from workbench.roles import Person, acting
 from workbench.scan import scan_folder
 from workbench.state import writing
 from workbench.state.tables import callbacks, requests
 from workbench.workflows import callbacks as module
-from workbench.workflows.callbacks import note_rules, tell_callbacks
+from workbench.workflows.backup import backup
+from workbench.workflows.callbacks import note_rules, tell_callbacks, tell_due
 from workbench.workflows.jobs import erase_waiting
+from workbench.workflows.restore import restore
+from workbench.workflows.retention import retention
+from workbench.workflows.tokens import KEY, create_token
 from workbench.workspace import Workspace
 
 INSIDE = CallbackRules(plain=True, private=True)
@@ -259,10 +264,13 @@ def test_whoever_carries_requests_out_tells_them_by_the_rules_of_the_last_server
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     assert command("--workspace", trained.root, "worker", "--inbox", inbox, "--once", "--json").code == 0
-    assert ear.heard == [], "without a word of a server only public addresses are called"
+    assert ear.heard == [], "without a word of a server nobody is called"
+    assert [row.attempts for row in kept(trained)] == [0, 0]
     note_rules(trained, INSIDE, "here.example")
-    be_patient_no_longer(trained)
-    assert command("--workspace", trained.root, "resume", "--json").code == 0
+    resumed = command("--workspace", trained.root, "resume", "--json")
+    assert resumed.code == 0
+    assert resumed.err.count('"event": "callback"') == 2
+    assert ear.url not in resumed.err
     assert {(one["subject_request_id"], one["request_status"]) for one in ear.heard} == {
         (first, "denied"),
         (second, "completed"),
@@ -284,6 +292,56 @@ def test_rules_are_noted_when_they_change_and_not_at_every_start(trained: Worksp
     with trained.engine.connect() as connection:
         noted = [(body["private"], body["domain"]) for _, body in journal.entries(connection, "CALLBACK_RULES")]
     assert noted == [(True, "a"), (False, "a"), (False, "b")]
+
+
+def test_a_restored_copy_tells_nobody_until_a_server_is_started_over_it(
+    trained: Workspace, ear: Ear, tmp_path: Path
+) -> None:
+    request = handed_in(trained, ear.url)
+    note_rules(trained, INSIDE, "here.example")
+    backup(trained, tmp_path / "backup.tar.gz")
+    restore(tmp_path / "copy", tmp_path / "backup.tar.gz", without=True)
+    copy = Workspace.open(tmp_path / "copy")
+    assert not erase_waiting(copy).failures
+    assert (tell_due(copy), ear.heard) == (0, [])
+    note_rules(copy, INSIDE, "here.example")
+    assert tell_due(copy) == 1
+    assert [(one["subject_request_id"], one["request_status"]) for one in ear.heard] == [(request, "completed")]
+
+
+def test_only_an_administrator_says_how_callbacks_are_told(workspace: Workspace) -> None:
+    with acting(Person(actor="oidc:1", role="operator")), pytest.raises(ForbiddenError):
+        note_rules(workspace, INSIDE, "here.example")
+
+
+def test_what_cannot_be_opened_any_more_is_given_up_and_holds_up_nothing(trained: Workspace, ear: Ear) -> None:
+    old = handed_in(trained, ear.url)
+    (trained.root / "keys" / "api.key").unlink()
+    create_token(trained, "crm", ["predict"])
+    new = handed_in(trained, ear.url, key="pupil-1001")
+    for request in (old, new):
+        withdraw(trained, request, status="denied", reason="x")
+    assert tell(trained) == 1
+    assert [one["subject_request_id"] for one in ear.heard] == [new]
+    with trained.engine.connect() as connection:
+        lost = [body for _, body in journal.entries(connection, "CALLBACK_LOST")]
+    assert lost == [{"request": old, "status": "denied"}]
+    assert (kept(trained), tell(trained)) == ([], 0)
+
+
+def test_trying_goes_on_for_about_two_days(trained: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    handed_in(trained, "https://there.example/told")
+    monkeypatch.setattr(callback.time, "time", lambda: 0.0)
+    waits, given_up = [], False
+    while not given_up:
+        with writing(trained.engine) as connection:
+            connection.execute(requests.update().values(status="denied"))
+            connection.execute(callbacks.update().values(next_try=0.0))
+            [taken] = callback.claim(connection, trained.key(KEY), 8)
+            given_up = callback.failed(connection, taken)
+        waits += [row.next_try for row in kept(trained)]
+    assert 1.8 < sum(waits) / 86_400 < 2.2
+    assert f"{len(waits) + 1} tries, about two days" in {kind["until"] for kind in retention(trained)}
 
 
 def test_processes_that_tell_at_the_same_time_tell_nobody_twice(trained: Workspace, ear: Ear, tmp_path: Path) -> None:

@@ -47,9 +47,8 @@ def test_without_the_tracking_store_it_is_busy_until_that_is_back(
 
 
 def test_a_locked_database_is_busy(trained: Workspace, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    pragmas = tuple(p if not p.startswith("busy_timeout") else "busy_timeout=100" for p in database._PRAGMAS)
-    monkeypatch.setattr(database, "_PRAGMAS", pragmas)
-    with sqlite3.connect(trained.root / "state.db", isolation_level=None) as other:
+    with sqlite3.connect(trained.root / "state.db", isolation_level=None) as other, monkeypatch.context() as patch:
+        patch.setattr(database, "_PATIENCE_MS", 50)
         other.execute("BEGIN IMMEDIATE")
         answer = command("--workspace", trained.root, "erase", KEY, "--json")
         assert (answer.code, answer.error["code"]) == (5, "busy")

@@ -112,7 +112,7 @@ def test_while_another_writes_nothing_is_upgraded(first_revision: Workspace, mon
     path = first_revision.root / "state.db"
     with first_revision.lock("a.b"), pytest.raises(LockedError, match=r"data set a\.b"):
         migrate(first_revision.root)
-    monkeypatch.setattr(database, "_PRAGMAS", ("busy_timeout=1",))
+    monkeypatch.setattr(database, "_PATIENCE_MS", 50)
     with closing(sqlite3.connect(path, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
         with pytest.raises(BusyError, match="locked"):
@@ -146,6 +146,28 @@ def test_a_newer_or_damaged_workspace_a_folder_and_a_role_that_may_not_are_refus
         with pytest.raises(NotFoundError, match="not a workspace"):
             migrate(nothing)
     assert list((tmp_path / "plain").iterdir()) == []
+
+
+def test_a_database_of_somebody_else_stays_as_it_is(workspace: Workspace, tmp_path: Path) -> None:
+    path = workspace.root / "state.db"
+    for file in workspace.root.glob("state.db*"):
+        file.unlink()
+    (tmp_path / "foreign").mkdir()
+    for database_ in (path, tmp_path / "foreign" / "state.db"):
+        with closing(sqlite3.connect(database_)) as connection, connection:
+            connection.execute("CREATE TABLE mine (x)")
+        with pytest.raises(InputError):
+            migrate(database_.parent)
+        with closing(sqlite3.connect(database_)) as connection:
+            assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("mine",)]
+    assert [file.name for file in (tmp_path / "foreign").iterdir()] == ["state.db"]
+
+
+def test_a_workspace_that_lost_a_key_is_not_upgraded(first_revision: Workspace) -> None:
+    (first_revision.root / "keys" / "token.key").unlink()
+    with pytest.raises(InputError, match=r"lost keys/token\.key"):
+        migrate(first_revision.root)
+    assert revision_of(first_revision.root / "state.db") == "0001"
 
 
 def test_folders_that_an_older_release_did_not_have_are_made(first_revision: Workspace) -> None:

@@ -1,6 +1,7 @@
 """A tracking store of an older MLflow is upgraded wholly or not at all, and keeps what is recorded in it."""
 
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from killing import Killed
 from sqlalchemy import create_engine
 
 from workbench.errors import BusyError, InputError
+from workbench.state import database
 from workbench.tracking import Tracking, upgrade
 from workbench.workspace import Workspace
 
@@ -86,6 +88,24 @@ def test_a_kill_in_the_middle_leaves_the_older_store(older: Tracking, monkeypatc
     assert schema(older.database) == as_it_was
     upgrade(older)
     assert runs(older.database) == [("r", 7)]
+
+
+@pytest.mark.parametrize("held", ["BEGIN IMMEDIATE", "BEGIN; SELECT * FROM runs"])
+def test_a_store_that_another_process_holds_is_waited_for_and_then_busy(
+    older: Tracking, monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
+    with closing(sqlite3.connect(older.database, isolation_level=None, check_same_thread=False)) as other:
+        for statement in held.split(";"):
+            other.execute(statement).fetchall()
+        with monkeypatch.context() as patch:
+            patch.setattr(database, "_PATIENCE_MS", 50)
+            with pytest.raises(BusyError, match=r"mlflow\.db is locked by another process"):
+                upgrade(older)
+        assert runs(older.database) == [("r", 7)]
+        timer = threading.Timer(0.3, other.execute, ("ROLLBACK",))
+        timer.start()
+        assert upgrade(older)[0] == OLDER
+        timer.join()
 
 
 def test_what_a_newer_mlflow_wrote_is_refused_and_so_is_what_is_no_database(older: Tracking) -> None:

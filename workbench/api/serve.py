@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +20,7 @@ from workbench.workflows.callbacks import note_rules
 from workbench.workspace import Workspace
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_NAME = re.compile(r"\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+")
 _AT_ONCE = 256  # calls; more are answered 503
 
 
@@ -27,8 +29,11 @@ def serve(
 ) -> None:
     """Answers until SIGINT or SIGTERM; `ready` is told the address once it listens. Port 0 takes any that is free.
 
-    Raises InputError for a host that other machines can reach, unless `remote` says that this is meant.
+    Raises InputError for a host that other machines can reach, unless `remote` says that this is meant, and for a domain that
+    is more than a name.
     """
+    if not _NAME.fullmatch(settings.domain):
+        raise InputError("--domain is the name of a host, without scheme, port and path", hint="privacy.example.org")
     if not remote and not _is_loopback(host):
         raise InputError(
             f"{host} can be reached from other machines, and the server speaks plain HTTP",

@@ -124,11 +124,12 @@ def resume(context: typer.Context, as_json: Json = False) -> None:
     """Finish interrupted erasures and carry out every request that waits; tell those who asked over HTTP."""
     from workbench.workflows.callbacks import tell_waiting
     from workbench.workflows.jobs import erase_waiting
+    from workbench.workflows.work import log
 
     workspace = opened(context)
     with progress_of("resuming") as progress:
         outcome = erase_waiting(workspace, progress)
-    tell_waiting(workspace)
+    tell_waiting(workspace, log=log)
     if outcome.failures and not outcome.done:
         outcome.results()
     shown = [{"request": request, **result} for request, result in outcome.done.items()]

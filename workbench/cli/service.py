@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from workbench.cli.terms import Json, opened, show
+from workbench.errors import InputError
 
 app = typer.Typer()
 tokens_app = typer.Typer(help="Tokens for those who ask over HTTP.", no_args_is_help=True)
@@ -42,7 +43,7 @@ def api(
     from workbench.erasure.callback_url import CallbackRules
     from workbench.workspace import Workspace
 
-    authorities = str(callback_authorities) if callback_authorities else None
+    authorities = _resolved(callback_authorities) if callback_authorities else None
     rules = CallbackRules(plain=plain_callbacks, private=private_callbacks, authorities=authorities)
     settings = Settings(domain=domain, per_token=per_token, per_client=per_client, callbacks=rules)
 
@@ -50,6 +51,13 @@ def api(
         show({"api": url, "openapi": f"{url}/openapi.json", "remote": remote}, as_json)
 
     serve(Workspace.serve(context.obj), settings, host, port, remote=remote, ready=ready)
+
+
+def _resolved(authorities: Path) -> str:
+    """The whole path: whoever tells callbacks by it later runs in another folder."""
+    if not authorities.is_file():
+        raise InputError("the file of --callback-authorities is not there", hint="a file of certificates, in PEM")
+    return str(authorities.resolve(strict=True))
 
 
 @tokens_app.command("create")

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, case, select
 
@@ -21,7 +22,7 @@ from workbench.erasure.open_dsr import FINAL, STATUS_OF
 from workbench.state.tables import callbacks, requests
 
 MAX_URLS = 10
-MAX_ATTEMPTS = 16  # about two days
+MAX_ATTEMPTS = 19  # about two days
 _FIRST, _LONGEST = 10.0, 6 * 3600.0  # seconds between two attempts
 _LEASE = 120.0  # seconds that one has for an attempt before another may try
 
@@ -58,11 +59,18 @@ def is_any_due(connection: Connection) -> bool:
 
 
 def claim(connection: Connection, key: bytes, most: int) -> list[Callback]:
-    """Takes callbacks that are due, in the caller's write transaction: nobody else tries them for a while."""
+    """Takes callbacks that are due, in the caller's write transaction: nobody else tries them for a while.
+
+    One that this key does not open never will be told: it is given up, and the others go on.
+    """
     found = []
     for row in connection.execute(_due().order_by(callbacks.c.next_try).limit(most)).all():
         nonce, box = row.address[:12], row.address[12:]
-        url = AESGCM(key).decrypt(nonce, box, row.request.encode()).decode()
+        try:
+            url = AESGCM(key).decrypt(nonce, box, row.request.encode()).decode()
+        except InvalidTag:
+            _give_up(connection, row.id, row.request, row.status)
+            continue
         found.append(Callback(id=row.id, request=row.request, url=url, status=row.status, attempts=row.attempts + 1))
         _set(connection, row.id, attempts=row.attempts + 1, next_try=time.time() + _LEASE)
     return found
@@ -79,12 +87,16 @@ def delivered(connection: Connection, callback: Callback) -> None:
 def failed(connection: Connection, callback: Callback) -> bool:
     """Puts the next attempt off, each time for twice as long; the last one gives the callback up and returns True."""
     if callback.attempts >= MAX_ATTEMPTS:
-        connection.execute(callbacks.delete().where(callbacks.c.id == callback.id))
-        journal.append(connection, "CALLBACK_LOST", request=callback.request, status=callback.status)
+        _give_up(connection, callback.id, callback.request, callback.status)
         return True
     wait = min(_FIRST * 2 ** (callback.attempts - 1), _LONGEST)
     _set(connection, callback.id, next_try=time.time() + wait)
     return False
+
+
+def _give_up(connection: Connection, callback: str, request: str, status: str) -> None:
+    connection.execute(callbacks.delete().where(callbacks.c.id == callback))
+    journal.append(connection, "CALLBACK_LOST", request=request, status=status)
 
 
 def _due() -> Any:

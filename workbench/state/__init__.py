@@ -8,6 +8,7 @@ from workbench.state.database import (
     has_tables,
     open_database,
     open_for_threads,
+    tell_faults,
     upgrading,
     writing,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "has_tables",
     "open_database",
     "open_for_threads",
+    "tell_faults",
     "upgrading",
     "writing",
 ]

@@ -47,13 +47,18 @@ def _engine(path: Path, pool: type[Pool] = NullPool, **kept: int) -> Engine:
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
+    tell_faults(engine, path)
+    return engine
+
+
+def tell_faults(engine: Engine, path: Path) -> None:
+    """Has the engine of the database at `path` raise OSError for a fault of the disk, and BusyError where others hold it."""
+
     @event.listens_for(engine, "handle_error")
     def _tell(context: Any) -> None:
-        fault = disk_fault(context.original_exception, path) or _busy(context.original_exception)
+        fault = disk_fault(context.original_exception, path) or _busy(context.original_exception, path)
         if fault is not None:
             raise fault from None
-
-    return engine
 
 
 def disk_fault(error: BaseException, path: Path) -> OSError | None:
@@ -68,11 +73,11 @@ def disk_fault(error: BaseException, path: Path) -> OSError | None:
     return None
 
 
-def _busy(error: BaseException) -> BusyError | None:
+def _busy(error: BaseException, path: Path) -> BusyError | None:
     """The fault of a database that others held for longer than one waits; None for any other."""
     if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return None
-    return BusyError("the workspace database is locked by another process", hint="try again shortly")
+    return BusyError(f"the database {path.name} is locked by another process", hint="try again shortly")
 
 
 def _is_full(path: Path) -> bool:
@@ -108,6 +113,8 @@ def upgrading(path: Path) -> Iterator[tuple[Connection, str | None]]:
             before = MigrationContext.configure(connection).get_current_revision()
             if before is not None and before > HEAD:
                 raise _of_another_revision(path, before)
+            if before is None and connection.execute(text("SELECT 1 FROM sqlite_master")).first():
+                raise _unreadable(path)  # somebody else's: no table of ours goes into it
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             yield connection, before

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from workbench.errors import InputError
-from workbench.state import disk_fault, writing
+from workbench.state import tell_faults, writing
 from workbench.tracking.store import Tracking
 
 
@@ -29,6 +29,7 @@ def upgrade(tracking: Tracking) -> tuple[str, str]:
     script = ScriptDirectory.from_config(config)
     engine = create_engine(tracking.uri, poolclass=NullPool, hide_parameters=True)
     event.listen(engine, "connect", _begin_explicitly)
+    tell_faults(engine, tracking.database)
     try:
         with writing(engine) as connection:
             before = MigrationContext.configure(connection).get_current_revision()
@@ -40,8 +41,8 @@ def upgrade(tracking: Tracking) -> tuple[str, str]:
         raise InputError(
             f"a newer MLflow wrote the tracking store {tracking.database}", hint="install the newer workbench"
         ) from None
-    except DatabaseError as fault:
-        raise disk_fault(fault.orig or fault, tracking.database) or InputError(
+    except DatabaseError:
+        raise InputError(
             f"the tracking store {tracking.database} can't be upgraded, and stays as it was",
             hint="restore it from a backup, or move it away and let workbench migrate make an empty one",
         ) from None

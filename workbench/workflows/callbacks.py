@@ -19,6 +19,7 @@ from workbench.erasure.callback_url import CallbackRules, Resolve, checked, reso
 from workbench.erasure.deliver import deliver
 from workbench.erasure.open_dsr import STATUS_OF, told_at
 from workbench.errors import WorkbenchError
+from workbench.roles import require
 from workbench.state import writing
 from workbench.state.tables import requests
 from workbench.workflows.sign import signed
@@ -26,7 +27,8 @@ from workbench.workflows.tokens import KEY
 from workbench.workspace import Workspace
 
 _AT_ONCE = 8
-_NOTED = "CALLBACK_RULES"  # the kind of journal entry that says how callbacks are told
+RULES = "CALLBACK_RULES"  # the kind of journal entry that says how callbacks are told
+_RESTORED = "RESTORED"  # and the one after which nobody is told until that is said again
 _LAST_SECONDS = 15.0  # what those under way have, once a process was asked to end
 Log = Callable[..., None]
 
@@ -37,18 +39,22 @@ def _silent(_: str, **__: Any) -> None:
 
 def note_rules(workspace: Workspace, rules: CallbackRules, domain: str) -> None:
     """Has all processes over the workspace tell callbacks by these rules, in the name of `domain`, until others are noted."""
+    require("administer")
     said = {"domain": domain, **asdict(rules)}
     with writing(workspace.engine) as connection:
         if _noted(connection) != said:
-            journal.append(connection, _NOTED, **said)
+            journal.append(connection, RULES, **said)
 
 
 def tell_due(workspace: Workspace, *, log: Log = _silent) -> int:
-    """Tells what is due as `tell_callbacks` does, by the rules of the server that was started last."""
+    """Tells what is due as `tell_callbacks` does, by the rules of the server that was started last.
+
+    Nothing is told before one was started over this workspace: a restored copy may be a drill beside the workspace that counts.
+    """
     with workspace.engine.connect() as connection:
-        if not is_any_due(connection):
-            return 0
-        noted = dict(_noted(connection) or {"domain": "localhost"})
+        noted = _noted(connection) if is_any_due(connection) else None
+    if noted is None:
+        return 0
     return tell_callbacks(workspace, domain=noted.pop("domain"), rules=CallbackRules(**noted), log=log)
 
 
@@ -87,8 +93,10 @@ def _guarded(tell: Callable[[], int], log: Log) -> int:
 
 
 def _noted(connection: Connection) -> dict[str, Any] | None:
-    found = journal.latest(connection, kind=_NOTED, limit=1)
-    return dict(found[0]["body"]) if found else None
+    """The rules noted last; None where there are none since the workspace was made or restored."""
+    found = [entry for kind in (RULES, _RESTORED) for entry in journal.latest(connection, kind=kind, limit=1)]
+    last = max(found, key=lambda entry: int(entry["sequence"]), default=None)
+    return dict(last["body"]) if last is not None and last["kind"] == RULES else None
 
 
 def tell_callbacks(

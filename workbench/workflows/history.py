@@ -8,18 +8,28 @@ from sqlalchemy import func, select
 
 from workbench import journal
 from workbench.state.tables import journal as entries
+from workbench.workflows.callbacks import RULES
 from workbench.workspace import Workspace
 
 MOST = 500
 
 
 def read_history(workspace: Workspace, *, kind: str | None = None, limit: int = MOST) -> dict[str, Any]:
-    """The last entries, newest first, of one kind or of all; which kinds there are; and where the chain breaks, if it does."""
+    """The last entries, newest first, of one kind or of all; which kinds there are; and where the chain breaks, if it does.
+
+    The path of a file of certificates is the machine's own affair and left out: told is that there is one.
+    """
     with workspace.engine.connect() as connection:
         return {
             "broken_at": journal.broken_at(connection),
             "head": journal.head(connection),
             "length": int(connection.execute(select(func.count()).select_from(entries)).scalar() or 0),
             "kinds": sorted(connection.execute(select(entries.c.kind).distinct()).scalars()),
-            "entries": journal.latest(connection, kind=kind, limit=limit),
+            "entries": [_shown(entry) for entry in journal.latest(connection, kind=kind, limit=limit)],
         }
+
+
+def _shown(entry: dict[str, Any]) -> dict[str, Any]:
+    if entry["kind"] != RULES:
+        return entry
+    return {**entry, "body": {**entry["body"], "authorities": bool(entry["body"].get("authorities"))}}

@@ -13,7 +13,7 @@ from workbench.roles import require
 from workbench.state import HEAD, has_tables, upgrading
 from workbench.tracking import Tracking, upgrade
 from workbench.workflows.initialise import initialise
-from workbench.workspace import Workspace
+from workbench.workspace import Workspace, refuse_maimed
 
 
 def migrate(root: Path) -> dict[str, Any]:
@@ -21,10 +21,12 @@ def migrate(root: Path) -> dict[str, Any]:
 
     - Each of the two changes wholly or not at all, and the same again changes nothing: killed in between, it is given again.
     - Nobody writes meanwhile: it holds the lock of every data set, and the database's own.
-    Raises NotFoundError where there is no workspace, InputError for one of a newer release, BusyError while another writes.
+    Raises NotFoundError where there is no workspace; InputError for one of a newer release, one that lost a key, or a database
+    of somebody else; BusyError while another writes.
     """
     require("administer")
     workspace = Workspace(root.resolve())
+    refuse_maimed(workspace.root)
     database = workspace.root / "state.db"
     if not has_tables(database):
         raise NotFoundError(f"{workspace.root} is not a workspace", hint="workbench init makes one")

@@ -32,7 +32,7 @@ _TABLES: tuple[tuple[str, str, str, Table], ...] = (
     ),
     ("Jobs", "ids of what was made", "always", tables.jobs),
     ("Answers to repeated calls", "nobody: keyed hashes", "a day", tables.answers),
-    ("Callbacks that are not delivered", "the controller, sealed", "16 tries, about two days", tables.callbacks),
+    ("Callbacks that are not delivered", "the controller, sealed", "19 tries, about two days", tables.callbacks),
     ("Tokens of callers", "nobody: keyed hashes", "always; they expire", tables.tokens),
 )
 
