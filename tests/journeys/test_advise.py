@@ -1,6 +1,7 @@
 """`workbench train --advise`: what partitions lose and cost; nothing is published, and the config says who informed it."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,10 @@ from workbench.config import TrainConfig
 from workbench.erasure.request import submit
 from workbench.metrics.estimate import Estimate
 from workbench.workflows.advise import Choice, first_slice_odds, recommended
+from workbench.workflows.erase import erase
+from workbench.workflows.report import certificate_html
+from workbench.workflows.train import train
+from workbench.workflows.verify import verify
 
 SETS = ("--set", "dataset=pupils", "--set", "rounds=10", "--set", "leaves=7")
 
@@ -129,3 +134,14 @@ def test_settings_that_follow_from_the_shards_follow_the_partition():
     assert few.partitioned(1, 1) == TrainConfig.model_validate({**base, "shards": 1})
     chosen = TrainConfig.model_validate({**base, "shards": 20, "leaves": 12})
     assert (chosen.partitioned(1, 1).rounds, chosen.partitioned(1, 1).leaves) == (60, 12)
+
+
+@pytest.mark.parametrize("informed", [None, "pupils"])
+def test_a_certificate_says_where_records_chose_the_settings(trained, informed):
+    config = {"learner": "naive_bayes", "dataset": "pupils", "shards": 2, "slices": 2, "informed_by": informed}
+    train(trained, TrainConfig.model_validate(config))
+    path = Path(erase(trained, [placed(trained, "train")[0]])["requests"][0]["certificate"])
+    assert verify(trained, path, replay=True)["valid"]
+    page = certificate_html(trained, path)[0]
+    told = ["Not so the choice of some of their settings", "the choice may still reflect the person"]
+    assert [text in page for text in told] == [informed is not None] * 2

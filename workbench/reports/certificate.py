@@ -77,6 +77,8 @@ def _verdict(it: _Statement) -> str:
     told = [f"On {when} the person of request <strong>{escaped(it.request)}</strong> was removed from {names}."]
     if any(_is_exact(artifact) for d in it.datasets for artifact in records(d.get("artifacts"))):
         told.append("The models are now exactly what they would be had that person never been in the data.")
+    if any(_is_exact(a) and "settings" in a for d in it.datasets for a in records(d.get("artifacts"))):
+        told.append("Not so the choice of some of their settings, which is told below.")
     if kept:
         told.append("Differentially private results were kept; what that means is said below.")
     checked = (
@@ -134,9 +136,14 @@ def _artifact(artifact: Mapping[str, Any]) -> str:
         if again
         else "No part of it had learnt from the person, so nothing had to be trained again."
     )
+    informed = (
+        " Its settings were chosen by measuring on the records before, and kept: the choice may still reflect the person."
+        if "settings" in artifact
+        else ""
+    )
     return (
         f'<li><span class="tag">exact</span> {name}. {how} It is bit for bit the model that training from scratch on the '
-        "remaining records gives, which can be replayed (see below).</li>"
+        f"remaining records gives with these settings, which can be replayed (see below).{informed}</li>"
     )
 
 

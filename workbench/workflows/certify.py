@@ -113,6 +113,8 @@ def _model(ensemble: EnsembleState) -> dict[str, Any]:
         "constituents_retrained": len(retrained),
         "constituents_reused": len(ensemble.new.constituents) - len(retrained),
     }
+    if config.informed_by:
+        told["settings"] = "informed: chosen by measuring on the records, the person's among them perhaps, and kept"
     if config.private:
         silent = sum(c.digest is None for c in ensemble.new.constituents if c.shard in retrained)
         told |= {
