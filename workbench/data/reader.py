@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -125,13 +126,17 @@ def _header(start: bytes, path: Path) -> list[str]:
     import csv
 
     try:
+        if b"\0" in start[:4096]:  # UTF-16, most often
+            raise UnicodeError
         text = start.decode("utf-8-sig", errors="ignore" if len(start) == 1 << 20 else "strict")
-    except UnicodeDecodeError:
+    except UnicodeError:
         raise InputError(f"{path} is not UTF-8 text", hint="convert it, for example with iconv") from None
     rows = csv.reader(text.splitlines(keepends=True))
     header = next(rows, None)
     if not header:
         raise InputError(f"{path} is empty")
+    if len(header) == 1 and re.search("[;\t]", header[0]):
+        raise InputError(f"{path} separates its columns by semicolons or tabs", hint="separate them by commas")
     return header
 
 
