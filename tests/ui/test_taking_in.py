@@ -84,8 +84,16 @@ def test_from_an_upload_to_a_data_set(browse: Open, workspace: Workspace, detach
 def reviewed(app: AppTest, content: bytes) -> AppTest:
     """The page with an upload of pupils whose proposed schema is to be confirmed."""
     app.file_uploader[0].set_value(("klass.csv", content, "text/csv")).run()
-    next(s for s in app.selectbox if s.label.startswith("Which")).set_value("pupil")
+    field(app.selectbox, "Which").set_value("pupil")
     return press(app, "Propose a schema")
+
+
+def test_nobody_is_a_person_of_a_row_by_default(browse: Open, workspace: Workspace) -> None:
+    app = browse(workspace, "data")
+    app.file_uploader[0].set_value(("t.csv", people(), "text/csv")).run()
+    app = press(app, "Propose a schema")
+    assert "which column identifies the person" in app.error[0].value
+    assert "draft" not in app.session_state
 
 
 def test_what_would_fail_is_told_while_the_upload_is_there(
@@ -202,7 +210,9 @@ def test_names_and_categories_are_never_formatting(browse: Open, workspace: Work
     content = people(towns=(SCRIPT, PICTURE)).replace(b"pupil,term", f"pupil,{SCRIPT}".encode(), 1)
     app = browse(workspace, "data")
     app.file_uploader[0].set_value(("t.csv", content, "text/csv")).run()
+    field(app.selectbox, "Which").select_index(0)
     app = press(app, "Propose a schema")
+    assert "guessed by reading the table" in texts(app)
     marked = "\n".join(str(one.value) for kind in ("markdown", "caption", "warning") for one in app.get(kind))
     assert SCRIPT not in marked
     assert PICTURE not in marked

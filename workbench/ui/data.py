@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import streamlit as st
 
+from workbench.errors import InputError
 from workbench.progress import Progress
 from workbench.schema import Schema
 from workbench.schema.column import Kind, Role
@@ -135,9 +136,19 @@ def _propose(name: str, content: bytes) -> None:
     columns = _columns(name, content)
     with st.form("propose"):
         st.markdown("**1. What is it about?**")
-        subject = st.selectbox("Which column identifies the person?", [_NOBODY, *columns])
+        subject = st.selectbox(
+            "Which column identifies the person?",
+            [_NOBODY, *columns],
+            index=None,  # a wrong guess here would tear one person into many
+            placeholder="Choose a column",
+        )
         target = st.selectbox("What is to be predicted, if anything?", ["Nothing", *columns])
         if st.form_submit_button("Propose a schema", type="primary"):
+            if subject is None:
+                raise InputError(
+                    "nobody said which column identifies the person",
+                    hint=f"choose one, or “{_NOBODY}” where nobody has two rows",
+                )
             chosen = {
                 "subject": None if subject == _NOBODY else subject,
                 "target": None if target == "Nothing" else target,
