@@ -43,6 +43,17 @@ def test_advice_is_a_job_that_a_reload_shows(browse: Open, trained: Workspace) -
         config = jobs.get(connection, begun[0]["job"]).config
     assert config["shards"] == told["recommended"]["shards"]
     assert config["informed_by"] == "pupils"
+    assert "outside the promise" in texts(app)
+
+
+def test_a_model_says_that_its_numbers_were_chosen_by_looking(browse: Open, trained: Workspace) -> None:
+    told = "chosen by looking at the data of pupils"
+    assert told not in texts(browse(trained, "models"))
+    jobs.run_job(trained, "train", CONFIG | {"shards": 3, "informed_by": "pupils"})
+    app = browse(trained, "models")
+    of = next(one for one in app.selectbox if one.label == "Model")
+    said = [texts(of.set_value(name).run()) for name in of.options]
+    assert sum(told in one for one in said) == 1
 
 
 def test_an_erasure_sweeps_the_advice(browse: Open, trained: Workspace) -> None:
