@@ -12,7 +12,7 @@ from workbench.errors import BusyError
 from workbench.jobs.worker import CancelledError
 from workbench.roles import Person
 from workbench.ui import session
-from workbench.ui.jobs import told_fault
+from workbench.ui.jobs import failed, told_fault
 from workbench.workflows import advise, jobs
 from workbench.workflows.execute import carry_out
 from workbench.workflows.findings import findings
@@ -97,6 +97,20 @@ def test_who_is_erased_meanwhile_is_in_no_advice(
     assert findings(trained, "advice") == []
     assert "asked to be erased" in told_fault(jobs.list_jobs(trained)["jobs"][0])
     assert carry_out(trained).done
+
+
+def test_a_job_that_went_well_beside_another_does_not_hide_its_failure(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def job(status: str, created: str, updated: str) -> dict[str, object]:
+        return {"kind": "train", "status": status, "lost": False, "created": created, "updated": updated}
+
+    long, busy, again = job("done", "10:00", "10:09"), job("failed", "10:01", "10:01"), job("done", "10:10", "10:11")
+    monkeypatch.setattr(session, "workspace", lambda: workspace)
+    for jobs_, shown in (([long, busy], [busy]), ([long, busy, again], []), ([busy], [busy]), ([], [])):
+        monkeypatch.setattr("workbench.ui.jobs.list_jobs", lambda _, jobs_=jobs_: {"jobs": jobs_})
+        assert failed("train") == shown
+        assert failed("ingest") == []
 
 
 def test_what_is_damaged_is_called_so() -> None:
