@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from workbench.ui import places, session
+from workbench.ui import icon, places, session
 
-st.set_page_config(page_title="Erasure workbench", page_icon=":material/shield_person:", layout="wide")
+st.set_page_config(page_title="Erasure workbench", page_icon=icon.ICON, layout="wide")
 page = st.navigation(places.pages(), position="sidebar")
 session.run(page)

@@ -12,7 +12,7 @@ from workbench.errors import BusyError
 from workbench.jobs.worker import CancelledError
 from workbench.roles import Person
 from workbench.ui import session
-from workbench.ui.jobs import told_fault
+from workbench.ui.jobs import failed, told_fault
 from workbench.workflows import advise, jobs
 from workbench.workflows.execute import carry_out
 from workbench.workflows.findings import findings
@@ -43,6 +43,17 @@ def test_advice_is_a_job_that_a_reload_shows(browse: Open, trained: Workspace) -
         config = jobs.get(connection, begun[0]["job"]).config
     assert config["shards"] == told["recommended"]["shards"]
     assert config["informed_by"] == "pupils"
+    assert "outside the promise" in texts(app)
+
+
+def test_a_model_says_that_its_numbers_were_chosen_by_looking(browse: Open, trained: Workspace) -> None:
+    told = "chosen by looking at the data of pupils"
+    assert told not in texts(browse(trained, "models"))
+    jobs.run_job(trained, "train", CONFIG | {"shards": 3, "informed_by": "pupils"})
+    app = browse(trained, "models")
+    of = next(one for one in app.selectbox if one.label == "Model")
+    said = [texts(of.set_value(name).run()) for name in of.options]
+    assert sum(told in one for one in said) == 1
 
 
 def test_an_erasure_sweeps_the_advice(browse: Open, trained: Workspace) -> None:
@@ -86,6 +97,20 @@ def test_who_is_erased_meanwhile_is_in_no_advice(
     assert findings(trained, "advice") == []
     assert "asked to be erased" in told_fault(jobs.list_jobs(trained)["jobs"][0])
     assert carry_out(trained).done
+
+
+def test_a_job_that_went_well_beside_another_does_not_hide_its_failure(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def job(status: str, created: str, updated: str) -> dict[str, object]:
+        return {"kind": "train", "status": status, "lost": False, "created": created, "updated": updated}
+
+    long, busy, again = job("done", "10:00", "10:09"), job("failed", "10:01", "10:01"), job("done", "10:10", "10:11")
+    monkeypatch.setattr(session, "workspace", lambda: workspace)
+    for jobs_, shown in (([long, busy], [busy]), ([long, busy, again], []), ([busy], [busy]), ([], [])):
+        monkeypatch.setattr("workbench.ui.jobs.list_jobs", lambda _, jobs_=jobs_: {"jobs": jobs_})
+        assert failed("train") == shown
+        assert failed("ingest") == []
 
 
 def test_what_is_damaged_is_called_so() -> None:

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pandas as pd
 import pytest
@@ -253,6 +254,22 @@ def test_no_page_fails_the_rules_of_accessibility(visit: Visit, trained: Workspa
         if serious:
             bad[name] = serious
     assert bad == {}
+
+
+@pytest.mark.slow
+def test_no_page_asks_another_machine_for_anything(visit: Visit, trained: Workspace) -> None:
+    page = visit(trained.root)
+    asked: set[str | None] = set()
+    page.on("request", lambda request: asked.add(urlsplit(request.url).hostname))
+    page.reload()
+    for name in PAGES:
+        go(page, name)
+        page.wait_for_timeout(1000)
+        for tab in page.get_by_role("tab").all():
+            tab.click()
+            page.wait_for_timeout(300)
+    assert "127.0.0.1" in asked
+    assert asked <= {"127.0.0.1", "", None}, "data: and blob: have no host"
 
 
 @pytest.mark.slow

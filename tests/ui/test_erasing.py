@@ -78,17 +78,23 @@ def test_a_plan_and_a_request_forget_whom_they_were_about(browse: Open, trained:
 def test_pasted_lines_and_files_are_answered_one_by_one(browse: Open, trained: Workspace) -> None:
     app = browse(trained, "erasure")
     app.segmented_control(key="erasure-way").set_value("Several, pasted").run()
-    app.text_area[0].input(f"{WHO}\nnobody-here\n")
+    app.text_area[0].input(f"{WHO}\n\nnobody-here\n{'x' * 1001}\npupil-1009\n")
     app = press(app, "Erase")
     said = texts(app)
-    assert "1 accepted" in said
+    (receipts,) = [frame.value for frame in app.dataframe if "Nonce" in frame.value]
+    assert list(receipts["Line"]) == [1, 5]
+    assert set(receipts) == {"Line", "Request", "Nonce", "Due"}
+    assert "Line 3, " in said.replace("\\", "")
+    assert "Line 4: its key has more than" in said.replace("\\", "")
+    assert "Download the receipts (CSV)" in {button.label for button in app.get("download_button")}
+    assert "2 accepted" in said
     assert "nothing found of this subject" in said
     assert "nobody-here" not in said + remembered(app)
     app.segmented_control(key="erasure-way").set_value("A file").run()
     app.file_uploader[0].set_value(("asked.csv", "key\npupil-1008\n".encode("utf-16"), "text/csv"))
     app = press(app, "Erase")
     assert "not UTF\\-8" in app.error[0].value
-    assert len(list_requests(trained)["requests"]) == 2
+    assert len(list_requests(trained)["requests"]) == 3
 
 
 @pytest.mark.parametrize("way", ["Show the plan", "Erase"])

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from conftest import pupils
 from said import Open, press, texts
+from streamlit.testing.v1 import AppTest
 
 from workbench.errors import ForbiddenError, InputError
 from workbench.roles import Person, acting
@@ -20,6 +23,7 @@ from workbench.workflows.handover import (
     draft_schema,
     ingest_upload,
     predict_upload,
+    rehearse_upload,
     release_file,
     release_rows,
     sample_file,
@@ -75,6 +79,66 @@ def test_from_an_upload_to_a_data_set(browse: Open, workspace: Workspace, detach
     (made,) = overview(workspace)["datasets"]
     assert (made["dataset"], made["target"], made["unreviewed"]) == ("klass", "passed", [])
     assert uploads(workspace) == [], "what was uploaded goes once it was taken in"
+
+
+def reviewed(app: AppTest, content: bytes) -> AppTest:
+    """The page with an upload of pupils whose proposed schema is to be confirmed."""
+    app.file_uploader[0].set_value(("klass.csv", content, "text/csv")).run()
+    field(app.selectbox, "Which").set_value("pupil")
+    return press(app, "Propose a schema")
+
+
+def test_nobody_is_a_person_of_a_row_by_default(browse: Open, workspace: Workspace) -> None:
+    app = browse(workspace, "data")
+    app.file_uploader[0].set_value(("t.csv", people(), "text/csv")).run()
+    app = press(app, "Propose a schema")
+    assert "which column identifies the person" in app.error[0].value
+    assert "draft" not in app.session_state
+
+
+def test_what_would_fail_is_told_while_the_upload_is_there(
+    browse: Open, workspace: Workspace, detached: list[str]
+) -> None:
+    app = reviewed(browse(workspace, "data"), people())
+    field(app.text_input, "Name of the data set").set_value("../klass")
+    app = press(app, "Take it in")
+    assert "not a usable name" in app.error[0].value
+    field(app.text_input, "Name of the data set").set_value("klass")
+    field(app.number_input, "Most rows").set_value(1)
+    app = press(app, "Take it in")
+    assert "max\\_rows\\_per\\_subject" in app.error[0].value
+    assert "pupil-1" not in texts(app).replace("\\", "")
+    assert detached == uploads(workspace) == list((workspace.root / "staging").iterdir()) == []
+    field(app.number_input, "Most rows").set_value(3)
+    app = press(app, "Take it in")
+    assert not app.error
+    assert len(detached) == len(uploads(workspace)) == 1
+
+
+def field(found: Sequence[Any], label: str) -> Any:
+    return next(one for one in found if one.label.startswith(label))
+
+
+def test_values_that_would_be_moved_are_told_in_words(
+    browse: Open, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = reviewed(browse(workspace, "data"), people())
+    counts = {"rows": {"train": 9}, "clipped": 3, "left_out": {"duplicates": 1}}
+    monkeypatch.setattr(handover, "rehearse", lambda *_, **__: counts)
+    said = texts(press(app, "Check the table"))
+    assert "moved to the nearest bound, in 3 rows. Left out, as the schema says: 1 row." in said
+
+
+def test_values_that_would_be_moved_are_counted(workspace: Workspace) -> None:
+    schema = draft_schema(workspace, "t.csv", people(), target=None, subject="pupil")
+    columns = dict(schema.columns)
+    columns["hours"] = columns["hours"].model_copy(update={"bounds": (5.0, 10.0)})
+    narrow = schema.model_copy(update={"columns": columns})
+    told = rehearse_upload(workspace, "klass", "t.csv", people(), narrow)
+    beyond = ~pd.read_csv(io.BytesIO(people()))["hours"].between(5, 10)
+    assert told["clipped"] == beyond.sum() > 0
+    assert told["rows"]
+    assert overview(workspace)["datasets"] == []
 
 
 def test_columns_of_an_upload_go_with_it(browse: Open, workspace: Workspace) -> None:
@@ -146,7 +210,9 @@ def test_names_and_categories_are_never_formatting(browse: Open, workspace: Work
     content = people(towns=(SCRIPT, PICTURE)).replace(b"pupil,term", f"pupil,{SCRIPT}".encode(), 1)
     app = browse(workspace, "data")
     app.file_uploader[0].set_value(("t.csv", content, "text/csv")).run()
+    field(app.selectbox, "Which").select_index(0)
     app = press(app, "Propose a schema")
+    assert "guessed by reading the table" in texts(app)
     marked = "\n".join(str(one.value) for kind in ("markdown", "caption", "warning") for one in app.get(kind))
     assert SCRIPT not in marked
     assert PICTURE not in marked

@@ -14,8 +14,8 @@ from workbench.schema import Schema
 from workbench.schema.column import Kind, Role
 from workbench.schema.draft import rows_of, with_rows
 from workbench.ui import jobs, session
-from workbench.ui.words import day, number, plain
-from workbench.workflows.handover import check_table, column_names, draft_schema, ingest_upload
+from workbench.ui.words import counted, day, number, plain
+from workbench.workflows.handover import check_table, column_names, draft_schema, ingest_upload, rehearse_upload
 from workbench.workflows.jobs import detach_job
 from workbench.workflows.overview import overview
 from workbench.workflows.profile import profile, schema_of
@@ -136,9 +136,19 @@ def _propose(name: str, content: bytes) -> None:
     columns = _columns(name, content)
     with st.form("propose"):
         st.markdown("**1. What is it about?**")
-        subject = st.selectbox("Which column identifies the person?", [_NOBODY, *columns])
+        subject = st.selectbox(
+            "Which column identifies the person?",
+            [_NOBODY, *columns],
+            index=None,  # a wrong guess here would tear one person into many
+            placeholder="Choose a column",
+        )
         target = st.selectbox("What is to be predicted, if anything?", ["Nothing", *columns])
         if st.form_submit_button("Propose a schema", type="primary"):
+            if subject is None:
+                raise InputError(
+                    "nobody said which column identifies the person",
+                    hint=f"choose one, or “{_NOBODY}” where nobody has two rows",
+                )
             chosen = {
                 "subject": None if subject == _NOBODY else subject,
                 "target": None if target == "Nothing" else target,
@@ -218,32 +228,45 @@ def _take_in(draft: Schema, rows: list[dict[str, Any]], name: str, content: byte
     schema = with_rows(draft, rows, **changes)
     unsure = [row["column"] for row in rows if not row["reviewed"] and row["role"] not in ("drop", "subject_id")]
     with st.container(horizontal=True):
-        if st.button("Check the table"):
-            with _reading() as progress:
-                broken = check_table(session.workspace(), name, content, schema, progress=progress)
-            _checked(broken)
-        if st.button("Take it in", type="primary"):
-            _named(dataset)
-            ingest_upload(session.workspace(), dataset, name, content, schema)
-            st.session_state[_ROUND] += 1  # a new field: the upload is given up
-            _forget()
-            session.again("Being taken in.")
+        wants_check = st.button("Check the table")
+        wants_all = st.button("Take it in", type="primary")
+    if wants_check and _fits(name, content, schema):
+        told = _rehearsed(dataset, name, content, schema)
+        st.success("Every row fits." + told)
+    if wants_all:
+        told = _rehearsed(dataset, name, content, schema)
+        ingest_upload(session.workspace(), dataset, name, content, schema)
+        st.session_state[_ROUND] += 1  # a new field: the upload is given up
+        _forget()
+        session.again("Being taken in." + told)
     if unsure:
         st.caption(f"Not confirmed yet: {', '.join(map(plain, unsure))}. Every certificate would say so.")
 
 
-def _named(dataset: str) -> None:
-    if dataset in {one["dataset"] for one in overview(session.workspace())["datasets"]}:
-        raise InputError(f"there already is a data set {dataset!r}", hint="choose another name")
-
-
-def _checked(broken: list[dict[str, Any]]) -> None:
+def _fits(name: str, content: bytes, schema: Schema) -> bool:
+    """Whether every row keeps the rules of its columns; tells which are broken."""
+    with _reading() as progress:
+        broken = check_table(session.workspace(), name, content, schema, progress=progress)
     if not broken:
-        st.success("Every row fits.")
-        return
+        return True
     st.error("Some rows don't fit what you declared. Widen the domain, or mend the table.")
     rows = [{"Column": one["column"], "Rule": one["rule"], "Rows, at least": one["rows"]} for one in broken]
     st.dataframe(rows, hide_index=True, alt="Rules that the table breaks")
+    return False
+
+
+def _rehearsed(dataset: str, name: str, content: bytes, schema: Schema) -> str:
+    """What would become of rows that are not stored as they are, as sentences; raises as taking the table in would."""
+    with _reading() as progress:
+        found = rehearse_upload(session.workspace(), dataset, name, content, schema, progress=progress)
+    if not found:
+        return " Whether nobody has more rows than declared shows when it is taken in, for the table is large."
+    told = ""
+    if clipped := found.get("clipped"):
+        told += f" Values beyond the bounds of a column are moved to the nearest bound, in {counted(clipped, 'row')}."
+    if left := sum(found.get("left_out", {}).values()):
+        told += f" Left out, as the schema says: {counted(left, 'row')}."
+    return told
 
 
 session.shown(page)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +97,11 @@ def _new(names: Sequence[str], sets: dict[str, dict[str, Any]]) -> None:
     if not session.may("operate"):
         st.info("Your role can look at requests and may not hand them in.")
         return
-    st.write("Whoever is named is left out of every model and table from the moment the request is accepted.")
+    st.write(
+        "From the moment a request is accepted, what learnt from the person is held back: their shard of each model, while "
+        "its other shards go on answering, and each table without a privacy guarantee. Private tables are kept, made again "
+        "or retired when the erasure is carried out, as the policy of the data set says."
+    )
     way = st.segmented_control("How many?", _WAYS, default=_WAYS[0], required=True, key="erasure-way") or _WAYS[0]
     dataset = st.selectbox("From which data set?", [_EVERY, *names] if len(names) > 1 else names)
     number_of = st.session_state.setdefault(_ROUND, 0)
@@ -179,11 +185,35 @@ def _receipts(answers: list[dict[str, Any]]) -> None:
         st.write(
             "Hand each requester their receipt now. The nonce opens the certificate for them alone and is kept nowhere."
         )
-        rows = [{"Request": one["request"], "Nonce": one["nonce"], "Due": moment(one["due"])} for one in accepted]
-        st.dataframe(rows, hide_index=True, alt="Receipts: request, nonce and due date")
+        rows = [_receipt(one) for one in accepted]
+        st.dataframe(
+            rows, hide_index=True, alt="Receipts: request, nonce and due date, by line where there are several"
+        )
+        st.download_button("Download the receipts (CSV)", _csv(rows), "receipts.csv", "text/csv")
+        st.caption("They are shown until you put them away, reload or close this page. The nonces are lost then.")
     for one in (one for one in answers if not one.get("nonce")):
-        told = one["reason"] or STATUSES.get(one["status"], (one["status"],))[0]
-        st.warning(f"{plain(one['request'] or 'One entry')}: {plain(told)}.")
+        st.warning(plain(sentence(_refusal(one))))
+
+
+def _receipt(one: dict[str, Any]) -> dict[str, Any]:
+    """A receipt; by its line whoever has the list knows whose it is."""
+    line = {"Line": one["line"]} if "line" in one else {}
+    return {**line, "Request": one["request"], "Nonce": one["nonce"], "Due": moment(one["due"])}
+
+
+def _refusal(one: dict[str, Any]) -> str:
+    told = str(one["reason"] or STATUSES.get(one["status"], (one["status"],))[0])
+    if one["request"] is None:  # then the reason itself names the line
+        return told
+    return f"line {one['line']}, {one['request']}: {told}" if "line" in one else f"{one['request']}: {told}"
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def _plan(answer: dict[str, Any]) -> None:

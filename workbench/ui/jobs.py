@@ -37,11 +37,12 @@ def watch(*kinds: str, maps: bool = False) -> None:
     session.live(SECONDS)(part)()
 
 
-def last(*kinds: str) -> dict[str, Any] | None:
-    """The last job of these kinds that is over, if there is one."""
+def failed(*kinds: str) -> list[dict[str, Any]]:
+    """Jobs of these kinds that came to no end and that nobody began anew since: one that went well beside them hides none."""
     over = [job for job in list_jobs(session.workspace())["jobs"] if job["kind"] in kinds]
     over = [job for job in over if job["status"] not in _ACTIVE or job["lost"]]
-    return max(over, key=lambda job: str(job["updated"])) if over else None
+    begun = max((str(job["created"]) for job in over), default="")
+    return [job for job in over if (job["status"] == "failed" or job["lost"]) and str(job["updated"]) >= begun]
 
 
 def detail(kind: str, part: str) -> dict[str, Any] | None:
@@ -60,9 +61,8 @@ def told_fault(job: dict[str, Any]) -> str:
 
 
 def show_fault(*kinds: str) -> None:
-    """Says so where the last job of these kinds came to no end."""
-    job = last(*kinds)
-    if job and (job["status"] == "failed" or job["lost"]):
+    """Says so where jobs of these kinds came to no end."""
+    for job in failed(*kinds):
         when = moment(job["updated"])
         st.warning(f"{KINDS[job['kind']]} came to no end ({when}): {told_fault(job)}.", icon=":material/warning:")
 

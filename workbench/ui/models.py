@@ -27,9 +27,11 @@ _LEARNERS: Mapping[str, str] = {
     "extra_trees": "Extra trees",
     "dp_mlp": "Private neural network: also spends privacy budget",
 }
-
-
 _INFORMED = "advised-by"
+_OUTSIDE = (
+    "That choice is outside the promise that after an erasure nothing is left of the person: it stays as it was made, "
+    "and may depend on them. The shards themselves are trained without them."
+)
 
 
 def page() -> None:
@@ -125,6 +127,7 @@ def _advice(config: TrainConfig) -> None:
     best = told["recommended"]
     partition = f"{counted(best['shards'], 'shard')} of {counted(best['slices'], 'slice')}"
     st.success(f"Recommended: {partition} (measured {moment(told['made'])}).")
+    st.caption(f"To take these is to choose by looking at people's rows. {_OUTSIDE}")
     if st.button("Take these"):
         st.session_state["advised-shards"], st.session_state["advised-slices"] = best["shards"], best["slices"]
         st.session_state[_INFORMED] = (config.dataset, best["shards"], best["slices"])
@@ -144,10 +147,7 @@ def _advice(config: TrainConfig) -> None:
         for choice in told["choices"]
     ]
     st.dataframe(rows, hide_index=True, alt="What each number of shards and slices loses and costs")
-    st.caption(
-        "Measured on people's rows: internal, and gone with the next erasure. A configuration chosen by it is "
-        "outside the promise of exactness, and says so."
-    )
+    st.caption("Measured on people's rows: internal, and gone with the next erasure.")
 
 
 def _models(models: list[dict[str, Any]]) -> None:
@@ -174,6 +174,8 @@ def _models(models: list[dict[str, Any]]) -> None:
     row.metric("Shards × slices", f"{one['config']['shards']} × {one['config']['slices']}", border=True)
     row.metric("Learner", _LEARNERS.get(one["config"]["learner"], "Other").split(":")[0].split(" (")[0], border=True)
     row.metric("Published", day(one["created"]), border=True)
+    if informed := one["config"].get("informed_by"):
+        st.caption(f"Its numbers were chosen by looking at the data of {plain(informed)}. {_OUTSIDE}")
     if one["stale"]:
         st.warning("Rows were added to the data set since it was trained.")
     _metrics(one)

@@ -22,7 +22,7 @@ STATUSES: Mapping[str, tuple[str, str]] = {
 }
 STEPS: Mapping[str, str] = {
     "RECEIVED": "Request received",
-    "QUARANTINED": "Quarantined: no model or table that used the person answers any more",
+    "QUARANTINED": "Quarantined: every shard and every table without a privacy guarantee that used the person is held back",
     "HELD": "Held back for approval",
     "APPROVED": "Approved",
     "RELEASED": "Let out before its window ended",

@@ -43,14 +43,15 @@ def erase(
 
     What an intake read of a file may stand among the keys; its `malformed` entries are answered as rejected.
     All that waits in a data set is planned together: one retraining per shard. An unknown subject is answered `rejected`,
-    never "erased". Once a request is accepted nothing raises: each is answered for itself, with the `nonce` for its requester.
+    never "erased". Once a request is accepted nothing raises: each is answered for itself, with the `nonce` for its requester
+    and the `line` of the file that named them.
     One that could not be carried out stays open; `reason` tells the fault, `exit` its exit code.
     """
     require("operate")
     started = time.perf_counter()
     people, refused = _people(workspace, keys, dataset, malformed)
     if dry_run:
-        return _dry_run(workspace, list(people.values()), refused)
+        return _dry_run(workspace, people, refused)
     answers, unaccepted = _submitted(workspace, people)
     outcome, fault = Outcome(done={}, failures=()), None
     try:
@@ -118,7 +119,8 @@ def _submitted(workspace: Workspace, people: Mapping[Asked, Sequence[Pair]]) -> 
     unaccepted: list[Answer] = []
     for one, person in people.items():
         try:
-            answers.append(_answer(workspace, submit_person(workspace, person, request_id=one.request_id)))
+            answer = _answer(workspace, submit_person(workspace, person, request_id=one.request_id))
+            answers.append(answer | _line(one))
         except (WorkbenchError, OSError) as fault:
             if not any(answer["nonce"] for answer in answers):
                 raise
@@ -202,6 +204,11 @@ def _answer(workspace: Workspace, receipt: Receipt) -> Answer:
     }
 
 
+def _line(one: Asked) -> Answer:
+    """Where its file names the person, so that whoever has the file can hand the receipt to the right one."""
+    return {"line": one.line} if one.line else {}
+
+
 def exit_of(status: str, *, malformed: bool = False) -> int:
     """The exit code that tells a request's status to a script."""
     if status == "completed":
@@ -224,15 +231,17 @@ def _rejected(reason: str, exit_code: int) -> Answer:
     }
 
 
-def _dry_run(workspace: Workspace, people: Sequence[Sequence[Pair]], refused: Sequence[Answer]) -> dict[str, Any]:
+def _dry_run(workspace: Workspace, people: Mapping[Asked, Sequence[Pair]], refused: Sequence[Answer]) -> dict[str, Any]:
     answers: list[Answer] = []
     subjects: list[Subject] = []
-    for identities in people:
+    for one, identities in people.items():
         found = locate(workspace, identities)
         subjects += found
         if not found:
             names = ", ".join(sorted({name for name, _ in identities}))
-            answers.append(_rejected(f"nothing found of this subject in {names}", NotFoundError.exit_code))
+            where = f"line {one.line}: " if one.line else ""
+            reason = f"{where}nothing found of this subject in {names}"
+            answers.append(_rejected(reason, NotFoundError.exit_code))
     plans = plans_for(workspace, subjects)
     if plans:
         shards = sorted({shard for p in plans for shard in p.shards})

@@ -26,6 +26,7 @@ from workbench.files import file_sha256, remove, write_atomic
 from workbench.progress import Progress, silent, watched
 from workbench.roles import require
 from workbench.schema import Codec, Schema, read_schema
+from workbench.workflows.ingest import refuse_name, rehearse
 from workbench.workflows.jobs import detach_job
 from workbench.workflows.predict import predict
 from workbench.workflows.propose import propose_schema
@@ -35,6 +36,7 @@ from workbench.workflows.uploads import UPLOADS, sweep_uploads
 from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
 
+MOST_REHEARSED = 20 << 20  # bytes: reading more twice would keep a person waiting
 MOST_ROWS = 200_000  # of a file made for a browser, which has to hold it
 TABLES = (".csv", ".parquet")  # a packed file could unfold to any size
 
@@ -74,6 +76,21 @@ def check_table(
                 about = (violation.column, violation.rule)
                 broken[about] = broken.get(about, 0) + len(violation.rows)
     return [{"column": column, "rule": rule, "rows": rows} for (column, rule), rows in broken.items()]
+
+
+def rehearse_upload(
+    workspace: Workspace, dataset: str, name: str, content: bytes, schema: Schema, *, progress: Progress = silent
+) -> dict[str, Any]:
+    """What taking in an uploaded table would store, in numbers; raises as that would, and nothing is stored.
+
+    Of a table larger than MOST_REHEARSED only the name and the schema are looked at, and no number is told.
+    """
+    require("operate")
+    if len(content) > MOST_REHEARSED:
+        refuse_name(workspace, dataset, schema)
+        return {}
+    with _staged(workspace, name, content) as (_, table):
+        return rehearse(workspace, dataset, schema, table, progress=progress)
 
 
 def ingest_upload(workspace: Workspace, dataset: str, name: str, content: bytes, schema: Schema) -> dict[str, Any]:

@@ -81,6 +81,25 @@ def ingest(
     }
 
 
+def rehearse(
+    workspace: Workspace, name: str, schema: Schema, data: Path, *, progress: Progress = silent
+) -> dict[str, Any]:
+    """What `ingest` would store of a table, in numbers; raises as it does, and keeps nothing."""
+    refuse_name(workspace, name, schema)
+    with workspace.staging() as staging:
+        ring = key_ring(workspace, schema, secrets.token_hex(8))
+        (staging / "raw").mkdir()
+        sources = _sources(schema, data, data.parent, progress)
+        stored = ingest_table(name, schema, sources, ring, staging=staging / "raw", target=staging / "out")
+    return {"rows": stored.rows, "left_out": stored.left_out, "clipped": stored.clipped}
+
+
+def refuse_name(workspace: Workspace, name: str, schema: Schema) -> None:
+    """Raises InputError where no data set of that name can be taken in under that schema."""
+    check_name(name, "data set")
+    _refuse_taken(workspace, name, schema)
+
+
 def _paths(name: str, schema: Path | None, data: Path | None) -> tuple[Path, Path]:
     if schema is None and data is None:
         if name not in BUNDLED:
