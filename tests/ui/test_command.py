@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
+import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from conftest import Answer
 
 from workbench.cli import ui
+from workbench.errors import BusyError
 from workbench.ui.session import is_loopback
 
 
@@ -25,13 +30,13 @@ def test_the_server_is_for_this_machine_and_guarded(
     started: list[list[str]] = []
     homes: list[str] = []
 
-    def run(words: list[str], *, env: dict[str, str], check: bool) -> subprocess.CompletedProcess[str]:  # noqa: ARG001
+    def become(program: str, words: list[str], env: dict[str, str]) -> None:
+        assert program == words[0]
         started.append(words)
         homes.append(env["WORKBENCH_HOME"])
-        return subprocess.CompletedProcess(words, 0)
 
-    monkeypatch.setattr(ui, "subprocess", SimpleNamespace(run=run))
-    answer = command("--workspace", tmp_path / "new", "ui", "--port", 9999, "--no-browser")
+    monkeypatch.setattr(os, "execve", become)
+    answer = command("--workspace", tmp_path / "new", "ui", "--port", free_port(), "--no-browser")
     assert answer.code == 0, answer.err
     assert homes == [str((tmp_path / "new").resolve())]
     assert (tmp_path / "new" / "state.db").is_file(), "who has no workspace gets one"
@@ -43,6 +48,58 @@ def test_the_server_is_for_this_machine_and_guarded(
     assert given(words, "--client.showErrorDetails") == ["none"]
     assert given(words, "--server.allowedHosts") == ["localhost", "127.0.0.1"]
     assert Path(words[4]).name == "app.py"
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def test_a_port_that_is_taken_is_told(
+    tmp_path: Path, command: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[object] = []
+    monkeypatch.setattr(os, "execve", lambda *words: started.append(words))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        answer = command("--workspace", tmp_path / "new", "ui", "--port", port, "--no-browser")
+    assert answer.code == BusyError.exit_code
+    assert str(port) in answer.err
+    assert started == []
+
+
+def test_whatever_ends_the_command_ends_the_server(tmp_path: Path) -> None:
+    port = free_port()
+    words = [sys.executable, "-m", "workbench", "--workspace", tmp_path / "new", "ui", "--no-browser", "--port", port]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen(
+        [str(word) for word in words],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        assert soon(lambda: listens(port))
+        process.kill()
+        process.wait(20)
+        assert soon(lambda: not listens(port))
+    finally:
+        with suppress(ProcessLookupError):  # as it should be: nobody is left
+            os.killpg(process.pid, 9)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
+
+
+def soon(holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 60
+    while not (held := holds()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return held
 
 
 def test_beyond_this_machine_other_host_names_are_the_providers_to_check() -> None:

@@ -128,7 +128,9 @@ def test_a_tampered_certificate_is_refused(browse: Open, trained: Workspace) -> 
     for sent, told in ((content, "Valid"), (content[:middle] + b"A" + content[middle + 1 :], "Not valid")):
         app = browse(trained, "erasure")
         app.file_uploader[0].set_value(("c.json", sent, "application/json"))
-        assert told in texts(press(app, "Verify"))
+        app = press(app, "Verify")
+        assert told in texts(app)
+    assert "no valid signature" in app.error[0].value, "what is wrong is said where it is seen first"
 
 
 def test_an_approver_decides_and_is_named(browse: Open, trained: Workspace, sign_in: As) -> None:

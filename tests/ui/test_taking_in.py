@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from workbench.errors import ForbiddenError, InputError
 from workbench.roles import Person, acting
+from workbench.schema.column import Column
 from workbench.schema.draft import rows_of, with_rows
 from workbench.workflows import handover, jobs
 from workbench.workflows.handover import (
@@ -29,7 +30,7 @@ from workbench.workflows.handover import (
     sample_file,
 )
 from workbench.workflows.overview import overview
-from workbench.workflows.profile import profile
+from workbench.workflows.profile import cell_labels, profile
 from workbench.workflows.uploads import sweep_uploads
 from workbench.workspace import Workspace
 
@@ -262,6 +263,21 @@ def test_a_profile_tells_no_cell_of_few(trained: Workspace) -> None:
     for column in told["columns"]:
         assert abs(sum(share for _, share in column["cells"]) - 1) < 1e-9
         assert all(share * told["rows"] >= 19.5 for cell, share in column["cells"] if cell != "few rows each")
+
+
+@pytest.mark.parametrize(
+    ("until", "bins", "first"),
+    [
+        ("2023-12-31", 8, "2020-01-01 to 2020-07-01"),
+        ("2020-01-02", 6, "2020-01-01 00:00 to 2020-01-01 04:00"),
+        ("2020-01-01T00:00:00.000100", 3, "2020-01-01 00:00:00.000000 to 2020-01-01 00:00:00.000033"),
+    ],
+)
+def test_cells_of_dates_are_told_as_dates(until: str, bins: int, first: str) -> None:
+    declared = {"kind": "datetime", "bounds": ["2020-01-01", until], "bins": bins}
+    labels = cell_labels(Column.model_validate(declared))
+    assert labels[0] == first
+    assert len(set(labels)) == bins
 
 
 def test_a_draft_as_rows_and_back(workspace: Workspace) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -40,9 +40,15 @@ def ui(
     root = initialise(context.obj).root
     given = {"WORKBENCH_HOME": str(root)} | ({"WORKBENCH_MLFLOW_URL": mlflow_url} if mlflow_url else {})
     command = [sys.executable, "-m", "streamlit", "run", str(app_file()), *options(port, address, browser=browser)]
-    done = subprocess.run(command, env=os.environ | given, check=False)
-    if done.returncode:
-        raise BusyError("the app ended early", hint=f"is port {port} taken? --port takes another")
+    _require_free(address, port)
+    os.execve(sys.executable, command, os.environ | given)  # in this one's place: whatever ends it ends the server
+
+
+def _require_free(address: str, port: int) -> None:
+    try:
+        socket.create_server((address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET).close()
+    except OSError:
+        raise BusyError(f"the app can't listen on port {port} there", hint="--port takes another") from None
 
 
 def app_file() -> Path:

@@ -392,7 +392,8 @@ def _verify() -> None:
         newer = result.get("superseded_by")
         st.success("Valid." + (f" A later version, {newer}, took the place of its model." if newer else ""))
     else:
-        st.error("Not valid.")
+        wrong = [f"{c['name']}: {c['detail']}" for c in result["checks"] if not c["ok"]]
+        st.error(f"Not valid. {plain(sentence('; '.join(wrong)))}", icon=":material/error:")
     rows = [{"Check": c["name"], "Holds": "yes" if c["ok"] else "NO", "Detail": c["detail"]} for c in result["checks"]]
     st.dataframe(rows, hide_index=True, alt="Checks of the certificate")
     if content:

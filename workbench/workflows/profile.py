@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from workbench.schema import Schema
 from workbench.schema.column import Column
 from workbench.workspace import Workspace
 
+# by how many microseconds the shortest cell has
+_PATTERNS = ((86_400_000_000, "%Y-%m-%d"), (60_000_000, "%Y-%m-%d %H:%M"), (0, "%Y-%m-%d %H:%M:%S.%f"))
 FEWEST = 20  # rows of a cell, or it is not told apart
 
 
@@ -56,5 +60,17 @@ def cell_labels(column: Column) -> list[str]:
         return list(column.categories)
     if column.kind == "boolean":
         return ["false", "true"]
-    lows, highs = column.cell_bounds
-    return [f"{low:g} to {high:g}" if low != high else f"{low:g}" for low, high in zip(lows, highs, strict=True)]
+    told = _wording(column)
+    cells = [(told(low), told(high)) for low, high in zip(*column.cell_bounds, strict=True)]
+    return [f"{low} to {high}" if low != high else low for low, high in cells]
+
+
+def _wording(column: Column) -> Callable[[float], str]:
+    """How a bound of a cell is written; a date by its day, or as finely as it takes to tell the cells apart."""
+    if column.kind != "datetime":
+        return lambda value: f"{value:g}"
+    assert column.bounds is not None
+    first = dt.datetime.fromisoformat(str(column.bounds[0]))
+    shortest = min(high - low + 1 for low, high in zip(*column.cell_bounds, strict=True))
+    pattern = next(pattern for least, pattern in _PATTERNS if shortest >= least)
+    return lambda value: f"{first + dt.timedelta(microseconds=value):{pattern}}"
