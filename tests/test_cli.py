@@ -267,7 +267,11 @@ def test_a_training_that_is_stopped_leaves_nothing(trained: Workspace, how: sign
     words = ["train", "configs/models/trees.yaml", *(word for size in sizes for word in ("--set", size)), "--json"]
     command = [*PROGRAM, "--workspace", str(trained.root), *words]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"LC_ALL": "C"}
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"LC_ALL": "C"},
+        preexec_fn=lambda: signal.signal(how, signal.SIG_DFL),  # tests that run in the background ignore SIGINT
     )
     try:
         deadline = time.monotonic() + 30

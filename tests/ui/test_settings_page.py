@@ -95,5 +95,5 @@ def test_no_table_is_kept_silently() -> None:
 
 
 def test_what_is_said_of_times_is_so() -> None:
-    assert (vars(accept)["_KEPT_HOURS"], callback.MAX_ATTEMPTS) == (24, 16)
+    assert (vars(accept)["_KEPT_HOURS"], callback.MAX_ATTEMPTS) == (24, 19)
     assert (vars(log)["_BYTES"], vars(log)["_FILES"]) == (5_000_000, 5)
