@@ -73,10 +73,12 @@ def check_bytes(workspace: Workspace, needles: Collection[bytes], removed: Colle
     Needles are looked for in every spelling, checkpoints by digest whatever they are called. What can't be read to its end
     fails the check.
     """
-    scan = scan_folder(workspace.root, {spelling for needle in needles for spelling in spellings(needle)}, removed)
+    wanted = {spelling for needle in needles for spelling in spellings(needle)}
+    scan = scan_folder(workspace.root, wanted, removed)
     detail = f"{len(scan.hits)} hits in {scan.files} files, {scan.pages} pages"
-    if scan.hits:
-        detail += f", first below {scan.hits[0].partition('/')[0]!r}"  # the rest of a name could be somebody's
+    where = next(iter(scan.hits), "").partition("/")[0]
+    if where and not any(spelling in where.encode() for spelling in wanted):  # a file may be called after the person
+        detail += f", first below {where}"
     if scan.unread:
         detail += f"; {len(scan.unread)} files can't be searched to their end"
         detail += "" if scan.hits else f", first {scan.unread[0]}"
