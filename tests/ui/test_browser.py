@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pandas as pd
@@ -144,6 +145,16 @@ def take_in(page: Page, folder: Path) -> None:
     expect(page.get_by_text("Its public schema")).to_be_visible(timeout=WAIT)
 
 
+def completed(workspace: Workspace) -> dict[str, Any]:
+    """The one request, once it is carried out."""
+    for _ in range(300):
+        (request,) = list_requests(workspace)["requests"]
+        if request["status"] == "completed":
+            return request
+        time.sleep(0.2)
+    raise AssertionError(f"the request is {request['status']}")
+
+
 def download(page: Page, button: Locator, folder: Path) -> Path:
     """What a button gives to be kept."""
     with page.expect_download(timeout=WAIT) as waiting:
@@ -172,11 +183,7 @@ def test_from_a_request_to_a_certificate_in_the_browser(visit: Visit, trained: W
     expect(page.get_by_text("1 accepted and quarantined")).to_be_visible(timeout=WAIT)
     page.get_by_role("tab", name="New request").click()
     expect(page.get_by_label("Identifier of the person")).to_have_value("")
-    for _ in range(300):
-        (request,) = list_requests(trained)["requests"]
-        if request["status"] == "completed":
-            break
-        time.sleep(0.2)
+    request = completed(trained)
     page.goto(f"{page.url.split('?')[0]}?request={request['request']}")
     expect(page.get_by_text("Certificate signed")).to_be_visible(timeout=WAIT)
     certificate = page.frame_locator("iframe").first
@@ -227,11 +234,7 @@ def test_from_a_csv_to_a_model_and_who_is_erased_from_it(visit: Visit, workspace
     page.get_by_label("Identifier of the person").fill("pupil-1003")
     page.get_by_role("button", name="Erase", exact=True).click()
     expect(page.get_by_text("1 accepted and quarantined")).to_be_visible(timeout=WAIT)
-    for _ in range(300):
-        (request,) = list_requests(workspace)["requests"]
-        if request["status"] == "completed":
-            break
-        time.sleep(0.2)
+    request = completed(workspace)
     assert verify(workspace, Path(request["certificate"]), replay=True)["valid"]
 
 
