@@ -19,7 +19,8 @@ import pandas as pd
 from setting import ROWS, adult, config_of, keep
 
 from workbench.data.bundled import bundled_path
-from workbench.erasure.request import locate, submit, withdraw
+from workbench.erasure.locate import locate
+from workbench.erasure.request import submit, withdraw
 from workbench.sisa.ensemble import Manifest
 from workbench.workflows import predict
 from workbench.workflows.publish import current_versions, read_manifest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from workbench.data import catalog
 from workbench.data.store import Store
-from workbench.erasure.request import locate
+from workbench.erasure.locate import locate
 from workbench.sisa.ensemble import Manifest
 from workbench.workflows.publish import current_versions, read_manifest
 from workbench.workspace import Workspace

@@ -10,7 +10,8 @@ from conftest import pupils
 from stored import ensemble_of, manifest_of, placed, store_of
 
 from workbench.data.store import Store
-from workbench.erasure.request import locate, submit
+from workbench.erasure.locate import locate
+from workbench.erasure.request import submit
 from workbench.workflows import predict as module
 from workbench.workflows.jobs import erase_waiting
 from workbench.workflows.predict import predict_frame

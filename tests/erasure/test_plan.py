@@ -6,9 +6,9 @@ import pytest
 
 from workbench.data.partition import LINE
 from workbench.data.store import BUCKET_BITS
+from workbench.erasure.locate import Subject
 from workbench.erasure.plan import plan
 from workbench.erasure.policy import ErasurePolicy
-from workbench.erasure.request import Subject
 from workbench.lineage import Artifact
 from workbench.sisa.ensemble import Constituent, Manifest, constituent_id
 

@@ -19,7 +19,8 @@ from killing import Killed
 from sqlalchemy import select
 
 from workbench import journal
-from workbench.erasure.request import OPEN, approve, locate, release, submit_person, withdraw
+from workbench.erasure.locate import locate
+from workbench.erasure.request import OPEN, approve, release, submit_person, withdraw
 from workbench.errors import InputError, NotFoundError
 from workbench.state.tables import erasures, quarantine, requests, vault
 from workbench.state.tables import journal as entries

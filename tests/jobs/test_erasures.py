@@ -16,7 +16,8 @@ from conftest import Answer
 from sqlalchemy import select, text
 from test_jobs import let_lease_end
 
-from workbench.erasure.request import locate, submit
+from workbench.erasure.locate import locate
+from workbench.erasure.request import submit
 from workbench.errors import BusyError, InputError, LockedError
 from workbench.jobs import worker as worker_module
 from workbench.jobs.worker import CancelledError

@@ -20,8 +20,9 @@ from workbench.data import catalog
 from workbench.data.identity import identify
 from workbench.data.ingest import KeyRing, ingest_table
 from workbench.data.store import BUCKET_BITS, Store
+from workbench.erasure.locate import Subject
 from workbench.erasure.plan import pending_of, plan
-from workbench.erasure.request import Subject, submit
+from workbench.erasure.request import submit
 from workbench.errors import BusyError, InputError, NotFoundError
 from workbench.files import sha256
 from workbench.lineage import Artifact

@@ -10,7 +10,8 @@ import yaml
 from conftest import PUPILS_SCHEMA, pupils
 
 from workbench.config import TrainConfig
-from workbench.erasure.request import locate, submit
+from workbench.erasure.locate import locate
+from workbench.erasure.request import submit
 from workbench.files import sha256
 from workbench.progress import silent
 from workbench.workflows import forgetting as forgetting_module

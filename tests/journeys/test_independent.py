@@ -18,7 +18,8 @@ from test_exports import predicate
 from workbench.config import TrainConfig
 from workbench.data.identity import identify
 from workbench.erasure.intake import parse
-from workbench.erasure.request import Subject, submit
+from workbench.erasure.locate import Subject
+from workbench.erasure.request import submit
 from workbench.errors import BusyError, CheckFailedError, InputError, LockedError
 from workbench.scan import scan_folder
 from workbench.workflows import execute

@@ -16,8 +16,8 @@ from workbench.config import TrainConfig
 from workbench.data.identity import identify
 from workbench.data.ingest import KeyRing, ingest_table
 from workbench.data.store import BUCKET_BITS, Store
+from workbench.erasure.locate import Subject
 from workbench.erasure.plan import plan
-from workbench.erasure.request import Subject
 from workbench.files import sha256
 from workbench.schema import Schema
 from workbench.schema.schema import parse_schema

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from sqlalchemy import Connection
 
 from workbench.data import catalog
-from workbench.erasure.request import SCANNABLE, locate
+from workbench.erasure.locate import SCANNABLE, locate
 from workbench.errors import InputError
 from workbench.schema.schema import ROW_SUBJECT
 from workbench.state.tables import requests

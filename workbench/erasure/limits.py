@@ -18,8 +18,8 @@ from workbench.erasure.policy import ErasurePolicy
 from workbench.state.tables import requests
 
 if TYPE_CHECKING:
+    from workbench.erasure.locate import Subject
     from workbench.erasure.plan import ErasurePlan
-    from workbench.erasure.request import Subject
 
 
 def policies_of(connection: Connection, datasets: Iterable[str]) -> dict[str, ErasurePolicy]:

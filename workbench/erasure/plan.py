@@ -10,8 +10,8 @@ import numpy as np
 
 from workbench.data.partition import Partition
 from workbench.data.store import BUCKET_BITS
+from workbench.erasure.locate import Subject
 from workbench.erasure.policy import ErasurePolicy
-from workbench.erasure.request import Subject
 from workbench.lineage import Artifact
 from workbench.sisa.ensemble import Constituent, Manifest, constituent_id
 

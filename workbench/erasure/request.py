@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import re
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -18,15 +17,15 @@ from sqlalchemy import Connection, select
 
 from workbench import journal
 from workbench.data import catalog
-from workbench.data.identity import Points, canonical, identify, row_identifier, suppression_token
+from workbench.data.identity import Points, canonical
 from workbench.data.partition import Partition
-from workbench.data.store import SPLITS, Split
+from workbench.data.store import SPLITS
 from workbench.erasure import vault
 from workbench.erasure.limits import crowded, policies_of, window_end
+from workbench.erasure.locate import NOWHERE, Located, Pair, Subject, find_person
 from workbench.erasure.policy import ErasurePolicy
 from workbench.errors import (
     BusyError,
-    DamagedError,
     DecidedError,
     ForbiddenError,
     InputError,
@@ -35,31 +34,13 @@ from workbench.errors import (
     QuarantinedError,
 )
 from workbench.lineage import Artifact
-from workbench.schema.schema import ROW_SUBJECT
 from workbench.state import writing
 from workbench.state.tables import quarantine, requests
 from workbench.workspace import Workspace, check_name
 
-# What the byte scan looks for must be long enough not to occur by chance
-SCANNABLE = 8
-_ROW_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 # What may still be stopped, and what is waiting to be carried out
 _WAITING = "quarantined"
 OPEN = ("quarantined", "planned", "executing", "verifying", "failed")
-
-Pair = tuple[str, str]  # a data set and a person's key in it
-
-
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """A person in one data set, by keyed hashes only."""
-
-    request: str
-    dataset: str
-    token: bytes
-    point: int
-    slice_point: int
-    split: Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,21 +61,6 @@ class Receipt:
     malformed: bool = False
     certificate: str | None = None
     known_before: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Located:
-    subjects: tuple[Subject, ...]
-    needles: frozenset[bytes]
-    suppress: frozenset[tuple[str, bytes]]
-
-
-_NOWHERE = _Located(subjects=(), needles=frozenset(), suppress=frozenset())
-
-
-def locate(workspace: Workspace, identities: Sequence[Pair]) -> tuple[Subject, ...]:
-    """Where a person is, by pairs of data set and key; empty for an unknown one. The request is still unnamed."""
-    return _locate(workspace, identities).subjects
 
 
 def submit(workspace: Workspace, datasets: Sequence[str], key: str, *, request_id: str | None = None) -> Receipt:
@@ -118,9 +84,9 @@ def submit_person(
     - `beside` is called in the same transaction, for a request that is new: what it writes is there with it or not at all.
     """
     try:
-        found, malformed = _locate(workspace, identities), None
+        found, malformed = find_person(workspace, identities), None
     except MalformedKeyError as fault:
-        found, malformed = _NOWHERE, str(fault)
+        found, malformed = NOWHERE, str(fault)
     return _accept(workspace, identities, found, malformed=malformed, request_id=request_id, nonce=nonce, beside=beside)
 
 
@@ -131,14 +97,14 @@ def submit_subjects(workspace: Workspace, subjects: Sequence[Subject]) -> Receip
     """
     tokens = {subject.token for subject in subjects}
     needles = frozenset(tokens | {token.hex().encode() for token in tokens})
-    found = _Located(subjects=tuple(subjects), needles=needles, suppress=frozenset())
+    found = Located(subjects=tuple(subjects), needles=needles, suppress=frozenset())
     return _accept(workspace, [(subject.dataset, subject.token.hex()) for subject in subjects], found)
 
 
 def _accept(
     workspace: Workspace,
     identities: Sequence[Pair],
-    found: _Located,
+    found: Located,
     *,
     malformed: str | None = None,
     request_id: str | None = None,
@@ -325,60 +291,7 @@ def lift(connection: Connection, dataset: str, request_ids: Collection[str]) -> 
     connection.execute(quarantine.delete().where(chosen))
 
 
-def _locate(workspace: Workspace, identities: Sequence[Pair]) -> _Located:
-    pairs = list(dict.fromkeys((name, canonical(key)) for name, key in identities))
-    subjects: list[Subject] = []
-    needles = {identifier.encode() for _, identifier in pairs if len(identifier) >= SCANNABLE}
-    suppress: set[tuple[str, bytes]] = set()
-    with workspace.engine.connect() as connection:
-        for name, identifier in pairs:
-            entry = catalog.entry(connection, name)
-            kind, person = entry.schema.identity_type, identifier
-            if entry.schema.subject == ROW_SUBJECT:
-                if not _ROW_NUMBER.fullmatch(identifier):  # 007 may be someone's number, but not that of row 7
-                    raise MalformedKeyError(
-                        f"a key of data set {name} is a row number, counted from 0, without leading zeros",
-                        hint="give a decimal number",
-                    )
-                person = row_identifier(entry.ingest, int(identifier))
-            ids = identify(
-                [person],
-                identity_type=kind,
-                token_key=workspace.key("token"),
-                placement_key=workspace.key("placement"),
-            )
-            token, point = ids.tokens[0], int(ids.points[0])
-            needles |= {token, token.hex().encode()}
-            suppress.add((kind, suppression_token(workspace.key("suppression"), token)))
-            splits = _splits(connection, workspace, name, token, point)
-            splits = splits or _quarantined_splits(connection, name, token)
-            subjects += [
-                Subject(
-                    request="",
-                    dataset=name,
-                    token=token,
-                    point=point,
-                    slice_point=int(ids.slice_points[0]),
-                    split=split,
-                )
-                for split in splits
-            ]
-    return _Located(subjects=tuple(subjects), needles=frozenset(needles), suppress=frozenset(suppress))
-
-
-def _splits(connection: Connection, workspace: Workspace, dataset: str, token: bytes, point: int) -> tuple[Split, ...]:
-    """The splits that hold a subject, looked up anew where an erasure replaced the bucket file under the reader."""
-    store = catalog.store(connection, workspace, dataset)
-    while True:
-        try:
-            return store.splits_of(token, point)
-        except DamagedError:
-            before, store = store, catalog.store(connection, workspace, dataset)
-            if store.digests == before.digests:
-                raise
-
-
-def _open_request(connection: Connection, found: _Located) -> str | None:
+def _open_request(connection: Connection, found: Located) -> str | None:
     """An open request that covers the person wherever they were found, if there is one."""
     covering: set[str] | None = None
     for subject in found.subjects:
@@ -388,7 +301,7 @@ def _open_request(connection: Connection, found: _Located) -> str | None:
     return min(covering) if covering else None
 
 
-def _quarantine(connection: Connection, request: str, found: _Located, *, suppress: bool) -> None:
+def _quarantine(connection: Connection, request: str, found: Located, *, suppress: bool) -> None:
     for subject in found.subjects:
         places = {"request": request, "point": str(subject.point), "slice_point": str(subject.slice_point)}
         connection.execute(quarantine.insert().values(**subject.__dict__ | places))
@@ -399,11 +312,6 @@ def _quarantine(connection: Connection, request: str, found: _Located, *, suppre
     }
     vault.seal(connection, request, content)
     journal.append(connection, "QUARANTINED", request=request, datasets=sorted({s.dataset for s in found.subjects}))
-
-
-def _quarantined_splits(connection: Connection, dataset: str, token: bytes) -> tuple[Split, ...]:
-    chosen = (quarantine.c.dataset == dataset) & (quarantine.c.token == token)
-    return tuple(connection.execute(select(quarantine.c.split).where(chosen).distinct()).scalars())
 
 
 def _get(connection: Connection, request: str) -> Any:

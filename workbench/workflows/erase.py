@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import select
 
 from workbench.erasure.intake import Asked, Malformed, by_key
-from workbench.erasure.request import OPEN, Pair, Receipt, Subject, locate, reason_of, submit_person, waiting
+from workbench.erasure.locate import Pair, Subject, locate
+from workbench.erasure.request import OPEN, Receipt, reason_of, submit_person, waiting
 from workbench.errors import (
     ApprovalRequiredError,
     BusyError,

@@ -15,9 +15,10 @@ from workbench import lineage
 from workbench.data import catalog
 from workbench.erasure import saga
 from workbench.erasure.limits import affordable
+from workbench.erasure.locate import Subject
 from workbench.erasure.plan import ErasurePlan, plan
 from workbench.erasure.policy import ErasurePolicy
-from workbench.erasure.request import Subject, advance, subjects_of, waiting
+from workbench.erasure.request import advance, subjects_of, waiting
 from workbench.erasure.saga import Erasure
 from workbench.errors import BusyError, WorkbenchError, exit_code_of
 from workbench.jobs.worker import CancelledError

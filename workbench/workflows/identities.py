@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from workbench.data import catalog
 from workbench.erasure.intake import Asked
-from workbench.erasure.request import Pair
+from workbench.erasure.locate import Pair
 from workbench.errors import InputError, NotFoundError
 from workbench.workspace import Workspace
 

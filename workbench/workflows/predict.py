@@ -113,9 +113,8 @@ def _current(workspace: Workspace, ensemble: str) -> tuple[Manifest, Schema, fro
         schema = catalog.entry(connection, artifact.dataset).schema
         points = quarantined_points(connection, artifact.dataset)
         connection.exec_driver_sql("COMMIT")
-    manifest = read_manifest(
-        workspace, artifact
-    )  # no file is read in a transaction: it would hold an erasure's purge up
+    # no file is read in a transaction: it would hold an erasure's purge up
+    manifest = read_manifest(workspace, artifact)
     return manifest, schema, frozenset(int(shard) for shard in manifest.partition.shard_of(points))
 
 

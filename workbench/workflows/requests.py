@@ -14,8 +14,9 @@ from workbench.config import read_config
 from workbench.data import catalog
 from workbench.data.store import SPLITS
 from workbench.erasure.free_text import refuse_names
+from workbench.erasure.locate import Subject
 from workbench.erasure.policy import ErasurePolicy
-from workbench.erasure.request import OPEN, Subject, approve, reason_of, release, subjects_of, withdraw
+from workbench.erasure.request import OPEN, approve, reason_of, release, subjects_of, withdraw
 from workbench.errors import NotFoundError
 from workbench.roles import require
 from workbench.sisa.ensemble import Manifest

@@ -23,7 +23,8 @@ from workbench import journal
 from workbench.data import catalog
 from workbench.data.identity import suppression_token
 from workbench.data.store import SPLITS
-from workbench.erasure.request import Subject, expedite, submit_subjects
+from workbench.erasure.locate import Subject
+from workbench.erasure.request import expedite, submit_subjects
 from workbench.erasure.suppression import Tokens, listed, suppress
 from workbench.errors import BusyError, InputError, NotFoundError
 from workbench.files import check_output, remove, sync, write_atomic
