@@ -12,12 +12,12 @@ from streamlit.testing.v1 import AppTest
 
 from workbench.config import TrainConfig
 from workbench.erasure.request import submit
-from workbench.jobs.detail import NEW
+from workbench.jobs.detail import MOST_SHARDS, NEW
 from workbench.jobs.executor import Local
 from workbench.jobs.job import beat, claim, enqueue
 from workbench.state import writing
 from workbench.workflows.requests import show_request
-from workbench.workflows.train_shards import MOST_TOLD, progress_by_shard
+from workbench.workflows.train_shards import progress_by_shard
 from workbench.workspace import Workspace
 
 
@@ -46,7 +46,7 @@ def test_of_very_many_shards_all_slices_are_counted(browse: Open, trained: Works
     config = TrainConfig.model_validate({"learner": "naive_bayes", "dataset": "pupils", "shards": 1000, "slices": 1})
     seconds = {shard: [1.0] * (shard < 500) for shard in range(1000)}
     detail = progress_by_shard(config, [], Local(processes=1), dict.fromkeys(range(1000), 0), seconds)
-    assert len(detail["slices"]) == MOST_TOLD
+    assert len(detail["slices"]) == MOST_SHARDS
     under_way(trained, "train", {NEW: detail})
     assert "500 of 1000 slices are trained. The first 400 shards are drawn." in texts(browse(trained, "models"))
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+MOST_SHARDS = 400  # of which it is told, and drawn, how far they are
 NEW = "new"  # what an ensemble is called while its first version is trained
 Look = Callable[[], Mapping[str, Any]]
 _looks: ContextVar[dict[str, Look] | None] = ContextVar("looks", default=None)

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import streamlit as st
 
+from workbench.jobs.detail import MOST_SHARDS
+
 State = Literal["idle", "waiting", "at_work", "done"]
-_MOST = 400
 _AMBER, _GREEN = "#f0b95c", "#6fd3a0"
 _COLOURS: Mapping[State, tuple[str, str]] = {
     "idle": ("#d9dde3", "#1c2024"),
@@ -37,10 +38,10 @@ class Box:
 
 def training_map(detail: Mapping[str, Any]) -> None:
     """Shards that are trained for the first time, as the job's row tells: not begun, at work, or done."""
-    boxes = {shard: _box_of(detail, shard, otherwise="idle") for shard in range(min(detail["shards"], _MOST))}
+    boxes = {shard: _box_of(detail, shard, otherwise="idle") for shard in range(min(detail["shards"], MOST_SHARDS))}
     _draw(f"{detail['shards']} shards", boxes, _TRAINING)
     done, all_ = detail["total"]
-    drawn = f" The first {_MOST} shards are drawn." if detail["shards"] > _MOST else ""
+    drawn = f" The first {MOST_SHARDS} shards are drawn." if detail["shards"] > MOST_SHARDS else ""
     st.caption(f"{done} of {all_} slices are trained.{drawn}")
 
 
@@ -57,7 +58,7 @@ def erasure_map(
     `detail` is what the erasure's job tells of this ensemble, while it is under way.
     """
     boxes: dict[int, Box] = {}
-    for shard in range(min(shards, _MOST)):
+    for shard in range(min(shards, MOST_SHARDS)):
         if shard in waiting:
             boxes[shard] = _box_of(detail or {}, shard, otherwise="waiting")
         else:

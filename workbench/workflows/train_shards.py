@@ -10,7 +10,7 @@ from workbench.config import TrainConfig
 from workbench.data.objects import Objects
 from workbench.data.store import Store
 from workbench.files import sha256
-from workbench.jobs.detail import NEW, tell
+from workbench.jobs.detail import MOST_SHARDS, NEW, tell
 from workbench.jobs.executor import Executor, local
 from workbench.progress import Progress, silent
 from workbench.sisa.ensemble import Constituent, Manifest
@@ -22,9 +22,6 @@ from workbench.workspace import Workspace
 _WORTH_PROCESSES = 10 * 2**20
 # Bytes of memory that training takes per byte of bucket files, at most: columns are compressed there to about a tenth.
 _MEMORY_FACTOR = 46
-
-
-MOST_TOLD = 400  # shards whose progress a job's row tells
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,11 +127,11 @@ def progress_by_shard(
 ) -> dict[str, Any]:
     """Of each shard how many of the slices that it is to learn it has learnt, and which shards are being trained.
 
-    `seconds` has an entry for each slice that is done or was kept. Shards beyond `MOST_TOLD` are in `total` alone.
+    `seconds` has an entry for each slice that is done or was kept. Shards beyond `MOST_SHARDS` are in `total` alone.
     """
     left = [part for part in parts if any(len(seconds[start.shard]) < config.slices for start in part.starts)]
     at_work = {start.shard for part in left[: executor.at_once(len(left))] for start in part.starts}
-    told = sorted(firsts)[:MOST_TOLD]
+    told = sorted(firsts)[:MOST_SHARDS]
     return {
         "shards": config.shards,
         "slices": {s: [len(seconds[s]) - firsts[s], config.slices - firsts[s]] for s in told},
