@@ -14,7 +14,7 @@ from workbench.errors import InputError
 from workbench.state import writing
 from workbench.state.tables import requests
 from workbench.workflows.erase import erase
-from workbench.workflows.requests import deny_request, list_requests
+from workbench.workflows.requests import deny_request, list_requests, show_request
 from workbench.workflows.sample import sample
 from workbench.workspace import Workspace
 
@@ -47,4 +47,4 @@ def test_a_reason_of_before_is_withheld_and_the_erasure_ends(trained: Workspace)
     with writing(trained.engine) as connection:
         connection.execute(update(requests).values(reason=f"see {erased}"))
     assert erase(trained, [erased])["requests"][0]["status"] == "completed"
-    assert list_requests(trained)["requests"][0]["reason"] == WITHHELD
+    assert show_request(trained, request)["reason"] == WITHHELD
