@@ -10,6 +10,7 @@ rest. That division must not depend on what was learnt, so it is made where the 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -140,6 +141,7 @@ class Ledger:
                     adjacency=ADJACENCY,
                     actor=entry.actor,
                     created=entry.created,
+                    uid=secrets.token_hex(16),
                 )
             )
             journal.append(connection, "CHARGE", population=population, purpose=purpose, event=document)

@@ -43,6 +43,7 @@ budgets = Table(
     Column("population", String, primary_key=True),
     Column("epsilon", Float, nullable=False),
     Column("delta", Float, nullable=False),
+    Column("ceiling", Float),  # the most that epsilon was declared to become, before the first charge
 )
 
 charges = Table(
@@ -57,6 +58,9 @@ charges = Table(
     Column("adjacency", String, nullable=False),
     Column("actor", String, nullable=False),
     Column("created", String, nullable=False),
+    Column("identity_type", String),  # whose points the scope holds; empty: unknown, it counts for everybody
+    Column("uid", String, nullable=False),  # random; the same in every copy of the workspace
+    Index("charges_by_uid", "uid", unique=True),
 )
 
 journal = Table(
