@@ -114,6 +114,19 @@ def ledger_budget(
     show(result, as_json)
 
 
+@ledger_app.command("vouch")
+def ledger_vouch(
+    context: typer.Context,
+    reason: Annotated[str, typer.Option(help="How that is known; shown beside the budget and on cards.")],
+    population: Annotated[str | None, typer.Argument(help="A population; default: all.")] = None,
+    as_json: Json = False,
+) -> None:
+    """State that nothing was charged since the backup or list that a workspace was restored from."""
+    from workbench.workflows.suppressions import vouch
+
+    show(vouch(opened(context), population, reason), as_json)
+
+
 @ledger_app.command("show")
 def ledger_show(
     context: typer.Context,

@@ -25,6 +25,7 @@ from workbench import journal
 from workbench.errors import BudgetError, InputError
 from workbench.privacy.calibration import ORDERS, epsilon_of, zcdp_rho
 from workbench.privacy.events import Event, event_from_json, event_to_json, split_failure
+from workbench.privacy.holds import holding, refuse_held
 from workbench.state import writing
 from workbench.state.tables import budgets, charges
 
@@ -94,14 +95,16 @@ class Ledger:
         """Whether the budget would admit all of these charges of everybody, as of now; nothing is charged."""
         with self.engine.connect() as connection:
             budget, entries = _budget(connection, population), _entries(connection, population)
+            held = holding(connection, population)
         added = [unrecorded(population, event) for event in events]
-        return budget is not None and _admits(budget, [*entries, *added])
+        return budget is not None and not held and _admits(budget, [*entries, *added])
 
     def charge(self, population: str, event: Event, *, dataset: str, purpose: str, scope: Scope = EVERYONE) -> None:
         """Records a charge, or raises BudgetError where no budget is set or it would be exceeded."""
         document = event_to_json(event)
         _check_scope(scope)
         with writing(self.engine) as connection:
+            refuse_held(connection, population)
             budget = _budget(connection, population)
             if budget is None:
                 raise BudgetError(

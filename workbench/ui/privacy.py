@@ -15,6 +15,7 @@ from workbench.ui.what_if import what_if
 from workbench.ui.words import moment, plain
 from workbench.workflows.ledger import set_budget, show_ledger
 from workbench.workflows.overview import overview
+from workbench.workflows.suppressions import vouch
 
 
 def page() -> None:
@@ -30,6 +31,8 @@ def page() -> None:
     told = show_ledger(session.workspace(), of[population])
     with session.reported():
         _spent(told)
+    with session.reported():
+        _stated(told, population)
     if session.may("administer"):
         with session.reported():
             _budget(of[population], told["budget"])
@@ -43,6 +46,24 @@ def page() -> None:
         show_attacks(population, can_evaluate=bool(seen["releases"] or seen["models"]))
 
 
+def _stated(told: dict[str, Any], population: str) -> None:
+    """What may be missing since a restore, and what was stated about it."""
+    for one in told["statements"]:
+        st.caption(plain(one["sentence"]))
+    if told["held"] is None:
+        return
+    st.error(
+        "The workspace was restored from a backup, and what was charged since may be missing here. So everything counts as "
+        "spent, until a list from the workspace that was in use is taken in by `workbench suppressions import`."
+    )
+    if session.may("administer"):
+        with st.expander("Nothing was charged since"), st.form("vouch"):
+            reason = st.text_input("How is that known?", help="It is shown here and on cards. Name no person.")
+            if st.form_submit_button("State it"):
+                vouch(session.workspace(), population, reason)
+                session.again("The budget is free again.")
+
+
 def _spent(told: dict[str, Any]) -> None:
     budget, spent = told["budget"], told["spent"]["epsilon"]
     if budget is None:
@@ -52,7 +73,8 @@ def _spent(told: dict[str, Any]) -> None:
     row.metric(
         "Spent (ε)", f"{spent:.2f}", border=True, help=f"All that was made together: {odds(spent, budget['delta'])}"
     )
-    row.metric("Left (ε)", f"{max(0.0, budget['epsilon'] - spent):.2f}", border=True)
+    left = 0.0 if told["held"] else max(0.0, budget["epsilon"] - spent)
+    row.metric("Left (ε)", f"{left:.2f}", border=True)
     row.metric(
         "Budget (ε)",
         f"{budget['epsilon']:g}",

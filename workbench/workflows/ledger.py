@@ -8,6 +8,7 @@ from typing import Any
 from workbench.data import catalog
 from workbench.errors import InputError
 from workbench.privacy.events import event_to_json
+from workbench.privacy.holds import held_note, holding, stated
 from workbench.privacy.ledger import LINE, Ledger, price, spent_along, spent_pld
 from workbench.roles import require
 from workbench.schema.schema import POPULATION
@@ -48,6 +49,8 @@ def show_population_ledger(workspace: Workspace, population: str) -> dict[str, A
     """The same for a population, whether or not a data set is of it."""
     ledger = Ledger(workspace.engine)
     budget, entries = ledger.budget(population), ledger.entries(population)
+    with workspace.engine.connect() as connection:
+        held, statements = holding(connection, population), stated(connection, population)
     shown, along = None, []
     if budget is not None:
         along = [[low / LINE, high / LINE, cost] for low, high, cost in spent_along(entries, budget.delta)]
@@ -57,6 +60,8 @@ def show_population_ledger(workspace: Workspace, population: str) -> dict[str, A
         "population": population,
         "budget": {"epsilon": budget.epsilon, "delta": budget.delta} if budget else None,
         "along": along,
+        "held": held_note(held),
+        "statements": [one.__dict__ | {"sentence": one.sentence} for one in statements],
         "spent": shown or {"epsilon": 0.0, "delta": 0.0, "epsilon_pld": 0.0},
         "entries": [
             {
