@@ -213,7 +213,7 @@ def test_the_stricter_of_two_budgets_stands(backed_up: tuple[Workspace, Path], t
     export_suppressions(live, tmp_path / "list.json")
     import_suppressions(again, tmp_path / "list.json")
     budget = ledger.budget("mini")
-    assert budget is not None and budget.epsilon == 0.5, "a raise is made again here, by a role and with its reason"
+    assert (budget and budget.epsilon) == 0.5, "a raise is made again here, by a role and with its reason"
 
 
 HOSTILE: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -253,4 +253,5 @@ def test_a_hostile_list_is_refused_with_a_message(
     with listing.open("wb") as file:
         file.truncate(3 << 30)
     answer = command("--workspace", live.root, "suppressions", "import", listing, "--json")
-    assert answer.code == 2 and "larger than" in answer.error["message"]
+    assert answer.code == 2
+    assert "larger than" in answer.error["message"]
