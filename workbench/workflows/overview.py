@@ -12,7 +12,7 @@ from workbench import journal, lineage
 from workbench.data import catalog
 from workbench.errors import NotFoundError
 from workbench.lineage import Artifact
-from workbench.privacy.ledger import Ledger, spent
+from workbench.privacy.ledger import ROUNDING, Ledger, spent
 from workbench.state.tables import datasets
 from workbench.workflows.jobs import list_jobs
 from workbench.workflows.publish import current_versions, read_manifest
@@ -155,11 +155,13 @@ def _of_requests(requests: Sequence[Row]) -> list[Row]:
 
 
 def _of_budgets(budgets: Sequence[Row]) -> list[Row]:
-    return [
-        _point("warning", f"The privacy budget of {b['population']} is nearly spent.", "privacy")
-        for b in budgets
-        if b["spent"] >= NEARLY_SPENT * b["epsilon"]
-    ]
+    found = []
+    for b in budgets:
+        if b["spent"] > b["epsilon"] * (1 + ROUNDING):
+            found.append(_point("error", f"Of {b['population']} more is spent than the privacy budget.", "privacy"))
+        elif b["spent"] >= NEARLY_SPENT * b["epsilon"]:
+            found.append(_point("warning", f"The privacy budget of {b['population']} is nearly spent.", "privacy"))
+    return found
 
 
 def _of_jobs(jobs: Sequence[Row]) -> list[Row]:
