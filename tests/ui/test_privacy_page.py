@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import dp_accounting as dpa
 import pytest
 from conftest import pupils
 from said import Open, press, texts
@@ -13,8 +14,9 @@ from workbench.config import SynthesizeConfig
 from workbench.erasure.request import submit
 from workbench.errors import BusyError, ForbiddenError, InputError
 from workbench.generators.kinds import generator_of
-from workbench.privacy import ledger
-from workbench.privacy.calibration import epsilon_of
+from workbench.privacy import hash_lines
+from workbench.privacy.calibration import zcdp_rho
+from workbench.privacy.events import split_failure
 from workbench.privacy.ledger import Ledger
 from workbench.roles import Person, acting
 from workbench.ui import attacks as page
@@ -76,7 +78,7 @@ def test_several_runs_are_composed_as_the_ledger_would(trained: Workspace) -> No
 
 def test_what_was_priced_once_is_not_priced_again(trained: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     runs, priced = [run(0.7), run(0.3, "aim"), run(0.7)], []
-    monkeypatch.setattr(ledger, "epsilon_of", lambda *of: priced.append(of) or epsilon_of(*of))
+    monkeypatch.setattr(hash_lines, "split_failure", lambda event: priced.append(event) or split_failure(event))
     monkeypatch.setattr(preflight, "generator_of", lambda config: priced.append(config) or generator_of(config))
     first = preflight_together(trained, runs)
     assert len(priced) >= 2, "two generators that nobody asked for before"
@@ -93,6 +95,23 @@ def test_the_highest_place_of_the_line_is_the_spend(browse: Open, trained: Works
     assert (told["along"][0][0], told["along"][-1][1]) == (0, 1)
     pictures = browse(trained, "privacy").get("image")
     assert "The hash line with 1 charge:" in str(pictures[0].proto)
+
+
+def test_each_identity_type_has_its_line_and_a_spend_beyond_the_budget_is_said(
+    browse: Open, trained: Workspace
+) -> None:
+    half, rho = 2**63, zcdp_rho(2.0, 1e-5)
+    for kind, scope in (("pupil-number", (0, half)), ("card", (half, 2**64))):
+        Ledger(trained.engine).charge(
+            "pupils", dpa.ZCDpEvent(rho), dataset="pupils", purpose="again", scope=[scope], identity_type=kind
+        )
+    app = browse(trained, "privacy")
+    assert ["The hash line with 2 charges:" in str(one.proto) for one in app.get("image")] == [True, True]
+    assert "People identified by card" in texts(app)
+    assert not app.error
+    set_budget(trained, "pupils", epsilon=1.5, delta=1e-5)
+    assert "More is spent than the budget" in browse(trained, "privacy").error[0].value
+    assert "more is spent" in str(overview(trained)["attention"])
 
 
 def test_what_if_adds_and_takes_away(browse: Open, trained: Workspace) -> None:

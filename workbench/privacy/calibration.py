@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from dp_accounting import DpEvent, NeighboringRelation, ZCDpEvent
@@ -38,6 +39,17 @@ def epsilon_of(event: DpEvent, delta: float) -> float:
         return math.inf
     accountant = RdpAccountant(ORDERS, NeighboringRelation.ADD_OR_REMOVE_ONE)
     return float(accountant.compose(rest).get_epsilon(delta - failure))
+
+
+@lru_cache(maxsize=1024)
+def filter_order(epsilon: float, delta: float) -> float:
+    """Return the one Rényi order at which a budget is kept: the best one for a zCDP mechanism that spends all of it.
+
+    It depends on the budget alone, never on what was charged: that makes the ledger's filter sound for adaptive choices. A
+    mechanism that is calibrated at this order costs the filter of an equal budget no more than epsilon.
+    """
+    whole = RdpAccountant(ORDERS, NeighboringRelation.ADD_OR_REMOVE_ONE).compose(ZCDpEvent(zcdp_rho(epsilon, delta)))
+    return float(whole.get_epsilon_and_optimal_order(delta)[1])
 
 
 def zcdp_rho(epsilon: float, delta: float) -> float:

@@ -1,7 +1,8 @@
 """The privacy ledger: one budget per population, charged before anything private is read, never refunded.
 
-A charge covers a scope of the hash line (the subjects whose points lie there); what is spent is the maximum over points
-of the composition of all charges that cover the point (parallel composition across disjoint scopes). Refusal is a
+A charge covers a scope of the hash line of an identity type (the subjects whose points are there). A person has one point on
+each line, and they all add up: what is spent is what everybody paid, and for each line the most that one of its points paid
+(parallel composition across disjoint scopes of one line, and of no two). Refusal is a
 Rényi filter at one order fixed by the budget alone, sound for adaptively chosen mechanisms (Feldman & Zrnic 2021, Thm 4.3).
 
 Mechanisms that may fail with a small probability (approximate zCDP) share a tenth of the budget's delta, and the filter has the
@@ -12,9 +13,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 import dp_accounting as dpa
@@ -23,17 +23,30 @@ from sqlalchemy import Connection, Engine, select
 
 from workbench import journal
 from workbench.errors import BudgetError, InputError
-from workbench.privacy.calibration import ORDERS, epsilon_of, zcdp_rho
+from workbench.privacy.calibration import ORDERS, filter_order, zcdp_rho
 from workbench.privacy.events import Event, event_from_json, event_to_json, split_failure
+from workbench.privacy.hash_lines import (
+    EVERYONE,
+    LINE,
+    Named,
+    Scope,
+    arrange,
+    costliest,
+    curve,
+    epsilon_along,
+    epsilon_of_curve,
+    highest,
+    merge,
+    named,
+)
 from workbench.privacy.holds import holding, refuse_held
 from workbench.state import writing
 from workbench.state.tables import budgets, charges
 
-LINE = 2**64
-Scope = Sequence[tuple[int, int]]
-EVERYONE = ((0, LINE),)
 ADJACENCY = "add or remove one subject"
+_RELATION = dpa.NeighboringRelation.ADD_OR_REMOVE_ONE
 FAILURES = 0.1  # the share of the budget's delta that is kept for failures, where it is divided
+ROUNDING = 1e-9  # a charge of exactly the budget must not fail on rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +56,7 @@ class Budget:
     population: str
     epsilon: float
     delta: float
+    ceiling: float | None = None  # the most that epsilon may become without breaking what was promised
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +71,8 @@ class LedgerEntry:
     actor: str
     created: str
     adjacency: str = ADJACENCY
+    identity_type: str | None = None  # whose points the scope holds; None: unknown, it counts for everybody
+    uid: str = ""  # the same in every copy of the workspace; empty where nothing was charged
 
 
 @dataclass(frozen=True)
@@ -99,8 +115,20 @@ class Ledger:
         added = [unrecorded(population, event) for event in events]
         return budget is not None and not held and _admits(budget, [*entries, *added])
 
-    def charge(self, population: str, event: Event, *, dataset: str, purpose: str, scope: Scope = EVERYONE) -> None:
-        """Records a charge, or raises BudgetError where no budget is set or it would be exceeded."""
+    def charge(
+        self,
+        population: str,
+        event: Event,
+        *,
+        dataset: str,
+        purpose: str,
+        scope: Scope = EVERYONE,
+        identity_type: str | None = None,
+    ) -> None:
+        """Record a charge, or raise BudgetError where no budget is set or the charge would exceed it.
+
+        `identity_type` names the hash line that the points of `scope` are on; a scope without one counts for everybody.
+        """
         document = event_to_json(event)
         _check_scope(scope)
         with writing(self.engine) as connection:
@@ -119,6 +147,8 @@ class Ledger:
                 scope=scope,
                 actor=journal.actor(),
                 created=journal.now(),
+                identity_type=identity_type,
+                uid=secrets.token_hex(16),
             )
             entries = _entries(connection, population)
             if _may_fail(entry) and entries and not _may_fail(entries[0]):
@@ -129,7 +159,7 @@ class Ledger:
                 )
             if not _admits(budget, [*entries, entry]):
                 raise BudgetError(
-                    f"charging epsilon {epsilon_of(event, budget.delta):.4g} for {purpose} would exceed the budget of "
+                    f"charging epsilon {price(event, budget.delta):.4g} for {purpose} would exceed the budget of "
                     f"population {population}: {spent(entries, budget.delta):.4g} of {budget.epsilon:.4g} is spent at "
                     f"delta {budget.delta:g}; nothing was read",
                     hint="ask for less, or have the budget raised",
@@ -144,7 +174,8 @@ class Ledger:
                     adjacency=ADJACENCY,
                     actor=entry.actor,
                     created=entry.created,
-                    uid=secrets.token_hex(16),
+                    identity_type=identity_type,
+                    uid=entry.uid,
                 )
             )
             journal.append(connection, "CHARGE", population=population, purpose=purpose, event=document)
@@ -156,89 +187,75 @@ def unrecorded(population: str, event: Event) -> LedgerEntry:
 
 
 def spent(entries: Iterable[LedgerEntry], delta: float) -> float:
-    """The epsilon that the charges cost at `delta` by Rényi accounting: the maximum over points of the hash line."""
+    """Return the epsilon that the charges cost the person who paid most, at `delta`, by Rényi accounting."""
     return max((epsilon for _, _, epsilon in spent_along(entries, delta)), default=0.0)
 
 
 def spent_along(entries: Iterable[LedgerEntry], delta: float) -> list[tuple[int, int, float]]:
-    """The same for each stretch [low, high) of the line between edges of scopes, in order; none where nothing was charged."""
-    return [(low, high, price(dpa.ComposedDpEvent(events), delta)) for low, high, events in _stretches(entries)]
+    """Return the same for each stretch [low, high) of the hash lines, laid over one another, where anything was charged."""
+    charged = arrange(entries)
+    if charged.lines:
+        return merge(epsilon_along(charged, ORDERS, delta).values())
+    return [(0, LINE, epsilon_of_curve(curve(charged.everybody, ORDERS), ORDERS, delta))] if charged.everybody else []
+
+
+def spent_by_type(entries: Iterable[LedgerEntry], delta: float) -> dict[str, list[tuple[int, int, float]]]:
+    """Return the same for the line of each identity type that has charges of its own."""
+    return epsilon_along(arrange(entries), ORDERS, delta)
+
+
+def spent_at(entries: Iterable[LedgerEntry], budget: Budget) -> float:
+    """Return what the filter compares with the budget: the epsilon at its one order, and at the delta that it has."""
+    entries = list(entries)
+    order = filter_order(budget.epsilon, budget.delta)
+    return _at_order(order, highest(arrange(entries), (order,))[0], budget.delta - _kept(budget, entries))
 
 
 def price(event: Event, delta: float) -> float:
-    """Does as `epsilon_of`, and remembers: sampled events take long, and the same ones are asked for again and again."""
-    return _price(_Priced(repr(event), event), delta)
+    """Return what an event costs at `delta` by itself, as `epsilon_of` does."""
+    return epsilon_of_curve(curve([named(event)], ORDERS), ORDERS, delta)
 
 
 def spent_pld(entries: Iterable[LedgerEntry], delta: float) -> float | None:
-    """The same by privacy-loss distributions, tighter, for information; None where an event has no such distribution."""
-    epsilons = [0.0]
-    for events in _by_point(entries):
-        composed = dpa.ComposedDpEvent(events)
-        epsilon = _price_pld(_Priced(repr(composed), composed), delta)
-        if epsilon is None:
-            return None
-        epsilons.append(epsilon)
-    return max(epsilons)
+    """Return `spent` by privacy-loss distributions, tighter, for information.
 
-
-@dataclass(frozen=True)
-class _Priced:
-    """An event under its name, which tells it whole: most events can't be looked up by themselves."""
-
-    name: str
-    event: Event = field(compare=False)
+    None where an event has no such distribution, or where charges of several identity types combine in too many ways.
+    """
+    sums = costliest(arrange(entries))
+    found = None if sums is None else [_price_pld(events, delta) for events in sums if events]
+    return None if found is None or None in found else max(filter(None, found), default=0.0)
 
 
 @lru_cache(maxsize=1024)
-def _price(priced: _Priced, delta: float) -> float:
-    return epsilon_of(priced.event, delta)
-
-
-@lru_cache(maxsize=1024)
-def _price_pld(priced: _Priced, delta: float) -> float | None:
-    accountant = pld.PLDAccountant(dpa.NeighboringRelation.ADD_OR_REMOVE_ONE)
-    if not accountant.supports(priced.event):
-        return None
-    return float(accountant.compose(priced.event).get_epsilon(delta))
+def _price_pld(events: tuple[Named, ...], delta: float) -> float | None:
+    composed, accountant = dpa.ComposedDpEvent([one.event for one in events]), pld.PLDAccountant(_RELATION)
+    return float(accountant.compose(composed).get_epsilon(delta)) if accountant.supports(composed) else None
 
 
 def _admits(budget: Budget, entries: Sequence[LedgerEntry]) -> bool:
-    """Whether every point of the line stays within budget at the one order that fits a fully spent zCDP budget.
+    """Whether every person stays within budget at the filter's order, and within its ceiling at the ceiling's order."""
+    promises = [budget]
+    if budget.ceiling is not None and budget.epsilon < budget.ceiling:
+        promises.append(replace(budget, epsilon=budget.ceiling))
+    orders, kept = tuple(filter_order(promise.epsilon, promise.delta) for promise in promises), _kept(budget, entries)
+    *paid, failure = highest(arrange(entries), orders)
+    return bool(failure <= kept * (1 + ROUNDING)) and all(
+        _at_order(order, rdp_paid, budget.delta - kept) <= promise.epsilon * (1 + ROUNDING)
+        for promise, order, rdp_paid in zip(promises, orders, paid, strict=True)
+    )
 
-    The order depends on the budget alone, never on what was charged: that makes the filter sound for adaptive choices.
-    """
-    relation = dpa.NeighboringRelation.ADD_OR_REMOVE_ONE
-    whole = rdp.RdpAccountant(ORDERS, relation).compose(dpa.ZCDpEvent(zcdp_rho(budget.epsilon, budget.delta)))
-    _, order = whole.get_epsilon_and_optimal_order(budget.delta)
-    limit = budget.epsilon * (1 + 1e-9)  # a charge of exactly the budget must not fail on rounding
-    kept = FAILURES * budget.delta if _may_fail(entries[0]) else 0.0
-    for events in _by_point(entries):
-        rest, failure = split_failure(dpa.ComposedDpEvent(events))
-        accountant = rdp.RdpAccountant([order], relation).compose(rest)
-        if not (failure <= kept * (1 + 1e-9) and accountant.get_epsilon(budget.delta - kept) <= limit):
-            return False
-    return True
+
+def _at_order(order: float, paid: float, delta: float) -> float:
+    return float(rdp.compute_epsilon((order,), (paid,), delta)[0])
+
+
+def _kept(budget: Budget, entries: Sequence[LedgerEntry]) -> float:
+    """The part of delta that is kept for failures."""
+    return FAILURES * budget.delta if entries and _may_fail(entries[0]) else 0.0
 
 
 def _may_fail(entry: LedgerEntry) -> bool:
     return split_failure(entry.event)[1] > 0
-
-
-def _by_point(entries: Iterable[LedgerEntry]) -> list[list[Event]]:
-    """For each stretch of the line between scope edges, the events that cover it."""
-    return [events for _, _, events in _stretches(entries)]
-
-
-def _stretches(entries: Iterable[LedgerEntry]) -> list[tuple[int, int, list[Event]]]:
-    """Each stretch [low, high) between scope edges that events cover, with these."""
-    entries = list(entries)
-    edges = sorted({edge for entry in entries for interval in entry.scope for edge in interval})
-    stretches = [
-        (left, right, [e.event for e in entries if any(low <= left < high for low, high in e.scope)])
-        for left, right in pairwise(edges)
-    ]
-    return [stretch for stretch in stretches if stretch[2]]
 
 
 def _check_scope(scope: Scope) -> None:
@@ -266,4 +283,6 @@ def _entry(row: Any) -> LedgerEntry:
         actor=row.actor,
         created=row.created,
         adjacency=row.adjacency,
+        identity_type=row.identity_type,
+        uid=row.uid,
     )

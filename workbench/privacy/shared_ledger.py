@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 
 from workbench import journal
 from workbench.privacy.events import event_from_json
-from workbench.privacy.ledger import LINE
+from workbench.privacy.hash_lines import LINE
 from workbench.schema.schema import POPULATION
 from workbench.state.tables import budgets, charges
 

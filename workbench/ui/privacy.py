@@ -81,6 +81,10 @@ def _spent(told: dict[str, Any]) -> None:
         border=True,
         help=f"At δ = {budget['delta']:g}. What is spent never comes back.",
     )
+    if told["over_by"]:
+        st.error(
+            f"More is spent than the budget: ε {told['over_by']:.2g} too much. Nothing is undone; further charges are refused."
+        )
     st.progress(min(1.0, spent / budget["epsilon"]), text=f"{spent / budget['epsilon']:.0%} of the budget is spent")
     if (exact := told["spent"]["epsilon_pld"]) is not None:
         st.caption(f"Counted more exactly, by privacy-loss distributions: ε = {exact:.3f}.")
@@ -94,17 +98,23 @@ def _line(told: dict[str, Any]) -> None:
         help="A keyed hash puts each person at a place from 0 to 1. A spend concerns the people of one stretch, or everybody.",
     )
     charges = [one | {"number": number} for number, one in enumerate(told["entries"], 1)]
-    epsilon = told["budget"]["epsilon"]
-    picture, words = st.columns([1, 1])
-    picture.image(
-        hash_line(charges, told["along"], epsilon), width=480, alt=told_in_words(charges, told["along"], epsilon)
-    )
-    words.markdown(
-        "Each bar is a spend, over the people whom it concerns. The area above is what all of them come to at each place. "
-        "Nobody is at two places, so what is **spent** is the highest of the area, and it may never pass the budget."
-    )
-    if len(charges) > MOST:
-        words.caption(f"The newest {MOST} of {len(charges)} spends are drawn.")
+    epsilon, lines = told["budget"]["epsilon"], told["along_by_type"]
+    for kind, along in lines.items() if len(lines) > 1 else [("", told["along"])]:
+        on_it = [
+            one for one in charges if not kind or one["identity_type"] in (kind, None) or one["scope"] == [[0.0, 1.0]]
+        ]
+        picture, words = st.columns([1, 1])
+        picture.image(hash_line(on_it, along, epsilon), width=480, alt=told_in_words(on_it, along, epsilon))
+        if kind:
+            words.markdown(f"**People identified by {plain(kind)}**")
+        words.markdown(
+            "Each bar is a spend, over the people whom it concerns. The area above is what all of them come to at each place. "
+            "A person has one place on the line, so what is **spent** is the highest of the area. It may never pass the budget."
+        )
+        if kind:
+            words.markdown("A person may be on the other lines too: the area includes the most expensive places there.")
+        if len(on_it) > MOST:
+            words.caption(f"The newest {MOST} of {len(on_it)} spends are drawn.")
 
 
 def _entries(entries: list[dict[str, Any]]) -> None:
@@ -119,6 +129,7 @@ def _entries(entries: list[dict[str, Any]]) -> None:
             "When": moment(one["created"]),
             "What for": one["purpose"],
             "Whom it concerns": _scope(one["scope"]),
+            "Identified by": one["identity_type"] or "–",
             "Alone (ε)": "–" if one["epsilon"] is None else f"{one['epsilon']:.3g}",
             "Mechanism": ", ".join(
                 f"{k} {v:.4g}" if isinstance(v, float) else str(v) for k, v in one["event"].items() if k != "events"
@@ -131,8 +142,8 @@ def _entries(entries: list[dict[str, Any]]) -> None:
     parts = [one for one in entries if one["scope"] != [[0.0, 1.0]]]
     if parts:
         st.caption(
-            "A charge for a part concerns only the people whose keyed hash lies there. Nobody is in two parts, so the spend is "
-            "that of whoever is concerned most."
+            "A charge for a part concerns only the people whose keyed hash is there. A person is in one part of each identity "
+            "type's line, so the spend is that of the person who paid most."
         )
 
 
