@@ -32,6 +32,7 @@ LINE = 2**64
 Scope = Sequence[tuple[int, int]]
 EVERYONE = ((0, LINE),)
 ADJACENCY = "add or remove one subject"
+_RELATION = dpa.NeighboringRelation.ADD_OR_REMOVE_ONE
 FAILURES = 0.1  # the share of the budget's delta that is kept for failures, where it is divided
 
 
@@ -56,6 +57,8 @@ class LedgerEntry:
     actor: str
     created: str
     adjacency: str = ADJACENCY
+    identity_type: str | None = None  # whose points the scope holds; None: unknown, it counts for everybody
+    uid: str = ""  # the same in every copy of the workspace; empty where nothing was charged
 
 
 @dataclass(frozen=True)
@@ -97,8 +100,20 @@ class Ledger:
         added = [unrecorded(population, event) for event in events]
         return budget is not None and _admits(budget, [*entries, *added])
 
-    def charge(self, population: str, event: Event, *, dataset: str, purpose: str, scope: Scope = EVERYONE) -> None:
-        """Records a charge, or raises BudgetError where no budget is set or it would be exceeded."""
+    def charge(
+        self,
+        population: str,
+        event: Event,
+        *,
+        dataset: str,
+        purpose: str,
+        scope: Scope = EVERYONE,
+        identity_type: str | None = None,
+    ) -> None:
+        """Record a charge, or raise BudgetError where no budget is set or the charge would exceed it.
+
+        `identity_type` names the hash line that the points of `scope` are on; a scope without one counts for everybody.
+        """
         document = event_to_json(event)
         _check_scope(scope)
         with writing(self.engine) as connection:
@@ -116,6 +131,8 @@ class Ledger:
                 scope=scope,
                 actor=journal.actor(),
                 created=journal.now(),
+                identity_type=identity_type,
+                uid=secrets.token_hex(16),
             )
             entries = _entries(connection, population)
             if _may_fail(entry) and entries and not _may_fail(entries[0]):
@@ -141,10 +158,21 @@ class Ledger:
                     adjacency=ADJACENCY,
                     actor=entry.actor,
                     created=entry.created,
-                    uid=secrets.token_hex(16),
+                    identity_type=identity_type,
+                    uid=entry.uid,
                 )
             )
             journal.append(connection, "CHARGE", population=population, purpose=purpose, event=document)
+
+
+@lru_cache(maxsize=64)
+def filter_order(budget: Budget) -> float:
+    """Return the one Rényi order at which the filter prices charges: the best one for a fully spent zCDP budget.
+
+    It depends on the budget alone, never on what was charged: that makes the filter sound for adaptive choices.
+    """
+    whole = rdp.RdpAccountant(ORDERS, _RELATION).compose(dpa.ZCDpEvent(zcdp_rho(budget.epsilon, budget.delta)))
+    return float(whole.get_epsilon_and_optimal_order(budget.delta)[1])
 
 
 def unrecorded(population: str, event: Event) -> LedgerEntry:
@@ -194,25 +222,19 @@ def _price(priced: _Priced, delta: float) -> float:
 
 @lru_cache(maxsize=1024)
 def _price_pld(priced: _Priced, delta: float) -> float | None:
-    accountant = pld.PLDAccountant(dpa.NeighboringRelation.ADD_OR_REMOVE_ONE)
+    accountant = pld.PLDAccountant(_RELATION)
     if not accountant.supports(priced.event):
         return None
     return float(accountant.compose(priced.event).get_epsilon(delta))
 
 
 def _admits(budget: Budget, entries: Sequence[LedgerEntry]) -> bool:
-    """Whether every point of the line stays within budget at the one order that fits a fully spent zCDP budget.
-
-    The order depends on the budget alone, never on what was charged: that makes the filter sound for adaptive choices.
-    """
-    relation = dpa.NeighboringRelation.ADD_OR_REMOVE_ONE
-    whole = rdp.RdpAccountant(ORDERS, relation).compose(dpa.ZCDpEvent(zcdp_rho(budget.epsilon, budget.delta)))
-    _, order = whole.get_epsilon_and_optimal_order(budget.delta)
+    """Whether every point of the line stays within budget at the filter's order."""
     limit = budget.epsilon * (1 + 1e-9)  # a charge of exactly the budget must not fail on rounding
     kept = FAILURES * budget.delta if _may_fail(entries[0]) else 0.0
     for events in _by_point(entries):
         rest, failure = split_failure(dpa.ComposedDpEvent(events))
-        accountant = rdp.RdpAccountant([order], relation).compose(rest)
+        accountant = rdp.RdpAccountant([filter_order(budget)], _RELATION).compose(rest)
         if not (failure <= kept * (1 + 1e-9) and accountant.get_epsilon(budget.delta - kept) <= limit):
             return False
     return True
@@ -263,4 +285,6 @@ def _entry(row: Any) -> LedgerEntry:
         actor=row.actor,
         created=row.created,
         adjacency=row.adjacency,
+        identity_type=row.identity_type,
+        uid=row.uid,
     )

@@ -30,6 +30,7 @@ def charge_shards(
             dataset=config.dataset,
             purpose=purpose,
             scope=[partition.interval(shard) for shard in sorted(shards)],
+            identity_type=schema.identity_type,
         )
 
 

@@ -138,6 +138,7 @@ def remake_release(
         dataset=config.dataset,
         purpose=f"measure {len(shards)} of {config.shards} shards again for {name}",
         scope=[partition.interval(shard) for shard in sorted(shards)],
+        identity_type=store.schema.identity_type,
     )
     began, runs = time.perf_counter(), begin_runs(workspace, config, name, tags or {})
     try:
