@@ -97,21 +97,42 @@ def test_non_integer_inputs_are_refused():
         choose(np.array([], dtype=np.int64), epsilon=1.0, sensitivity=1)
 
 
-@pytest.mark.parametrize("rho", [0.0003, 0.1, 7.3])
-@pytest.mark.parametrize("delta", [1e-12, 1e-7, 0.01])
-@pytest.mark.parametrize("k", [1, 3])
-def test_opendp_maps_the_threshold_to_at_most_what_is_charged_and_no_lower_one_does(rho, delta, k):
+def discrete_tail(sigma, least):
+    """P[X >= least] of the discrete Gaussian, summed term by term; relative error far under 1e-9."""
+    end = least + int(40 * sigma) + 2
+    weights = np.exp(-(np.arange(-end, end + 1, dtype=float) ** 2) / (2 * sigma**2))
+    return weights[end + least :].sum() / weights.sum()
+
+
+def partitions(k, most=None):
+    """All ways to put k rows on distinct values, by how many rows each gets."""
+    if k == 0:
+        return [()]
+    most = min(k, most or k)
+    return [(first, *rest) for first in range(1, most + 1) for rest in partitions(k - first, first)]
+
+
+def worst_failure(sigma, threshold, k):
+    """How probable it is that a value of one subject's k rows alone reaches the threshold, however the rows are spread."""
+    kept = {rows: np.log1p(-discrete_tail(sigma, threshold - rows)) for rows in range(1, k + 1)}
+    return max(-np.expm1(sum(kept[rows] for rows in way)) for way in partitions(k))
+
+
+@pytest.mark.parametrize("rho", [0.0003, 0.01, 0.1, 0.5, 7.3, 80.0])
+@pytest.mark.parametrize("delta", [1e-17, 1e-12, 1e-7, 1e-3])
+@pytest.mark.parametrize("k", [1, 2, 3, 7])
+def test_the_threshold_fails_as_rarely_as_charged_by_the_exact_tail_and_is_hardly_higher_than_needed(rho, delta, k):
     sigma = gaussian_sigma(rho=rho, sensitivity=k)
     threshold = threshold_for(sigma=sigma, delta=delta, per_subject=k)
-    space = (
-        dp.map_domain(dp.atom_domain(T="i64"), dp.atom_domain(T="i64")),
-        dp.l02inf_distance(dp.absolute_distance(T="i64")),
-    )
-    price, failure = dp.m.make_gaussian_threshold(*space, scale=sigma, threshold=threshold).map((k, k, k))
-    assert price <= rho
-    assert failure <= delta
-    if threshold > 2 * k:
-        assert dp.m.make_gaussian_threshold(*space, scale=sigma, threshold=threshold - 1).map((k, k, k))[1] > delta
+    assert worst_failure(sigma, threshold, k) <= delta
+    assert threshold == 2 * k or worst_failure(sigma, threshold - 2 - threshold // 100, k) > delta
+
+
+@pytest.mark.parametrize("threshold", [3, 70])
+def test_a_count_of_exactly_the_threshold_is_released(threshold):
+    """The bound above is about counts of at least the threshold: with next to no noise the library must agree."""
+    counts = {"below": threshold - 1, "at": threshold, "above": threshold + 1}
+    assert common_counts(counts, sigma=1e-3, threshold=threshold) == {"above": threshold + 1, "at": threshold}
 
 
 def test_only_counts_over_the_threshold_are_told_whatever_their_names():

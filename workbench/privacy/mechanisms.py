@@ -53,9 +53,12 @@ def gaussian_counts(counts: Counts, *, sigma: float) -> Counts:
 
 @lru_cache
 def threshold_for(*, sigma: float, delta: float, per_subject: int) -> int:
-    """The least count to tell at which a value that one subject alone holds is told with probability at most `delta`."""
+    """Return a threshold that values of one subject alone reach with probability at most `delta`.
+
+    It is at least twice `per_subject`, and by about 1 % higher than it need be, at most.
+    """
     _require_positive(sigma=sigma, delta=delta, per_subject=per_subject)
-    low, high = per_subject, 2 * per_subject
+    low, high = 2 * per_subject - 1, 2 * per_subject
     while _failure(sigma, high, per_subject) > delta:
         low, high = high, 2 * high
     while high - low > 1:
@@ -67,8 +70,8 @@ def threshold_for(*, sigma: float, delta: float, per_subject: int) -> int:
 def common_counts(counts: Mapping[str, int], *, sigma: float, threshold: int) -> dict[str, int]:
     """Noisy counts of the values whose noisy count reaches the threshold; which others there are stays unknown.
 
-    Where a subject has at most k rows, and each counts for one value, this is (k / sigma)^2 / 2-zCDP but for a failure of the
-    probability that `threshold_for` bounds (Rogers 2023; OpenDP's propose-test-release of a map of counts).
+    A noisy count of exactly the threshold is released. Where a subject has at most k rows, and each counts for one value, this
+    is (k / sigma)^2 / 2-zCDP but for a failure of the probability that `threshold_for` bounds (Rogers 2023).
     """
     _require_positive(sigma=sigma)
     names = list(counts)  # OpenDP gets places in this list: a text may hold what its strings can't
@@ -84,7 +87,24 @@ def _threshold(sigma: float, threshold: int) -> dp.Measurement:
 
 
 def _failure(sigma: float, threshold: int, per_subject: int) -> float:
-    return float(_threshold(sigma, threshold).map((per_subject, per_subject, per_subject))[1])  # type: ignore[no-untyped-call]
+    """Bound the probability that a value which one subject's k rows alone hold reaches the threshold, which is at least 2 k.
+
+    OpenDP's own map is no such bound: it takes the tail above the threshold, but counts at the threshold are released too
+    (docs/adr/0033-what-mechanisms-cost.md). The rows may be spread over values in any way. A value of c rows fails with at
+    most t(c) = _tail(sigma, threshold - c). As c (log t)'(c) grows with c up to half the threshold, t(c) / c is largest at
+    c = 1 or at c = k, so the sum over all values is at most k times the larger of the two.
+    """
+    return max(per_subject * _tail(sigma, threshold - 1), _tail(sigma, threshold - per_subject))
+
+
+def _tail(sigma: float, least: int) -> float:
+    """Bound P[X >= least] of the discrete Gaussian from above, for least >= 1; by a factor of about 1 + (sigma / least)^2.
+
+    The weights beyond `least` fall at least as fast as a geometric series, and all weights sum to at least 1 and at least
+    sigma sqrt(2 pi) (Canonne, Kamath & Steinke 2020, Fact 18).
+    """
+    first = math.exp(-(least**2) / (2 * sigma**2))
+    return _ROUNDING * first / (-math.expm1(-least / sigma**2) * max(1.0, sigma * math.sqrt(2 * math.pi)))
 
 
 def selection_epsilon(*, rho: float) -> float:
