@@ -21,6 +21,7 @@ from workbench.errors import CheckFailedError
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+MOST_BYTES = 16_000_000  # of a certificate: some hundred bytes per model that was trained again
 PREDICATE_TYPE = "https://erasure-workbench.dev/erasure/v1"
 
 

@@ -15,8 +15,10 @@ from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from workbench.errors import DamagedError, InputError
 from workbench.files import remove, sha256, sync, write_atomic
+from workbench.foreign import read_limited
 
 _PRIVATE, _PUBLIC, _NEXT, _TRUSTED = "signing.pem", "signing.pub.pem", "signing.next.pem", "trusted"
+_MOST_PEM = 100_000  # bytes
 
 
 def create_signing_key(folder: Path) -> None:
@@ -41,8 +43,8 @@ def trusted_path(folder: Path, key_id: str) -> Path:
 def read_public_key(path: Path) -> SSlibKey:
     """An Ed25519 public key from a PEM file, by its fingerprint; raises InputError for anything else."""
     try:
-        key = serialization.load_pem_public_key(path.read_bytes())
-    except (OSError, ValueError, UnsupportedAlgorithm):
+        key = serialization.load_pem_public_key(read_limited(path, most=_MOST_PEM, what="public key"))
+    except (InputError, ValueError, UnsupportedAlgorithm):
         raise InputError(f"{path} is not a public key in PEM form", hint="name the PUBLIC.pem of the signer") from None
     if not isinstance(key, Ed25519PublicKey):
         raise InputError(f"{path} holds another kind of key; certificates are signed with Ed25519")
