@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import rfc8785
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -49,6 +50,12 @@ def read_public_key(path: Path) -> SSlibKey:
     if not isinstance(key, Ed25519PublicKey):
         raise InputError(f"{path} holds another kind of key; certificates are signed with Ed25519")
     return _named(key)
+
+
+def under_first_name(key: SSlibKey) -> SSlibKey:
+    """A key under the id that certificates before the rotation of keys gave it: SHA-256 of its canonical JSON."""
+    fields = {"keytype": key.keytype, "keyval": dict(key.keyval), "scheme": key.scheme}
+    return SSlibKey(sha256(rfc8785.dumps(fields)), key.keytype, key.scheme, dict(key.keyval))
 
 
 def trusted_keys(folder: Path) -> tuple[SSlibKey, ...]:
