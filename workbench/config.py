@@ -7,14 +7,16 @@ from pathlib import Path
 from reprlib import Repr
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictBool, StrictInt, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from workbench.errors import InputError
+from workbench.foreign import parse_yaml, read_yaml
 
 _PACKAGE = Path(__file__).parent
 CONFIGS = _PACKAGE / "_configs" if (_PACKAGE / "_configs").is_dir() else _PACKAGE.parent / "configs"
+
+MOST_BYTES = 1_000_000  # of a config file
 
 # What was found is quoted in part only: by YAML's aliases a short file can stand for a value of any size
 _BRIEF = Repr()
@@ -303,10 +305,8 @@ def find_config(path: Path) -> Path:
 def read_config(path: Path, model: type[Model], overrides: Sequence[str] = ()) -> Model:
     """A config of type `model` from a YAML file and `key=value` overrides; raises InputError naming each fault."""
     path = find_config(path)
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: not UTF-8, or a date such as 2020-13-01
-        raise InputError(f"{path} is not valid YAML", hint="see the configs that ship with the workbench") from None
+    hint = "see the configs that ship with the workbench"
+    document = read_yaml(path, most=MOST_BYTES, what="config", hint=hint)
     if not isinstance(document, dict):
         raise InputError(f"{path} is not a config: expected a mapping, found {type(document).__name__}")
     for override in overrides:
@@ -337,6 +337,6 @@ def _fault(error: ErrorDetails) -> str:
 
 def _scalar(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        return parse_yaml(text, what="the value")
+    except InputError:
         return text

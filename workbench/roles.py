@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from workbench import journal
 from workbench.errors import ForbiddenError, InputError
+from workbench.foreign import read_yaml
 
 Role = Literal["viewer", "operator", "approver", "admin"]
 Action = Literal["operate", "decide", "administer"]
 
 ROLES_FILE = "roles.yaml"
+_MOST_BYTES = 1_000_000
 _MAY: Mapping[Role, frozenset[Action]] = {
     "viewer": frozenset(),
     "operator": frozenset({"operate"}),
@@ -92,11 +93,12 @@ def local() -> Person:
 def read_roles(root: Path) -> RoleMap:
     """The workspace's `roles.yaml`, or an empty map where there is none; raises InputError for one that can't be read."""
     path = root / ROLES_FILE
-    if not path.is_file():
+    if not path.exists():
         return RoleMap()
     try:
-        return RoleMap.model_validate(yaml.safe_load(path.read_text(encoding="utf-8-sig")) or {})
-    except (yaml.YAMLError, ValidationError, ValueError, RecursionError):
+        document = read_yaml(path, most=_MOST_BYTES, what="map of roles")
+        return RoleMap.model_validate({} if document is None else document)
+    except (InputError, ValidationError):  # neither is shown: it may quote an address
         raise InputError(
             f"the workspace's {ROLES_FILE} is not a map of groups, emails and subjects to roles",
             hint="groups: {privacy-office: approver}; the roles are viewer, operator, approver, admin",

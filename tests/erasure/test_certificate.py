@@ -102,6 +102,50 @@ def test_the_same_json_written_otherwise_fails(certificate, trusted):
     fails(b"\xef\xbb\xbf" + certificate, trusted)
 
 
+def test_nothing_unsigned_can_be_added(certificate, trusted, tmp_path):
+    """Each of these leaves the signed bytes and their signature as they are."""
+    create_signing_key(tmp_path)
+    document = json.loads(certificate)
+    mine = document["signatures"][0]
+    foreign = json.loads(sign(tmp_path, SUBJECT, PREDICATE))["signatures"][0]
+    added = {
+        "a field of the envelope": document | {"note": "revoked"},
+        "a field of the signature": document | {"signatures": [mine | {"signed_for": "er-2"}]},
+        "a foreign signature after it": document | {"signatures": [mine, foreign]},
+        "a foreign signature before it": document | {"signatures": [foreign, mine]},
+        "the signature twice": document | {"signatures": [mine, mine]},
+        "a signature without a key": document | {"signatures": [mine, mine | {"keyid": ""}]},
+        "a signature by another name": document | {"signatures": [mine | {"keyid": foreign["keyid"]}]},
+        "no list": document | {"signatures": {"0": mine}},
+    }
+    for what, changed in added.items():
+        with pytest.raises(CheckFailedError):
+            print(what, open_certificate(json.dumps(changed, indent=1).encode(), trusted))
+    twice = certificate.replace(b'"keyid"', b'"keyid": "x",\n   "keyid"', 1)
+    fails(twice, trusted)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"more": 1},
+        {"subject": [{"name": "e@2", "digest": {"sha256": "ab" * 32}, "uri": "x"}]},
+        {"subject": [{"name": "e@2", "digest": {"sha256": "ab" * 32, "md5": "x"}}]},
+        {"subject": [{"name": "e@2"}]},
+        {"subject": ["e@2"]},
+        {"subject": {}},
+        {"predicate": []},
+    ],
+)
+def test_a_statement_of_unknown_or_missing_fields_fails(changes, keys, trusted):
+    fails(signed(statement(**changes), keys=keys), trusted)
+
+
+def test_a_signed_field_of_a_later_release_is_no_fault(keys, trusted):
+    certificate = signed(statement(predicate={"request": "er-1", "of_tomorrow": 1}), keys=keys)
+    assert open_certificate(certificate, trusted)["predicate"]["of_tomorrow"] == 1
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{}", b"[]", b"null", b"3", b"\xff", b"\x00" * 99, b"[" * 100_000, b'{"payload": 3}']
 )

@@ -182,6 +182,7 @@ HOSTILE: dict[str, Callable[[dict[str, bytes]], list[tuple[tarfile.TarInfo, byte
     "changed": lambda m: plain(m | {"keys/token.key": b"0" * 32}),
     "missing": lambda m: plain({k: v for k, v in m.items() if k != "keys/token.key"}),
     "no list": lambda m: plain({k: v for k, v in m.items() if k != "contents.json"}),
+    "nested": lambda m: plain(m | {"contents.json": b"[" * 100_000}),
     "nothing": lambda _: [],
 }
 

@@ -118,8 +118,8 @@ def test_a_charge_after_the_export_is_not_lost_silently(backed_up: tuple[Workspa
     shown = show_population_ledger(again, "mini")
     assert shown["held"] is None
     assert "no job had been started" in shown["statements"][0]["sentence"]
+    Ledger(again.engine).set_budget("other", epsilon=1, delta=DELTA)
     with pytest.raises(BudgetError, match="counts as wholly spent"):
-        Ledger(again.engine).set_budget("other", epsilon=1, delta=DELTA)
         charge(again, population="other")
     vouch(again, None, "The same.")
     charge(again, population="other")
@@ -242,14 +242,10 @@ def test_a_hostile_list_is_refused_with_a_message(
     contents["cut"] = (tmp_path / "list.json").read_bytes()[:-9]
     contents["changed"] = (tmp_path / "list.json").read_bytes().replace(b'"sig": "', b'"sig": "a', 1)
     contents["not text"] = b"\xff\xfe\x00"
-    for name, content in contents.items():
+    for content in contents.values():
         listing.write_bytes(content)
-        try:
+        with pytest.raises(InputError, match=r"not a suppression list|cannot be trusted|another workspace"):
             import_suppressions(live, listing)
-        except InputError as fault:
-            assert fault.exit_code == 2, name
-        else:
-            pytest.fail(name)
     with listing.open("wb") as file:
         file.truncate(3 << 30)
     answer = command("--workspace", live.root, "suppressions", "import", listing, "--json")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import anyio
 from fastapi import Request
 
 from workbench.api.fault import RefusedCallError
 from workbench.errors import InputError
+from workbench.foreign import parse_json
 
 Read = Callable[[Request], Awaitable[bytes]]
 Cell = str | float | bool | None
@@ -44,10 +43,7 @@ def reader(most: int, seconds: float) -> Read:
 
 def rows_of(body: bytes, most: int) -> list[dict[str, Cell]]:
     """The records of a body {"rows": [{column: value}]}; raises InputError, quoting nothing, for anything else."""
-    try:
-        document = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_unique, parse_constant=_no_number)
-    except (ValueError, RecursionError):
-        raise InputError("the body is not JSON in UTF-8, or names a field twice, or is nested too deeply") from None
+    document = parse_json(body, what="the body")
     rows = document.get("rows") if isinstance(document, dict) else None
     if not isinstance(rows, list) or not 1 <= len(rows) <= most:
         raise InputError(f"the body does not hold 1 to {most:,} rows", hint='{"rows": [{"column": "value"}]}')
@@ -59,15 +55,3 @@ def rows_of(body: bytes, most: int) -> list[dict[str, Cell]]:
 
 def _too_large(most: int) -> RefusedCallError:
     return RefusedCallError(413, "too_large", f"the body has more than {most:,} bytes")
-
-
-def _no_number(_: str) -> Any:
-    raise ValueError
-
-
-def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    pairs = list(pairs)
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise ValueError
-    return document

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from workbench.cli.terms import Json, opened, progress_of, show
-from workbench.errors import CheckFailedError, InputError
+from workbench.errors import CheckFailedError
 
 app = typer.Typer()
+_MOST_NEEDLES = 10_000_000  # bytes on standard input
 keys_app = typer.Typer(help="The keys that sign certificates.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 
@@ -137,8 +138,9 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
 
 
 def _read_lines() -> list[str]:
-    try:
-        content = sys.stdin.buffer.read() if sys.stdin else b""
-        return [line.strip() for line in content.decode("utf-8-sig").splitlines() if line.strip()]
-    except UnicodeDecodeError:
-        raise InputError("standard input is not UTF-8 text", hint="convert it, for example with iconv") from None
+    from workbench.foreign import read_stream, text_of
+
+    what = "standard input"
+    content = read_stream(sys.stdin.buffer, most=_MOST_NEEDLES, what=what) if sys.stdin else b""
+    text = text_of(content, what=what, hint="convert it, for example with iconv")
+    return [line.strip() for line in text.splitlines() if line.strip()]

@@ -160,13 +160,14 @@ def worker(
 
 
 def _read_requests(file: str) -> Intake:
-    from workbench.erasure.intake import ending_of, parse
+    from workbench.erasure.intake import MAX_BYTES, ending_of, parse
+    from workbench.foreign import read_limited, read_stream
 
     hint = "--file FILE: one key per line, .csv, .jsonl or OpenDSR .json; - reads standard input"
     if file == "-":
         if sys.stdin is None:
             raise InputError("standard input is closed", hint=hint)
-        return parse(sys.stdin.buffer.read())
+        return parse(read_stream(sys.stdin.buffer, most=MAX_BYTES, what="standard input", hint="split it"))
     if not Path(file).is_file():
         raise InputError("the file of keys is not there", hint=hint)
-    return parse(Path(file).read_bytes(), ending_of(file))
+    return parse(read_limited(Path(file), most=MAX_BYTES, what="the file of keys", hint="split it"), ending_of(file))

@@ -13,14 +13,16 @@ from typing import Any
 
 import rfc8785
 from securesystemslib.dsse import Envelope
-from securesystemslib.exceptions import VerificationError
+from securesystemslib.exceptions import FormatError, VerificationError
 from securesystemslib.signer import SSlibKey
 
-from workbench.erasure.keys import signer
-from workbench.errors import CheckFailedError
+from workbench.erasure.keys import signer, under_first_name
+from workbench.errors import CheckFailedError, InputError
+from workbench.foreign import parse_json
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+MOST_BYTES = 16_000_000  # of a certificate: some hundred bytes per model that was trained again
 PREDICATE_TYPE = "https://erasure-workbench.dev/erasure/v1"
 
 
@@ -54,14 +56,12 @@ def open_certificate(content: bytes, keys: Sequence[SSlibKey]) -> dict[str, Any]
 def open_signed(content: bytes, keys: Sequence[SSlibKey]) -> tuple[dict[str, Any], str]:
     """The statement of a certificate and the id of the key that signed it; raises CheckFailedError where none of `keys` did.
 
-    Exactly the signed bytes are parsed, and only after the check.
+    - One signature, and no field but those that are signed or are the signature: nobody can add what a reader takes for signed.
+    - Exactly the signed bytes are parsed, and only after the check.
+    - The predicate may have fields that this release does not know: they are signed.
     """
     payload, payload_type, signed_by = open_envelope(content, keys, what="certificate")
-    try:
-        statement = dict(json.loads(payload)) if payload_type == PAYLOAD_TYPE else {}
-    except (ValueError, TypeError, RecursionError):
-        statement = {}
-    if statement.get("_type") != STATEMENT_TYPE or statement.get("predicateType") != PREDICATE_TYPE:
+    if payload_type != PAYLOAD_TYPE or (statement := _statement(payload)) is None:
         raise CheckFailedError("the signed statement is not an erasure certificate")
     return statement, signed_by
 
@@ -69,19 +69,55 @@ def open_signed(content: bytes, keys: Sequence[SSlibKey]) -> tuple[dict[str, Any
 def open_envelope(content: bytes, keys: Sequence[SSlibKey], *, what: str) -> tuple[bytes, str, str]:
     """Return the payload of a DSSE envelope, its type and the id of the key that signed it.
 
-    Raises CheckFailedError where the envelope is damaged or none of `keys` signed it.
+    Raises CheckFailedError where the file holds anything but an envelope with one signature, or none of `keys` made it.
     """
+    envelope = _envelope(content, what)
+    known = {alias.keyid: (alias, key.keyid) for key in keys for alias in (key, under_first_name(key))}
     try:
-        envelope = Envelope.from_dict(json.loads(content))
-        unaltered = _written(envelope) == content  # also where JSON or base64 would tolerate a change
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        unaltered = False
-    if not unaltered:
-        raise CheckFailedError(f"the file is not a DSSE envelope: damaged, or not a {what}")
-    try:
-        accepted = envelope.verify(list(keys), threshold=1)
+        (name,) = envelope.verify([alias for alias, _ in known.values()], threshold=1)
     except (VerificationError, ValueError):
         raise CheckFailedError(
             f"no valid signature by a trusted key: the {what} was altered or signed by someone else"
         ) from None
-    return envelope.payload, envelope.payload_type, next(iter(accepted))
+    return envelope.payload, envelope.payload_type, known[name][1]
+
+
+def _envelope(content: bytes, what: str) -> Envelope:
+    """The envelope in a file, which holds that and nothing else; raises CheckFailedError for any other content."""
+    try:
+        document = parse_json(content, what=f"the {what}")
+        is_one = _has(document, payload=str, payloadType=str, signatures=list)
+        if is_one and len(document["signatures"]) == 1 and _has(document["signatures"][0], keyid=str, sig=str):
+            envelope = Envelope.from_dict(document)
+            if _written(envelope) == content:  # else JSON or base64 would tolerate a change
+                return envelope
+    except (InputError, ValueError, FormatError):
+        pass
+    raise CheckFailedError(
+        f"the file is not a DSSE envelope with one signature and nothing else: damaged, or not a {what}"
+    )
+
+
+def _statement(payload: bytes) -> dict[str, Any] | None:
+    """The statement that was signed, where it is an erasure's."""
+    try:
+        statement = parse_json(payload, what="the statement")
+    except InputError:
+        return None
+    if not _has(statement, _type=str, subject=list, predicateType=str, predicate=dict):
+        return None
+    is_ours = (statement["_type"], statement["predicateType"]) == (STATEMENT_TYPE, PREDICATE_TYPE)
+    return statement if is_ours and all(map(_is_subject, statement["subject"])) else None
+
+
+def _is_subject(document: object) -> bool:
+    return isinstance(document, dict) and _has(document, name=str, digest=dict) and _has(document["digest"], sha256=str)
+
+
+def _has(document: object, **fields: type) -> bool:
+    """Whether a document is an object of exactly these fields."""
+    return (
+        isinstance(document, dict)
+        and document.keys() == fields.keys()
+        and all(isinstance(document[name], kind) for name, kind in fields.items())
+    )

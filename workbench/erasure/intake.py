@@ -10,11 +10,10 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import io
-import json
 import re
 import unicodedata
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import PurePath
@@ -22,6 +21,7 @@ from typing import Any, NoReturn
 
 from workbench.data.identity import canonical
 from workbench.errors import InputError
+from workbench.foreign import parse_json, text_of
 from workbench.workspace import check_name
 
 MAX_BYTES = 10_000_000
@@ -91,10 +91,7 @@ def parse(content: bytes, ending: str | None = None) -> Intake:
     """
     if len(content) > MAX_BYTES:
         raise InputError(f"the file is larger than {MAX_BYTES // 1_000_000} MB", hint="split it")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError("the keys are not UTF-8 text", hint="convert them, for example with iconv") from None
+    text = text_of(content, what="the file of keys", hint="convert it, for example with iconv")
     asked: list[Asked] = []
     malformed: list[Malformed] = []
     for line, entry in _READERS[ending or _sniffed(text)](text):
@@ -109,11 +106,10 @@ def parse(content: bytes, ending: str | None = None) -> Intake:
 
 def parse_open_dsr(content: bytes) -> tuple[Asked, dict[str, Any]]:
     """The one OpenDSR 2.0 request of a body, and the object it is; raises InputError, quoting nothing, for anything else."""
+    text = text_of(content, what="the request")
     try:
-        document = _loads(content.decode("utf-8-sig"))
+        document = _loads(text)
         return _of_open_dsr(document, 1), document
-    except UnicodeDecodeError:
-        raise InputError("the request is not UTF-8 text") from None
     except _EntryError as fault:
         raise InputError(f"this is no OpenDSR request: {fault}", hint="see /openapi.json") from None
 
@@ -304,17 +300,9 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 def _loads(text: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_unique)
-    except (ValueError, RecursionError):
-        raise _EntryError("it is not JSON, or nested too deeply, or holds a number out of range") from None
-
-
-def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    pairs = list(pairs)
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise _EntryError("it names a field twice")
-    return document
+        return parse_json(text, what="it")
+    except InputError as fault:
+        raise _EntryError(str(fault)) from None
 
 
 _READERS: dict[str, Callable[[str], Iterator[tuple[int, _Entry]]]] = {

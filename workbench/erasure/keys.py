@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import rfc8785
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -15,8 +16,10 @@ from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from workbench.errors import DamagedError, InputError
 from workbench.files import remove, sha256, sync, write_atomic
+from workbench.foreign import read_limited
 
 _PRIVATE, _PUBLIC, _NEXT, _TRUSTED = "signing.pem", "signing.pub.pem", "signing.next.pem", "trusted"
+_MOST_PEM = 100_000  # bytes
 
 
 def create_signing_key(folder: Path) -> None:
@@ -41,8 +44,8 @@ def trusted_path(folder: Path, key_id: str) -> Path:
 def read_public_key(path: Path) -> SSlibKey:
     """An Ed25519 public key from a PEM file, by its fingerprint; raises InputError for anything else."""
     try:
-        content = path.read_bytes()
-    except OSError:
+        content = read_limited(path, most=_MOST_PEM, what="public key")
+    except InputError:
         content = b""
     return parse_public_key(content, source=str(path))
 
@@ -58,6 +61,12 @@ def parse_public_key(pem: bytes, *, source: str) -> SSlibKey:
     if not isinstance(key, Ed25519PublicKey):
         raise InputError(f"{source} holds another kind of key; certificates are signed with Ed25519")
     return _named(key)
+
+
+def under_first_name(key: SSlibKey) -> SSlibKey:
+    """A key under the id that certificates before the rotation of keys gave it: SHA-256 of its canonical JSON."""
+    fields = {"keytype": key.keytype, "keyval": dict(key.keyval), "scheme": key.scheme}
+    return SSlibKey(sha256(rfc8785.dumps(fields)), key.keytype, key.scheme, dict(key.keyval))
 
 
 def trusted_keys(folder: Path) -> tuple[SSlibKey, ...]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,13 +22,14 @@ from workbench.erasure.certificate import open_envelope, seal
 from workbench.erasure.keys import parse_public_key, public_key_path, trusted_keys
 from workbench.erasure.suppression import Tokens, listed
 from workbench.errors import CheckFailedError, InputError
+from workbench.foreign import parse_json, read_limited
 from workbench.privacy import holds
 from workbench.privacy.holds import Known
 from workbench.privacy.shared_ledger import Name, SharedLedger, shared_ledger
 from workbench.workspace import Workspace
 
 PAYLOAD_TYPE = "application/vnd.workbench.suppressions+json"
-MOST_BYTES = 64 << 20
+MOST_BYTES = 64_000_000  # about 400,000 people
 _HINT = "workbench suppressions export FILE"
 
 Token = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
@@ -129,14 +129,14 @@ def read_list(workspace: Workspace, folder: Path, file: Path) -> ForeignList:
 
     Raises InputError where the file is no list, too large, not signed by a copy of this workspace, or of another workspace.
     """
-    content = _content(file)
+    content = read_limited(file, most=MOST_BYTES, what="suppression list", hint=_HINT)
     try:
-        envelope = json.loads(content)
+        envelope = parse_json(content, what=str(file))
         is_plain = isinstance(envelope, dict) and "payload" not in envelope
         document: _Plain | _Signed = (
             _Plain.model_validate(envelope) if is_plain else _opened(workspace, folder, content, envelope)
         )
-    except (ValueError, KeyError, TypeError, RecursionError):  # ValueError: also what pydantic refuses
+    except (InputError, ValueError, KeyError, TypeError):  # ValueError: also what pydantic refuses
         raise InputError(f"{file} is not a suppression list", hint=_HINT) from None
     except CheckFailedError as fault:
         raise InputError(f"{file} cannot be trusted: {fault}", hint=_HINT) from None
@@ -162,14 +162,14 @@ def fingerprint(workspace: Workspace) -> str:
 
 def _opened(workspace: Workspace, folder: Path, content: bytes, envelope: Any) -> _Signed:
     """Return the document of a signed list, once its signature holds."""
-    named = _Signer.model_validate(json.loads(base64.b64decode(envelope["payload"]))["signer"])
+    named = _Signer.model_validate(parse_json(base64.b64decode(envelope["payload"]), what="the list")["signer"])
     keys = list(trusted_keys(folder))
     if hmac.compare_digest(named.proof, _proof(workspace, named.public_key)):
         keys.append(parse_public_key(named.public_key.encode(), source="the list's key"))
     payload, payload_type, _ = open_envelope(content, _once(keys), what="suppression list")
     if payload_type != PAYLOAD_TYPE:
         raise CheckFailedError("what is signed is not a suppression list")
-    return _Signed.model_validate(json.loads(payload))
+    return _Signed.model_validate(parse_json(payload, what="the list"))
 
 
 def _once(keys: list[SSlibKey]) -> list[SSlibKey]:
@@ -179,14 +179,3 @@ def _once(keys: list[SSlibKey]) -> list[SSlibKey]:
 def _proof(workspace: Workspace, public_key: str) -> str:
     """Return the keyed hash by which a copy of the workspace vouches for a signing key."""
     return hmac.digest(workspace.key("suppression"), b"signer\x00" + public_key.encode(), "sha256").hex()
-
-
-def _content(file: Path) -> bytes:
-    try:
-        with file.open("rb") as stream:
-            content = stream.read(MOST_BYTES + 1)
-    except OSError as fault:
-        raise InputError(f"{file} cannot be read: {fault.strerror}", hint=_HINT) from None
-    if len(content) > MOST_BYTES:
-        raise InputError(f"{file} is larger than {MOST_BYTES >> 20} MiB, too large for a suppression list", hint=_HINT)
-    return content

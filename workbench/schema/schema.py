@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -19,10 +18,12 @@ from pydantic import (
 )
 
 from workbench.errors import InputError
+from workbench.foreign import read_yaml
 from workbench.schema.column import Column
 from workbench.schema.constraint import Constraint, check_constraints
 
 ROW_SUBJECT = "row"
+MOST_BYTES = 8_000_000  # of a schema file: ten thousand columns are about one million
 POPULATION = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
@@ -155,30 +156,6 @@ def parse_schema(document: Any, *, source: str) -> Schema:
 
 def read_schema(path: Path) -> Schema:
     """Reads a schema file; raises InputError where it is missing, not YAML, repeats a key or breaks a rule."""
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
-    except FileNotFoundError:
-        raise InputError(
-            f"no schema file at {path}", hint="workbench schema infer FILE -o schema.yaml proposes one"
-        ) from None
-    except OSError as error:
-        raise InputError(f"the schema file {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or a date such as 2020-13-01
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        found = getattr(error, "problem", None) or "not UTF-8 text, or a date or number that does not exist"
-        raise InputError(f"{path} is not valid YAML{where}: {found}") from None
+    hint = "workbench schema infer FILE -o schema.yaml proposes one"
+    document = read_yaml(path, most=MOST_BYTES, what="schema file", hint=hint)
     return parse_schema(document, source=str(path))
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML's safe loader, but a repeated key is an error instead of silently winning."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        merges = "tag:yaml.org,2002:merge"  # the key <<, which stands for other keys and may be overridden by them
-        written = [key for key, _ in node.value if key.tag != merges]
-        keys = [str(self.construct_object(key, deep=True)) for key in written]
-        repeated = {key for key, times in Counter(keys).items() if times > 1}
-        if repeated:
-            raise yaml.constructor.ConstructorError(None, None, f"keys repeat: {sorted(repeated)}", node.start_mark)
-        return super().construct_mapping(node, deep)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import hmac
-import json
 import os
 import shutil
 import tarfile
@@ -24,6 +23,7 @@ from workbench.erasure.suppression import Tokens
 from workbench.erasure.suppression_list import ForeignList, current_list, read_list
 from workbench.errors import BusyError, InputError, NotFoundError, WorkbenchError
 from workbench.files import content_of, remove, sync
+from workbench.foreign import parse_json
 from workbench.privacy import holds
 from workbench.privacy.holds import Known
 from workbench.progress import Progress, silent
@@ -36,6 +36,7 @@ from workbench.workflows.suppressions import erase_listed, take_ledger
 from workbench.workspace import Workspace
 
 _CHUNK = 1 << 20
+_MOST_CONTENTS = 256_000_000  # bytes: about two million files
 _DAMAGED = (tarfile.TarError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zlib.error)
 
 
@@ -214,7 +215,7 @@ def _unpack(file: Path, target: Path) -> dict[str, Any]:
                 if member.size > shutil.disk_usage(target).free:
                     raise InputError(f"{target.parent} has too little space for this backup")
                 if member.name == CONTENTS:
-                    contents = json.loads(stream.read(1 << 28))
+                    contents = _contents(cast(BinaryIO, stream))
                 else:
                     digests[member.name] = _extract(cast(BinaryIO, stream), target / member.name)
         if contents["format"] != FORMAT or contents["sha256"] != digests or not set(DATABASES) <= set(digests):
@@ -222,6 +223,13 @@ def _unpack(file: Path, target: Path) -> dict[str, Any]:
     except _DAMAGED:
         raise InputError(f"{file} is not a whole backup of this workbench; nothing was restored") from None
     return dict(contents)
+
+
+def _contents(stream: BinaryIO) -> Any:
+    try:
+        return parse_json(stream.read(_MOST_CONTENTS), what="the list of contents")
+    except InputError:
+        raise ValueError from None
 
 
 def _belongs(member: tarfile.TarInfo, target: Path) -> bool:

@@ -11,13 +11,14 @@ from sqlalchemy import select
 from workbench import journal
 from workbench.config import TrainConfig
 from workbench.data import catalog
-from workbench.erasure.certificate import open_signed
+from workbench.erasure.certificate import MOST_BYTES, open_signed
 from workbench.erasure.environment import environment
 from workbench.erasure.keys import read_public_key, trusted_keys
 from workbench.erasure.plan import pending_of
 from workbench.erasure.verify import Check, check_objects, check_removed
 from workbench.errors import CheckFailedError, InputError, NotFoundError, WorkbenchError
 from workbench.files import sha256
+from workbench.foreign import read_limited
 from workbench.progress import Progress, silent
 from workbench.sisa.ensemble import Manifest, version_id
 from workbench.sisa.training import train_shard
@@ -68,13 +69,14 @@ def opened(workspace: Workspace | None, certificate: Path, key: Path | None) -> 
     """
     if not certificate.is_file():
         raise NotFoundError(f"no certificate at {certificate}")
+    content = read_limited(certificate, most=MOST_BYTES, what="certificate")
     if key is not None:
-        statement, signer = open_signed(certificate.read_bytes(), [read_public_key(key)])
+        statement, signer = open_signed(content, [read_public_key(key)])
         return statement, f"the key given, {signer}"
     if workspace is None:
         raise InputError("there is neither a key nor a workspace to check against", hint="--key PUBLIC.pem")
     current, *earlier = trusted_keys(settled(workspace))
-    statement, signer = open_signed(certificate.read_bytes(), [current, *earlier])
+    statement, signer = open_signed(content, [current, *earlier])
     return statement, f"{'the current key' if signer == current.keyid else 'an earlier key,'} {signer}"
 
 

@@ -30,6 +30,7 @@ from workbench.erasure.intake import MAX_BYTES, Asked, Intake, ending_of, parse
 from workbench.erasure.request import OPEN, reason_of, submit_person
 from workbench.errors import BusyError, InputError, NotFoundError, WorkbenchError, exit_code_of
 from workbench.files import remove, sync, write_atomic
+from workbench.foreign import read_stream
 from workbench.state.tables import requests
 from workbench.workflows.callbacks import tell_due, tell_waiting, telling
 from workbench.workflows.erase import exit_of
@@ -255,7 +256,7 @@ def _read(file: Path) -> Intake:
     if len(os.fsencode(file.name)) > _MAX_NAME:
         raise InputError(f"its name is longer than {_MAX_NAME} bytes")
     with os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream:
-        intake = parse(stream.read(MAX_BYTES + 1), ending)
+        intake = parse(read_stream(stream, most=MAX_BYTES, what="the file", hint="split it"), ending)
     if not intake.asked:
         raise InputError(
             "; ".join(f"line {m.line}: {m.reason}" for m in intake.malformed[:20]) or "it holds no request"
