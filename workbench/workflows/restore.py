@@ -28,6 +28,7 @@ from workbench.erasure.request import expedite, submit_subjects
 from workbench.erasure.suppression import Tokens, listed, suppress
 from workbench.errors import BusyError, InputError, NotFoundError
 from workbench.files import check_output, remove, sync, write_atomic
+from workbench.foreign import parse_json, read_stream
 from workbench.progress import Progress, silent
 from workbench.state import writing
 from workbench.tracking import Tracking, move_models
@@ -38,6 +39,8 @@ from workbench.workspace import Workspace
 
 LIST_FORMAT = "workbench-suppressions/1"
 _CHUNK = 1 << 20
+_MOST_CONTENTS = 1 << 28  # bytes: about a million files
+_MOST_HEADER = 1 << 16  # bytes
 _DAMAGED = (tarfile.TarError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zlib.error)
 
 
@@ -145,7 +148,7 @@ def _unpack(file: Path, target: Path) -> int:
         with (
             file.open("rb") as raw,
             pa.CompressedInputStream(pa.PythonFile(raw, "r"), codec) as packed,
-            tarfile.open(fileobj=cast(BinaryIO, packed), mode="r|") as archive,
+            tarfile.open(fileobj=cast(BinaryIO, packed), mode="r|", tarinfo=_Member) as archive,
         ):
             for member in archive:
                 stream = archive.extractfile(member) if member.isreg() else None
@@ -154,7 +157,10 @@ def _unpack(file: Path, target: Path) -> int:
                 if member.size > shutil.disk_usage(target).free:
                     raise InputError(f"{target.parent} has too little space for this backup")
                 if member.name == CONTENTS:
-                    contents = json.loads(stream.read(1 << 28))
+                    what = f"list of contents of {file}"
+                    contents = parse_json(
+                        read_stream(cast(BinaryIO, stream), most=_MOST_CONTENTS, what=what), what=what
+                    )
                 else:
                     digests[member.name] = _extract(cast(BinaryIO, stream), target / member.name)
         if contents["format"] != FORMAT or contents["sha256"] != digests or not set(DATABASES) <= set(digests):
@@ -162,6 +168,20 @@ def _unpack(file: Path, target: Path) -> int:
     except _DAMAGED:
         raise InputError(f"{file} is not a whole backup of this workbench; nothing was restored") from None
     return len(digests)
+
+
+class _Member(tarfile.TarInfo):
+    """A member as our backups write it: a file, or a short header before one. Others would be read whole into memory."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        is_file = self.type in (tarfile.REGTYPE, tarfile.AREGTYPE)
+        if not is_file and (self.type != tarfile.XHDTYPE or self.size > _MOST_HEADER):
+            raise tarfile.ReadError("a member of another kind than a backup has")
+        member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return member
+
+    def _proc_gnusparse_10(self, *_: object) -> None:
+        raise tarfile.ReadError("a sparse member")
 
 
 def _belongs(member: tarfile.TarInfo, target: Path) -> bool:
