@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import json
 import shutil
 import stat
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -202,6 +204,41 @@ def test_a_hostile_or_damaged_backup_restores_nothing(workspace: Workspace, tmp_
         with pytest.raises(InputError, match="not a whole backup"):
             restore(tmp_path / "new", tmp_path / "cut.tar.gz", without=True)
     assert not (tmp_path / "new").exists()
+
+
+def headers_of(kind: bytes, content: bytes, following: bytes = b"") -> bytes:
+    """A compressed archive whose first member is a header of that kind, read before any member is seen."""
+    info = tarfile.TarInfo("data/x")
+    info.type, info.size = kind, len(content)
+    return gzip.compress(info.tobuf() + content + b"\0" * (-len(content) % 512) + following, 1)
+
+
+MUCH = b"0\n" * (1 << 24)
+SPARSE = tarfile.TarInfo("data/x")
+SPARSE.size = len(MUCH) + 8
+BOMBS = {
+    "a long extended header": lambda: headers_of(tarfile.XHDTYPE, MUCH),
+    "a long global header": lambda: headers_of(tarfile.XGLTYPE, MUCH),
+    "a long name": lambda: headers_of(tarfile.GNUTYPE_LONGNAME, MUCH),
+    "a long link": lambda: headers_of(tarfile.GNUTYPE_LONGLINK, MUCH),
+    "a map of holes": lambda: headers_of(
+        tarfile.XHDTYPE,
+        b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n",
+        SPARSE.tobuf() + b"8000000\n" + MUCH,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_the_headers_of_a_hostile_backup_cost_no_memory(name: str, tmp_path: Path) -> None:
+    (tmp_path / "bomb.tar.gz").write_bytes(BOMBS[name]())
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="not a whole backup"):
+            restore(tmp_path / "new", tmp_path / "bomb.tar.gz", without=True)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_backup_waits_for_writers_and_leaves_no_part(

@@ -7,6 +7,7 @@ by the one the verifier names; never by what a certificate brings.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import rfc8785
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -65,7 +66,7 @@ def parse_public_key(pem: bytes, *, source: str) -> SSlibKey:
 
 def under_first_name(key: SSlibKey) -> SSlibKey:
     """A key under the id that certificates before the rotation of keys gave it: SHA-256 of its canonical JSON."""
-    fields = {"keytype": key.keytype, "keyval": dict(key.keyval), "scheme": key.scheme}
+    fields: Any = {"keytype": key.keytype, "keyval": dict(key.keyval), "scheme": key.scheme}
     return SSlibKey(sha256(rfc8785.dumps(fields)), key.keytype, key.scheme, dict(key.keyval))
 
 

@@ -23,7 +23,7 @@ from workbench.erasure.suppression import Tokens
 from workbench.erasure.suppression_list import ForeignList, current_list, read_list
 from workbench.errors import BusyError, InputError, NotFoundError, WorkbenchError
 from workbench.files import content_of, remove, sync
-from workbench.foreign import parse_json
+from workbench.foreign import parse_json, read_stream
 from workbench.privacy import holds
 from workbench.privacy.holds import Known
 from workbench.progress import Progress, silent
@@ -36,7 +36,8 @@ from workbench.workflows.suppressions import erase_listed, take_ledger
 from workbench.workspace import Workspace
 
 _CHUNK = 1 << 20
-_MOST_CONTENTS = 256_000_000  # bytes: about two million files
+_MOST_CONTENTS = 1 << 28  # bytes: about a million files
+_MOST_HEADER = 1 << 16  # bytes
 _DAMAGED = (tarfile.TarError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zlib.error)
 
 
@@ -206,7 +207,7 @@ def _unpack(file: Path, target: Path) -> dict[str, Any]:
         with (
             file.open("rb") as raw,
             pa.CompressedInputStream(pa.PythonFile(raw, "r"), codec) as packed,
-            tarfile.open(fileobj=cast(BinaryIO, packed), mode="r|") as archive,
+            tarfile.open(fileobj=cast(BinaryIO, packed), mode="r|", tarinfo=_Member) as archive,
         ):
             for member in archive:
                 stream = archive.extractfile(member) if member.isreg() else None
@@ -215,7 +216,10 @@ def _unpack(file: Path, target: Path) -> dict[str, Any]:
                 if member.size > shutil.disk_usage(target).free:
                     raise InputError(f"{target.parent} has too little space for this backup")
                 if member.name == CONTENTS:
-                    contents = _contents(cast(BinaryIO, stream))
+                    what = f"list of contents of {file}"
+                    contents = parse_json(
+                        read_stream(cast(BinaryIO, stream), most=_MOST_CONTENTS, what=what), what=what
+                    )
                 else:
                     digests[member.name] = _extract(cast(BinaryIO, stream), target / member.name)
         if contents["format"] != FORMAT or contents["sha256"] != digests or not set(DATABASES) <= set(digests):
@@ -225,11 +229,18 @@ def _unpack(file: Path, target: Path) -> dict[str, Any]:
     return dict(contents)
 
 
-def _contents(stream: BinaryIO) -> Any:
-    try:
-        return parse_json(stream.read(_MOST_CONTENTS), what="the list of contents")
-    except InputError:
-        raise ValueError from None
+class _Member(tarfile.TarInfo):
+    """A member as our backups write it: a file, or a short header before one. Others would be read whole into memory."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        is_file = self.type in (tarfile.REGTYPE, tarfile.AREGTYPE)
+        if not is_file and (self.type != tarfile.XHDTYPE or self.size > _MOST_HEADER):
+            raise tarfile.ReadError("a member of another kind than a backup has")
+        member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return member
+
+    def _proc_gnusparse_10(self, *_: object) -> None:
+        raise tarfile.ReadError("a sparse member")
 
 
 def _belongs(member: tarfile.TarInfo, target: Path) -> bool:
