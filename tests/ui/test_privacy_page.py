@@ -8,6 +8,7 @@ import dp_accounting as dpa
 import pytest
 from conftest import pupils
 from said import Open, press, texts
+from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
 from workbench.config import SynthesizeConfig
@@ -123,8 +124,27 @@ def test_what_if_adds_and_takes_away(browse: Open, trained: Workspace) -> None:
     assert "1.00 of" not in texts(app)
     app = next(b for b in app.button if b.key == "what-if-0").click().run()
     assert "Add the tables" in texts(app)
-    set_budget(trained, "pupils", epsilon=50, delta=1e-5)
+    set_budget(trained, "pupils", epsilon=50, delta=1e-5, reason="a larger study")
     assert not add(browse(trained, "privacy"), 10.0).error
+
+
+def test_a_raise_on_the_page_wants_a_reason_and_is_shown(browse: Open, trained: Workspace) -> None:
+    app = browse(trained, "privacy")
+    assert not [box for box in app.number_input if box.label == "δ"], "it stays"
+    next(box for box in app.number_input if "may ever be spent" in box.label).set_value(6.0)
+    assert "needs a reason" in press(app, "Set").error[0].value
+    next(box for box in app.text_input if box.label == "Why is it raised?").set_value("a second study")
+    assert not press(app, "Set").error
+    assert "raised after 1 release, from ε = 4 to ε = 6" in texts(browse(trained, "privacy"))
+
+
+def test_a_ceiling_is_declared_on_the_page_before_anything_is_spent(browse: Open, trained: Workspace) -> None:
+    with trained.engine.begin() as connection:
+        connection.execute(text("DELETE FROM charges"))
+    app = browse(trained, "privacy")
+    next(box for box in app.number_input if box.label == "The most that ε may become later").set_value(8.0)
+    assert not press(app, "Set").error
+    assert show_ledger(trained, "pupils")["ceiling"] == 8.0
 
 
 def test_attacks_stand_beside_their_baselines(browse: Open, trained: Workspace) -> None:

@@ -22,7 +22,7 @@ from workbench.state.tables import holds, statements
 from workbench.state.tables import journal as entries
 
 EVERYONE = ""  # the population of a statement about all of them
-Kind = Literal["nothing_charged", "same_people"]
+Kind = Literal["nothing_charged", "same_people", "raised"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from typing import Any
 
 import dp_accounting as dpa
 from dp_accounting import pld, rdp
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, func, select
 
 from workbench import journal
 from workbench.errors import BudgetError, InputError
@@ -40,12 +40,14 @@ from workbench.privacy.hash_lines import (
     named,
 )
 from workbench.privacy.holds import holding, refuse_held
+from workbench.privacy.raises import Raise, promised_before, raises, record_raise
 from workbench.state import writing
 from workbench.state.tables import budgets, charges
 
 ADJACENCY = "add or remove one subject"
 _RELATION = dpa.NeighboringRelation.ADD_OR_REMOVE_ONE
 FAILURES = 0.1  # the share of the budget's delta that is kept for failures, where it is divided
+MOST_EPSILON, MOST_DELTA = 100, 0.1  # budgets beyond promise nothing
 ROUNDING = 1e-9  # a charge of exactly the budget must not fail on rounding
 
 
@@ -86,21 +88,46 @@ class Ledger:
 
     engine: Engine
 
-    def set_budget(self, population: str, *, epsilon: float, delta: float) -> Budget:
-        """Declares or replaces a population's budget; lowering it below what is spent only refuses further charges."""
-        zcdp_rho(epsilon, delta)  # validates both
+    def set_budget(
+        self,
+        population: str,
+        *,
+        epsilon: float,
+        delta: float,
+        ceiling: float | None = None,
+        reason: str | None = None,
+    ) -> Budget:
+        """Declare or replace a population's budget; lowering it below what is spent only refuses further charges.
+
+        Before the first charge anything may be declared, and `ceiling` is the most that epsilon may become later. After it
+        delta stays, and a larger epsilon needs a `reason`. Raises InputError otherwise, and for senseless numbers.
+        """
+        _check_budget(epsilon, delta, ceiling)
         with writing(self.engine) as connection:
-            values = {"epsilon": epsilon, "delta": delta}
+            before, charged = _budget(connection, population), _charged(connection, population)
+            values: dict[str, Any] = {"epsilon": epsilon, "delta": delta, "ceiling": ceiling}
+            recorded: dict[str, Any] = {"releases": charged} | ({"ceiling": ceiling} if ceiling is not None else {})
+            if charged:
+                _check_change(before, delta, ceiling, charged)
+                values["ceiling"] = before.ceiling if before else None
+                if before is None or epsilon > before.epsilon:
+                    recorded |= _record_raise(connection, population, before, epsilon, reason, charged)
             updated = connection.execute(budgets.update().where(budgets.c.population == population).values(values))
             if not updated.rowcount:
                 connection.execute(budgets.insert().values(population=population, **values))
-            journal.append(connection, "BUDGET", population=population, **values)
-        return Budget(population=population, epsilon=epsilon, delta=delta)
+            journal.append(connection, "BUDGET", population=population, epsilon=epsilon, delta=delta, **recorded)
+        return Budget(population=population, **values)
 
     def budget(self, population: str) -> Budget | None:
         """The declared budget, or None where there is none (then every charge is refused)."""
         with self.engine.connect() as connection:
             return _budget(connection, population)
+
+    def raises(self, population: str) -> list[Raise]:
+        """Raises of the budget since the first charge, oldest first."""
+        with self.engine.connect() as connection:
+            budget = _budget(connection, population)
+            return raises(connection, population, budget.ceiling if budget else None)
 
     def entries(self, population: str) -> list[LedgerEntry]:
         """All charges of a population, oldest first."""
@@ -164,6 +191,9 @@ class Ledger:
                     f"delta {budget.delta:g}; nothing was read",
                     hint="ask for less, or have the budget raised",
                 )
+            if not entries and budget.ceiling is None:  # from now on it is known what was promised beforehand
+                here = budgets.c.population == population
+                connection.execute(budgets.update().where(here).values(ceiling=budget.epsilon))
             connection.execute(
                 charges.insert().values(
                     population=population,
@@ -258,6 +288,72 @@ def _may_fail(entry: LedgerEntry) -> bool:
     return split_failure(entry.event)[1] > 0
 
 
+def _check_budget(epsilon: float, delta: float, ceiling: float | None) -> None:
+    for most in (epsilon, *([] if ceiling is None else [ceiling])):
+        zcdp_rho(most, delta)  # refuses what is not positive and finite
+        if most > MOST_EPSILON:
+            raise InputError(
+                f"epsilon must be at most {MOST_EPSILON}, found {most:g}: a larger one protects no one",
+                hint="usual values are between 0.1 and 10",
+            )
+    if delta >= MOST_DELTA:
+        raise InputError(
+            f"delta must be under {MOST_DELTA}, found {delta:g}: so often the guarantee may fail wholly",
+            hint="choose well under one over the number of people, for example 1e-6",
+        )
+    if ceiling is not None and ceiling < epsilon:
+        raise InputError(
+            f"the ceiling {ceiling:g} is under epsilon {epsilon:g}", hint="declare a ceiling above epsilon"
+        )
+
+
+def _check_change(before: Budget | None, delta: float, ceiling: float | None, charged: int) -> None:
+    """Raise InputError for what can't be changed any more: what was promised before the first charge."""
+    if before is None:
+        return
+    if delta != before.delta:
+        raise InputError(
+            f"population {before.population} was charged {charged} times, so its delta stays {before.delta:g}; found "
+            f"{delta:g}. At another delta, what was spent would have another price",
+            hint=f"--delta {before.delta:g}",
+        )
+    if ceiling is not None and ceiling != before.ceiling:
+        raise InputError(
+            f"population {before.population} was charged {charged} times, and a ceiling is declared before the first charge",
+            hint="leave out the ceiling; a raise beyond it needs a reason and is shown as such",
+        )
+
+
+def _record_raise(
+    connection: Connection, population: str, before: Budget | None, epsilon: float, reason: str | None, charged: int
+) -> dict[str, Any]:
+    """State a raise with its reason; return what the journal's entry says of it."""
+    was = before.epsilon if before else 0.0
+    if not (reason and reason.strip()):
+        raise InputError(
+            f"population {population} was charged {charged} times: to raise epsilon from {was:g} to {epsilon:g} now needs a "
+            "reason, which is shown beside the budget and on cards",
+            hint="--reason TEXT",
+        )
+    made = Raise(
+        at=journal.now(),
+        actor=journal.actor(),
+        before=was,
+        to=epsilon,
+        releases=charged,
+        promised=promised_before(connection, population)
+        if before is None or before.ceiling is None
+        else before.ceiling,
+        reason=reason.strip(),
+    )
+    return {"was": was, "statement": record_raise(connection, population, made)}
+
+
+def _charged(connection: Connection, population: str) -> int:
+    counted = select(func.count()).select_from(charges).where(charges.c.population == population)
+    return int(connection.execute(counted).scalar_one())
+
+
 def _check_scope(scope: Scope) -> None:
     if not scope or any(not 0 <= low < high <= LINE for low, high in scope):
         raise InputError("a scope is one or more intervals low < high of the hash line [0, 2**64)")
@@ -265,7 +361,7 @@ def _check_scope(scope: Scope) -> None:
 
 def _budget(connection: Connection, population: str) -> Budget | None:
     row = connection.execute(select(budgets).where(budgets.c.population == population)).one_or_none()
-    return Budget(population=row.population, epsilon=row.epsilon, delta=row.delta) if row else None
+    return Budget(population=row.population, epsilon=row.epsilon, delta=row.delta, ceiling=row.ceiling) if row else None
 
 
 def _entries(connection: Connection, population: str) -> list[LedgerEntry]:

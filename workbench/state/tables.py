@@ -43,7 +43,7 @@ budgets = Table(
     Column("population", String, primary_key=True),
     Column("epsilon", Float, nullable=False),
     Column("delta", Float, nullable=False),
-    Column("ceiling", Float),  # the most that epsilon was declared to become, before the first charge
+    Column("ceiling", Float),  # the most that was promised before the first charge; set by then
 )
 
 charges = Table(
@@ -82,7 +82,7 @@ statements = Table(
     Column("id", String, primary_key=True),
     Column("at", String, nullable=False),
     Column("actor", String, nullable=False),
-    Column("kind", String, nullable=False),  # nothing_charged | same_people
+    Column("kind", String, nullable=False),  # nothing_charged | same_people | raised
     Column("population", String, nullable=False),  # empty: every population
     Column("about", String, nullable=False),  # the hold, or the data set
     Column("text", String, nullable=False),

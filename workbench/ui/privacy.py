@@ -35,7 +35,7 @@ def page() -> None:
         _stated(told, population)
     if session.may("administer"):
         with session.reported():
-            _budget(of[population], told["budget"])
+            _budget(of[population], told)
     with session.reported():
         _line(told)
     with session.reported():
@@ -48,7 +48,9 @@ def page() -> None:
 
 def _stated(told: dict[str, Any], population: str) -> None:
     """What may be missing since a restore, and what was stated about it."""
-    for one in told["statements"]:
+    for warning in told["warnings"]:
+        st.warning(plain(warning))
+    for one in [*told["raises"], *(one for one in told["statements"] if one["kind"] != "raised")]:
         st.caption(plain(one["sentence"]))
     if told["held"] is None:
         return
@@ -153,19 +155,40 @@ def _scope(scope: list[list[float]]) -> str:
     return "part " + ", ".join(f"{low:.1%} to {high:.1%}" for low, high in scope)
 
 
-def _budget(dataset: str, budget: dict[str, float] | None) -> None:
+def _budget(dataset: str, told: dict[str, Any]) -> None:
+    budget, charged = told["budget"], bool(told["entries"])
     with st.expander("Change the budget" if budget else "Set the budget", expanded=budget is None), st.form("budget"):
         epsilon = st.number_input(
             "The most that may ever be spent (ε)", min_value=0.01, value=budget["epsilon"] if budget else 4.0
         )
-        delta = st.number_input(
-            "δ", min_value=1e-12, max_value=0.01, value=budget["delta"] if budget else 1e-5, format="%.0e"
-        )
-        st.caption(
-            "A budget is a promise to these people. Raising it later breaks what they were told; the audit log keeps it."
-        )
+        delta, ceiling, reason = budget["delta"] if budget else 1e-5, None, ""
+        if charged:
+            reason = st.text_input(
+                "Why is it raised?", help="Needed for a larger ε. It is shown here and on cards. Name no person."
+            )
+            promised = "" if told["ceiling"] is None else f" (ε = {told['ceiling']:g})"
+            st.caption(
+                f"Something was spent, so δ stays {delta:g}. A raise is recorded. One beyond what was declared before the "
+                f"first spend{promised} breaks that promise, and cards say so."
+            )
+        else:
+            delta = st.number_input("δ", min_value=1e-12, max_value=0.01, value=delta, format="%.0e")
+            ceiling = st.number_input(
+                "The most that ε may become later",
+                min_value=0.01,
+                value=told["ceiling"],
+                help="Empty: no raise is foreseen.",
+            )
+            st.caption("A budget is a promise to these people. After the first spend a raise needs a reason.")
         if st.form_submit_button("Set"):
-            set_budget(session.workspace(), dataset, epsilon=epsilon, delta=delta)
+            set_budget(
+                session.workspace(),
+                dataset,
+                epsilon=epsilon,
+                delta=delta,
+                ceiling=ceiling,
+                reason=reason.strip() or None,
+            )
             session.again(f"The budget of {plain(dataset)} is set.")
 
 
