@@ -14,6 +14,7 @@ from workbench.schema.schema import ROW_SUBJECT
 from workbench.state.tables import requests, statements
 from workbench.workspace import Workspace
 
+NAMES_SOMEBODY = "names somebody who is in the data, and would stay after their erasure"
 WITHHELD = "withheld: it named somebody who was erased"
 _MOST = 1000  # characters
 _LONGEST = 4  # words of an identifier
@@ -26,12 +27,17 @@ def refuse_names(workspace: Workspace, text: str, what: str) -> None:
     with workspace.engine.connect() as connection:
         entries = {name: catalog.entry(connection, name) for name in catalog.names(connection)}
     sets = [name for name, entry in entries.items() if entry.schema.subject != ROW_SUBJECT]
-    parts = {part for part in _parts(text) if len(part) >= SCANNABLE}
+    parts = parts_of(text)
     if locate(workspace, [(name, part) for name in sets for part in sorted(parts)]):
         raise InputError(
-            f"{what} names somebody who is in the data, and would stay after their erasure",
+            f"{what} {NAMES_SOMEBODY}",
             hint="say it without identifiers; a request is named by its id",
         )
+
+
+def parts_of(text: str) -> set[str]:
+    """What in a text may be an identifier that a byte scan looks for."""
+    return {part for part in _parts(text) if len(part) >= SCANNABLE}
 
 
 def withhold_names(connection: Connection, needles: Collection[bytes]) -> None:

@@ -103,7 +103,7 @@ class SchemaSearch:
             look = _Look(seen, share, self._failure / len(tallies), self.max_rows_per_subject)
             found[name] = look.target(name) if name == target else look.column()
         rows = {"max_rows_per_subject": self.max_rows_per_subject, "over_limit": "drop"} if subject is not None else {}
-        return draft(found, population, subject, **rows)
+        return draft(found, subject, population=population, **rows)
 
 
 @dataclass

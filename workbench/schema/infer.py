@@ -35,10 +35,10 @@ _Subjects = npt.NDArray[np.uint64]
 _Kind = Literal["boolean", "integer", "number", "moment"]
 
 
-def infer_schema(
-    chunks: Iterable[pd.DataFrame], *, name: str, target: str | None, subject: str | None, k: int = 20
-) -> Schema:
+def infer_schema(chunks: Iterable[pd.DataFrame], *, target: str | None, subject: str | None, k: int = 20) -> Schema:
     """A draft schema of a table that comes in chunks; every domain in it is a guess marked `reviewed: false`.
+
+    It holds no population and no identity type: whose people they are cannot be read from a table.
 
     Guarantees:
       - a category held by fewer than k subjects is not named; it falls into one named `other`.
@@ -71,7 +71,8 @@ def infer_schema(
         else _guess(evidence[column], column, is_target=column == target)
         for column in names
     }
-    return _assemble(columns, name, subject, rows_of_subject.most() if subject is not None else 1)
+    most_rows = rows_of_subject.most() if subject is not None else 1
+    return draft(columns, subject, max_rows_per_subject=math.ceil(_series_125(most_rows)))
 
 
 def annotate(schema: Schema) -> str:
@@ -82,7 +83,9 @@ def annotate(schema: Schema) -> str:
         "What a guess leaks: that enough people hold each category named and others hold rarer ones, roughly where the",
         "smallest and largest values lie, and which columns have gaps. Differential privacy covers none of it.",
         "For each column: replace the guess by what is known from elsewhere (a code book, a form, a law), then set",
-        "`reviewed: true` or delete the line. Check also population, identity_type, subject and max_rows_per_subject.",
+        "`reviewed: true` or delete the line. Check also subject and max_rows_per_subject.",
+        "It names no population and no identity_type: the data set gets its own name for both. Where its people are in another",
+        "data set too, write those of that one here: the same people have one budget, and one request reaches all their rows.",
     )
 
 
@@ -341,21 +344,10 @@ def _moment_column(seen: _Evidence, *, missing: bool) -> Column | None:
     return Column(kind="datetime", bounds=bounds, missing=missing, out_of_domain="clip", reviewed=False)
 
 
-def _assemble(columns: dict[str, Column], name: str, subject: str | None, most_rows: int) -> Schema:
-    population = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("._-")[:48] or "table"
-    return draft(columns, population, subject, max_rows_per_subject=math.ceil(_series_125(most_rows)))
-
-
-def draft(columns: dict[str, Column], population: str, subject: str | None, **fields: Any) -> Schema:
+def draft(columns: dict[str, Column], subject: str | None, **fields: Any) -> Schema:
     """A schema of guessed columns; raises InputError where none can be made of them."""
     try:
-        return Schema(
-            population=population,
-            identity_type=f"{population}-{'row' if subject is None else 'subject'}",
-            subject=subject or ROW_SUBJECT,
-            columns=columns,
-            **fields,
-        )
+        return Schema(subject=subject or ROW_SUBJECT, columns=columns, **fields)
     except ValidationError as error:
         faults = "; ".join(fault["msg"] for fault in error.errors())
         raise InputError(f"no schema can be guessed for this table: {faults}", hint="write it by hand") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -49,12 +50,14 @@ class Schema(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    population: str = Field(pattern=POPULATION)
-    """Whose people these are. The population owns the privacy budget: two tables of the same people share one."""
+    population: str = Field(default="", pattern=POPULATION)
+    """Whose people these are. The population owns the privacy budget: two tables of the same people share one. Left out, it
+    is the data set's name."""
     people: int | None = Field(default=None, ge=1)
     """About how many people they are, where that is public: a budget's delta above one over it is warned of."""
-    identity_type: str = Field(pattern=POPULATION)
-    """What a request's key is, for example student-number; a request reaches every data set of its identity type."""
+    identity_type: str = Field(default="", pattern=POPULATION)
+    """What a request's key is, for example student-number; a request reaches every data set of its identity type. Left out,
+    it is the data set's name with `-subject`."""
     subject: str
     """The column that holds a person's identifier, or `row` where each row is a person of its own."""
     max_rows_per_subject: int = Field(default=1, ge=1)
@@ -131,6 +134,16 @@ class Schema(BaseModel):
     def unreviewed(self) -> tuple[str, ...]:
         """Columns whose domain was guessed from data and never confirmed by a person."""
         return tuple(name for name, column in self.encoded.items() if not column.reviewed)
+
+    def named(self, dataset: str) -> Schema:
+        """Return the schema with the population and the identity type that it leaves out, after a data set's name."""
+        identity_type = self.identity_type or f"{dataset}-subject"
+        if not re.fullmatch(POPULATION, identity_type):
+            raise InputError(
+                f"the name {dataset!r} is too long to name an identity type after it",
+                hint="at most 56 characters, or write identity_type in the schema",
+            )
+        return self.model_copy(update={"population": self.population or dataset, "identity_type": identity_type})
 
     def to_yaml(self) -> str:
         """The schema as a YAML document that `read_schema` accepts."""

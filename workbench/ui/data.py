@@ -15,7 +15,14 @@ from workbench.schema.column import Kind, Role
 from workbench.schema.draft import rows_of, with_rows
 from workbench.ui import jobs, session
 from workbench.ui.words import counted, day, number, plain
-from workbench.workflows.handover import check_table, column_names, draft_schema, ingest_upload, rehearse_upload
+from workbench.workflows.handover import (
+    check_table,
+    column_names,
+    draft_schema,
+    ingest_upload,
+    name_of,
+    rehearse_upload,
+)
 from workbench.workflows.jobs import detach_job
 from workbench.workflows.overview import overview
 from workbench.workflows.profile import profile, schema_of
@@ -213,9 +220,18 @@ def _review(draft: Schema, name: str, content: bytes) -> None:
 def _take_in(draft: Schema, rows: list[dict[str, Any]], name: str, content: bytes) -> None:
     st.markdown("**3. Take it in**")
     left, right, held = st.columns(3)
-    dataset = left.text_input("Name of the data set", value=draft.population, max_chars=60)
+    dataset = left.text_input("Name of the data set", value=name_of(name), max_chars=56)
     population = right.text_input(
-        "Whose people are they?", value=draft.population, help="Tables of the same people share one budget."
+        "Whose people are they?",
+        value=draft.population,
+        placeholder="People of its own",
+        help="Tables of the same people share one budget: name it as that of the other table. Empty: people of its own.",
+    )
+    kind = right.text_input(
+        "What names a person?",
+        value=draft.identity_type,
+        placeholder="Numbers of its own",
+        help="An erasure request reaches all tables of one identity type, such as member-number.",
     )
     most = draft.max_rows_per_subject
     if draft.subject != "row":
@@ -224,18 +240,22 @@ def _take_in(draft: Schema, rows: list[dict[str, Any]], name: str, content: byte
                 "Most rows of one person", min_value=1, value=most, help="What one person can weigh at most."
             )
         )
-    changes = {"population": population, "max_rows_per_subject": most}
+    reason = None
+    if st.checkbox("They are people whom the workspace knows already", help="Then both tables share one budget."):
+        reason = st.text_input("How is that known?", help="It is kept. Name no person.")
+    given = {"population": population, "identity_type": kind}
+    changes = {"max_rows_per_subject": most} | {field: text for field, text in given.items() if text}
     schema = with_rows(draft, rows, **changes)
     unsure = [row["column"] for row in rows if not row["reviewed"] and row["role"] not in ("drop", "subject_id")]
     with st.container(horizontal=True):
         wants_check = st.button("Check the table")
         wants_all = st.button("Take it in", type="primary")
     if wants_check and _fits(name, content, schema):
-        told = _rehearsed(dataset, name, content, schema)
+        told = _rehearsed(dataset, name, content, schema, reason)
         st.success("Every row fits." + told)
     if wants_all:
-        told = _rehearsed(dataset, name, content, schema)
-        ingest_upload(session.workspace(), dataset, name, content, schema)
+        told = _rehearsed(dataset, name, content, schema, reason)
+        ingest_upload(session.workspace(), dataset, name, content, schema, same_people=reason)
         st.session_state[_ROUND] += 1  # a new field: the upload is given up
         _forget()
         session.again("Being taken in." + told)
@@ -255,10 +275,12 @@ def _fits(name: str, content: bytes, schema: Schema) -> bool:
     return False
 
 
-def _rehearsed(dataset: str, name: str, content: bytes, schema: Schema) -> str:
+def _rehearsed(dataset: str, name: str, content: bytes, schema: Schema, same_people: str | None) -> str:
     """What would become of rows that are not stored as they are, as sentences; raises as taking the table in would."""
     with _reading() as progress:
-        found = rehearse_upload(session.workspace(), dataset, name, content, schema, progress=progress)
+        found = rehearse_upload(
+            session.workspace(), dataset, name, content, schema, same_people=same_people, progress=progress
+        )
     if not found:
         return " Whether nobody has more rows than declared shows when it is taken in, for the table is large."
     told = ""

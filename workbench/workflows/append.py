@@ -24,7 +24,7 @@ from workbench import journal, lineage
 from workbench.data import catalog
 from workbench.data.ingest import Ingested, KeyRing, ingest_table
 from workbench.data.partition import Partition
-from workbench.data.store import Split, bucket_path
+from workbench.data.store import Split, Store, bucket_path
 from workbench.erasure.plan import pending_of
 from workbench.erasure.request import refuse_open_request
 from workbench.erasure.suppression import refuse_erased_meanwhile
@@ -36,17 +36,21 @@ from workbench.state import writing
 from workbench.state.tables import appends
 from workbench.tracking import Tracking, purge_runs
 from workbench.workflows.publish import current_versions, read_manifest
+from workbench.workflows.same_people import Joined, join_people, record_people, refuse_names_in, tokens_of
 from workbench.workspace import Workspace
 
 _PLACES = "places.npy"
 Place = tuple[Split, int]
 
 
-def append_rows(workspace: Workspace, dataset: str, sources: Any, ring: KeyRing) -> tuple[Ingested, list[str]]:
+def append_rows(
+    workspace: Workspace, dataset: str, sources: Any, ring: KeyRing, *, same_people: str | None = None
+) -> tuple[Ingested, list[str]]:
     """Adds the rows of `sources` to a data set whose lock the caller holds; returns what came in and the stale ensembles.
 
-    Raises InputError, with nothing changed, where a row breaks a rule together with the old ones or is of a person who was
-    erased, BusyError where an erasure request is open.
+    Raises InputError, with nothing changed, where a row breaks a rule together with the old ones, is of a person who was
+    erased, or is of one who has rows under another population and no reason `same_people` is given; BusyError where an erasure
+    request is open.
     """
     with workspace.engine.connect() as connection:
         store = catalog.store(connection, workspace, dataset)
@@ -64,8 +68,14 @@ def append_rows(workspace: Workspace, dataset: str, sources: Any, ring: KeyRing)
         )
         if not stored.digests:
             return stored, []
+        tokens = tokens_of(Store(dataset, staging / "out", store.schema, stored.digests), before=store)
+        refuse_names_in(ring, tokens, same_people)
+        with workspace.engine.connect() as connection:
+            joined = join_people(
+                connection, workspace, dataset, Joined(store.schema), tokens, confirmed=same_people is not None
+            )
         np.save(staging / "out" / _PLACES, np.unique(stored.places, axis=0), allow_pickle=False)
-        _announce(workspace, dataset, staging / "out", stored, ring)
+        _announce(workspace, dataset, staging / "out", stored, ring, joined, store, same_people)
     return stored, finish_append(workspace, dataset)
 
 
@@ -132,7 +142,16 @@ def first_slices(places: npt.NDArray[np.uint64], partition: Partition) -> dict[i
     return dict(zip(found.tolist(), slices[order][at].tolist(), strict=True))
 
 
-def _announce(workspace: Workspace, dataset: str, content: Path, stored: Ingested, ring: KeyRing) -> None:
+def _announce(
+    workspace: Workspace,
+    dataset: str,
+    content: Path,
+    stored: Ingested,
+    ring: KeyRing,
+    joined: Joined,
+    store: Store,
+    same_people: str | None,
+) -> None:
     """Makes the append durable: from the end of this on it will be carried through."""
     folder = _folder(workspace, dataset)
     folder.parent.mkdir(exist_ok=True)
@@ -144,6 +163,10 @@ def _announce(workspace: Workspace, dataset: str, content: Path, stored: Ingeste
         with writing(workspace.engine) as connection:
             refuse_open_request(connection, dataset, "no row is added")
             refuse_erased_meanwhile(connection, ring)
+            tokens = tokens_of(Store(dataset, folder, store.schema, stored.digests), before=store)
+            # once more, for what was written since
+            joined = join_people(connection, workspace, dataset, joined, tokens, confirmed=same_people is not None)
+            record_people(connection, dataset, joined, same_people)
             for (split, bucket), digest in stored.digests.items():
                 catalog.announce_bucket(connection, dataset, split, bucket, digest)
             names = {f"{split}/{bucket}": digest for (split, bucket), digest in stored.digests.items()}

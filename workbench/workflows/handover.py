@@ -31,6 +31,7 @@ from workbench.workflows.jobs import detach_job
 from workbench.workflows.predict import predict
 from workbench.workflows.propose import propose_schema
 from workbench.workflows.report import certificate_html
+from workbench.workflows.same_people import check_reason
 from workbench.workflows.sample import sample, without_formulas
 from workbench.workflows.uploads import UPLOADS, sweep_uploads
 from workbench.workflows.verify import verify
@@ -79,21 +80,32 @@ def check_table(
 
 
 def rehearse_upload(
-    workspace: Workspace, dataset: str, name: str, content: bytes, schema: Schema, *, progress: Progress = silent
+    workspace: Workspace,
+    dataset: str,
+    name: str,
+    content: bytes,
+    schema: Schema,
+    *,
+    same_people: str | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """What taking in an uploaded table would store, in numbers; raises as that would, and nothing is stored.
 
     Of a table larger than MOST_REHEARSED only the name and the schema are looked at, and no number is told.
     """
     require("operate")
+    check_reason(workspace, same_people)
+    confirmed = same_people is not None
     if len(content) > MOST_REHEARSED:
-        refuse_name(workspace, dataset, schema)
+        refuse_name(workspace, dataset, schema, confirmed=confirmed)
         return {}
     with _staged(workspace, name, content) as (_, table):
-        return rehearse(workspace, dataset, schema, table, progress=progress)
+        return rehearse(workspace, dataset, schema, table, confirmed=confirmed, progress=progress)
 
 
-def ingest_upload(workspace: Workspace, dataset: str, name: str, content: bytes, schema: Schema) -> dict[str, Any]:
+def ingest_upload(
+    workspace: Workspace, dataset: str, name: str, content: bytes, schema: Schema, *, same_people: str | None = None
+) -> dict[str, Any]:
     """Hands an uploaded table to a job of its own, which removes it when it is over, however it ends."""
     require("operate")
     sweep_uploads(workspace)
@@ -103,7 +115,13 @@ def ingest_upload(workspace: Workspace, dataset: str, name: str, content: bytes,
         table, written = folder / f"table{_ending(name)}", folder / "schema.yaml"
         write_atomic(table, content, mode=0o600)
         write_atomic(written, schema.to_yaml().encode())
-        config = {"name": dataset, "schema": str(written), "data": str(table), "uploaded": True}
+        config = {
+            "name": dataset,
+            "schema": str(written),
+            "data": str(table),
+            "uploaded": True,
+            "same_people": same_people,
+        }
         return detach_job(workspace, "ingest", config)
     except BaseException:
         remove(folder)
@@ -197,6 +215,11 @@ def _ending(name: str) -> str:
     if ending not in TABLES:
         raise InputError("an uploaded table is a .csv or a .parquet file", hint="unpack it first")
     return ending
+
+
+def name_of(upload: str) -> str:
+    """A name for the data set of an uploaded file."""
+    return _stem(upload)
 
 
 def _stem(name: str) -> str:

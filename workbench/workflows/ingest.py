@@ -17,7 +17,7 @@ from workbench.data import catalog
 from workbench.data.bundled import BUNDLED, BUNDLED_FILES, bundled_path
 from workbench.data.ingest import Ingested, KeyRing, ingest_table
 from workbench.data.reader import estimate_rows, read_chunks
-from workbench.data.store import Split
+from workbench.data.store import Split, Store
 from workbench.erasure.suppression import key_ring, refuse_erased_meanwhile
 from workbench.errors import InputError, NotFoundError
 from workbench.lineage import Artifact
@@ -29,6 +29,17 @@ from workbench.state.tables import datasets
 from workbench.tracking import RunRecord, Tracking, log_run, purge_runs
 from workbench.workflows.append import append_rows, finish_append
 from workbench.workflows.execute import settle
+from workbench.workflows.same_people import (
+    Joined,
+    Tokens,
+    check_reason,
+    join_people,
+    name_people,
+    record_people,
+    refuse_names_in,
+    refuse_unknown,
+    tokens_of,
+)
 from workbench.workspace import Workspace, check_name
 
 Sources = list[tuple[Iterable[pd.DataFrame], Split | None]]
@@ -40,20 +51,24 @@ def ingest(
     *,
     schema: Path | None = None,
     data: Path | None = None,
+    same_people: str | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Stores a bundled data set, or the table `data` under the schema file `schema`, as data set `name`.
 
-    Raises InputError, with nothing stored, where the name is taken, a row breaks the schema, or a row is of a person who was
-    erased (see `ingest_table`).
+    `same_people` is the reason for which people whom the workspace knows already are taken for the same; see
+    `workflows.same_people`. Raises InputError, with nothing stored, where the name is taken, a row breaks the schema, a row is
+    of a person who was erased (see `ingest_table`), or its people would get a second budget.
     """
     check_name(name, "data set")
+    check_reason(workspace, same_people)
     settle(workspace, name)
     schema_path, data_path = _paths(name, schema, data)
     declared = read_schema(schema_path)
     started = time.perf_counter()
     with workspace.lock(name), workspace.staging() as staging:
-        _refuse_taken(workspace, name, declared)
+        joined = _refuse_taken(workspace, name, declared, confirmed=same_people is not None)
+        declared = joined.schema
         target = workspace.data_folder(name)
         shutil.rmtree(target, ignore_errors=True)  # left by an ingest that was killed before it was recorded
         ingest_id = secrets.token_hex(8)
@@ -61,10 +76,17 @@ def ingest(
         sources = _sources(declared, data_path, schema_path.parent, progress)
         (staging / "raw").mkdir()
         stored = ingest_table(name, declared, sources, ring, staging=staging / "raw", target=staging / "out")
+        tokens = tokens_of(Store(name, staging / "out", declared, stored.digests))
+        refuse_names_in(ring, tokens, same_people)
+        with workspace.engine.connect() as connection:
+            joined = join_people(connection, workspace, name, joined, tokens, confirmed=same_people is not None)
+            refuse_unknown(connection, name, joined, same_people)
+        declared = joined.schema
         runs = _log(workspace, name, declared, stored)
         try:
             (staging / "out").rename(target)
-            _record(workspace, name, declared, stored, ring, runs)
+            tokens = tokens_of(Store(name, target, declared, stored.digests))
+            _record(workspace, name, joined, stored, ring, runs, tokens, same_people)
         except BaseException:
             shutil.rmtree(target, ignore_errors=True)
             purge_runs(Tracking(workspace.root), run_ids=runs)
@@ -82,22 +104,31 @@ def ingest(
 
 
 def rehearse(
-    workspace: Workspace, name: str, schema: Schema, data: Path, *, progress: Progress = silent
+    workspace: Workspace,
+    name: str,
+    schema: Schema,
+    data: Path,
+    *,
+    confirmed: bool = False,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """What `ingest` would store of a table, in numbers; raises as it does, and keeps nothing."""
-    refuse_name(workspace, name, schema)
+    schema = refuse_name(workspace, name, schema, confirmed=confirmed).schema
     with workspace.staging() as staging:
         ring = key_ring(workspace, schema, secrets.token_hex(8))
         (staging / "raw").mkdir()
         sources = _sources(schema, data, data.parent, progress)
         stored = ingest_table(name, schema, sources, ring, staging=staging / "raw", target=staging / "out")
+        tokens = tokens_of(Store(name, staging / "out", schema, stored.digests))
+        with workspace.engine.connect() as connection:
+            join_people(connection, workspace, name, Joined(schema), tokens, confirmed=confirmed)
     return {"rows": stored.rows, "left_out": stored.left_out, "clipped": stored.clipped}
 
 
-def refuse_name(workspace: Workspace, name: str, schema: Schema) -> None:
-    """Raises InputError where no data set of that name can be taken in under that schema."""
+def refuse_name(workspace: Workspace, name: str, schema: Schema, *, confirmed: bool = False) -> Joined:
+    """Raises InputError where no data set of that name can be taken in under that schema; else the schema with its people."""
     check_name(name, "data set")
-    _refuse_taken(workspace, name, schema)
+    return _refuse_taken(workspace, name, schema, confirmed=confirmed)
 
 
 def _paths(name: str, schema: Path | None, data: Path | None) -> tuple[Path, Path]:
@@ -115,13 +146,16 @@ def _paths(name: str, schema: Path | None, data: Path | None) -> tuple[Path, Pat
     return schema, data
 
 
-def append(workspace: Workspace, name: str, *, data: Path, progress: Progress = silent) -> dict[str, Any]:
+def append(
+    workspace: Workspace, name: str, *, data: Path, same_people: str | None = None, progress: Progress = silent
+) -> dict[str, Any]:
     """Adds the rows of the table `data` to data set `name` under its stored schema, all or nothing, also after a kill.
 
     Rules such as `max_rows_per_subject` hold over old and new rows together. With a holdout file the new rows are trained
     on. Raises as `append_rows` does.
     """
     started = time.perf_counter()
+    check_reason(workspace, same_people)
     settle(workspace, name)
     with workspace.engine.connect() as connection:
         entry = catalog.entry(connection, name)
@@ -132,7 +166,7 @@ def append(workspace: Workspace, name: str, *, data: Path, progress: Progress = 
         finish_append(workspace, name)
         ring = key_ring(workspace, schema, entry.ingest)
         split: Split | None = "train" if schema.holdout.file is not None else None
-        stored, stale = append_rows(workspace, name, [(chunks, split)], ring)
+        stored, stale = append_rows(workspace, name, [(chunks, split)], ring, same_people=same_people)
     return {
         "dataset": name,
         "appended_rows": stored.rows,
@@ -144,18 +178,20 @@ def append(workspace: Workspace, name: str, *, data: Path, progress: Progress = 
     }
 
 
-def _refuse_taken(workspace: Workspace, name: str, schema: Schema) -> None:
+def _refuse_taken(workspace: Workspace, name: str, schema: Schema, *, confirmed: bool) -> Joined:
     with workspace.engine.connect() as connection:
         if name in catalog.names(connection):
             raise InputError(f"there already is a data set {name!r}", hint="choose another name")
+        joined = name_people(connection, name, schema, confirmed=confirmed)
         for other in catalog.names(connection):
-            shares_rows = catalog.entry(connection, other).schema.identity_type == schema.identity_type
+            shares_rows = catalog.entry(connection, other).schema.identity_type == joined.schema.identity_type
             if shares_rows and schema.subject == ROW_SUBJECT:
                 raise InputError(
-                    f"data set {other} already uses identity type {schema.identity_type!r}, and row numbers mean other "
+                    f"data set {other} already uses identity type {joined.schema.identity_type!r}, and row numbers mean other "
                     "people in every table",
                     hint="give each table with subject: row an identity type of its own",
                 )
+        return joined
 
 
 def _sources(schema: Schema, data: Path, beside: Path, progress: Progress) -> Sources:
@@ -195,9 +231,22 @@ def _log(workspace: Workspace, name: str, schema: Schema, stored: Ingested) -> l
     return [run, log_run(tracking, counted)]
 
 
-def _record(workspace: Workspace, name: str, schema: Schema, stored: Ingested, ring: KeyRing, runs: list[str]) -> None:
+def _record(
+    workspace: Workspace,
+    name: str,
+    joined: Joined,
+    stored: Ingested,
+    ring: KeyRing,
+    runs: list[str],
+    tokens: Tokens,
+    same_people: str | None,
+) -> None:
     with writing(workspace.engine) as connection:
         refuse_erased_meanwhile(connection, ring)
+        # once more, for what was written since
+        joined = join_people(connection, workspace, name, joined, tokens, confirmed=same_people is not None)
+        schema = joined.schema
+        record_people(connection, name, joined, same_people)
         connection.execute(
             datasets.insert().values(
                 name=name,

@@ -175,15 +175,17 @@ def _listed(done: Mapping[str, Result]) -> dict[str, Any]:
 
 def _ingest(workspace: Workspace, config: Mapping[str, Any]) -> Work:
     from workbench.workflows.ingest import append, ingest
+    from workbench.workflows.same_people import check_reason
 
-    name, data = config["name"], config["data"] and Path(config["data"])
+    name, data, reason = config["name"], config["data"] and Path(config["data"]), config.get("same_people")
+    check_reason(workspace, reason)  # before it stands in the job's row
     if config.get("append"):
-        return lambda progress: append(workspace, name, data=data, progress=progress)
+        return lambda progress: append(workspace, name, data=data, same_people=reason, progress=progress)
     schema = config["schema"] and Path(config["schema"])
 
     def work(progress: Progress) -> dict[str, Any]:
         try:
-            return ingest(workspace, name, schema=schema, data=data, progress=progress)
+            return ingest(workspace, name, schema=schema, data=data, same_people=reason, progress=progress)
         finally:
             _forget_upload(config)
 

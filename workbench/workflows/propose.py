@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,8 @@ def propose_schema(
 ) -> dict[str, Any]:
     """Writes a draft schema whose every domain was guessed from the data and is marked unreviewed."""
     _check_out(out)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", file.name.split(".")[0]).strip("-._") or "table"
     chunks = watched(read_chunks(file), estimate_rows(file), progress)
-    schema = infer_schema(chunks, name=name, target=target, subject=subject)
+    schema = infer_schema(chunks, target=target, subject=subject)
     write_atomic(out, annotate(schema).encode())
     return _described(schema, out) | {"read_the_data": True}
 
