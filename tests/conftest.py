@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import settings
-from suite import shared
+from shared import shared
 
 from workbench.cli import main
 from workbench.config import SynthesizeConfig, TrainConfig

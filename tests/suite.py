@@ -1,14 +1,11 @@
-"""How the suite runs: what files cost, in which order tests come, and what the workers of one run share."""
+"""How the suite runs: what files cost, and in which order tests come."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import random
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from time import monotonic
 from typing import Any
 
@@ -52,7 +49,7 @@ class _Slowest:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if len(self.seconds) > 1:
-            terminalreporter.section(f"the {SLOWEST} slowest files of {len(self.seconds)}: seconds, CPU seconds")
+            terminalreporter.section(f"slowest of {len(self.seconds)} files: seconds, CPU seconds")
             for file, seconds in self.seconds.most_common(SLOWEST):
                 terminalreporter.write_line(f"{seconds:8.1f} {self.cpu[file]:8.1f}  {file}")
             total = f"{sum(self.seconds.values()):8.1f} {sum(self.cpu.values()):8.1f}"
@@ -82,18 +79,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_report_header() -> list[str]:
     return [f"order of tests: seed {seed}"] if (seed := os.environ.get(SEED)) else []
-
-
-def shared(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], None]) -> Path:
-    """Return a folder that the first worker that needs it builds; the others wait for it and copy none of the work."""
-    base = factory.getbasetemp()
-    root = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
-    folder, done = root / f"shared-{name}", root / f"shared-{name}.done"
-    with (root / f"shared-{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            build(folder)
-            done.touch()
-    return folder
