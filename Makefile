@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install ui demo test lint bench slow oracle faults wheel reference constraints
+# Without compiled files every process that a test starts compiles the package again.
+TEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 2 --dist worksteal
+
+.PHONY: install ui demo test quick lint bench slow oracle faults wheel reference constraints
 
 install: $(STAMP)
 
@@ -19,8 +22,13 @@ ui: install
 demo: install
 	$(BIN)/workbench demo
 
+# WORKBENCH_TEST_SEED=7 make test: in another order.
 test: install
-	$(BIN)/python -m pytest -n 2
+	$(TEST)
+
+# While you write code: the rooms without doors, servers and MLflow.
+quick: install
+	$(TEST) $(QUICK)
 
 lint: install
 	$(BIN)/ruff format --check .
@@ -36,7 +44,7 @@ bench: install
 	$(BIN)/python benchmarks/synthesis.py --generators aim mst independent --datasets adult
 
 slow: install
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(TEST) -m slow
 
 # The inference engine against mbi, which nothing else here needs.
 oracle: install

@@ -1,4 +1,4 @@
-"""Workspaces for tests: made once per process, copied for each test that needs one."""
+"""Workspaces for tests: made once per run, copied for each test that needs one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import settings
+from shared import shared
 
 from workbench.cli import main
 from workbench.config import SynthesizeConfig, TrainConfig
@@ -23,6 +24,8 @@ from workbench.workflows.initialise import initialise
 from workbench.workflows.synthesize import synthesize
 from workbench.workflows.train import train
 from workbench.workspace import Workspace
+
+pytest_plugins = ["suite"]
 
 settings.register_profile("workbench", deadline=None)  # a busy machine must not fail a test
 settings.load_profile("workbench")
@@ -58,15 +61,18 @@ def pupils(n: int = 400, *, first: int = 1000, seed: int = 0) -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def empty_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An initialised workspace; copy it before writing."""
-    return initialise(tmp_path_factory.mktemp("empty") / "workspace").root
+    return shared(tmp_path_factory, "empty", lambda folder: initialise(folder / "workspace")) / "workspace"
 
 
 @pytest.fixture(scope="session")
 def pupils_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The schema file and the CSV file of the pupils table."""
-    folder = tmp_path_factory.mktemp("pupils")
-    (folder / "schema.yaml").write_text(PUPILS_SCHEMA, encoding="utf-8")
-    pupils().to_csv(folder / "pupils.csv", index=False)
+
+    def write(folder: Path) -> None:
+        (folder / "schema.yaml").write_text(PUPILS_SCHEMA, encoding="utf-8")
+        pupils().to_csv(folder / "pupils.csv", index=False)
+
+    folder = shared(tmp_path_factory, "pupils", write)
     return folder / "schema.yaml", folder / "pupils.csv"
 
 
@@ -83,10 +89,13 @@ def full_workspace(
     tmp_path_factory: pytest.TempPathFactory, empty_workspace: Path, pupils_files: tuple[Path, Path]
 ) -> Path:
     """A workspace with the pupils, a budget, a release and an ensemble of 4 shards by 3 slices; copy it before writing."""
-    root = tmp_path_factory.mktemp("full") / "workspace"
-    shutil.copytree(empty_workspace, root)
-    fill(Workspace.open(root), *pupils_files, shards=4, slices=3, rounds=9, leaves=7, min_rows_per_leaf=5)
-    return root
+
+    def build(folder: Path) -> None:
+        shutil.copytree(empty_workspace, folder / "workspace")
+        workspace = Workspace.open(folder / "workspace")
+        fill(workspace, *pupils_files, shards=4, slices=3, rounds=9, leaves=7, min_rows_per_leaf=5)
+
+    return shared(tmp_path_factory, "full", build) / "workspace"
 
 
 @pytest.fixture

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -290,6 +292,29 @@ def test_a_training_that_is_stopped_leaves_nothing(trained: Workspace, how: sign
     assert (process.returncode, json.loads(out)["error"]["code"]) == (5, "interrupted")
     assert {path for path in (trained.root / "objects").rglob("*") if path.is_file()} == objects
     assert not list((trained.root / "staging").iterdir())
+
+
+class _Finalised:
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("meets", ["a callback of C", "a finaliser"])
+def test_a_stop_that_python_drops_comes_again(
+    command: Command, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, meets: str
+) -> None:
+    def stopped(_: Workspace) -> None:
+        if meets == "a finaliser":
+            _Finalised()
+        else:
+            ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))()
+        assert threading.Event().wait(60), "the stop was lost"
+
+    monkeypatch.setattr("workbench.workflows.doctor.doctor", stopped)
+    handler = signal.getsignal(signal.SIGALRM)
+    answer = command("--workspace", workspace.root, "doctor", "--json")
+    assert (answer.code, answer.error["code"]) == (5, "interrupted")
+    assert signal.getsignal(signal.SIGALRM) == handler
 
 
 def test_the_version_is_told(command: Command) -> None:

@@ -87,7 +87,17 @@ def test_a_quote_that_is_never_closed_is_told_and_quotes_nothing(tmp_path, lines
     assert "canary" not in str(caught.value)
 
 
-@pytest.mark.parametrize("cell", ['5" pipe', '"a ""b""\nc"', '""'])
+@pytest.mark.parametrize("lines", ['1,"2\n3,4\n5,"6\n', '1,"2\n3,"a canary"\n5,6\n', '1,2\n3,"4\r\n5,"6"",7\r\n'])
+def test_a_quote_that_a_later_one_closes_takes_in_no_rows(tmp_path, lines):
+    """The number of quotes is even, and Arrow makes one cell of what lies between them."""
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + lines)
+    with pytest.raises(InputError, match=r"takes in later rows|ragged") as caught:
+        list(read_chunks(path))
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("cell", ['5" pipe', '"a ""b""\nc"', '""', '"5" inches', '"' + "a line\n" * 30_000 + '"'])
 def test_quotes_that_are_no_cell_s_or_are_closed_are_fine(tmp_path, cell):
     (tmp_path / "t.csv").write_text(f"a,b\n1,{cell}\n2,x\n")
     assert sum(map(len, read_chunks(tmp_path / "t.csv"))) == 2

@@ -147,7 +147,11 @@ def test_each_epoch_is_reported_and_whoever_is_told_can_stop_it() -> None:
     for generator in (Ctgan(epochs=3), Tvae(epochs=3)):
         told: list[tuple[float, str]] = []
         generator.fit(people(60), progress=lambda done, text, *, told=told, **_: told.append((done, text)))  # type: ignore[misc]
-        assert told == [(0.0, "encoding"), *((pytest.approx(i / 3), f"epoch {i} of 3") for i in (1, 2, 3))]
+        assert told[-3:] == [(pytest.approx(i / 3), f"epoch {i} of 3") for i in (1, 2, 3)]
+        assert told[:-3] == [(0.0, "encoding")] * len(told[:-3])
+        assert len(told[:-3]) > len(COLUMNS), (
+            "modes of a number take longer than an epoch: a stop is heeded between columns"
+        )
         with pytest.raises(KeyError, match="stop"):
             generator.fit(people(60), progress=stop_at("epoch 2", told))
         assert told[-1][1] == "epoch 2 of 3"

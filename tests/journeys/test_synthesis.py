@@ -21,7 +21,9 @@ from workbench.errors import InputError
 from workbench.generators.marginals.rows import Notebook
 from workbench.lineage import Artifact
 from workbench.privacy.ledger import Ledger, spent
+from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
+from workbench.workflows.execute import resume
 from workbench.workflows.preflight import preflight
 from workbench.workflows.requests import set_policy
 from workbench.workflows.synthesize import synthesize
@@ -153,6 +155,11 @@ def test_killed_after_its_fit_a_synthesis_is_not_charged_again(pupils_alone: Wor
     ended = subprocess.run([sys.executable, "-c", program, pupils_alone.root, config().model_dump_json()], check=False)
     assert ended.returncode == 9
     notes = next((pupils_alone.root / "fits").glob("*/notes.jsonl")).read_bytes()
+    left = next((pupils_alone.root / "generators").iterdir())
+    (check,) = [c for c in doctor(pupils_alone)["checks"] if not c["ok"]]
+    assert left.name in check["detail"], "nothing else names what was never recorded"
+    resume(pupils_alone)
+    assert not [*(pupils_alone.root / "generators").iterdir(), *(pupils_alone.root / "releases").iterdir()]
     made = synthesize(pupils_alone, config())
     assert len(Ledger(pupils_alone.engine).entries("pupils")) == 1
     kept = (pupils_alone.root / "generators" / made["generator"] / "measurements.jsonl").read_text().splitlines()

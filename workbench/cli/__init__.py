@@ -9,6 +9,8 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -60,6 +62,31 @@ def main() -> None:
     as_json = "--json" in sys.argv
     # `kill` ends like Ctrl-C: what was begun is taken back
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with _no_stop_lost():
+        _run(as_json)
+
+
+@contextmanager
+def _no_stop_lost() -> Iterator[None]:
+    """Repeat a Ctrl-C that Python dropped because it met a callback of a C library or a finaliser."""
+    report = sys.unraisablehook
+
+    def dropped(fault: sys.UnraisableHookArgs) -> None:
+        if issubclass(fault.exc_type, KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.05)  # the callback is over by then, or drops it again
+        else:
+            report(fault)
+
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    sys.unraisablehook = dropped
+    try:
+        yield
+    finally:
+        sys.unraisablehook = report
+        signal.signal(signal.SIGALRM, before)
+
+
+def _run(as_json: bool) -> None:
     try:
         code = app(standalone_mode=False) or 0
         if code == _INTERRUPTED:

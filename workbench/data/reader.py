@@ -7,7 +7,7 @@ import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +19,7 @@ from workbench.errors import InputError
 
 CHUNK_ROWS = 65_536
 MOST_COLUMNS = 10_000
+_BLOCK = 1 << 22  # bytes that Arrow reads at a time, and so the longest cell
 _SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 
@@ -75,7 +76,7 @@ def _csv(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
             strings_can_be_null=False,
             include_columns=list(columns) if columns is not None else [],
         )
-        reading = pacsv.ReadOptions(block_size=1 << 22, use_threads=False)
+        reading = pacsv.ReadOptions(block_size=_BLOCK, use_threads=False)
         rows = 0
         with (
             pa.input_stream(str(path), compression="detect") as stream,
@@ -92,33 +93,46 @@ def _csv(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         raise
     except OSError:
         raise InputError(f"{path} cannot be decompressed: damaged or not gzip") from None
-    _refuse_open_quote(path)
+    _refuse_open_quote(path, rows)
     if not rows:
         raise InputError(f"{path} has a header but no rows")
 
 
-def _refuse_open_quote(path: Path) -> None:
-    """Raises InputError where a quoted cell never ends: all rows after its quote would count as that one cell.
+def _refuse_open_quote(path: Path, rows: int = 0) -> None:
+    """Raise InputError where a quote is missing, so that one cell took in rows of which `rows` does not know.
 
-    Arrow takes it silently. Python's parser, which is slow, is asked only where the number of quotes is odd.
+    Arrow accepts a quoted cell that never ends, and one that ends at a quote of a later row. Python's parser, which is slow,
+    is asked only where the number of quotes is odd or a file of quotes has more lines than rows.
     """
+    quotes = lines = 0
+    with pa.input_stream(str(path), compression="detect") as stream:
+        for chunk in iter(lambda: stream.read(1 << 22), b""):
+            quotes += chunk.count(b'"')
+            lines += max(chunk.count(b"\n"), chunk.count(b"\r"))
+    if quotes % 2 or (quotes and lines > rows + 1):
+        with pa.input_stream(str(path), compression="detect") as stream:
+            if not _quotes_match(io.TextIOWrapper(io.BufferedReader(stream), "utf-8", "replace", newline="")):
+                raise InputError(
+                    f'{path} has a quoted cell that never ends or takes in later rows: its closing " is missing',
+                    hint="correct that row; a quote within a quoted cell is written twice",
+                )
+
+
+def _quotes_match(lines: Iterable[str]) -> bool:
+    """Return whether each quoted cell ends before the file, and each of several lines ends at a delimiter."""
     import csv
 
-    with pa.input_stream(str(path), compression="detect") as stream:
-        quotes = sum(chunk.count(b'"') for chunk in iter(lambda: stream.read(1 << 22), b""))
-    if quotes % 2 == 0:
-        return
-    with pa.input_stream(str(path), compression="detect") as stream:
-        lines = io.TextIOWrapper(io.BufferedReader(stream), "utf-8", "replace", newline="")
+    csv.field_size_limit(max(csv.field_size_limit(), _BLOCK))
+    reader = csv.reader(lines, strict=True)
+    while True:
+        before = reader.line_num
         try:
-            for _ in csv.reader(lines, strict=True):
-                pass
-        except csv.Error as fault:
-            if "expected after" not in str(fault):  # at the end of the file, or of what Python takes for one cell
-                raise InputError(
-                    f'{path} has a quoted cell that never ends: its closing " is missing',
-                    hint="mend that row; a quote within a quoted cell is written twice",
-                ) from None
+            next(reader)
+        except StopIteration:
+            return True
+        except csv.Error as fault:  # "expected after": text follows a closing quote, as in "5" inches
+            if "expected after" not in str(fault) or reader.line_num > before + 1:
+                return False
 
 
 def _header(start: bytes, path: Path) -> list[str]:

@@ -19,7 +19,7 @@ from workbench.generators.flat_table import FlatTable, flat_table, load_flat_tab
 from workbench.generators.generator import NotPrivate
 from workbench.generators.rejection import draw
 from workbench.generators.saved import save, saved
-from workbench.generators.spans import Decoder, Span, check_width, fitting, load_spans, spans_of
+from workbench.generators.spans import Decoder, Span, check_width, coded_columns, fitting, load_spans, spans_of
 from workbench.progress import FitProgress, silent
 from workbench.schema import Codec
 from workbench.schema.codec import Values
@@ -44,7 +44,7 @@ class Ctgan(NotPrivate):
         table = flat.table(dataset.values)
         check_width(table, flat, generator="CTGAN")
         with fitting(CTGAN, epochs=self.epochs, progress=progress, **_SIZES) as model:
-            model.fit(table, [part.name for part in flat.parts if part.coded])
+            model.fit(table, coded_columns(flat, progress))
         chances = model._data_sampler._discrete_column_category_prob
         return FittedCtgan(
             flat=flat,

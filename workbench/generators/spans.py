@@ -7,7 +7,7 @@ category occurs. What stays are the codes that occurred and, of numbers, the mod
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -137,6 +137,26 @@ def check_width(table: pd.DataFrame, flat: FlatTable, *, generator: str) -> None
             f"{generator} would read a table of {len(table):,} rows by {width:,} codes and modes, at most {MOST_CELLS:,} cells",
             hint="declare fewer categories, or take generator: gaussian_copula",
         )
+
+
+class _LookedUp(list[str]):
+    """Names of columns that report each time one is looked up."""
+
+    def __init__(self, names: Iterable[str], report: Callable[[], None]) -> None:
+        super().__init__(names)
+        self._report = report
+
+    def __contains__(self, name: object) -> bool:
+        self._report()
+        return super().__contains__(name)
+
+
+def coded_columns(flat: FlatTable, progress: FitProgress) -> list[str]:
+    """Return the columns of codes, as the libraries' `fit` takes them; what `progress` raises ends the fit.
+
+    The libraries look each column up here before they fit its modes, which takes longer than many epochs.
+    """
+    return _LookedUp([part.name for part in flat.parts if part.coded], lambda: progress(0.0, "encoding"))
 
 
 @contextmanager

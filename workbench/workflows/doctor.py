@@ -16,6 +16,7 @@ from workbench.errors import InputError, LockedError, WorkbenchError
 from workbench.roles import ROLES_FILE
 from workbench.state.tables import requests
 from workbench.workflows.publish import current_versions, read_manifest
+from workbench.workflows.release import unrecorded
 from workbench.workflows.train_shards import objects_of
 from workbench.workspace import FOLDERS, SECRET_KEYS, Workspace
 
@@ -121,13 +122,14 @@ def _foreign(workspace: Workspace) -> Check:
 
 
 def _strays(workspace: Workspace, dataset: str) -> list[str]:
-    """A data set's folder of records, and checkpoints, that are recorded nowhere."""
+    """A data set's records, checkpoints, generators, releases and evaluations that are recorded nowhere."""
     with workspace.engine.connect() as connection:
         is_known = dataset in catalog.names(connection)
         live = {d for a in current_versions(connection).values() for d in _objects(workspace, a)}
     data, objects = (workspace.root / folder / dataset for folder in ("data", "objects"))
     strays = [data] if data.exists() and not is_known else []
     strays += [p for p in (objects, *objects.rglob("*")) if p.is_file() and p.name not in live]
+    strays += unrecorded(workspace, dataset)
     return [str(path.relative_to(workspace.root)) for path in strays]
 
 

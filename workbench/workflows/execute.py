@@ -20,7 +20,7 @@ from workbench.erasure.plan import ErasurePlan, plan
 from workbench.erasure.policy import ErasurePolicy
 from workbench.erasure.request import advance, subjects_of, waiting
 from workbench.erasure.saga import Erasure
-from workbench.errors import BusyError, WorkbenchError, exit_code_of
+from workbench.errors import BusyError, LockedError, WorkbenchError, exit_code_of
 from workbench.jobs.worker import CancelledError
 from workbench.progress import Progress, silent
 from workbench.state import writing
@@ -32,6 +32,7 @@ from workbench.workflows.publish import (
     current_versions,
     read_manifest,
 )
+from workbench.workflows.release import sweep_releases, unrecorded
 from workbench.workflows.steps import STEPS
 from workbench.workflows.uploads import sweep_uploads
 from workbench.workspace import Workspace
@@ -131,17 +132,25 @@ def _resume(workspace: Workspace, progress: Progress) -> Outcome:
             raise
         except (WorkbenchError, OSError) as fault:
             failures.append(Failure(fault=fault, datasets=frozenset(erasure.datasets)))
-    _end_runs(workspace)
+    _sweep_fits(workspace)
     return Outcome(done=done, failures=tuple(failures))
 
 
-def _end_runs(workspace: Workspace) -> None:
-    """Ends the MLflow runs of fits whose process died; those of an unfinished erasure are ended by that."""
+def _sweep_fits(workspace: Workspace) -> None:
+    """Remove what fits whose process died left, and end their MLflow runs; an unfinished erasure does so for its own."""
+    for name in _without_erasure(workspace):
+        if unrecorded(workspace, name):
+            with suppress(LockedError), workspace.lock(name):  # whoever makes a release holds the lock
+                if name in _without_erasure(workspace):
+                    sweep_releases(workspace, name, fits=False)  # a charged fit resumes from its notes
+        end_runs_of_the_dead(workspace, name)
+
+
+def _without_erasure(workspace: Workspace) -> list[str]:
+    """Return the data sets that no unfinished erasure concerns."""
     with workspace.engine.connect() as connection:
         unfinished = {dataset for erasure in saga.unfinished(connection) for dataset in erasure.datasets}
-        names = [name for name in catalog.names(connection) if name not in unfinished]
-    for name in names:
-        end_runs_of_the_dead(workspace, name)
+        return [name for name in catalog.names(connection) if name not in unfinished]
 
 
 def _carry_out_group(workspace: Workspace, datasets: frozenset[str], progress: Progress) -> dict[str, Result]:

@@ -202,19 +202,22 @@ def sweep_releases(workspace: Workspace, dataset: str, *, fits: bool = True) -> 
     MLflow runs that were left open are ended. `fits` too: the notes of a fit that was cut off, where it is not to be gone on
     with. The caller holds the data set's lock.
     """
+    for folder in _fits(workspace, dataset) if fits else ():
+        remove(folder)
+    for path in unrecorded(workspace, dataset):
+        remove(path)
+    end_runs(workspace, dataset)
+
+
+def unrecorded(workspace: Workspace, dataset: str) -> list[Path]:
+    """Return generators, releases and evaluations of a data set that no artifact names."""
     with workspace.engine.connect() as connection:
         known = {artifact.path for artifact in lineage.find(connection, dataset=dataset)}
     ours = _ours(dataset)
-    for folder in _fits(workspace, dataset) if fits else ():
-        remove(folder)
     made = [path for folder in ("generators", "releases") for path in (workspace.root / folder).iterdir()]
-    made = [path for path in made if ours.fullmatch(path.name)] + [
-        *(workspace.root / "evaluations" / dataset).glob("*.json")
-    ]
-    for path in made:
-        if str(path.relative_to(workspace.root)) not in known:
-            remove(path)
-    end_runs(workspace, dataset)
+    made = [path for path in made if ours.fullmatch(path.name)]
+    made += (workspace.root / "evaluations" / dataset).glob("*.json")
+    return [path for path in made if str(path.relative_to(workspace.root)) not in known]
 
 
 def _folder(workspace: Workspace, name: str) -> Path:
