@@ -19,6 +19,8 @@ from shared import shared
 from workbench.cli import main
 from workbench.config import SynthesizeConfig, TrainConfig
 from workbench.privacy.ledger import Ledger
+from workbench.state import writing
+from workbench.state.tables import jobs
 from workbench.workflows.ingest import ingest
 from workbench.workflows.initialise import initialise
 from workbench.workflows.synthesize import synthesize
@@ -82,6 +84,8 @@ def fill(workspace: Workspace, schema: Path, data: Path, **trees: int) -> None:
     Ledger(workspace.engine).set_budget("pupils", epsilon=4, delta=1e-5)
     synthesize(workspace, SynthesizeConfig(generator="mst", dataset="pupils", epsilon=1, delta=1e-5))
     train(workspace, TrainConfig.model_validate({"learner": "gradient_boosting", "dataset": "pupils", **trees}))
+    with writing(workspace.engine) as connection:  # a test sees its own jobs alone
+        connection.execute(jobs.delete())
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,11 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from fastapi.testclient import TestClient
-from stored import placed
+from stored import manifest_of, placed
 
 from workbench import journal
 from workbench.api import app as routes
+from workbench.erasure.locate import locate
 from workbench.erasure.request import advance, quarantined_shards, submit
 from workbench.scan import scan_folder
 from workbench.state import writing
@@ -30,6 +31,7 @@ from workbench.workflows.keys import rotate_key
 from workbench.workflows.predict import predict_frame
 from workbench.workflows.publish import current_versions, read_manifest
 from workbench.workflows.requests import deny_request, list_requests
+from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
 
 KEY = "3f0a4a2e-0d9a-4b53-9a55-51a9e58a3d10"
@@ -211,6 +213,46 @@ def test_a_controller_sees_its_own_requests_alone(trained: Workspace) -> None:
             assert "pupil" not in asking.get(f"/requests/{number}", headers=theirs).text
         assert fault(asking.get(f"/requests/{by_hand}")) == (404, "not_found")
         assert asking.get(f"/requests/{mine}", headers=bearer(trained, name="crm")).status_code == 200
+
+
+def test_a_request_for_a_person_whom_another_controller_asked_about_is_its_own(trained: Workspace) -> None:
+    """The other withdraws theirs, and the person stays under quarantine and is erased."""
+    manifest, key = manifest_of(trained), placed(trained, "train")[0]
+
+    def quarantined() -> int:
+        with trained.engine.connect() as connection:
+            return len(quarantined_shards(connection, "pupils", manifest.partition))
+
+    with client(trained) as alpha:
+        theirs = bearer(trained, name="beta")
+        first = alpha.post("/requests", json=erasure_of(key))
+        second = alpha.post("/requests", json=erasure_of(key), headers=theirs)
+        mine, other = (answer.json()["subject_request_id"] for answer in (first, second))
+        assert (second.json()["request_status"], second.json()["reason"]) == ("pending", None)
+        assert extension(second)["duplicate_of"] is None
+        assert mine not in second.text
+        assert extension(second)["nonce"] not in (None, extension(first)["nonce"])
+        assert extension(second)["commitment"] != extension(first)["commitment"]
+        assert alpha.delete(f"/requests/{mine}").json()["request_status"] == "cancelled"
+        assert quarantined() == 1, "by the share of the other"
+        third = alpha.post("/requests", json=erasure_of(key)).json()["subject_request_id"]
+        assert len(erase_waiting(trained).done) == 2
+        assert [len(entry["requests"]) for _, entry in published(trained)] == [0, 2], "one erasure"
+        for request, headers in ((third, {}), (other, theirs)):
+            done = alpha.get(f"/requests/{request}", headers=headers)
+            assert done.json()["request_status"] == "completed"
+            path = trained.root / "certificates" / f"{request}.json"
+            assert verify(trained, path, replay=True)["valid"]
+            others = {mine, third, other} - {request}
+            signed = json.loads(base64.b64decode(json.loads(path.read_bytes())["payload"]))
+            assert not [id_ for id_ in others if id_ in json.dumps(signed)], "another's request"
+            assert signed["predicate"]["commitment"]["value"] == extension(done)["commitment"]
+    assert not locate(trained, [("pupils", key)])
+
+
+def published(workspace: Workspace) -> list[tuple[str, dict[str, Any]]]:
+    with workspace.engine.connect() as connection:
+        return journal.entries(connection, "PUBLISHED")
 
 
 def test_predictions_leave_out_whoever_asked_until_there_is_a_version_without_them(trained: Workspace) -> None:

@@ -19,6 +19,9 @@ from killing import Killed
 from sqlalchemy import select
 
 from workbench import journal
+from workbench.data import catalog
+from workbench.data.identity import identify
+from workbench.data.store import SPLITS
 from workbench.erasure.locate import locate
 from workbench.erasure.request import OPEN, approve, release, submit_person, withdraw
 from workbench.errors import InputError, NotFoundError
@@ -32,6 +35,7 @@ from workbench.workspace import Workspace
 POLICY = Path("configs/policies/default.yaml")
 PEOPLE = [f"pupil-{number}" for number in range(1000, 1008)]
 STRANGER = "pupil-9999"
+CONTROLLERS = ["api:alpha", "api:beta", "api:gamma"]
 NONCES = [bytes([k]) * 16 for k in range(3)]
 AFTER_PUBLISHING = ("published", "purged", "verified", "shredded")
 # From what the journal says of a request to what it may say next; a step that was cut off is taken again
@@ -73,14 +77,33 @@ class Queue(RuleBasedStateMachine):
         self.clock = dt.datetime(2026, 3, 2, 15, tzinfo=dt.UTC)
         self.real_now, journal.now = journal.now, lambda: self.clock.isoformat(timespec="seconds")
         self.first_nonce: dict[str, str | None] = {}
+        self.asked_by: dict[str, tuple[str, str]] = {}
 
-    @rule(person=st.sampled_from([*PEOPLE, STRANGER]), request=ids, nonce=st.none() | st.sampled_from(NONCES))
-    def submit(self, person: str, request: str | None, nonce: bytes | None) -> None:
-        before = self.rows().get(request or "")
-        covered = self.covered(person)
+    @rule(
+        person=st.sampled_from([*PEOPLE, STRANGER]),
+        controller=st.sampled_from(CONTROLLERS),
+        request=ids,
+        nonce=st.none() | st.sampled_from(NONCES),
+    )
+    def submit(self, person: str, controller: str, request: str | None, nonce: bytes | None) -> None:
+        self.hand_in(person, controller, request, nonce)
+
+    @rule(person=st.sampled_from(PEOPLE[:2]), controller=st.sampled_from(CONTROLLERS))
+    def submit_for_a_person_often_asked_about(self, person: str, controller: str) -> None:
+        self.hand_in(person, controller, None, None)
+
+    def hand_in(self, person: str, controller: str, request: str | None, nonce: bytes | None) -> None:
+        earlier = self.rows()
+        before = earlier.get(request or "")
+        covered = self.covered(person, controller)
         found = bool(locate(self.workspace, [("pupils", person)]))
-        receipt = submit_person(self.workspace, [("pupils", person)], request_id=request, nonce=nonce)
+        with journal.acting(controller):
+            receipt = submit_person(self.workspace, [("pupils", person)], request_id=request, nonce=nonce)
         row = self.rows()[receipt.id]
+        if before is None:
+            self.asked_by[receipt.id] = (person, controller)
+            others = {id_ for id_ in earlier if self.asked_by[id_][1] != controller}
+            assert not [id_ for id_ in others if id_ in f"{receipt.reason} {receipt.duplicate_of}"], "another's id"
         if receipt.nonce is not None:
             mine = hashlib.sha256(bytes.fromhex(receipt.nonce) + person.encode()).hexdigest()
             assert mine == receipt.commitment == row.commitment
@@ -122,11 +145,20 @@ class Queue(RuleBasedStateMachine):
         execute.carry_out_waiting(self.workspace)
         assert self.begun() == {}, "everything that was begun is over"
 
-    @rule(step=st.sampled_from(sorted(execute.STEPS)), late=st.booleans(), fault=st.sampled_from([Killed, OSError]))
-    def carry_out_cut_off(self, step: Any, late: bool, fault: type[BaseException]) -> None:
+    @rule(
+        step=st.sampled_from(sorted(execute.STEPS)),
+        late=st.booleans(),
+        fault=st.sampled_from([Killed, OSError]),
+        joining=st.none() | st.tuples(st.sampled_from(PEOPLE[:2]), st.sampled_from(CONTROLLERS)),
+    )
+    def carry_out_cut_off(
+        self, step: Any, late: bool, fault: type[BaseException], joining: tuple[str, str] | None
+    ) -> None:
         target, work = execute.STEPS[step]
 
         def cut_off(*arguments: Any) -> Any:
+            if joining:  # while the erasure is under way
+                self.hand_in(*joining, None, None)
             if late:
                 work(*arguments)
             raise fault
@@ -140,6 +172,18 @@ class Queue(RuleBasedStateMachine):
             execute.STEPS[step] = (target, work)
         for request in self.begun():
             self.expect(False, withdraw, request, status="cancelled", reason="too late")
+
+    @invariant()
+    def the_person_of_a_request_that_was_not_withdrawn_is_under_quarantine_or_gone(self) -> None:
+        with self.workspace.engine.connect() as connection:
+            held = {(row.request, row.token) for row in connection.execute(select(quarantine))}
+        for id_, row in self.rows().items():
+            person = self.asked_by[id_][0]
+            (token,) = identify_token(self.workspace, person)
+            if row.status == "completed":
+                assert not self.stored(person), "completed, and not erased"
+            elif row.status in OPEN:
+                assert (id_, token) in held or not self.stored(person), "open, and not quarantined"
 
     @invariant()
     def who_is_open_is_under_quarantine_until_the_new_versions_are_out(self) -> None:
@@ -177,6 +221,7 @@ class Queue(RuleBasedStateMachine):
             self.clock += dt.timedelta(days=400)
             execute.carry_out_waiting(self.workspace)
             assert not {row.status for row in self.rows().values()} & set(OPEN)
+            self.the_person_of_a_request_that_was_not_withdrawn_is_under_quarantine_or_gone()
             self.who_is_open_is_under_quarantine_until_the_new_versions_are_out()
             self.states_move_along_the_arrows_and_the_chain_holds()
         finally:
@@ -208,13 +253,26 @@ class Queue(RuleBasedStateMachine):
             rows = connection.execute(select(erasures)).all()
         return {request: row.step for row in rows for request in row.state["requests"]}
 
-    def covered(self, person: str) -> bool:
-        """Whether an open request holds the person under quarantine already."""
+    def covered(self, person: str, controller: str) -> bool:
+        """Whether an open request of the controller holds the person under quarantine already."""
         found: defaultdict[bytes, set[str]] = defaultdict(set)
         with self.workspace.engine.connect() as connection:
             for row in connection.execute(select(quarantine)):
-                found[row.token].add(row.request)
+                if self.asked_by[row.request][1] == controller:
+                    found[row.token].add(row.request)
         return any(found[subject.token] for subject in locate(self.workspace, [("pupils", person)]))
+
+    def stored(self, person: str) -> bool:
+        """Whether a row of the person is in the store."""
+        (token,) = identify_token(self.workspace, person)
+        with self.workspace.engine.connect() as connection:
+            store = catalog.store(connection, self.workspace, "pupils")
+        return token in {row[0] for split in SPLITS for row in store.subjects(split)}
+
+
+def identify_token(workspace: Workspace, person: str) -> list[bytes]:
+    keys = {"token_key": workspace.key("token"), "placement_key": workspace.key("placement")}
+    return list(identify([person], identity_type="pupil-number", **keys).tokens)
 
 
 def test_the_queue_keeps_its_promises_whatever_is_asked_of_it(ingested: Path) -> None:

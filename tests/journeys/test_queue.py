@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from killing import killed_in
 from sqlalchemy import text
 from stored import ensemble_of, manifest_of, placed
 
-from workbench.erasure.request import submit
+from workbench import journal
+from workbench.erasure.locate import locate
+from workbench.erasure.request import quarantined_shards, submit, submit_person
 from workbench.errors import BusyError, InputError, NotFoundError
 from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
@@ -22,6 +25,7 @@ from workbench.workflows.requests import (
     deny_request,
     list_requests,
     set_policy,
+    show_request,
 )
 from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
@@ -77,6 +81,67 @@ def test_a_request_id_is_accepted_once(trained: Workspace) -> None:
     assert submit(trained, ["pupils"], first).status == "rejected", "the same person, another id: a duplicate"
     with pytest.raises(InputError):
         submit(trained, ["pupils"], first, request_id="../../etc/passwd")
+
+
+@pytest.mark.parametrize("how", ["denied", "cancelled"])
+def test_a_decision_on_one_controllers_request_leaves_anothers_as_it_is(trained: Workspace, how: str) -> None:
+    set_policy(trained, "pupils", POLICY, ["approval=required"])
+    key = placed(trained, "train")[0]
+    answers = []
+    for controller in ("local:alpha", "oidc:beta"):  # the command line and the app
+        with journal.acting(controller):
+            answers += erase(trained, [key])["requests"]
+    (first, second) = (answer["request"] for answer in answers)
+    assert [(a["status"], a["exit"], a["nonce"] is None) for a in answers] == [("quarantined", 7, False)] * 2
+    assert first not in json.dumps(answers[1])
+    if how == "denied":
+        deny_request(trained, first, "they withdrew it by letter")
+    else:
+        cancel_request(trained, first)
+    assert (count(trained, "vault"), count(trained, "quarantine")) == (1, 1)
+    approve_request(trained, second)
+    assert list(carry_out_waiting(trained)) == [second]
+    assert not locate(trained, [("pupils", key)])
+
+
+def test_a_person_erased_for_one_controller_is_erased_for_all(trained: Workspace) -> None:
+    """A request that waits for approval goes along with one that was approved, where it asks for no more than that."""
+    set_policy(trained, "pupils", POLICY, ["approval=required"])
+    first, second = placed(trained, "train")[:2]
+    with journal.acting("api:alpha"):
+        mine = submit(trained, ["pupils"], first).id
+    with journal.acting("api:beta"):
+        same = submit(trained, ["pupils"], first).id
+        more = submit_person(trained, [("pupils", first), ("pupils", second)]).id
+    approve_request(trained, mine)
+    assert set(carry_out_waiting(trained)) == {mine, same}
+    stands = {one["request"]: one for one in list_requests(trained)["requests"]}
+    assert (stands[same]["status"], stands[same]["approval"]) == ("completed", "none")
+    assert (stands[more]["status"], stands[more]["approval"]) == ("quarantined", "waiting")
+    assert [step["kind"] for step in show_request(trained, same)["timeline"]][2:4] == ["JOINED", "PLANNED"]
+
+
+@pytest.mark.parametrize("step", ["planned", "retrained"])
+def test_a_request_that_joins_an_erasure_under_way_has_nothing_left_to_train(trained: Workspace, step: str) -> None:
+    """Its share holds the person until the new version is out, and no shard after that."""
+    key, before = placed(trained, "train")[0], manifest_of(trained)
+    mine = submit(trained, ["pupils"], key).id
+    with killed_in(step, late=True):
+        carry_out_waiting(trained)
+    with journal.acting("api:beta"):
+        late = submit(trained, ["pupils"], key)
+    assert late.status == "quarantined"
+    assert set(resume(trained)) == {mine}
+    with trained.engine.connect() as connection:
+        assert not quarantined_shards(connection, "pupils", before.partition), "no model saw the person"
+    once = manifest_of(trained)
+    with journal.acting("api:gamma"):
+        assert submit(trained, ["pupils"], key).status == "rejected", "erased before"
+    done = carry_out_waiting(trained)[late.id]
+    assert done["shards"] == []
+    assert [c.digest for c in manifest_of(trained).constituents] == [c.digest for c in once.constituents]
+    assert verify(trained, Path(done["certificate"]), replay=True)["valid"]
+    assert doctor(trained)["healthy"]
 
 
 def test_overdue_requests_are_flagged(trained: Workspace) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from conftest import Answer
 from killing import Killed, killer
+from sqlalchemy import select
 from stored import placed
 from test_queue import POLICY
 
@@ -30,7 +31,7 @@ from workbench.state import writing
 from workbench.state.tables import quarantine, requests
 from workbench.workflows import work as module
 from workbench.workflows.execute import Outcome
-from workbench.workflows.requests import approve_request, list_requests, set_policy
+from workbench.workflows.requests import approve_request, deny_request, list_requests, set_policy
 from workbench.workflows.verify import verify
 from workbench.workflows.work import work
 from workbench.workspace import Workspace
@@ -220,6 +221,27 @@ def test_a_request_is_a_duplicate_only_where_an_open_one_covers_the_whole_person
     assert submit_person(trained, [second]).duplicate_of == both.id
     assert submit_person(trained, [second, first]).duplicate_of == both.id
     assert submit_person(trained, [first]).duplicate_of in (one.id, both.id)
+
+
+@pytest.mark.usefixtures("idle")
+def test_the_senders_of_two_files_learn_nothing_of_each_other(trained: Workspace, inbox: Path) -> None:
+    set_policy(trained, "pupils", POLICY, ["approval=required"])
+    key = placed(trained, "train")[0]
+    (inbox / "a.csv").write_text(f"key,request_id\n{key},alpha-1\n")
+    (inbox / "b.csv").write_text(f"key,request_id\n{key},beta-1\n{key},beta-2\n")
+    assert run(trained, inbox)["exit"] == 7
+    first, second = (read(inbox / f"{name}.csv.receipt.json")["requests"] for name in "ab")
+    assert [one["status"] for one in (*first, *second)] == ["quarantined", "quarantined", "rejected"]
+    assert second[1]["duplicate_of"] == "beta-1", "within a file it is a repetition"
+    assert "alpha-1" not in (inbox / "b.csv.receipt.json").read_text() + (inbox / "b.csv.result.json").read_text()
+    assert first[0]["nonce"] != second[0]["nonce"]
+    deny_request(trained, "alpha-1", "they withdrew it by letter")
+    with trained.engine.connect() as connection:
+        assert list(connection.execute(select(quarantine.c.request)).scalars()) == ["beta-1"]
+    approve_request(trained, "beta-1")
+    assert run(trained, inbox)["exit"] == 2, "that of the denied one"
+    result = read(inbox / "b.csv.result.json")["requests"]
+    assert [one["certificate"] is not None for one in result] == [True, True]
 
 
 @pytest.mark.usefixtures("idle")

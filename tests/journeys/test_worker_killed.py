@@ -242,18 +242,21 @@ def everyone_is_erased_once(workspace: Workspace, tmp_path: Path, *, n: int, kil
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
     assert is_over(workspace, inbox, list(sent)), log.read_text()
-    judge_answers(workspace, inbox, sent)
+    accepted = judge_answers(workspace, inbox, sent)
     judge_inbox(inbox, sent, poison)
-    judge_workspace(workspace, sent)
+    judge_workspace(workspace, sent, accepted)
     judge_nothing_left(workspace, inbox, log, [one.key for ones in sent.values() for one in ones])
     assert _rows(workspace, charges) == charged
     judge_ensembles(workspace)
 
 
-def judge_answers(workspace: Workspace, inbox: Path, sent: dict[str, list[Sent]]) -> None:
-    """Every entry has its answer: one accepted and certified request a person; the others are told why not."""
-    accepted: dict[str, str] = {}
-    repeated: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
+def judge_answers(workspace: Workspace, inbox: Path, sent: dict[str, list[Sent]]) -> int:
+    """Every entry has its answer: one accepted and certified request a person and file; the others are told why not.
+
+    Returns how many were accepted.
+    """
+    accepted: dict[tuple[str, str], str] = {}
+    repeated: list[tuple[tuple[str, str], dict[str, Any], dict[str, Any]]] = []
     for name, ones in sent.items():
         receipts, results = (
             json.loads((inbox / f"{name}.{kind}.json").read_bytes())["requests"] for kind in ("receipt", "result")
@@ -261,20 +264,20 @@ def judge_answers(workspace: Workspace, inbox: Path, sent: dict[str, list[Sent]]
         for one, receipt, result in zip(ones, receipts, results, strict=True):
             assert receipt["request"] == result["request"]
             if one.what == "person" and receipt["nonce"] is not None:
-                assert one.key not in accepted, "a person's request is doubled"
+                assert (name, one.key) not in accepted, "a person's request is doubled"
                 assert commit_to(bytes.fromhex(receipt["nonce"]), [one.key]) == receipt["commitment"]
                 assert result["status"] == "completed"
                 assert verify(workspace, Path(result["certificate"]))["valid"]
-                accepted[one.key] = result["certificate"]
+                accepted[name, one.key] = result["certificate"]
                 continue
             assert (receipt["status"], result["status"]) == ("rejected", "rejected")
             assert (result["request"] is None) == (one.what == "malformed")
             assert result["reason"] == receipt["reason"] is not None
             if one.what == "person":
-                repeated.append((one.key, receipt, result))
+                repeated.append(((name, one.key), receipt, result))
             elif one.what == "unknown":
                 assert result["reason"].startswith("nothing found of this subject")
-    assert set(accepted) == {one.key for ones in sent.values() for one in ones if one.what == "person"}
+    assert {key for _, key in accepted} == {one.key for ones in sent.values() for one in ones if one.what == "person"}
     for key, receipt, result in repeated:
         if result["reason"].startswith("duplicate of the open request"):
             assert receipt["duplicate_of"] in result["reason"]
@@ -284,6 +287,7 @@ def judge_answers(workspace: Workspace, inbox: Path, sent: dict[str, list[Sent]]
     assert {path.name for path in (workspace.root / "certificates").iterdir()} == {
         Path(path).name for path in accepted.values()
     }
+    return len(accepted)
 
 
 def judge_inbox(inbox: Path, sent: dict[str, list[Sent]], poison: dict[str, bytes]) -> None:
@@ -294,14 +298,13 @@ def judge_inbox(inbox: Path, sent: dict[str, list[Sent]], poison: dict[str, byte
     assert all(f"{name}.reason.txt" in refused for name in poison)
 
 
-def judge_workspace(workspace: Workspace, sent: dict[str, list[Sent]]) -> None:
+def judge_workspace(workspace: Workspace, sent: dict[str, list[Sent]], accepted: int) -> None:
     read = [one for ones in sent.values() for one in ones if one.what != "malformed"]
-    people = {one.key for one in read if one.what == "person"}
     with workspace.engine.connect() as connection:
         kinds = Counter(connection.execute(select(entries.c.kind)).scalars())
         status = Counter(connection.execute(select(requests.c.status)).scalars())
-    assert status == {"completed": len(people), "rejected": len(read) - len(people)}
-    assert (kinds["RECEIVED"], kinds["CERTIFIED"]) == (len(read), len(people))
+    assert status == {"completed": accepted, "rejected": len(read) - accepted}
+    assert (kinds["RECEIVED"], kinds["CERTIFIED"]) == (len(read), accepted)
     assert _rows(workspace, quarantine) == _rows(workspace, erasures) == []
     report = doctor(workspace)
     assert report["healthy"], report

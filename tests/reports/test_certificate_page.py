@@ -39,6 +39,7 @@ STATEMENT: dict[str, Any] = {
                         "basis": "exact: bit-identical to training from scratch",
                         "constituents_retrained": 1,
                         "constituents_reused": 3,
+                        "constituents_of_person": 1,
                     },
                     {"artifact": "mst-1", "basis": "kept: differentially private", "epsilon": 1.0, "delta": 1e-5},
                     {
@@ -77,7 +78,7 @@ def test_it_says_what_was_done_in_plain_words() -> None:
         "The person has been erased.",
         "On 2 January 2026 the person of request er-1 was removed from pupils",
         "Completed 2 January 2026, 10:30 UTC",
-        "1 partial model had learnt from the person and was trained again without them; 3 never had and are unchanged",
+        "1 partial model had learnt from the person and was trained again without them; 3 are unchanged",
         "mst-1 and mst-1-release . Made with noise (ε = 1, δ = 1e-05)",
         "by a factor of at most 2.72, except with a probability of at most 1 in 100,000",
         "162,755. This is weak protection.",
@@ -94,6 +95,41 @@ def test_it_says_what_was_done_in_plain_words() -> None:
     ):
         assert words in text, words
     assert text.index("has been erased") < text.index("What was done") < text.index("Technical annex")
+
+
+OTHERS = "trained again for requests that were carried out with this one; 4 are unchanged."
+
+
+@pytest.mark.parametrize(
+    ("mine", "together", "said"),
+    [
+        (
+            1,
+            12,
+            f"1 partial model had learnt from the person and was trained again without them; 15 others were {OTHERS}",
+        ),
+        (0, 12, f"No part of it had learnt from the person; 16 were {OTHERS}"),
+        (
+            None,
+            None,
+            "16 partial models had learnt from the person, or from people whose requests were carried out with",
+        ),
+    ],
+)
+def test_the_page_of_one_person_in_a_batch_speaks_of_that_person(
+    mine: int | None, together: int | None, said: str
+) -> None:
+    statement = copy.deepcopy(STATEMENT)
+    model = statement["predicate"]["datasets"][0]["artifacts"][0]
+    model |= {"constituents_retrained": 16, "constituents_reused": 4}
+    del model["constituents_of_person"]
+    if mine is not None:  # certificates of earlier releases do not say it
+        model["constituents_of_person"] = mine
+        statement["predicate"]["requests_together"] = together
+    text = Page(page(statement)).text
+    assert said in text
+    assert ("all 12 requests that were carried out together" in text) == (together == 12)
+    assert ("of any that was carried out with it" in text) == (together is None)
 
 
 def test_a_check_that_failed_or_is_missing_changes_the_verdict() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 import streamlit as st
 from said import Open, press, texts
+from sqlalchemy import select
 from stored import placed
 from streamlit.testing.v1 import AppTest
 
@@ -14,7 +17,8 @@ from workbench import roles
 from workbench.erasure.request import submit
 from workbench.errors import ForbiddenError
 from workbench.roles import Person, Role
-from workbench.ui import session
+from workbench.state.tables import requests
+from workbench.ui import sealed, session
 from workbench.ui.places import TITLES
 from workbench.workflows import jobs
 from workbench.workflows.requests import approve_request, deny_request, list_requests, set_policy, show_request
@@ -47,6 +51,19 @@ def ask_for_approval(workspace: Workspace, **also: str) -> None:
     set_policy(workspace, "pupils", CONFIGS / "policies" / "default.yaml", overrides)
 
 
+@pytest.fixture(autouse=True)
+def _no_boxes() -> Iterator[None]:
+    """No plan of another test is kept."""
+    sealed._boxes.clear()
+    yield
+    sealed._boxes.clear()
+
+
+def commitment_of(workspace: Workspace) -> str:
+    with workspace.engine.connect() as connection:
+        return str(connection.execute(select(requests.c.commitment)).scalar_one())
+
+
 def remembered(app: AppTest) -> str:
     """All that the session holds, of widgets too."""
     state = vars(app.session_state)["_state"]
@@ -63,8 +80,11 @@ def test_a_plan_and_a_request_forget_whom_they_were_about(browse: Open, trained:
     assert list_requests(trained)["requests"] == [], "a plan changes nothing"
     assert WHO not in remembered(app) + texts(app)
     assert app.text_input[0].value == ""
-    app.text_input[0].input(WHO)
-    app = press(app, "Erase")
+    (place,) = sealed._boxes
+    assert WHO.encode() not in sealed._boxes[place][1], "the server's memory holds them sealed"
+    app.text_input[0].input("pupil-1008")  # typed after the plan: it is not what is confirmed
+    app = press(app, "Erase this person")
+    assert not sealed._boxes
     (request,) = list_requests(trained)["requests"]
     assert request["status"] == "quarantined"
     assert request["request"] in texts(app)
@@ -72,6 +92,7 @@ def test_a_plan_and_a_request_forget_whom_they_were_about(browse: Open, trained:
     assert [job["kind"] for job in jobs.list_jobs(trained)["jobs"]] == ["erase"]
     nonces = [frame.value["Nonce"][0] for frame in app.dataframe if "Nonce" in frame.value]
     assert len(nonces[0]) == 32
+    assert hashlib.sha256(bytes.fromhex(nonces[0]) + WHO.encode()).hexdigest() == commitment_of(trained)
     assert "Nonce" not in texts(press(app, "Put away"))
 
 
@@ -79,7 +100,7 @@ def test_pasted_lines_and_files_are_answered_one_by_one(browse: Open, trained: W
     app = browse(trained, "erasure")
     app.segmented_control(key="erasure-way").set_value("Several, pasted").run()
     app.text_area[0].input(f"{WHO}\n\nnobody-here\n{'x' * 1001}\npupil-1009\n")
-    app = press(app, "Erase")
+    app = press(press(app, "Show the plan"), "Erase these 2 people")
     said = texts(app)
     (receipts,) = [frame.value for frame in app.dataframe if "Nonce" in frame.value]
     assert list(receipts["Line"]) == [1, 5]
@@ -92,15 +113,41 @@ def test_pasted_lines_and_files_are_answered_one_by_one(browse: Open, trained: W
     assert "nobody-here" not in said + remembered(app)
     app.segmented_control(key="erasure-way").set_value("A file").run()
     app.file_uploader[0].set_value(("asked.csv", "key\npupil-1008\n".encode("utf-16"), "text/csv"))
-    app = press(app, "Erase")
+    app = press(app, "Show the plan")
     assert "not UTF\\-8" in app.error[0].value
     assert len(list_requests(trained)["requests"]) == 3
 
 
-@pytest.mark.parametrize("way", ["Show the plan", "Erase"])
-def test_nobody_named_is_told_so(browse: Open, trained: Workspace, way: str) -> None:
-    app = press(browse(trained, "erasure"), way)
+def test_nobody_named_is_told_so(browse: Open, trained: Workspace) -> None:
+    app = press(browse(trained, "erasure"), "Show the plan")
     assert "Nobody was named" in app.error[0].value
+
+
+@pytest.mark.parametrize("how", ["put away", "another plan", "too late", "unknown"])
+def test_a_plan_that_is_not_confirmed_is_forgotten(
+    browse: Open, trained: Workspace, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    app = browse(trained, "erasure")
+    app.text_input[0].input("nobody-here" if how == "unknown" else WHO)
+    app = press(app, "Show the plan")
+    before = set(sealed._boxes)
+    assert len(before) == (how != "unknown")
+    if how == "put away":
+        assert not press(app, "Put away").error
+    elif how == "another plan":
+        app.text_input[0].input("pupil-1008")
+        press(app, "Show the plan")
+        assert len(sealed._boxes) == 1
+        assert before.isdisjoint(sealed._boxes)
+        return
+    elif how == "too late":
+        now = time.monotonic() + sealed.SECONDS + 1
+        monkeypatch.setattr(sealed.time, "monotonic", lambda: now)
+        assert "show the plan again" in press(app, "Erase this person").error[0].value
+    else:
+        assert not [button for button in app.button if button.label.startswith("Erase")]
+    assert not sealed._boxes
+    assert list_requests(trained)["requests"] == []
 
 
 def test_a_request_shows_its_shards_and_its_end(browse: Open, trained: Workspace) -> None:
@@ -113,7 +160,12 @@ def test_a_request_shows_its_shards_and_its_end(browse: Open, trained: Workspace
     jobs.erase_waiting(trained)
     (redone,) = show_request(trained, name)["ensembles"]
     assert (redone["waiting"], redone["retrained"]) == ([], touched["waiting"])
+    submit(trained, ["pupils"], placed(trained, "train")[0])
+    jobs.erase_waiting(trained)
+    (later,) = show_request(trained, name)["ensembles"]
+    assert (redone["version"], later["version"], later["current_version"]) == (2, 2, 3), "the version of its time"
     app = browse(trained, "erasure", request=name)
+    assert "version 2 (version 3 is current)" in texts(app).replace("\\", "")
     assert "Certificate signed" in texts(app)
     assert not app.error
     downloads = {button.label for button in app.get("download_button")}
@@ -188,7 +240,8 @@ def test_a_button_pressed_before_the_role_was_taken_away_does_nothing(
 ) -> None:
     app = browse(trained, "erasure")
     app.text_input[0].input(WHO)
-    button = next(b for b in app.button if b.label == "Erase")
+    app = press(app, "Show the plan")
+    button = next(b for b in app.button if b.label == "Erase this person")
     sign_in("viewer")
     button.click().run()
     assert list_requests(trained)["requests"] == []

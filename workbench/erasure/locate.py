@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, cast
 
 from sqlalchemy import Connection, select
 
@@ -20,6 +21,8 @@ from workbench.workspace import Workspace
 SCANNABLE = 8
 _ROW_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 Pair = tuple[str, str]  # a data set and a person's key in it
+ERASED: Literal["erased"] = "erased"
+Where = Split | Literal["erased"]  # `erased`: by another request, while this one waited
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,7 @@ class Subject:
     token: bytes
     point: int
     slice_point: int
-    split: Split
+    split: Where
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,5 +109,7 @@ def _splits(connection: Connection, workspace: Workspace, dataset: str, token: b
 
 
 def _quarantined_splits(connection: Connection, dataset: str, token: bytes) -> tuple[Split, ...]:
-    chosen = (quarantine.c.dataset == dataset) & (quarantine.c.token == token)
-    return tuple(connection.execute(select(quarantine.c.split).where(chosen).distinct()).scalars())
+    chosen = (quarantine.c.dataset == dataset) & (quarantine.c.token == token) & (quarantine.c.split != ERASED)
+    return cast(
+        tuple[Split, ...], tuple(connection.execute(select(quarantine.c.split).where(chosen).distinct()).scalars())
+    )

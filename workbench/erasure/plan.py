@@ -10,7 +10,7 @@ import numpy as np
 
 from workbench.data.partition import Partition
 from workbench.data.store import BUCKET_BITS
-from workbench.erasure.locate import Subject
+from workbench.erasure.locate import ERASED, Subject
 from workbench.erasure.policy import ErasurePolicy
 from workbench.lineage import Artifact
 from workbench.sisa.ensemble import Constituent, Manifest, constituent_id
@@ -152,9 +152,13 @@ def plan(
     Where records were appended since a shard was trained (`pending_of` its version), retraining it begins at the first slice
     that either received or loses records: a checkpoint after that has not seen what lies before it in the store. Pending
     shards that hold none of the subjects keep what they are, and stay pending.
+
+    Of a subject who is erased already, by another request, nothing is left to drop or to train again.
     """
     drops: dict[tuple[str, int], tuple[bytes, ...]] = {}
     for subject in subjects:
+        if subject.split == ERASED:
+            continue
         place = (subject.split, subject.point >> (64 - BUCKET_BITS))
         drops[place] = (*drops.get(place, ()), subject.token)
     by_id = {artifact.id: artifact for artifact in artifacts}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from workbench import journal
 from workbench.data import catalog
@@ -22,7 +22,7 @@ from workbench.data.partition import Partition
 from workbench.data.store import SPLITS
 from workbench.erasure import vault
 from workbench.erasure.limits import crowded, policies_of, window_end
-from workbench.erasure.locate import NOWHERE, Located, Pair, Subject, find_person
+from workbench.erasure.locate import ERASED, NOWHERE, Located, Pair, Subject, Where, find_person
 from workbench.erasure.policy import ErasurePolicy
 from workbench.errors import (
     BusyError,
@@ -48,7 +48,8 @@ class Receipt:
     """What the requester is told: `nonce` opens the commitment; it is handed out once and stored nowhere.
 
     `certificate` is the path relative to the workspace, once the request is completed. `known_before`: the request id was
-    used before, so what it asks for this time changed nothing.
+    used before, so what it asks for this time changed nothing. `duplicate_of` names an open request of the same controller;
+    a request for a person who is under another controller's joins that one's erasure and says nothing of it.
     """
 
     id: str
@@ -74,20 +75,34 @@ def submit_person(
     *,
     request_id: str | None = None,
     nonce: bytes | None = None,
+    controller: str | None = None,
     beside: Callable[[Connection, Receipt], None] | None = None,
 ) -> Receipt:
     """Accepts a person's request, by pairs of data set and key, and quarantines them in the same transaction, or says why not.
 
+    `controller` is the party that asks, where that is not the one who acts, as for the sender of a file in an inbox.
+
     - Idempotent: a request id that is known already changes nothing and gets the answer of today. Its nonce is told only to
       whoever brings it, as an intake does that was cut off before it could write the receipt.
-    - An unknown subject is `rejected`, never "erased"; so is one whom one open request covers wholly.
+    - An unknown subject is `rejected`, never "erased"; so is one whom one open request of the same controller covers wholly.
+    - Requests of several controllers for one person stand side by side: each has its own share of the quarantine, which its
+      own withdrawal lifts, and one erasure carries them out together.
     - `beside` is called in the same transaction, for a request that is new: what it writes is there with it or not at all.
     """
     try:
         found, malformed = find_person(workspace, identities), None
     except MalformedKeyError as fault:
         found, malformed = NOWHERE, str(fault)
-    return _accept(workspace, identities, found, malformed=malformed, request_id=request_id, nonce=nonce, beside=beside)
+    return _accept(
+        workspace,
+        identities,
+        found,
+        malformed=malformed,
+        request_id=request_id,
+        nonce=nonce,
+        controller=controller,
+        beside=beside,
+    )
 
 
 def submit_subjects(workspace: Workspace, subjects: Sequence[Subject]) -> Receipt:
@@ -109,6 +124,7 @@ def _accept(
     malformed: str | None = None,
     request_id: str | None = None,
     nonce: bytes | None = None,
+    controller: str | None = None,
     beside: Callable[[Connection, Receipt], None] | None = None,
 ) -> Receipt:
     nonce = nonce or secrets.token_bytes(16)
@@ -123,7 +139,7 @@ def _accept(
             return replace(told, known_before=known.commitment != commitment)
         entries = [catalog.entry(connection, name) for name in datasets]
         policies = {entry.name: ErasurePolicy.model_validate(entry.policy) for entry in entries}
-        same = _open_request(connection, found)
+        same = _open_request(connection, found, controller or journal.actor())
         reason = f"duplicate of the open request {same}" if same else None
         if malformed:
             reason = malformed
@@ -144,6 +160,7 @@ def _accept(
             "approval": "waiting" if must_wait and not reason else "none",
             "reason": reason or crowd,
             "not_before": None if reason else window_end(policies.values(), due),
+            "controller": controller,
         }
         connection.execute(requests.insert().values(**row))
         journal.append(connection, "RECEIVED", request=request, commitment=commitment)
@@ -236,7 +253,7 @@ def subjects_of(connection: Connection, request_ids: Collection[str]) -> list[Su
             token=row.token,
             point=int(row.point),
             slice_point=int(row.slice_point),
-            split="train" if row.split == "train" else "holdout",
+            split=_where(row.split),
         )
         for row in rows
     ]
@@ -286,17 +303,49 @@ def refuse_quarantined(connection: Connection, made: Artifact) -> None:
 
 
 def lift(connection: Connection, dataset: str, request_ids: Collection[str]) -> None:
-    """Ends the quarantine of those requests in one data set, in the caller's write transaction."""
-    chosen = quarantine.c.request.in_(request_ids) & (quarantine.c.dataset == dataset)
-    connection.execute(quarantine.delete().where(chosen))
+    """Ends the quarantine of those requests in one data set, in the caller's write transaction.
+
+    A request that came while the erasure was under way keeps its share, marked as one of a person who is erased already.
+    """
+    mine = quarantine.c.request.in_(request_ids) & (quarantine.c.dataset == dataset)
+    tokens = list(connection.execute(select(quarantine.c.token).where(mine)).scalars())
+    connection.execute(quarantine.delete().where(mine))
+    others = (quarantine.c.dataset == dataset) & quarantine.c.token.in_(tokens)
+    connection.execute(quarantine.update().where(others).values(split=ERASED))
 
 
-def _open_request(connection: Connection, found: Located) -> str | None:
-    """An open request that covers the person wherever they were found, if there is one."""
+def joined(connection: Connection, subjects: Sequence[Subject]) -> list[Subject]:
+    """Return the subjects of other requests that were not begun and that ask for no more than the erasure of these.
+
+    They need no approval of their own and no window: these people are erased. In the caller's write transaction.
+    """
+    begun = {subject.request for subject in subjects}
+    covered = {(subject.dataset, subject.token) for subject in subjects}
+    tokens = {subject.token for subject in subjects}
+    chosen = (requests.c.status == _WAITING) & quarantine.c.token.in_(tokens) & quarantine.c.request.not_in(begun)
+    same = select(quarantine.c.request).join(requests, requests.c.id == quarantine.c.request).where(chosen).distinct()
+    found = subjects_of(connection, list(connection.execute(same).scalars()))
+    beyond = {subject.request for subject in found if (subject.dataset, subject.token) not in covered}
+    found = [subject for subject in found if subject.request not in beyond]
+    held = requests.c.id.in_({subject.request for subject in found}) & (requests.c.approval == "waiting")
+    names = connection.execute(select(requests.c.id).where(held).order_by(requests.c.id)).scalars().all()
+    journal.append_each(connection, "JOINED", [{"request": name} for name in names])
+    connection.execute(requests.update().where(held).values(approval="none", not_before=None, reason=None))
+    return found
+
+
+def _where(split: str) -> Where:
+    return ERASED if split == ERASED else "train" if split == "train" else "holdout"
+
+
+def _open_request(connection: Connection, found: Located, controller: str) -> str | None:
+    """An open request of a controller that covers the person wherever they were found, if there is one."""
     covering: set[str] | None = None
+    own = func.coalesce(requests.c.controller, requests.c.actor) == controller
+    asked = select(quarantine.c.request).join(requests, requests.c.id == quarantine.c.request)
     for subject in found.subjects:
         same = (quarantine.c.dataset == subject.dataset) & (quarantine.c.token == subject.token)
-        here = set(connection.execute(select(quarantine.c.request).where(same)).scalars())
+        here = set(connection.execute(asked.where(own & same)).scalars())
         covering = here if covering is None else covering & here
     return min(covering) if covering else None
 

@@ -34,7 +34,7 @@ def certificate_page(statement: Mapping[str, Any], *, signer: str, digest: str) 
     parts = [
         _verdict(it),
         "<h2>What was done</h2>",
-        *map(_dataset, it.datasets),
+        *(_dataset(basis, it.together) for basis in it.datasets),
         _checks(it),
         listed("What stays on purpose", it.texts("stays"), "Nothing about the person."),
         listed("What this does not cover", it.texts("excluded"), "Nothing was excluded."),
@@ -60,6 +60,8 @@ class _Statement:
         self.datasets = records(self.predicate.get("datasets"))
         self.checks = records(self.predicate.get("checks"))
         self.request = str(self.predicate.get("request", ""))
+        together = self.predicate.get("requests_together")
+        self.together = together if isinstance(together, int) else None
 
     def texts(self, name: str) -> list[str]:
         return texts(self.predicate.get(name))
@@ -96,7 +98,7 @@ def _verdict(it: _Statement) -> str:
     )
 
 
-def _dataset(basis: Mapping[str, Any]) -> str:
+def _dataset(basis: Mapping[str, Any], together: int | None) -> str:
     artifacts = records(basis.get("artifacts"))
     items = [
         "<li><strong>Records</strong>: every row of the person was deleted from the store.</li>",
@@ -106,7 +108,9 @@ def _dataset(basis: Mapping[str, Any]) -> str:
     gone = Counter(texts(basis.get("purged")))
     if gone:
         listing = series([_counted(kind, number) for kind, number in sorted(gone.items())])
-        items.append(f'<li><span class="tag gone">purged</span> {listing}, superseded by the erasure.</li>')
+        items.append(
+            f'<li><span class="tag gone">purged</span> {listing}, superseded by the erasure{_of_all(together)}.</li>'
+        )
     unreviewed = texts(basis.get("unreviewed_domains"))
     note = (
         '<p class="note">The value ranges of these columns were proposed from the data and confirmed by nobody, so they may '
@@ -117,25 +121,27 @@ def _dataset(basis: Mapping[str, Any]) -> str:
     return f'<section class="card">\n<h3>{escaped(basis.get("dataset", ""))}</h3>\n<ul>{"".join(items)}</ul>\n{note}</section>'
 
 
+def _of_all(together: int | None) -> str:
+    """Say whose count it is: of all requests that were carried out together, where that is more than one or unknown."""
+    if together is None:
+        return " of this request and of any that was carried out with it"
+    return f" of all {together:,} requests that were carried out together" if together > 1 else ""
+
+
 def _artifact(artifact: Mapping[str, Any]) -> str:
     name = f"<code>{escaped(artifact.get('artifact', ''))}</code>"
     if "constituents_abstaining" in artifact:
         again, silent = _whole(artifact.get("constituents_retrained")), _whole(artifact.get("constituents_abstaining"))
         return (
             f'<li><span class="tag kept">trained anew, differentially private</span> {name}. '
-            f"{_counted('constituent', again)} trained again without the person, with fresh noise; {silent} without a model "
+            f"{_private_parts(artifact, again)}, with fresh noise; {silent} without a model "
             "from now on, as the privacy budget allows no more training. Noise is kept nowhere, so this cannot be replayed: "
             "the lineage shows it.</li>"
         )
     if not _is_exact(artifact):
         return f'<li><span class="tag gone">other</span> {name}: {escaped(artifact.get("basis", ""))}</li>'
     again, same = _whole(artifact.get("constituents_retrained")), _whole(artifact.get("constituents_reused"))
-    how = (
-        f"{_counted('constituent', again)} had learnt from the person and {'was' if again == 1 else 'were'} trained again "
-        f"without them; {same} never had and {'is' if same == 1 else 'are'} unchanged."
-        if again
-        else "No part of it had learnt from the person, so nothing had to be trained again."
-    )
+    how = _parts(artifact, again, same)
     informed = (
         " Its settings were chosen by measuring on the records before, and kept: the choice may still reflect the person."
         if "settings" in artifact
@@ -145,6 +151,41 @@ def _artifact(artifact: Mapping[str, Any]) -> str:
         f'<li><span class="tag">exact</span> {name}. {how} It is bit for bit the model that training from scratch on the '
         f"remaining records gives with these settings, which can be replayed (see below).{informed}</li>"
     )
+
+
+def _parts(artifact: Mapping[str, Any], again: int, same: int) -> str:
+    """Say which parts of a model had learnt from the person, and which were trained again for others.
+
+    A certificate without `constituents_of_person` counts for all requests that were carried out together.
+    """
+    unchanged = f"{same} {'is' if same == 1 else 'are'} unchanged"
+    if not again:
+        return "No part of it had learnt from the person, so nothing had to be trained again."
+    mine, was = artifact.get("constituents_of_person"), "was" if again == 1 else "were"
+    if not isinstance(mine, int):
+        return (
+            f"{_counted('constituent', again)} had learnt from the person, or from people whose requests were carried out "
+            f"with this one, and {was} trained again without them; {unchanged}."
+        )
+    said = "No part of it had learnt from the person"
+    if mine:
+        said = (
+            f"{_counted('constituent', mine)} had learnt from the person and {'was' if mine == 1 else 'were'} trained "
+        )
+        said += "again without them"
+    if again > mine:
+        others = f"{again - mine} {'other was' if again - mine == 1 else 'others were'}" if mine else f"{again} {was}"
+        said += f"; {others} trained again for requests that were carried out with this one"
+    return f"{said}; {unchanged}."
+
+
+def _private_parts(artifact: Mapping[str, Any], again: int) -> str:
+    mine = artifact.get("constituents_of_person")
+    if isinstance(mine, int) and not mine:
+        others = f"{_counted('constituent', again)} trained again for requests that were carried out with this one"
+        return f"No part of it had learnt from the person; {others}"
+    more = isinstance(mine, int) and again > mine
+    return f"{_counted('constituent', again)} trained again without the person{' and others' if more else ''}"
 
 
 def _kept(artifacts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -174,9 +215,11 @@ def _checks(it: _Statement) -> str:
         f"<td>{escaped(check.get('name', ''))}</td><td>{escaped(check.get('detail', ''))}</td></tr>"
         for check in it.checks
     )
+    together = it.together or 1
+    batch = f" This was done once for all {together:,} requests that were carried out together." if together > 1 else ""
     return (
         "<h2>What was checked afterwards</h2>\n<p>The store, the models and every byte of the workspace were read again, "
-        "without relying on what the erasure had reported.</p>\n"
+        f"without relying on what the erasure had reported.{batch}</p>\n"
         f"<table><thead><tr><th>Result</th><th>Check</th><th>Found</th></tr></thead><tbody>{rows}</tbody></table>"
     )
 
@@ -231,7 +274,7 @@ def _annex(it: _Statement, signer: str, digest: str) -> str:
         + pairs(produced)
         + "<h3>Schemas (SHA-256)</h3>\n"
         + pairs(schemas)
-        + f"<h3>Model files removed ({len(removed)})</h3>\n"
+        + f"<h3>Model files removed ({len(removed)}{escaped(_of_all(it.together))})</h3>\n"
         + (f"<ul>{''.join(f'<li><code>{escaped(d)}</code></li>' for d in removed)}</ul>" if removed else "<p>None.</p>")
         + "<h3>Environment</h3>\n<p>Bit-identity is promised on the same code, libraries and platform.</p>\n"
         + pairs(code)

@@ -130,6 +130,7 @@ requests = Table(
     Column("approval", String, nullable=False),  # none | waiting | given
     Column("reason", String),
     Column("not_before", String),  # the end of the window it was accepted in
+    Column("controller", String),  # the party that asks; empty: the actor
 )
 
 # What an open request knows of its person, sealed under a key of its own; destroyed before the request completes.

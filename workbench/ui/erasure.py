@@ -9,10 +9,11 @@ from typing import Any
 
 import streamlit as st
 
-from workbench.erasure.intake import Asked, Malformed, by_key, ending_of, parse
+from workbench.erasure.intake import Intake, by_key, ending_of, parse
 from workbench.erasure.request import OPEN
 from workbench.errors import InputError
 from workbench.ui import jobs, places, request, session
+from workbench.ui.sealed import Named, Ticket, forget, seal, unseal
 from workbench.ui.shards import erasure_map
 from workbench.ui.words import STATUSES, moment, plain, sentence, until
 from workbench.workflows.erase import erase, erase_detached
@@ -101,31 +102,31 @@ def _new(names: Sequence[str], sets: dict[str, dict[str, Any]]) -> None:
     what = "Number of the row, counted from 0" if one and one["by_row"] else "Identifier of the person"
     with st.form(f"erasure-ask-{number_of}"):
         read = _inputs(way, what, number_of)
-        st.caption("The field is emptied each time: nothing you enter is kept to be shown.")
-        with st.container(horizontal=True):
-            wants_plan = st.form_submit_button("Show the plan", help="What would be done. Nobody is quarantined yet.")
-            wants_all = st.form_submit_button("Erase", type="primary")
-    if wants_plan or wants_all:
-        _hand_in(read, None if dataset == _EVERY else dataset, dry_run=wants_plan)
+        st.caption("The field is emptied. The people of a plan are kept sealed, for a quarter of an hour at most.")
+        asked = st.form_submit_button(
+            "Show the plan", type="primary", help="What would be done. No one is quarantined before you confirm it."
+        )
+    if asked:
+        _show_plan(read, None if dataset == _EVERY else dataset)
 
 
-_Read = Callable[[], tuple[Sequence[str | Asked], Sequence[Malformed]]]
+_Read = Callable[[], Intake]
 
 
 def _inputs(way: str, what: str, number_of: int) -> _Read:
     if way == _WAYS[0]:
         key = st.text_input(what, autocomplete="off", key=f"erasure-key-{number_of}", max_chars=1000)
-        return lambda: ([by_key(_given(key))], ())
+        return lambda: Intake(asked=(by_key(_given(key)),), malformed=())
     if way == _WAYS[1]:
         text = st.text_area("One per line", key=f"erasure-text-{number_of}", height=160)
-        return lambda: _parsed(_given(text).encode(), ".txt")
+        return lambda: parse(_given(text).encode(), ".txt")
     file = st.file_uploader(
         "A file with one per line, or CSV, JSONL or OpenDSR JSON",
         type=["txt", "csv", "jsonl", "json"],
         key=f"erasure-file-{number_of}",
         max_upload_size=10,
     )
-    return lambda: _parsed(file.getvalue(), ending_of(file.name)) if file else _parsed(b"", ".txt")
+    return lambda: parse(file.getvalue(), ending_of(file.name)) if file else parse(b"", ".txt")
 
 
 def _given(text: str) -> str:
@@ -134,23 +135,39 @@ def _given(text: str) -> str:
     return text.strip()
 
 
-def _parsed(content: bytes, ending: str | None) -> tuple[Sequence[Asked], Sequence[Malformed]]:
-    intake = parse(content, ending)
-    return intake.asked, intake.malformed
-
-
-def _hand_in(read: _Read, dataset: str | None, *, dry_run: bool) -> None:
-    """Hands the requests in, or has them planned, and forgets who they were about."""
+def _show_plan(read: _Read, dataset: str | None) -> None:
+    """Plan the requests, empty the field, and keep their people sealed for the button that confirms the plan."""
     st.session_state[_ROUND] += 1  # fields of another name: what was typed is gone with the old ones
     answer: dict[str, Any] = {}
     with session.held(answer):
-        people, malformed = read()
-        if dry_run:
-            answer |= erase(session.workspace(), people, dataset=dataset, malformed=malformed, dry_run=True)
-        else:
-            answer |= erase_detached(session.workspace(), people, dataset=dataset, malformed=malformed)
+        intake = read()
+        answer |= erase(session.workspace(), intake.asked, dataset=dataset, malformed=intake.malformed, dry_run=True)
+        if answer["people"]:
+            answer["ticket"] = seal(Named(people=intake.asked, malformed=intake.malformed, dataset=dataset))
+    _put_away()
     st.session_state[_ANSWER] = answer
     st.rerun()
+
+
+def _confirm(ticket: Ticket) -> None:
+    """Hand in the requests of the people whose plan was shown."""
+    answer: dict[str, Any] = {}
+    with session.held(answer):
+        named = unseal(ticket)
+        if named is None:
+            raise InputError(
+                "the people of this plan are kept no longer, so none of them was erased", hint="show the plan again"
+            )
+        answer |= erase_detached(session.workspace(), named.people, dataset=named.dataset, malformed=named.malformed)
+    st.session_state[_ANSWER] = answer
+    st.rerun()
+
+
+def _put_away() -> None:
+    """Forget the answer that is shown, with the people of a plan that was not confirmed."""
+    answer = st.session_state.pop(_ANSWER, None)
+    if answer and "ticket" in answer:
+        forget(answer["ticket"])
 
 
 def _answer() -> None:
@@ -165,9 +182,14 @@ def _answer() -> None:
             _plan(answer)
         else:
             _receipts(answer["requests"])
-        if st.button("Put away"):
-            del st.session_state[_ANSWER]
-            st.rerun()
+        with st.container(horizontal=True):
+            if "ticket" in answer and session.may("operate"):
+                label = "Erase this person" if answer["people"] == 1 else f"Erase these {answer['people']:,} people"
+                if st.button(label, type="primary", help="They are quarantined at once. It cannot be undone later."):
+                    _confirm(answer["ticket"])
+            if st.button("Put away"):
+                _put_away()
+                st.rerun()
 
 
 def _receipts(answers: list[dict[str, Any]]) -> None:
@@ -210,6 +232,9 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _plan(answer: dict[str, Any]) -> None:
     st.subheader("What would be done")
+    if answer["people"]:
+        people = "one person, who is" if answer["people"] == 1 else f"{answer['people']:,} people, who are"
+        st.caption(f"It concerns {people} not named here any more. No one is quarantined before you confirm.")
     for one in (one for one in answer["requests"] if one["status"] == "rejected"):
         st.warning(plain(sentence(one["reason"])))
     for plan in answer["plan"]:

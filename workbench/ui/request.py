@@ -111,7 +111,9 @@ def _shards(name: str) -> None:
         if not ensembles:
             st.caption("No model saw the person.")
         for one in ensembles:
-            st.caption(f"{plain(one['ensemble'])}, version {number(one['version'])}")
+            since = one["current_version"] if one["current_version"] != one["version"] else None
+            newer = f" (version {number(since)} is current)" if since else ""
+            st.caption(f"{plain(one['ensemble'])}, version {number(one['version'])}{newer}")
             under_way = jobs.detail("erase", one["ensemble"]) if begun else None
             erasure_map(
                 one["ensemble"],

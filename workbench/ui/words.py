@@ -24,6 +24,7 @@ STEPS: Mapping[str, str] = {
     "RECEIVED": "Request received",
     "QUARANTINED": "Quarantined: every shard and every table without a privacy guarantee that used the person is held back",
     "HELD": "Held back for approval",
+    "JOINED": "Carried out with another request for the same person",
     "APPROVED": "Approved",
     "RELEASED": "Let out before its window ended",
     "PLANNED": "Planned",

@@ -69,7 +69,7 @@ def _predicate(
     workspace: Workspace, row: Any, datasets: Mapping[str, DatasetState], erasure: Erasure, head: str
 ) -> dict[str, Any]:
     with workspace.engine.connect() as connection:
-        bases = [_basis(connection, name, state) for name, state in datasets.items()]
+        bases = [_basis(connection, row.id, name, state) for name, state in datasets.items()]
         token = connection.execute(select(suppressions.c.token).where(suppressions.c.request == row.id)).first()
     return {
         "request": row.id,
@@ -87,10 +87,11 @@ def _predicate(
         "stays": [_SUPPRESSED] if token else [],
         "excluded": list(EXCLUDED),
         "notify": sorted({a["id"] for state in datasets.values() for a in _handed_out(state)}),
+        "requests_together": len(erasure.requests),
     }
 
 
-def _basis(connection: Connection, dataset: str, state: DatasetState) -> dict[str, Any]:
+def _basis(connection: Connection, request: str, dataset: str, state: DatasetState) -> dict[str, Any]:
     """What happened in one data set and on what ground each artifact counts as free of the person."""
     schema = catalog.entry(connection, dataset).schema
     return {
@@ -98,13 +99,16 @@ def _basis(connection: Connection, dataset: str, state: DatasetState) -> dict[st
         "schema_sha256": schema.digest(),
         "schema_reviewed": not schema.unreviewed,
         "unreviewed_domains": list(schema.unreviewed),
-        "artifacts": [*map(_model, state.ensembles), *map(_kept, state.keep), *_replaced(state)],
+        "artifacts": [*(_model(e, request) for e in state.ensembles), *map(_kept, state.keep), *_replaced(state)],
         "purged": sorted(artifact["kind"] for artifact in state.purge),
     }
 
 
-def _model(ensemble: EnsembleState) -> dict[str, Any]:
-    """On what ground a version counts as free of the person, and what shows it."""
+def _model(ensemble: EnsembleState, request: str) -> dict[str, Any]:
+    """On what ground a version counts as free of the person, and what shows it.
+
+    `constituents_retrained` counts for all requests of the erasure, `constituents_of_person` for this one.
+    """
     config, retrained = TrainConfig.model_validate(ensemble.new.config), set(ensemble.retrain)
     told: dict[str, Any] = {
         "artifact": ensemble.new.id,
@@ -112,6 +116,7 @@ def _model(ensemble: EnsembleState) -> dict[str, Any]:
         "evidence": "verify --replay retrains and compares digests",
         "constituents_retrained": len(retrained),
         "constituents_reused": len(ensemble.new.constituents) - len(retrained),
+        "constituents_of_person": len(ensemble.touched.get(request, ())),
     }
     if config.informed_by:
         told["settings"] = "informed: chosen by measuring on the records, the person's among them perhaps, and kept"

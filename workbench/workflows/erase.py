@@ -243,8 +243,13 @@ def _dry_run(workspace: Workspace, people: Mapping[Asked, Sequence[Pair]], refus
             where = f"line {one.line}: " if one.line else ""
             reason = f"{where}nothing found of this subject in {names}"
             answers.append(_rejected(reason, NotFoundError.exit_code))
-    plans = plans_for(workspace, subjects)
+    plans, unknown = plans_for(workspace, subjects), len(answers)
     if plans:
         shards = sorted({shard for p in plans for shard in p.shards})
         answers.insert(0, {"request": None, "status": "planned", "shards": shards, "certificate": None})
-    return {"requests": [*answers, *refused], "plan": [p.to_json() for p in plans], "seconds": 0.0}
+    return {
+        "requests": [*answers, *refused],
+        "people": len(people) - unknown,
+        "plan": [p.to_json() for p in plans],
+        "seconds": 0.0,
+    }

@@ -18,7 +18,7 @@ from workbench.erasure.limits import affordable
 from workbench.erasure.locate import Subject
 from workbench.erasure.plan import ErasurePlan, plan
 from workbench.erasure.policy import ErasurePolicy
-from workbench.erasure.request import advance, subjects_of, waiting
+from workbench.erasure.request import advance, joined, subjects_of, waiting
 from workbench.erasure.saga import Erasure
 from workbench.errors import BusyError, LockedError, WorkbenchError, exit_code_of
 from workbench.jobs.worker import CancelledError
@@ -212,6 +212,7 @@ def _begin(workspace: Workspace, datasets: Collection[str]) -> Erasure | None:
         subjects = affordable(connection, subjects, partial(plans_for, workspace))
         if not subjects:
             return None
+        subjects += joined(connection, subjects)
         unfinished = {dataset for erasure in saga.unfinished(connection) for dataset in erasure.datasets}
         if not unfinished.isdisjoint(datasets):  # its process died since we looked
             raise BusyError(f"an erasure in {', '.join(sorted(datasets))} is not finished", hint="workbench resume")

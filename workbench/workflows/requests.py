@@ -46,28 +46,37 @@ def show_request(workspace: Workspace, request: str) -> dict[str, Any]:
         subjects = [s for s in subjects_of(connection, [request]) if s.split == SPLITS[0]]
         entries = journal.about(connection, request)
     redone: dict[str, set[int]] = {}
+    published: dict[str, int] = {}
     for entry in entries:
         if entry["kind"] == "PUBLISHED":
-            redone.setdefault(entry["body"]["ensemble"], set()).update(entry["body"]["retrained"])
+            ensemble = entry["body"]["ensemble"]
+            redone.setdefault(ensemble, set()).update(entry["body"]["retrained"])
+            published[ensemble] = entry["body"]["version"]
     return {
         **_describe(workspace, row),
         "datasets": list(row.datasets),
         "timeline": [{key: entry[key] for key in ("at", "kind", "actor")} for entry in entries],
         "ensembles": [
-            _touched(read_manifest(workspace, artifact), subjects, redone.get(name, set()))
+            _touched(read_manifest(workspace, artifact), subjects, redone.get(name, set()), published.get(name))
             for name, artifact in versions.items()
-            if artifact.dataset in row.datasets or name in redone
+            if name in redone or (row.status != "completed" and artifact.dataset in row.datasets)
         ],
     }
 
 
-def _touched(manifest: Manifest, subjects: Sequence[Subject], redone: Collection[int]) -> dict[str, Any]:
-    """The shards of an ensemble: under quarantine for these subjects, trained again for them, or neither."""
+def _touched(
+    manifest: Manifest, subjects: Sequence[Subject], redone: Collection[int], published: int | None
+) -> dict[str, Any]:
+    """The shards of an ensemble: under quarantine for these subjects, trained again for them, or neither.
+
+    `version` is the one that the request's erasure published, or else the current one.
+    """
     points = np.array([s.point for s in subjects if s.dataset == manifest.dataset], dtype=np.uint64)
     waiting = {int(shard) for shard in manifest.partition.shard_of(points)} if len(points) else set()
     return {
         "ensemble": manifest.ensemble,
-        "version": manifest.version,
+        "version": published or manifest.version,
+        "current_version": manifest.version,
         "shards": len(manifest.constituents),
         "waiting": sorted(waiting.difference(redone)),
         "retrained": sorted(redone),

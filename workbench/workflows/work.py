@@ -274,6 +274,7 @@ def _submit(workspace: Workspace, batch: Batch, asked: Asked) -> Entry:
         identities,
         request_id=asked.request_id or f"er-{batch.derive('request', asked.line).hex()[:20]}",
         nonce=batch.derive("nonce", asked.line),
+        controller=f"inbox:{batch.tag}",  # who sent another file may be another party
     )
     return {
         "line": asked.line,
