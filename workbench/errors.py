@@ -50,6 +50,10 @@ class CheckFailedError(WorkbenchError):
     code = "check_failed"
 
 
+class HeldError(CheckFailedError):
+    """Something of a person is left that no step removes: their request stays open, and holds up nothing else."""
+
+
 class InputError(WorkbenchError):
     """Bad input or usage: a file, schema, config or option that cannot be accepted as given."""
 

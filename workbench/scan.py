@@ -8,14 +8,14 @@ import json
 import os
 import stat
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from workbench.search import DEPTH, Found, Search
+from workbench.search import DEPTH, Found, Hit, Search
 
-__all__ = ["DEPTH", "Scan", "holds", "scan_folder", "spellings"]
+__all__ = ["DEPTH", "Hit", "Scan", "holds", "scan_folder", "spellings", "words"]
 
 _TRIES = 10  # at a file that someone is writing
 
@@ -24,17 +24,19 @@ _TRIES = 10  # at a file that someone is writing
 class Scan:
     """Where the needles were found, relative to the folder searched; files and database pages that were read.
 
-    `unread` is what could not be looked into to its end, with the reason: there a needle may be left.
+    `places` are the hits themselves, each with its file. `unread` is what could not be looked into to its end, with the
+    reason: there a needle may be left.
     """
 
     hits: tuple[str, ...]
+    places: tuple[tuple[str, Hit], ...] = ()
     files: int
     pages: int = 0
     unread: tuple[str, ...] = ()
 
 
-def scan_folder(root: Path, needles: Collection[bytes], digests: Collection[str] = ()) -> Scan:
-    """Reads every file below `root`, name and content, for any of the needles.
+def scan_folder(root: Path, needles: Collection[bytes] | Mapping[bytes, int], digests: Collection[str] = ()) -> Scan:
+    """Reads every file below `root`, name and content, for any of the needles; a mapping says which are words (`Search`).
 
     - Content is searched as it lies there and unpacked; rows of SQLite databases also as SQLite reads them, since a long
       value is cut at page borders. Every page is read, free ones and those of write-ahead logs too.
@@ -42,12 +44,11 @@ def scan_folder(root: Path, needles: Collection[bytes], digests: Collection[str]
     - Not found is what is encrypted, or a number stored in binary.
     """
     search = Search(needles, digests)
-    hits: list[str] = []
+    places: list[tuple[str, Hit]] = []
     unread: list[str] = []
     files, seen_pages = 0, 0
     for place, path in _walk(root, unread):
-        if search.find(os.fsencode(place)):
-            hits.append(place)
+        places += [(place, hit) for hit in search.hits(os.fsencode(place), where="name")]
         if path is None:
             continue
         found = _settled(search, path)
@@ -55,9 +56,10 @@ def scan_folder(root: Path, needles: Collection[bytes], digests: Collection[str]
             continue
         files += 1
         seen_pages += found.pages
-        hits += [place] * found.hit
+        places += [(place, hit) for hit in found.hits]
         unread += [f"{place}: {reason}" for reason in dict.fromkeys(found.unread)]
-    return Scan(hits=tuple(sorted(set(hits))), files=files, pages=seen_pages, unread=tuple(unread))
+    hits = tuple(sorted({place for place, _ in places}))
+    return Scan(hits=hits, places=tuple(places), files=files, pages=seen_pages, unread=tuple(unread))
 
 
 def holds(path: Path, needles: Collection[bytes]) -> bool:
@@ -68,17 +70,27 @@ def holds(path: Path, needles: Collection[bytes]) -> bool:
 
 def spellings(needle: bytes) -> frozenset[bytes]:
     """The ways in which a text or token may be written: as it is, in UTF-16, escaped for JSON or URLs, in base64."""
-    found = {needle}
-    for shift in range(3):  # base64 depends on the place among three bytes; what its neighbours share is cut off
-        coded = base64.b64encode(b"\x00" * shift + needle)
-        found.add(coded[(0, 2, 3)[shift] : (shift + len(needle)) * 8 // 6])
+    return frozenset(words(needle))
+
+
+def words(needle: bytes) -> dict[bytes, int]:
+    """The spellings of a text, each with the bytes that its characters have, by which it counts as a word (`Search`).
+
+    Base64 has no words: what is beside it there is part of the same number.
+    """
+    found: dict[bytes, int] = {}
     try:
         text = needle.decode()
     except UnicodeDecodeError:
-        return frozenset(found)
-    found |= {text.encode("utf-16-le"), text.encode("utf-16-be"), json.dumps(text)[1:-1].encode()}
-    found |= {quote(text, safe="").encode(), json.dumps(text, ensure_ascii=False)[1:-1].encode()}
-    return frozenset(found)
+        found[needle] = 0
+    else:
+        plain = {needle, json.dumps(text)[1:-1].encode(), json.dumps(text, ensure_ascii=False)[1:-1].encode()}
+        found |= dict.fromkeys([*plain, quote(text, safe="").encode()], 1)
+        found |= {text.encode("utf-16-le"): 2, text.encode("utf-16-be"): -2}
+    for shift in range(3):  # base64 depends on the place among three bytes; what its neighbours share is cut off
+        coded = base64.b64encode(b"\x00" * shift + needle)
+        found[coded[(0, 2, 3)[shift] : (shift + len(needle)) * 8 // 6]] = 0
+    return found
 
 
 def _settled(search: Search, path: Path) -> Found | None:

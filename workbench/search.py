@@ -26,11 +26,12 @@ import sys
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Literal, cast
 
 import hyperscan
 import pyarrow as pa
@@ -43,9 +44,15 @@ _CHUNK = 1 << 20
 _LONGEST = (
     1 << 10
 )  # bytes of a needle that are looked for at first: Hyperscan takes no expression of over 16,000 characters
+CONTEXT = 32  # bytes on each side of a hit that are kept with it
+_MOST_HITS = 1000  # in one file; more are not listed, and make the file one that was not searched to its end
+_HEX_RUN = 32  # hexadecimal digits in a row that are a digest or an id, whatever decimal number stands in them
+_HEX = re.compile(rb"[0-9a-f]+")
+_ESCAPE = re.compile(rb"(%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\\[abfnrtv])\Z")
 _HEAD = 512  # enough to tell a tar
 _IN_MEMORY = 256 << 20  # the largest packed zip or Parquet file: they need seeking
 _SQLITE = b"SQLite format 3\x00"
+_LOGS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")  # of a database: what its write-ahead log begins with
 _DATABASE = re.compile(r"\.(db|sqlite3?)(\b|[-.~])")  # its name, and those of its logs, journals and drafts
 _COPY = "import shutil, sys; shutil.copyfileobj(open(sys.argv[1], 'rb'), sys.stdout.buffer)"
 _SPELT_OUT = {"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"}  # encodings that keep values whole
@@ -63,33 +70,90 @@ _DAMAGED = (
 )
 
 
+Where = Literal["", "unpacked", "rows", "name", "copy"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """A needle that was found: at which byte, with the bytes around it.
+
+    `where` says of what the offset is: of the file as it is (empty), of what is unpacked from it, of a cell of a database's
+    rows, of the file's own name, or of nothing, where the whole file is a copy of what was removed.
+    """
+
+    needle: bytes
+    offset: int
+    before: bytes = b""
+    after: bytes = b""
+    where: Where = ""
+
+
 @dataclass
 class Found:
-    """What the search of one file came to."""
+    """What the search of one file found, and what of it could not be read."""
 
-    hit: bool = False
+    hits: list[Hit] = field(default_factory=list)
     size: int = 0
     head: bytes = b""
     pages: int = 0
     unread: list[str] = field(default_factory=list)
 
+    @property
+    def hit(self) -> bool:
+        """Whether anything was found."""
+        return bool(self.hits)
+
+    def add(self, hits: Iterable[Hit]) -> None:
+        """Adds hits; of too many the file counts as not searched to its end, so that none goes unjudged."""
+        self.hits += islice(hits, _MOST_HITS + 1)
+        if len(self.hits) > _MOST_HITS:
+            del self.hits[_MOST_HITS:]
+            self.unread.append(f"more than {_MOST_HITS} hits")
+
 
 class Search:
-    """A search for many needles at once."""
+    """A search for many needles at once.
 
-    def __init__(self, needles: Collection[bytes], digests: Collection[str] = ()) -> None:
+    Needles are found wherever their bytes are. A mapping says which of them count as words alone, by the bytes that a
+    character has: 1, or 2 and -2 for UTF-16 in little and big endian; 0 for a needle that counts anywhere. A word that begins
+    or ends with a digit has no digit beside it there, one that begins or ends with a letter no letter: 12345678 is in
+    `x_12345678.txt` and `id12345678;` but not in `0.123456789`.
+    """
+
+    def __init__(self, needles: Collection[bytes] | Mapping[bytes, int], digests: Collection[str] = ()) -> None:
         self.digests = frozenset(digests)
         self.overlap = max(map(len, needles), default=1) - 1
-        self._needles = tuple(set(needles))
+        self._widths = dict(needles) if isinstance(needles, Mapping) else dict.fromkeys(needles, 0)
+        self._needles = tuple(self._widths)
         self._compiled = _compiled([needle[:_LONGEST] for needle in self._needles])
 
     def find(self, window: bytes) -> bool:
         """Whether a piece of memory holds any needle."""
+        return next(self.occurrences(window), None) is not None
+
+    def occurrences(self, window: bytes, *, is_database: bool = False) -> Iterator[tuple[bytes, int]]:
+        """Each needle in a piece of memory, with its place there.
+
+        In the pages of a database one value follows another without anything between them: there a needle of letters and
+        digits counts anywhere.
+        """
         if self._compiled is None:
-            return False
+            return
         met: list[bytes] = []
         self._compiled.scan(window, match_event_handler=lambda number, *_: met.append(self._needles[number]))
-        return any(len(needle) <= _LONGEST or needle in window for needle in met)
+        for needle in met:
+            width = self._widths[needle]
+            anywhere = width == 0 or (is_database and not needle.isdigit() and not needle.isalpha())
+            start = window.find(needle)
+            while start >= 0:
+                if anywhere or _is_word(window, start, start + len(needle), width):
+                    yield needle, start
+                start = window.find(needle, start + 1)
+
+    def hits(self, window: bytes, *, where: Where, offset: int = 0) -> Iterator[Hit]:
+        """The hits in a piece of memory that begins at `offset` of what it is a piece of."""
+        for needle, start in self.occurrences(window):
+            yield _hit(window, needle, start, where=where, offset=offset)
 
     def content(self, path: Path) -> Found:
         """The search of a file's content, and of what is packed in it."""
@@ -110,7 +174,7 @@ class Search:
 
     def _stream(self, raw: BinaryIO, found: Found, budget: _Budget, depth: int = 0) -> None:
         """Searches a stream to its end, and whatever is packed in it."""
-        tap = _Tap(raw, self, budget if depth else None)
+        tap = _Tap(raw, self, budget if depth else None, "unpacked" if depth else "")
         stream = io.BufferedReader(tap, _CHUNK)
         try:
             head = stream.peek(_HEAD)
@@ -127,7 +191,9 @@ class Search:
                 pass
         except _DAMAGED:
             found.unread.append("damaged or encrypted")
-        found.hit |= tap.hit or tap.digest in self.digests
+        found.add(tap.finish())
+        if tap.digest in self.digests:
+            found.add([Hit(needle=b"", offset=0, where="copy")])
 
     def _unpack(
         self, stream: io.BufferedReader[_Tap], head: bytes, raw: BinaryIO, found: Found, budget: _Budget, depth: int
@@ -174,13 +240,15 @@ class Search:
 
     def _inside(self, kind: bytes, file: BinaryIO, found: Found, budget: _Budget, depth: int) -> None:
         if kind == b"PAR1":
+            offset = 0
             for window in _parquet(file):
                 budget.spend(len(window))
-                found.hit |= self.find(window)
+                found.add(self.hits(window, where="unpacked", offset=offset))
+                offset += len(window)
             return
         with zipfile.ZipFile(file) as archive:
             for info in archive.infolist():
-                found.hit |= self.find(info.filename.encode() + b"\x00" + info.comment)
+                found.add(self.hits(info.filename.encode() + b"\x00" + info.comment, where="unpacked"))
                 with archive.open(info) as inner:
                     self._stream(cast(BinaryIO, inner), found, budget, depth + 1)
 
@@ -195,8 +263,9 @@ class Search:
                     name = table.decode().replace('"', '""')
                     rows = connection.execute(f'SELECT * FROM "{name}"')
                     while batch := rows.fetchmany(256):
-                        cells = (cell for row in batch for cell in row if isinstance(cell, bytes) and len(cell) > 1)
-                        found.hit |= self.find(b"\x00".join(cells))
+                        cells = [cell for row in batch for cell in row if isinstance(cell, bytes) and len(cell) > 1]
+                        if self.find(b"\x00".join(cells)):
+                            found.add(hit for cell in cells for hit in self.hits(cell, where="rows"))
         except (sqlite3.Error, UnicodeDecodeError):
             found.unread.append("a damaged or locked database, whose pages were searched but not its rows")
 
@@ -254,10 +323,12 @@ def _allowance(size: int) -> int:
 class _Tap(io.RawIOBase):
     """A stream that is searched, and hashed where that is asked for, as it is read."""
 
-    def __init__(self, raw: BinaryIO, search: Search, budget: _Budget | None) -> None:
-        self._raw, self._search, self._budget = raw, search, budget
+    def __init__(self, raw: BinaryIO, search: Search, budget: _Budget | None, where: Where) -> None:
+        self._raw, self._search, self._budget, self._where = raw, search, budget, where
         self._tail, self._hash = b"", hashlib.sha256() if search.digests else None
-        self.hit = False
+        self._read, self._judged = 0, 0  # bytes read; up to which byte a hit and what follows it were seen
+        self._is_database = False
+        self._hits: list[Hit] = []
 
     def readable(self) -> bool:
         return True
@@ -268,16 +339,72 @@ class _Tap(io.RawIOBase):
             self._budget.spend(len(chunk))
         if self._hash is not None:
             self._hash.update(chunk)
-        if not self.hit and chunk:
-            window = self._tail + chunk
-            self.hit = self._search.find(window)
-            self._tail = window[max(0, len(window) - self._search.overlap) :]
+        if chunk:
+            if not self._read:
+                self._is_database = chunk.startswith((_SQLITE, *_LOGS))
+            self._tail += chunk
+            self._read += len(chunk)
+            self._judge(self._read - CONTEXT)
+            self._tail = self._tail[max(0, len(self._tail) - self._search.overlap - 2 * CONTEXT - 1) :]
         buffer[: len(chunk)] = chunk
         return len(chunk)
+
+    def finish(self) -> list[Hit]:
+        """All hits, once the stream was read to its end or as far as it goes."""
+        self._judge(self._read)
+        return self._hits
+
+    def _judge(self, upto: int) -> None:
+        """Keeps the hits that end after those judged before and by `upto`: what follows them was read, too."""
+        base = self._read - len(self._tail)
+        for needle, start in self._search.occurrences(self._tail, is_database=self._is_database):
+            if self._judged < base + start + len(needle) <= upto and len(self._hits) <= _MOST_HITS:
+                self._hits.append(_hit(self._tail, needle, start, where=self._where, offset=base))
+        self._judged = max(self._judged, upto)
 
     @property
     def digest(self) -> str:
         return self._hash.hexdigest() if self._hash is not None else ""
+
+
+def _hit(window: bytes, needle: bytes, start: int, *, where: Where, offset: int) -> Hit:
+    end = start + len(needle)
+    around = {"before": window[max(0, start - CONTEXT) : start], "after": window[end : end + CONTEXT]}
+    return Hit(needle=needle, offset=offset + start, where=where, **around)
+
+
+def _is_word(window: bytes, start: int, end: int, width: int) -> bool:
+    """Whether what is at [start, end) is a word there, and not part of a longer one or of a number."""
+    step = abs(width)
+    at = 1 if width == -2 else 0  # where in a character of UTF-16 the byte is that tells it
+    first, last = window[start + at : start + at + 1], window[end - step + at : end - step + at + 1]
+    before = window[start - step : start] if start >= step else b""
+    if _alike(first, _character(before, width)) and not _ESCAPE.search(window, max(0, start - 6), start):
+        return False
+    if _alike(last, _character(window[end : end + step], width)):
+        return False
+    return not (width == 1 and window[start:end].isdigit() and _in_digest(window, start, end))
+
+
+def _character(unit: bytes, width: int) -> bytes:
+    """The ASCII character of one unit of a text; nothing for another, or for none."""
+    if abs(width) == 2:
+        character, other = (unit[:1], unit[1:]) if width == 2 else (unit[1:], unit[:1])
+        return character if other == b"\x00" else b""
+    return unit
+
+
+def _alike(edge: bytes, neighbour: bytes) -> bool:
+    return (edge.isdigit() and neighbour.isdigit()) or (edge.isalpha() and neighbour.isalpha())
+
+
+def _in_digest(window: bytes, start: int, end: int) -> bool:
+    """Whether a decimal number is in a row of hexadecimal digits that is too long to be anything but a digest or an id."""
+    low = start
+    while low > 0 and start - low < _HEX_RUN and _HEX.match(window, low - 1, low):
+        low -= 1
+    run = _HEX.match(window, low, end + _HEX_RUN)
+    return run is not None and run.end() - low >= _HEX_RUN
 
 
 class _Borrowed:

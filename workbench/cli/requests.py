@@ -84,6 +84,21 @@ def requests_release(context: typer.Context, request: Request, as_json: Json = F
     show(release_request(opened(context), request), as_json)
 
 
+@requests_app.command("accept-hit")
+def requests_accept_hit(
+    context: typer.Context,
+    request: Request,
+    file: Annotated[str, typer.Option(help="The file, as the failed byte scan names it.")],
+    offset: Annotated[int, typer.Option(help="The byte, as the failed byte scan tells it.", min=0)],
+    reason: Annotated[str, typer.Option(help="Why it says nothing of the person; it stands on the certificate.")],
+    as_json: Json = False,
+) -> None:
+    """Answer for a hit of the byte scan that keeps a request open; resume then scans again."""
+    from workbench.workflows.accept_hit import accept_hit
+
+    show(accept_hit(opened(context), request, file=file, offset=offset, reason=reason), as_json)
+
+
 @requests_app.command("deny")
 def requests_deny(
     context: typer.Context,
@@ -128,12 +143,15 @@ def resume(context: typer.Context, as_json: Json = False) -> None:
 
     workspace = opened(context)
     with progress_of("resuming") as progress:
-        outcome = erase_waiting(workspace, progress)
+        outcome = erase_waiting(workspace, progress, held="all")
     tell_waiting(workspace, log=log)
     if outcome.failures and not outcome.done:
         outcome.results()
     shown = [{"request": request, **result} for request, result in outcome.done.items()]
-    failed = [{"datasets": sorted(f.datasets), "reason": str(f.fault)} for f in outcome.failures]
+    failed = [
+        {"datasets": sorted(f.datasets), "requests": sorted(f.requests), "reason": str(f.fault)}
+        for f in outcome.failures
+    ]
     show({"requests": shown, **({"failed": failed} if failed else {})}, as_json)
     raise typer.Exit(outcome.exit_code)
 

@@ -10,7 +10,9 @@ from sqlalchemy import Connection, select
 from workbench.data import catalog
 from workbench.erasure.locate import SCANNABLE, locate
 from workbench.errors import InputError
+from workbench.scan import words
 from workbench.schema.schema import ROW_SUBJECT
+from workbench.search import Search
 from workbench.state.tables import requests, statements
 from workbench.workspace import Workspace
 
@@ -38,6 +40,13 @@ def refuse_names(workspace: Workspace, text: str, what: str) -> None:
 def parts_of(text: str) -> set[str]:
     """What in a text may be an identifier that a byte scan looks for."""
     return {part for part in _parts(text) if len(part) >= SCANNABLE}
+
+
+def refuse_own_names(needles: Collection[bytes], text: str, what: str) -> None:
+    """Raises InputError where a text names the person of these needles, as the byte scan would find them."""
+    wanted = {spelling: width for needle in needles for spelling, width in words(needle).items()}
+    if Search(wanted).find(text.encode(errors="surrogatepass")):
+        raise InputError(f"{what} names the person of the request", hint="say it without identifiers")
 
 
 def withhold_names(connection: Connection, needles: Collection[bytes]) -> None:

@@ -188,16 +188,22 @@ def approve(workspace: Workspace, request: str) -> None:
         if row.status != _WAITING or row.approval != "waiting":
             raise InputError(f"request {request} does not wait for approval: it is {row.status}")
         policies = policies_of(connection, row.datasets).values()
-        if row.actor == journal.actor() and any(policy.four_eyes for policy in policies):
-            raise ForbiddenError(
-                f"request {request} needs four eyes: whoever handed it in may not approve it",
-                hint="ask somebody else to approve it",
-            )
+        refuse_own(connection, row, "approve it")
         # A window again, or whoever is approved alone would be alone in what the next version changes
         end = window_end(policies, row.due)
         values = {"approval": "given", "reason": None, "not_before": end}
         connection.execute(requests.update().where(requests.c.id == request).values(**values))
         journal.append(connection, "APPROVED", request=request)
+
+
+def refuse_own(connection: Connection, row: Any, what: str) -> None:
+    """Raises ForbiddenError where the policy wants four eyes, and whoever acts handed the request in."""
+    policies = policies_of(connection, row.datasets).values()
+    if row.actor == journal.actor() and any(policy.four_eyes for policy in policies):
+        raise ForbiddenError(
+            f"request {row.id} needs four eyes: whoever handed it in may not {what}",
+            hint=f"ask somebody else to {what}",
+        )
 
 
 def release(workspace: Workspace, request: str) -> None:
@@ -275,6 +281,12 @@ def quarantined_points(connection: Connection, dataset: str) -> Points:
     chosen = (quarantine.c.dataset == dataset) & (quarantine.c.split == SPLITS[0])
     points = connection.execute(select(quarantine.c.point).where(chosen)).scalars()
     return np.array([int(point) for point in points], dtype=np.uint64)
+
+
+def count_open(connection: Connection) -> int:
+    """How many requests are open."""
+    chosen = select(func.count()).select_from(requests).where(requests.c.status.in_(OPEN))
+    return int(connection.execute(chosen).scalar_one())
 
 
 def has_open_request(connection: Connection, dataset: str) -> bool:

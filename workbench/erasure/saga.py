@@ -77,7 +77,12 @@ class DatasetState(_Frozen):
 
 
 class Erasure(_Frozen):
-    """All that waited together: requests, their data sets, and the checks once the result was verified."""
+    """All that waited together: requests, their data sets, and the checks once the result was verified.
+
+    `held`: its byte scan found something that no step removes. Rows, models and files of the person are gone, so it holds up
+    nothing else; it is of one request, and is tried again from time to time (`tried`, in seconds of the clock). `hits` are
+    what was found and `accepted` what a person accepted of it (`Marks.of`); `scans` is what each request's certificate says.
+    """
 
     id: str
     step: Step
@@ -85,6 +90,11 @@ class Erasure(_Frozen):
     datasets: dict[str, DatasetState]
     started: float
     checks: tuple[dict[str, Any], ...] = ()
+    held: bool = False
+    tried: float = 0.0
+    hits: tuple[dict[str, Any], ...] = ()
+    accepted: tuple[dict[str, Any], ...] = ()
+    scans: dict[str, dict[str, Any]] = {}
 
     def with_datasets(self, datasets: Mapping[str, DatasetState]) -> Erasure:
         """The same erasure with other data set states."""
@@ -151,3 +161,8 @@ def unfinished(connection: Connection) -> list[Erasure]:
     """Erasures that were begun and are not over, oldest first."""
     rows = connection.execute(select(erasures.c.state).order_by(erasures.c.created)).scalars()
     return [Erasure.model_validate(state) for state in rows]
+
+
+def in_the_way(connection: Connection) -> list[Erasure]:
+    """Unfinished erasures whose data sets wait for them: all but those that are held."""
+    return [erasure for erasure in unfinished(connection) if not erasure.held]

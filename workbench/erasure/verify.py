@@ -1,4 +1,4 @@
-"""Checks that trust nothing the execution said: the store, the checkpoints and every byte are read again."""
+"""Checks that trust nothing the execution said: the store and the checkpoints are read again (bytes: `byte_scan`)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from typing import Any
 from workbench.data.objects import Objects
 from workbench.data.store import Store
 from workbench.errors import WorkbenchError
-from workbench.scan import scan_folder, spellings
 from workbench.sisa.ensemble import Manifest
-from workbench.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,24 +63,6 @@ def check_purged(root: Path, paths: Iterable[str]) -> Check:
     paths = sorted(paths)
     left = [path for path in paths if (root / path).exists()]
     return Check(name="purged files gone", ok=not left, detail=f"{len(left)} of {len(paths)} are still there")
-
-
-def check_bytes(workspace: Workspace, needles: Collection[bytes], removed: Collection[str] = ()) -> Check:
-    """No file of the workspace and its MLflow store, packed ones and database pages included, holds what was removed.
-
-    Needles are looked for in every spelling, checkpoints by digest whatever they are called. What can't be read to its end
-    fails the check.
-    """
-    wanted = {spelling for needle in needles for spelling in spellings(needle)}
-    scan = scan_folder(workspace.root, wanted, removed)
-    detail = f"{len(scan.hits)} hits in {scan.files} files, {scan.pages} pages"
-    where = next(iter(scan.hits), "").partition("/")[0]
-    if where and not any(spelling in where.encode() for spelling in wanted):  # a file may be called after the person
-        detail += f", first below {where}"
-    if scan.unread:
-        detail += f"; {len(scan.unread)} files can't be searched to their end"
-        detail += "" if scan.hits else f", first {scan.unread[0]}"
-    return Check(name="byte scan", ok=not scan.hits and not scan.unread, detail=detail)
 
 
 def _readable(objects: Objects, digest: str) -> bool:

@@ -22,6 +22,11 @@ _KINDS = {
     "generator": ("generator of synthetic data", "generators of synthetic data"),
     "release": ("synthetic table", "synthetic tables"),
 }
+_STOOD = {
+    "chance": "The same digits stand by chance in models learnt from other people's records. Learning them again, without the "
+    "person's records, gave the same files:",
+    "accepted": "A person of the organisation looked at these and answered for it that they say nothing of the person:",
+}
 _COMMITMENT = (
     "python3 -c \"import hashlib; print(hashlib.sha256(bytes.fromhex(input('nonce: '))"
     " + input('identifier: ').strip().encode()).hexdigest())\""
@@ -36,6 +41,7 @@ def certificate_page(statement: Mapping[str, Any], *, signer: str, digest: str) 
         "<h2>What was done</h2>",
         *(_dataset(basis, it.together) for basis in it.datasets),
         _checks(it),
+        _scan(it),
         listed("What stays on purpose", it.texts("stays"), "Nothing about the person."),
         listed("What this does not cover", it.texts("excluded"), "Nothing was excluded."),
         _recipients(it.texts("notify")),
@@ -222,6 +228,24 @@ def _checks(it: _Statement) -> str:
         f"without relying on what the erasure had reported.{batch}</p>\n"
         f"<table><thead><tr><th>Result</th><th>Check</th><th>Found</th></tr></thead><tbody>{rows}</tbody></table>"
     )
+
+
+def _scan(it: _Statement) -> str:
+    """What the byte scan found and let stand, and what it did not search; nothing where there is nothing to say."""
+    scan = it.predicate.get("scan")
+    if not isinstance(scan, Mapping):
+        return ""
+    parts = []
+    for name, said in _STOOD.items():
+        found = "".join(
+            f"<li><code>{escaped(hit.get('file', ''))}</code> at byte {escaped(hit.get('offset', ''))}"
+            f"{': ' + escaped(hit['reason']) if hit.get('reason') else ''}</li>"
+            for hit in records(scan.get(name))
+        )
+        parts += [f"<p>{said}</p>\n<ul>{found}</ul>"] if found else []
+    unsearched = "".join(f"<li>{escaped(text)}</li>" for text in texts(scan.get("not_searched")))
+    parts += [f"<p>Not searched:</p>\n<ul>{unsearched}</ul>"] if unsearched else []
+    return "<h3>What the search for the identifier left</h3>\n" + "\n".join(parts) if parts else ""
 
 
 def _recipients(releases: Sequence[str]) -> str:

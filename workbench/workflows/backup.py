@@ -18,13 +18,14 @@ import pyarrow as pa
 
 from workbench import journal
 from workbench.data import catalog
+from workbench.erasure.request import count_open
 from workbench.errors import InputError
 from workbench.files import file_sha256, sync
 from workbench.progress import Progress, silent
 from workbench.state import writing
 from workbench.tracking import Tracking
 from workbench.workflows.append import finish_append
-from workbench.workflows.execute import resume
+from workbench.workflows.execute import finish_interrupted
 from workbench.workspace import Workspace
 
 CONTENTS = "contents.json"  # the last member: a backup that was cut off has none
@@ -43,6 +44,7 @@ FOLDERS = (
     "mlartifacts",
 )
 _NOTICE = "it holds the secret keys and the records of people: keep it as safe as the workspace, and for no longer"
+_OPEN = "; it names the people of open requests, sealed beside the key: replace it once they are over"
 
 
 def backup(workspace: Workspace, file: Path, *, progress: Progress = silent) -> dict[str, Any]:
@@ -51,11 +53,12 @@ def backup(workspace: Workspace, file: Path, *, progress: Progress = silent) -> 
     - Consistent: no data set can be written while its lock is held here; the databases are snapshots without free pages.
     - With the keys, because rows, tokens and certificates mean nothing without them.
     - It is a copy that no erasure reaches: restoring it takes the suppression list of the workspace of today.
+    - A request that is open is in it as it stands, with what its byte scan looks for, and goes on where it is restored.
     Raises BusyError where a data set is being written, InputError where the file can't be made.
     """
     started = time.perf_counter()
     codec = _check(workspace, file)
-    resume(workspace)
+    finish_interrupted(workspace)
     with ExitStack() as held:
         with workspace.engine.connect() as connection:
             names = catalog.names(connection)
@@ -71,12 +74,14 @@ def backup(workspace: Workspace, file: Path, *, progress: Progress = silent) -> 
     digest = file_sha256(file)
     with writing(workspace.engine) as connection:
         journal.append(connection, "BACKED_UP", digest=digest)
+        open_ = count_open(connection)
     return {
         "path": str(file),
         "files": len(members),
         "bytes": file.stat().st_size,
         "sha256": digest,
-        "notice": _NOTICE,
+        "open_requests": open_,
+        "notice": _NOTICE + (_OPEN if open_ else ""),
         "seconds": round(time.perf_counter() - started, 3),
     }
 

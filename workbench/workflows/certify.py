@@ -82,6 +82,7 @@ def _predicate(
         "datasets": bases,
         "removed_checkpoints": sorted({digest for state in datasets.values() for digest in state.removed}),
         "checks": list(erasure.checks),
+        **({"scan": scan} if (scan := erasure.scans.get(row.id)) else {}),
         "journal_head": head,
         "environment": environment(),
         "stays": [_SUPPRESSED] if token else [],

@@ -145,7 +145,11 @@ def _carried_out(
     for answer in answers:
         request = answer.pop("duplicate_of") or answer["request"]
         row = rows.get(request)
-        causes = (f.fault for f in outcome.failures if row is None or not f.datasets.isdisjoint(row.datasets))
+        causes = (
+            f.fault
+            for f in outcome.failures
+            if row is None or request in f.requests or not f.datasets.isdisjoint(row.datasets)
+        )
         cause = next(causes, fault)
         if request in outcome.done:
             final.append(answer | {"request": request, "reason": None, "exit": 0} | outcome.done[request])

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from sqlalchemy import select
 
@@ -20,7 +21,7 @@ from workbench.erasure.plan import ErasurePlan, plan
 from workbench.erasure.policy import ErasurePolicy
 from workbench.erasure.request import advance, joined, subjects_of, waiting
 from workbench.erasure.saga import Erasure
-from workbench.errors import BusyError, LockedError, WorkbenchError, exit_code_of
+from workbench.errors import BusyError, HeldError, LockedError, WorkbenchError, exit_code_of
 from workbench.jobs.worker import CancelledError
 from workbench.progress import Progress, silent
 from workbench.state import writing
@@ -38,14 +39,20 @@ from workbench.workflows.uploads import sweep_uploads
 from workbench.workspace import Workspace
 
 Fault = WorkbenchError | OSError
+Held = Literal["all", "due", "none"]
+_HELD_SECONDS = 600  # between two tries at what is held: each reads every byte of the workspace
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """An erasure or append that could not be carried out, and the data sets it leaves as they were."""
+    """An erasure or append that could not be carried out, and the data sets it leaves as they were.
+
+    What is held leaves no data set as it was: it names its requests alone.
+    """
 
     fault: Fault
     datasets: frozenset[str]
+    requests: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +79,20 @@ def carry_out_waiting(workspace: Workspace, progress: Progress = silent) -> dict
     return carry_out(workspace, progress).results()
 
 
-def carry_out(workspace: Workspace, progress: Progress = silent, *, first: Collection[str] = ()) -> Outcome:
+def carry_out(
+    workspace: Workspace,
+    progress: Progress = silent,
+    *,
+    first: Collection[str] = (),
+    held: Held = "due",
+) -> Outcome:
     """Finishes what was interrupted, then carries out all requests that wait: planned together where they share a data set.
 
     Each group locks its own data sets only, and its failure keeps no other from being tried. Groups of the requests `first`
-    come first, so that processes at work at the same time each begin with their own.
+    come first, so that processes at work at the same time each begin with their own. Of what is held everything is verified
+    again (`all`), what was not for some minutes (`due`), or nothing (`none`).
     """
-    before = _resume(workspace, progress)
+    before = _resume(workspace, progress, held)
     done, failures = dict(before.done), list(before.failures)
     with workspace.engine.connect() as connection:
         groups = _groups(subjects_of(connection, waiting(connection)))
@@ -86,7 +100,9 @@ def carry_out(workspace: Workspace, progress: Progress = silent, *, first: Colle
     for datasets in sorted(groups, key=lambda group: groups[group].isdisjoint(first)):
         if datasets.isdisjoint(stuck):
             try:
-                done |= _carry_out_group(workspace, datasets, progress)
+                group = _carry_out_group(workspace, datasets, progress)
+                done |= group.done
+                failures += group.failures
             except CancelledError:
                 raise
             except (WorkbenchError, OSError) as fault:
@@ -99,16 +115,26 @@ def resume(workspace: Workspace, progress: Progress = silent) -> dict[str, Resul
 
     Raises the first fault once everything was tried.
     """
-    return _resume(workspace, progress).results()
+    return _resume(workspace, progress, "all").results()
+
+
+def is_due(erasure: Erasure) -> bool:
+    """Whether an unfinished erasure is to be tried now: one that is held only some minutes after the last time."""
+    return not (erasure.held and 0 <= time.time() - erasure.tried < _HELD_SECONDS)
+
+
+def finish_interrupted(workspace: Workspace) -> None:
+    """Finishes what was interrupted; raises the first fault. What is held is left alone."""
+    _resume(workspace, silent, "none").results()
 
 
 def settle(workspace: Workspace, dataset: str) -> None:
     """Finishes what was interrupted; raises a fault only where it leaves this data set unfinished."""
-    mine = [failure for failure in _resume(workspace, silent).failures if dataset in failure.datasets]
+    mine = [failure for failure in _resume(workspace, silent, "none").failures if dataset in failure.datasets]
     Outcome(done={}, failures=tuple(mine)).results()
 
 
-def _resume(workspace: Workspace, progress: Progress) -> Outcome:
+def _resume(workspace: Workspace, progress: Progress, held: Held) -> Outcome:
     """Finishes what was interrupted, once what killed processes left half done is removed."""
     failures = []
     try:
@@ -122,16 +148,21 @@ def _resume(workspace: Workspace, progress: Progress) -> Outcome:
     with workspace.engine.connect() as connection:
         begun = saga.unfinished(connection)
     for erasure in begun:
+        if erasure.held and (held == "none" or (held == "due" and not is_due(erasure))):
+            continue
+        stuck = frozenset(() if erasure.held else erasure.datasets)
         try:
             with _locked(workspace, erasure.datasets):
                 with workspace.engine.connect() as connection:  # again: someone else may have gone on with it
                     current = next((e for e in saga.unfinished(connection) if e.id == erasure.id), None)
                 if current is not None:
-                    done |= _carry_out(workspace, current, progress)
+                    outcome = _carry_out(workspace, current, progress)
+                    done |= outcome.done
+                    failures += outcome.failures
         except CancelledError:
             raise
         except (WorkbenchError, OSError) as fault:
-            failures.append(Failure(fault=fault, datasets=frozenset(erasure.datasets)))
+            failures.append(Failure(fault=fault, datasets=stuck, requests=frozenset(erasure.requests)))
     _sweep_fits(workspace)
     return Outcome(done=done, failures=tuple(failures))
 
@@ -149,14 +180,14 @@ def _sweep_fits(workspace: Workspace) -> None:
 def _without_erasure(workspace: Workspace) -> list[str]:
     """Return the data sets that no unfinished erasure concerns."""
     with workspace.engine.connect() as connection:
-        unfinished = {dataset for erasure in saga.unfinished(connection) for dataset in erasure.datasets}
+        unfinished = {dataset for erasure in saga.in_the_way(connection) for dataset in erasure.datasets}
         return [name for name in catalog.names(connection) if name not in unfinished]
 
 
-def _carry_out_group(workspace: Workspace, datasets: frozenset[str], progress: Progress) -> dict[str, Result]:
+def _carry_out_group(workspace: Workspace, datasets: frozenset[str], progress: Progress) -> Outcome:
     with _locked(workspace, datasets):
         erasure = _begin(workspace, datasets)
-        return _carry_out(workspace, erasure, progress) if erasure else {}
+        return _carry_out(workspace, erasure, progress) if erasure else Outcome(done={}, failures=())
 
 
 def _groups(subjects: Iterable[Subject]) -> dict[frozenset[str], set[str]]:
@@ -213,7 +244,7 @@ def _begin(workspace: Workspace, datasets: Collection[str]) -> Erasure | None:
         if not subjects:
             return None
         subjects += joined(connection, subjects)
-        unfinished = {dataset for erasure in saga.unfinished(connection) for dataset in erasure.datasets}
+        unfinished = {dataset for erasure in saga.in_the_way(connection) for dataset in erasure.datasets}
         if not unfinished.isdisjoint(datasets):  # its process died since we looked
             raise BusyError(f"an erasure in {', '.join(sorted(datasets))} is not finished", hint="workbench resume")
         erasure = Erasure(
@@ -228,8 +259,12 @@ def _begin(workspace: Workspace, datasets: Collection[str]) -> Erasure | None:
     return erasure
 
 
-def _carry_out(workspace: Workspace, erasure: Erasure, progress: Progress) -> dict[str, Result]:
-    """Runs every step that is left. A fault leaves the requests `failed`, quarantined and resumable."""
+def _carry_out(workspace: Workspace, erasure: Erasure, progress: Progress) -> Outcome:
+    """Runs every step that is left. A fault leaves the requests `failed`, quarantined and resumable.
+
+    Requests that are found to be held are among the failures; the others are done.
+    """
+    everyone = frozenset(erasure.requests)
     try:
         workspace.clear()
         sweep_uploads(workspace)
@@ -240,10 +275,27 @@ def _carry_out(workspace: Workspace, erasure: Erasure, progress: Progress) -> di
             with writing(workspace.engine) as connection:
                 commit(connection)
                 saga.save(connection, erasure)
-        return certify(workspace, erasure)
+        done = certify(workspace, erasure)
+    except HeldError as fault:
+        return Outcome(done={}, failures=(Failure(fault=fault, datasets=frozenset(), requests=everyone),))
     except (WorkbenchError, OSError) as fault:
         # What is at fault may be that nothing can be written; then the requests stay as they are, resumable too
         with suppress(WorkbenchError, OSError), writing(workspace.engine) as connection:
             over = set(connection.execute(select(requests.c.id).where(requests.c.status == "completed")).scalars())
-            advance(connection, set(erasure.requests) - over, "failed", reason=getattr(fault, "code", "file"))
+            if not erasure.held:
+                reason = getattr(fault, "code", "file")
+                advance(connection, set(erasure.requests) - over, "failed", reason=reason)
         raise
+    return Outcome(done=done, failures=tuple(_held(workspace, everyone.difference(erasure.requests))))
+
+
+def _held(workspace: Workspace, put_aside: Collection[str]) -> Iterator[Failure]:
+    """What is said of requests that were put aside while the others were carried out."""
+    with workspace.engine.connect() as connection:
+        rows = connection.execute(select(requests).where(requests.c.id.in_(put_aside)).order_by(requests.c.id)).all()
+    for row in rows:
+        fault = HeldError(
+            f"the erasure could not be verified: {row.reason}",
+            hint="nothing was certified, and nothing else waits for it: workbench requests show tells what to do",
+        )
+        yield Failure(fault=fault, datasets=frozenset(), requests=frozenset([row.id]))

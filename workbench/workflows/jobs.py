@@ -22,7 +22,7 @@ from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
     from workbench.workflows.certify import Result
-    from workbench.workflows.execute import Outcome
+    from workbench.workflows.execute import Held, Outcome
 
 
 def run_job(workspace: Workspace, kind: str, config: Mapping[str, Any], progress: Progress = silent) -> dict[str, Any]:
@@ -35,7 +35,9 @@ def detach_job(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> di
     return _detach(workspace, _enqueue(workspace, kind, config))
 
 
-def erase_waiting(workspace: Workspace, progress: Progress = silent, *, first: Collection[str] = ()) -> Outcome:
+def erase_waiting(
+    workspace: Workspace, progress: Progress = silent, *, first: Collection[str] = (), held: Held = "due"
+) -> Outcome:
     """Does as `carry_out`, as a job where anything is to be carried out.
 
     A cancel stops it after the step at hand: its requests stay open, quarantined and resumable. What failed or was lost is
@@ -43,13 +45,13 @@ def erase_waiting(workspace: Workspace, progress: Progress = silent, *, first: C
     """
     from workbench.workflows.execute import carry_out
 
-    job = _reopen_erasures(workspace, patient=False, worker=new_worker())
+    job = _reopen_erasures(workspace, patient=False, worker=new_worker(), held=held)
     if job is None:
-        return carry_out(workspace, progress, first=first)
+        return carry_out(workspace, progress, first=first, held=held)
     outcomes: list[Outcome] = []
 
     def work(tell: Progress) -> dict[str, Any]:
-        outcomes.append(carry_out(workspace, tell, first=first))
+        outcomes.append(carry_out(workspace, tell, first=first, held=held))
         return _listed(outcomes[0].results())  # a failure is the job's, too
 
     try:
@@ -101,16 +103,20 @@ def _detach(workspace: Workspace, job: Job) -> dict[str, Any]:
     return {"job": job.id, "kind": job.kind, "status": job.status}
 
 
-def _reopen_erasures(workspace: Workspace, *, patient: bool, worker: str | None = None) -> Job | None:
+def _reopen_erasures(
+    workspace: Workspace, *, patient: bool, worker: str | None = None, held: Held = "due"
+) -> Job | None:
     """The job of all that waits to be carried out, or None; its row names requests, and nobody.
 
     With a `worker` it is claimed at once, so that no other process comes between.
     """
     from workbench.erasure import saga
     from workbench.erasure.request import waiting
+    from workbench.workflows.execute import is_due
 
     with writing(workspace.engine) as connection:
-        begun = {request for erasure in saga.unfinished(connection) for request in erasure.requests}
+        unfinished = [e for e in saga.unfinished(connection) if held == "all" or is_due(e)]
+        begun = {request for erasure in unfinished for request in erasure.requests}
         due = sorted(begun.union(waiting(connection)))
         if not due:
             return None

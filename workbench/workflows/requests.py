@@ -22,6 +22,7 @@ from workbench.roles import require
 from workbench.sisa.ensemble import Manifest
 from workbench.state import writing
 from workbench.state.tables import datasets, requests
+from workbench.workflows.accept_hit import held_hits
 from workbench.workflows.publish import current_versions, read_manifest
 from workbench.workspace import Workspace
 
@@ -55,6 +56,7 @@ def show_request(workspace: Workspace, request: str) -> dict[str, Any]:
     return {
         **_describe(workspace, row),
         "datasets": list(row.datasets),
+        "hits": held_hits(workspace, request),
         "timeline": [{key: entry[key] for key in ("at", "kind", "actor")} for entry in entries],
         "ensembles": [
             _touched(read_manifest(workspace, artifact), subjects, redone.get(name, set()), published.get(name))

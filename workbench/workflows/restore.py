@@ -19,6 +19,7 @@ import pyarrow as pa
 from sqlalchemy import select
 
 from workbench import journal
+from workbench.erasure.request import count_open
 from workbench.erasure.suppression import Tokens
 from workbench.erasure.suppression_list import ForeignList, current_list, read_list
 from workbench.errors import BusyError, InputError, NotFoundError, WorkbenchError
@@ -56,7 +57,8 @@ def restore(
       kill leaves there is removed by the next try.
     - The backup is data to be doubted: a member outside the folders of a workspace, a link, or a file that does not hash as
       listed refuses the whole.
-    - Their erasures are ordinary ones: retrained, purged, verified, certified.
+    - Their erasures are ordinary ones: retrained, purged, verified, certified. One whose byte scan finds what no step
+      removes stays open in the new workspace, as does one that the backup brings: `open_requests` counts them.
     - No budget comes back: charges are taken from the workspace that the backup was made of, at `live` or where it was then,
       and from the list. Where that workspace cannot be read, all populations are held (see `privacy.holds`).
     Raises InputError unless one of these is given: a suppression list, the workspace in use, or `without`, which says that
@@ -87,6 +89,7 @@ def restore(
             left = holds.unlifted(connection)
             charges = sum(one.charges for one in merged)
             journal.append(connection, "RESTORED", suppressed=found, charges=charges, held=bool(left))
+            open_ = count_open(connection)
         workspace.engine.dispose()
         move_models(Tracking(draft), root.resolve())
         _place(draft, root.resolve())
@@ -96,6 +99,7 @@ def restore(
         "suppressed": found,
         "charges": charges,
         "held": holds.held_note(left),
+        "open_requests": open_,
         "seconds": round(time.perf_counter() - started, 3),
     }
 

@@ -1,4 +1,4 @@
-"""The steps of an erasure: drop rows, retrain, publish, purge, verify, shred.
+"""The steps of an erasure: drop rows, retrain, publish, purge, verify (`check_erasure`), shred.
 
 A step may be repeated whole after a kill at any of its instants. Its end, and whatever else must become true at that very
 moment, is one transaction: the step returns what it adds to it.
@@ -6,12 +6,12 @@ moment, is one transaction: the step returns what it adds to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from workbench import journal, lineage
 from workbench.config import SynthesizeConfig, TrainConfig
@@ -19,30 +19,21 @@ from workbench.data import catalog
 from workbench.data.store import Store
 from workbench.erasure import saga, vault
 from workbench.erasure.environment import learnt_elsewhere
-from workbench.erasure.free_text import withhold_names
 from workbench.erasure.plan import pending_of
 from workbench.erasure.request import advance, lift, subjects_of
 from workbench.erasure.saga import DatasetState, EnsembleState, Erasure, GeneratorState, artifact_to_json
-from workbench.erasure.verify import (
-    Check,
-    check_bytes,
-    check_isolation,
-    check_objects,
-    check_purged,
-    check_removed,
-    check_rows,
-)
-from workbench.errors import BudgetError, CheckFailedError, InputError
+from workbench.errors import BudgetError, InputError
 from workbench.files import remove, sha256
 from workbench.lineage import Artifact
 from workbench.progress import Progress
 from workbench.sisa.ensemble import Manifest, constituent_id
 from workbench.sisa.training import train_shard
-from workbench.state import compact, writing
-from workbench.state.tables import quarantine, suppressions
+from workbench.state import writing
+from workbench.state.tables import suppressions
 from workbench.tracking import Tracking, find_runs, purge_runs
 from workbench.workflows.charge import abstaining, charge_shards
-from workbench.workflows.publish import evaluate, live_objects, record_version, stray_runs, sweep, write_version
+from workbench.workflows.check_erasure import verify
+from workbench.workflows.publish import evaluate, record_version, stray_runs, sweep, write_version
 from workbench.workflows.release import make_release, record_release, remake_release, sweep_releases
 from workbench.workflows.train_shards import objects_of, train_shards
 from workbench.workspace import Workspace
@@ -249,71 +240,6 @@ def purge(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[E
         )
         datasets[dataset] = state.model_copy(update={"removed": tuple(sorted(stray | superseded - live))})
     return erasure.with_datasets(datasets), lambda connection: _journal(connection, "PURGED", erasure)
-
-
-def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[Erasure, Commit]:
-    """Reads everything again, trusting nothing that was said before; raises CheckFailedError where anything is left."""
-    progress(0.9, "verifying")
-    with workspace.engine.connect() as connection:
-        boxes = [vault.unseal(connection, request) for request in erasure.requests]
-    needles = {bytes.fromhex(needle) for box in boxes for needle in box["needles"]}
-    with writing(workspace.engine) as connection:
-        advance(connection, erasure.requests, "verifying")
-        withhold_names(connection, needles)
-    people = [(dataset, bytes.fromhex(token), int(point)) for box in boxes for dataset, token, point in box["subjects"]]
-    checks: list[Check] = []
-    for dataset, state in erasure.datasets.items():
-        with workspace.engine.connect() as connection:
-            store = catalog.store(connection, workspace, dataset)
-        checks.append(check_rows(store, [(token, point) for name, token, point in people if name == dataset]))
-        objects = objects_of(workspace, dataset)
-        checks.append(check_removed(objects, state.removed))
-        checks.append(check_purged(workspace.root, [a["path"] for a in state.purge if a["path"] is not None]))
-        for e in state.ensembles:
-            checks.append(check_isolation(e.old, e.new, e.retrain))
-            checks.append(check_objects(objects, e.new.objects()))
-    compact(workspace.engine)
-    stay = _staying(workspace, erasure, {(token, point) for _, token, point in people})
-    needles -= stay | {token.hex().encode() for token in stay}
-    checks.append(check_bytes(workspace, needles, _removed(workspace, erasure)))
-    if stay:
-        detail = (
-            f"{len(stay)} of the people are in other data sets, or asked about by another open request, still: their tokens, "
-            "which lie there, were not searched"
-        )
-        checks.append(Check(name="people elsewhere", ok=True, detail=detail))
-    failed = [check for check in checks if not check.ok]
-    if failed:
-        raise CheckFailedError(
-            "the erasure could not be verified: " + "; ".join(f"{check.name}: {check.detail}" for check in failed),
-            hint="nothing was certified; workbench resume verifies again",
-        )
-    return erasure.model_copy(update={"checks": tuple(check.to_json() for check in checks)}), _nothing
-
-
-def _staying(workspace: Workspace, erasure: Erasure, people: Collection[tuple[bytes, int]]) -> set[bytes]:
-    """Tokens of people who rightly are here still: in a data set that was not asked about, or under another open request."""
-    with workspace.engine.connect() as connection:
-        others = [name for name in catalog.names(connection) if name not in erasure.datasets]
-        stores = [catalog.store(connection, workspace, name) for name in others]
-        asked = (quarantine.c.request.not_in(erasure.requests)) & quarantine.c.token.in_([token for token, _ in people])
-        open_ = set(connection.execute(select(quarantine.c.token).where(asked)).scalars())
-    return open_ | {token for token, point in people if any(_holds(s, token, point) for s in stores)}
-
-
-def _holds(store: Store, token: bytes, point: int) -> bool:
-    try:
-        return bool(store.splits_of(token, point))
-    except InputError:  # damaged: another data set's trouble, and then nothing is left out of the search
-        return False
-
-
-def _removed(workspace: Workspace, erasure: Erasure) -> set[str]:
-    """Digests of checkpoints and releases that may lie nowhere: another data set's may be the very same, and stay."""
-    with workspace.engine.connect() as connection:
-        live = live_objects(connection)
-    releases = {a["digest"] for state in erasure.datasets.values() for a in state.purge if a["kind"] == "release"}
-    return ({digest for state in erasure.datasets.values() for digest in state.removed} | releases) - live
 
 
 def shred(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasure, Commit]:

@@ -21,7 +21,7 @@ from workbench.erasure.locate import Subject
 from workbench.erasure.request import expedite, submit_subjects
 from workbench.erasure.suppression import Tokens, suppress
 from workbench.erasure.suppression_list import ForeignList, Reach, current_list, read_list, write_list
-from workbench.errors import InputError
+from workbench.errors import HeldError, InputError
 from workbench.files import check_output, write_atomic
 from workbench.privacy import holds
 from workbench.privacy.holds import Hold
@@ -30,7 +30,7 @@ from workbench.progress import Progress, silent
 from workbench.roles import require
 from workbench.state import writing
 from workbench.state.tables import holds as holds_table
-from workbench.workflows.execute import carry_out_waiting
+from workbench.workflows.execute import Outcome, carry_out
 from workbench.workflows.keys import settled
 from workbench.workspace import Workspace
 
@@ -110,7 +110,8 @@ def erase_listed(workspace: Workspace, tokens: Tokens, progress: Progress) -> in
     for subjects in people:
         receipt = submit_subjects(workspace, subjects)
         expedite(workspace, receipt.duplicate_of or receipt.id)
-    carry_out_waiting(workspace, progress)
+    outcome = carry_out(workspace, progress, held="all")
+    Outcome(done={}, failures=tuple(f for f in outcome.failures if not isinstance(f.fault, HeldError))).results()
     if left := _people(workspace, tokens):
         raise InputError(
             f"{len(left)} of {len(people)} people of the suppression list could not be erased",

@@ -1,0 +1,158 @@
+"""What the byte scan of an erasure finds and says: identifiers as words, tokens anywhere, and nobody's name."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from workbench.erasure.byte_scan import BytesFound, Finding, Marks, scan_bytes
+from workbench.scan import words
+from workbench.search import Search
+from workbench.workspace import Workspace
+
+KEY, NUMBER, TOKEN = b"pupil-123456", b"12345678", bytes(range(16))
+
+
+def plant(workspace: Workspace, place: str, content: bytes) -> Path:
+    path = workspace.root / place
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def looked(workspace: Workspace, needle: bytes = NUMBER) -> BytesFound:
+    return scan_bytes(workspace, identifiers=[needle])
+
+
+@pytest.mark.parametrize("place", ["logs/copy.txt", "copy.txt"])
+def test_it_says_in_which_file_and_where(workspace: Workspace, place: str) -> None:
+    plant(workspace, place, b"... " + KEY)
+    found = looked(workspace, KEY)
+    check = found.check(found.findings)
+    assert not check.ok
+    assert check.detail.startswith("1 hits in ")
+    assert check.detail.endswith(f", first in {place} at byte 4")
+
+
+@pytest.mark.parametrize("place", ["pupil-123456.csv", "pupil-123456/rows.csv", "logs/pupil-123456.csv"])
+@pytest.mark.parametrize("content", [b"nothing", b"about " + KEY, b"\x1f\x8bdamaged"])
+def test_it_names_no_file_that_is_called_after_the_person(workspace: Workspace, place: str, content: bytes) -> None:
+    plant(workspace, place, content)
+    found = looked(workspace, KEY)
+    check = found.check(found.findings)
+    assert not check.ok
+    assert KEY.decode() not in check.detail
+    assert KEY.decode() not in found.check([]).detail
+
+
+WRITTEN = {
+    "in a file name": ("x_12345678.txt", b""),
+    "after letters": ("a.txt", b"id12345678;"),
+    "alone": ("a.txt", NUMBER),
+    "as a fraction": ("a.txt", b"0.12345678"),
+    "between control bytes": ("a.bin", b"\x00\x0812345678\xff"),
+    "in base64": ("a.txt", base64.b64encode(b"xy 12345678.")),
+    "in UTF-16": ("a.txt", "x_12345678;".encode("utf-16-le")),
+    "in UTF-16, the other way": ("a.txt", "nr. 12345678".encode("utf-16-be")),
+    "after an escaped character of a URL": ("a.txt", b"to=nr%2012345678"),
+    "after an escaped character of JSON": ("a.json", b'"nr\\u00b012345678"'),
+    "packed": ("a.gz", gzip.compress(b"x" * 300 + b"id12345678;")),
+    "after a short hexadecimal number": ("a.txt", b"deadbeef 12345678 deadbeef"),
+}
+
+
+@pytest.mark.parametrize("how", WRITTEN)
+def test_a_number_is_found_as_a_word_in_every_encoding(workspace: Workspace, how: str) -> None:
+    place, content = WRITTEN[how]
+    plant(workspace, place, content)
+    assert {f.file for f in looked(workspace).findings} == {place}
+
+
+OTHERS = [
+    b"123456789",
+    b"0.9123456780",
+    b"912345678",
+    "x912345678".encode("utf-16-le"),
+    b"e3b0c4429812345678afbf4c8996fb92",
+]
+
+
+@pytest.mark.parametrize("content", OTHERS)
+def test_a_number_in_a_longer_one_is_another_number(workspace: Workspace, content: bytes) -> None:
+    plant(workspace, "a.txt", b"x " + content + b" x")
+    assert not looked(workspace).findings
+
+
+def test_a_longer_identifier_of_somebody_else_is_no_hit_but_in_the_pages_of_a_database(workspace: Workspace) -> None:
+    plant(workspace, "a.txt", b"see pupil-1234567 and xpupil-123456")
+    with closing(sqlite3.connect(workspace.root / "a.db")) as connection, connection:
+        connection.execute("CREATE TABLE t (a, b)")
+        connection.execute("INSERT INTO t VALUES ('pupil-123456', '2026')")  # side by side in the page
+    found = looked(workspace, KEY).findings
+    assert {(f.file, f.hit.where) for f in found} == {("a.db", ""), ("a.db", "rows")}
+
+
+@pytest.mark.parametrize("around", [b"", b"0123456789", b"\xff\x00" * 20])
+def test_a_token_is_found_whatever_is_beside_it(workspace: Workspace, around: bytes) -> None:
+    plant(workspace, "a.bin", around + TOKEN + around)
+    plant(workspace, "a.txt", around + TOKEN.hex().encode() + around)
+    found = scan_bytes(workspace, tokens=[TOKEN, TOKEN.hex().encode()]).findings
+    assert {f.file for f in found} == {"a.bin", "a.txt"}
+    assert all(f.is_strong for f in found)
+
+
+def test_every_place_of_a_file_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.search._CHUNK", 50)
+    (tmp_path / "a.txt").write_bytes(b"".join(b"%07d;" % n + NUMBER + b";" for n in range(40)))
+    hits = Search(words(NUMBER)).file(tmp_path / "a.txt").hits
+    assert [hit.offset for hit in hits] == [8 + 17 * n for n in range(40)]
+    assert (hits[20].before[-8:], hits[20].after[:9]) == (b"0000020;", b";0000021;")
+
+
+def test_more_hits_than_are_listed_leave_a_file_unsearched(workspace: Workspace) -> None:
+    plant(workspace, "a.txt", b"12345678 " * 1200)
+    found = looked(workspace)
+    assert len(found.findings) == 1000
+    assert not found.check([]).ok, "those that are not listed were not judged"
+
+
+def marked(workspace: Workspace) -> tuple[Marks, list[Finding]]:
+    found = looked(workspace, KEY)
+    return Marks(workspace.key("token"), found), list(found.findings)
+
+
+def test_a_hit_in_a_database_is_recognised_once_its_pages_have_moved(workspace: Workspace) -> None:
+    path = workspace.root / "a.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE t (a TEXT PRIMARY KEY, b)")
+        connection.execute("INSERT INTO t VALUES ('see pupil-123456, please', 2026)")
+    marks, before = marked(workspace)
+    kept = marks.of(before[0])
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE early (x)")
+        connection.executemany("INSERT INTO early VALUES (?)", [("x" * 500,)] * 50)
+        connection.executemany("INSERT INTO t VALUES (?, 7)", [(f"row {n}",) for n in range(50)])
+        connection.commit()
+        connection.execute("VACUUM")
+    marks, after = marked(workspace)
+    assert {f.hit.offset for f in after} != {f.hit.offset for f in before}
+    assert all(marks.recognises(f, kept) for f in after), "its row, the page it is in, and that of its index"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO t VALUES ('pupil-123456 again', 2026)")
+    marks, others = marked(workspace)
+    assert [marks.recognises(f, kept) for f in others].count(False) >= 2
+    assert KEY.decode() not in str(kept)
+
+
+def test_what_is_beside_a_hit_is_part_of_it(workspace: Workspace) -> None:
+    plant(workspace, "a.txt", b"a word: pupil-123456, and more")
+    marks, (finding,) = marked(workspace)
+    kept = marks.of(finding)
+    plant(workspace, "a.txt", b"a word: pupil-123456, and less")
+    marks, (other,) = marked(workspace)
+    assert not marks.recognises(other, kept)

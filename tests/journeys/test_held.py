@@ -1,0 +1,99 @@
+"""A hit of the byte scan that no step removes keeps one request open, and holds up nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Answer, pupils
+from stored import placed
+
+from workbench.config import TrainConfig
+from workbench.erasure import saga
+from workbench.errors import InputError
+from workbench.state import writing
+from workbench.workflows.backup import backup
+from workbench.workflows.erase import erase
+from workbench.workflows.execute import carry_out
+from workbench.workflows.ingest import append
+from workbench.workflows.requests import show_request
+from workbench.workflows.restore import export_suppressions, restore
+from workbench.workflows.train import train
+from workbench.workflows.verify import verify
+from workbench.workspace import Workspace
+
+SMALL = {"learner": "naive_bayes", "dataset": "pupils", "shards": 2, "slices": 1}
+
+
+def plant(workspace: Workspace, content: str) -> Path:
+    """Leaves something in the workspace that no step of an erasure removes."""
+    path = workspace.root / "logs" / "left.txt"
+    path.write_text(content)
+    return path
+
+
+Held = tuple[Workspace, str, str]
+
+
+@pytest.fixture(scope="module")
+def held_workspace(full_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, dict, dict]:
+    """A workspace where of two people erased together one could not be certified, and what names that one."""
+    root = tmp_path_factory.mktemp("held") / "workspace"
+    shutil.copytree(full_workspace, root)
+    workspace = Workspace.open(root)
+    key, other = placed(workspace, "train")[:2]
+    plant(workspace, f"see {key}")
+    stuck, done = erase(workspace, [key, other])["requests"]
+    return root, key, stuck, done
+
+
+@pytest.fixture
+def held(held_workspace: tuple[Path, str, dict, dict], tmp_path: Path) -> Held:
+    """A fresh copy of it, the key of the person whose request is held, and that request."""
+    shutil.copytree(held_workspace[0], tmp_path / "workspace")
+    return Workspace.open(tmp_path / "workspace"), held_workspace[1], held_workspace[2]["request"]
+
+
+def test_of_two_people_erased_together_one_is_certified(held_workspace: tuple[Path, str, dict, dict]) -> None:
+    root, _, stuck, done = held_workspace
+    assert (stuck["status"], stuck["exit"]) == ("failed", 1)
+    assert "first in logs/left.txt at byte 4" in stuck["reason"]
+    assert (done["status"], done["exit"]) == ("completed", 0)
+    assert verify(Workspace.open(root), Path(done["certificate"]), replay=True)["valid"]
+
+
+def test_what_is_held_holds_up_nothing_else(held: Held, command: Callable[..., Answer], tmp_path: Path) -> None:
+    workspace, key, request = held
+    train(workspace, TrainConfig.model_validate(SMALL))
+    pupils(3, first=5000).to_csv(tmp_path / "more.csv", index=False)
+    assert append(workspace, "pupils", data=tmp_path / "more.csv")["new_subjects"]
+    pupils(1).assign(pupil=key).to_csv(tmp_path / "back.csv", index=False)
+    with pytest.raises(InputError, match="the subject was erased"):
+        append(workspace, "pupils", data=tmp_path / "back.csv")
+    assert erase(workspace, [placed(workspace, "train")[5]])["requests"][0]["status"] == "completed"
+    again = command("--workspace", workspace.root, "resume", "--json")
+    assert (again.code, again.error["code"]) == (1, "check_failed")
+    (workspace.root / "logs" / "left.txt").unlink()
+    again = command("--workspace", workspace.root, "resume", "--json")
+    assert (again.code, again.json["requests"][0]["request"]) == (0, request)
+    assert verify(workspace, workspace.root / "certificates" / f"{request}.json", replay=True)["valid"]
+
+
+def test_a_backup_brings_the_open_request_and_what_names_the_person(held: Held, tmp_path: Path) -> None:
+    workspace, key, request = held
+    left = workspace.root / "certificates" / "left.txt"
+    left.write_text(f"see {key}")
+    assert backup(workspace, tmp_path / "w.tar.zst")["open_requests"] == 1
+    export_suppressions(workspace, tmp_path / "list.json")
+    done = restore(tmp_path / "again", tmp_path / "w.tar.zst", suppressions=tmp_path / "list.json")
+    assert (done["suppressed"], done["open_requests"]) == (0, 1), "no row of theirs was in it"
+    again = Workspace.open(tmp_path / "again")
+    assert "certificates/left.txt at byte 4" in str(show_request(again, request)["reason"]), "it was searched again"
+    (again.root / "certificates" / "left.txt").unlink()
+    assert not carry_out(again).done, "it was tried a moment ago"
+    with writing(again.engine) as connection:
+        (erasure,) = saga.unfinished(connection)
+        saga.save(connection, erasure.model_copy(update={"tried": erasure.tried - 3600}))
+    assert set(carry_out(again).done) == {request}

@@ -1,0 +1,169 @@
+"""The byte scan of an erasure: every file, name and database page is searched for what should be gone.
+
+A token is a strong needle: sixteen random bytes count wherever they are. An identifier counts as a word, in every encoding
+the scan knows: beside other digits a number is another number.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from workbench.erasure.verify import Check
+from workbench.scan import Hit, scan_folder, spellings, words
+from workbench.workspace import Workspace
+
+_LOG = "-wal"  # the ending of a database's write-ahead log: what is in it will be in the database
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A hit: in which file, relative to the workspace, and which of the needles asked for it is. None: of a removed file."""
+
+    file: str
+    hit: Hit
+    needles: frozenset[bytes]
+
+    @property
+    def is_strong(self) -> bool:
+        """Whether it can't be chance or somebody's words: a token, or the copy of a file that was removed."""
+        return self.hit.where == "copy" or self.is_token
+
+    is_token: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class BytesFound:
+    """What the scan found, how much it read, and what it could not read to its end."""
+
+    findings: tuple[Finding, ...]
+    unread: tuple[str, ...]
+    files: int
+    pages: int
+    wanted: frozenset[bytes]
+
+    def is_named(self, file: str) -> bool:
+        """Whether a file is called after the person, so that its name may not be shown."""
+        return any(spelling in os.fsencode(file) for spelling in self.wanted)
+
+    def check(self, left: Sequence[Finding], note: str = "") -> Check:
+        """The result, where these findings are left to be looked at; it names no file that is called after the person."""
+        detail = f"{len(left)} hits in {self.files} files, {self.pages} pages{note}"
+        if left:
+            detail += f", first {self.place(left[0])}"
+        if self.unread:
+            detail += f"; {len(self.unread)} files can't be searched to their end"
+            shown = next((reason for reason in self.unread if not self.is_named(reason)), None)
+            detail += f", first {shown}" if shown and not left else ""
+        return Check(name="byte scan", ok=not left and not self.unread, detail=detail)
+
+    def place(self, finding: Finding) -> str:
+        """Where a finding is, in words."""
+        hit, folder = finding.hit, finding.file.partition("/")[0]
+        if self.is_named(finding.file):
+            return "in the name of a file" + ("" if self.is_named(folder) else f" below {folder}")
+        if hit.where == "name":
+            return f"in the name of {finding.file}"
+        if hit.where == "copy":
+            return f"in {finding.file}, which is a copy of a removed file"
+        of = {"": "", "unpacked": " of what is unpacked from it", "rows": " of a cell"}[hit.where]
+        return f"in {finding.file} at byte {hit.offset}{of}"
+
+
+def scan_bytes(
+    workspace: Workspace,
+    *,
+    tokens: Collection[bytes] = (),
+    identifiers: Collection[bytes] = (),
+    removed: Collection[str] = (),
+) -> BytesFound:
+    """Searches workspace and MLflow store, packed files and database pages included, for needles in every spelling.
+
+    Files whose digest is among `removed` are found whatever they are called.
+    """
+    wanted: dict[bytes, int] = {}
+    origins: dict[bytes, set[bytes]] = {}
+    for needle in identifiers:
+        for spelling, width in words(needle).items():
+            wanted[spelling] = min(width, wanted.get(spelling, width), key=abs)
+            origins.setdefault(spelling, set()).add(needle)
+    for needle in tokens:
+        for spelling in spellings(needle):
+            wanted[spelling] = 0
+            origins.setdefault(spelling, set()).add(needle)
+    scan = scan_folder(workspace.root, wanted, removed)
+    strong = frozenset(tokens)
+    findings = [
+        Finding(
+            file=file,
+            hit=hit,
+            needles=frozenset(origins.get(hit.needle, ())),
+            is_token=not strong.isdisjoint(origins.get(hit.needle, ())),
+        )
+        for file, hit in scan.places
+    ]
+    return BytesFound(
+        findings=tuple(findings), unread=scan.unread, files=scan.files, pages=scan.pages, wanted=frozenset(wanted)
+    )
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Recognises a hit by the bytes around it, also once the file has grown or its pages have moved.
+
+    What is kept of it is a keyed hash: the bytes may hold the person's identifier.
+    """
+
+    key: bytes
+    found: BytesFound
+
+    def of(self, finding: Finding) -> dict[str, Any]:
+        """A hit as it is kept: file, offset, and the mark by which it is recognised.
+
+        In a database that is the cell that it is in, as far as the bytes kept of it go: what is beside the cell changes.
+        """
+        before, after = finding.hit.before, finding.hit.after
+        for cell in self._cells.get((_file(finding.file), finding.hit.needle), ()):
+            if before.endswith(cell.before) and after.startswith(cell.after):
+                before, after = cell.before, cell.after
+                break
+        return {
+            "file": finding.file,
+            "offset": finding.hit.offset,
+            "before": len(before),
+            "after": len(after),
+            "mark": self._mark(finding, before, after),
+        }
+
+    def recognises(self, finding: Finding, kept: Mapping[str, Any]) -> bool:
+        """Whether a hit is the one that was kept."""
+        first, last = int(kept["before"]), int(kept["after"])
+        before, after = finding.hit.before, finding.hit.after
+        if _file(finding.file) != _file(kept["file"]) or len(before) < first or len(after) < last:
+            return False
+        mark = self._mark(finding, before[len(before) - first :], after[:last])
+        return hmac.compare_digest(mark, str(kept["mark"]))
+
+    @cached_property
+    def _cells(self) -> dict[tuple[str, bytes], list[Hit]]:
+        """Hits in cells of databases by file and needle, those first of which more is known."""
+        cells: dict[tuple[str, bytes], list[Hit]] = {}
+        for finding in self.found.findings:
+            if finding.hit.where == "rows":
+                cells.setdefault((_file(finding.file), finding.hit.needle), []).append(finding.hit)
+        for hits in cells.values():
+            hits.sort(key=lambda hit: -len(hit.before) - len(hit.after))
+        return cells
+
+    def _mark(self, finding: Finding, before: bytes, after: bytes) -> str:
+        parts = (b"hit", _file(finding.file).encode(errors="surrogateescape"), before, finding.hit.needle, after)
+        message = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+        return hmac.digest(self.key, message, "sha256").hex()
+
+
+def _file(place: str) -> str:
+    return place.removesuffix(_LOG)

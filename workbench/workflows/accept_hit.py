@@ -1,0 +1,64 @@
+"""Accepting a hit of the byte scan: a person answers for it that it does not say anything of the one to be erased."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+
+from workbench import journal
+from workbench.erasure import saga, vault
+from workbench.erasure.free_text import refuse_names, refuse_own_names
+from workbench.erasure.request import refuse_own
+from workbench.errors import InputError, NotFoundError
+from workbench.roles import require
+from workbench.state import writing
+from workbench.state.tables import requests
+from workbench.workspace import Workspace
+
+
+def accept_hit(workspace: Workspace, request: str, *, file: str, offset: int, reason: str) -> dict[str, Any]:
+    """Accepts what the last byte scan of a held request found in `file` at `offset`, as requests show tells it.
+
+    What is accepted is that text with the bytes around it: other words in the same file are other hits. It is journalled,
+    and stands on the certificate with the reason. A token, a copy of a removed file and the name of a file can't be accepted.
+    Raises InputError where the last scan found nothing there, or the reason names somebody; ForbiddenError for whoever handed
+    the request in, where the policy wants four eyes.
+    """
+    require("decide")
+    if not reason.strip():
+        raise InputError("a hit is accepted for a reason", hint="--reason: why it says nothing of the person")
+    refuse_names(workspace, reason, "the reason")
+    with writing(workspace.engine) as connection:
+        row = connection.execute(select(requests).where(requests.c.id == request)).one_or_none()
+        if row is None:
+            raise NotFoundError(f"no request {request!r} here", hint="workbench requests list")
+        refuse_own(connection, row, "accept what its scan found")
+        erasure = next((e for e in saga.unfinished(connection) if e.held and request in e.requests), None)
+        if erasure is None:
+            raise InputError(
+                f"request {request} is not held by a hit of its byte scan: it is {row.status}",
+                hint="workbench requests show tells what it waits for",
+            )
+        box = vault.unseal(connection, request)
+        refuse_own_names({bytes.fromhex(needle) for needle in box["needles"]}, reason, "the reason")
+        found = [hit for hit in erasure.hits if hit.get("file") == file and hit.get("offset") == offset]
+        if not found:
+            raise InputError(
+                f"the last byte scan of request {request} found nothing there that can be accepted",
+                hint="workbench requests show tells files and offsets; workbench resume scans again",
+            )
+        taken = [{**hit, "reason": reason.strip()} for hit in found]
+        left = tuple(hit for hit in erasure.hits if hit not in found)
+        accepted = (*erasure.accepted, *taken)
+        saga.save(connection, erasure.model_copy(update={"hits": left, "accepted": accepted, "tried": 0.0}))
+        journal.append(connection, "HIT_ACCEPTED", request=request, file=file, offset=offset)
+    return {"request": request, "file": file, "offset": offset, "left": len(left)}
+
+
+def held_hits(workspace: Workspace, request: str) -> list[dict[str, Any]]:
+    """What the last byte scan of a held request found: `file` and `offset` where it can be accepted, `place` in words."""
+    with workspace.engine.connect() as connection:
+        erasure = next((e for e in saga.unfinished(connection) if e.held and request in e.requests), None)
+    shown = ("place", "file", "offset")
+    return [{key: hit[key] for key in shown if key in hit} for hit in erasure.hits] if erasure else []

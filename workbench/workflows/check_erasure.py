@@ -1,0 +1,244 @@
+"""The verification of an erasure: the store, the checkpoints and every byte are read again, trusting no earlier step.
+
+Whatever is left of a person keeps that person's request from its certificate, and nothing else: a request with a hit goes on
+as an erasure by itself, `held`, and the others that were carried out with it are certified.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from workbench.data import catalog
+from workbench.data.store import Store
+from workbench.erasure import saga, vault
+from workbench.erasure.byte_scan import BytesFound, Finding, Marks, scan_bytes
+from workbench.erasure.free_text import withhold_names
+from workbench.erasure.request import advance
+from workbench.erasure.saga import Erasure
+from workbench.erasure.verify import Check, check_isolation, check_objects, check_purged, check_removed, check_rows
+from workbench.errors import CheckFailedError, HeldError, InputError
+from workbench.progress import Progress
+from workbench.state import compact, writing
+from workbench.state.tables import quarantine, requests
+from workbench.workflows.judge_hits import Judged, judge
+from workbench.workflows.publish import live_objects
+from workbench.workflows.train_shards import objects_of
+from workbench.workspace import Workspace
+
+_KEPT_HITS = 100  # of a request; one is enough to keep it open
+_ONCE = (
+    "untouched shards",
+    "checkpoints",
+)  # checks of the moment it was published: later versions change what they read
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Person:
+    """What the box of a request knows of its person."""
+
+    tokens: frozenset[bytes]
+    identifiers: frozenset[bytes]
+    places: tuple[tuple[str, bytes, int], ...]  # data set, token, shard point
+
+    @property
+    def needles(self) -> frozenset[bytes]:
+        return self.tokens | self.identifiers
+
+
+def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[Erasure, Callable[[Connection], None]]:
+    """Reads everything again; requests that something is left of are put aside, each as an erasure of its own.
+
+    Raises HeldError where no other request remains, CheckFailedError where a row, a file or a checkpoint is not as it should
+    be.
+    """
+    progress(0.9, "verifying")
+    with workspace.engine.connect() as connection:
+        people = {request: _person(vault.unseal(connection, request)) for request in erasure.requests}
+    with writing(workspace.engine) as connection:
+        if not erasure.held:
+            advance(connection, erasure.requests, "verifying")
+        withhold_names(connection, {needle for person in people.values() for needle in person.identifiers})
+    checks = _state_checks(workspace, erasure, people)
+    if failed := [check for check in checks if not check.ok]:
+        raise CheckFailedError(
+            "the erasure could not be verified: " + "; ".join(f"{check.name}: {check.detail}" for check in failed),
+            hint="nothing was certified; workbench resume verifies again",
+        )
+    compact(workspace.engine)
+    places = {(token, point) for person in people.values() for _, token, point in person.places}
+    stay = _staying(workspace, erasure, places)
+    found = scan_bytes(
+        workspace,
+        tokens={token for person in people.values() for token in person.tokens}
+        - stay
+        - {token.hex().encode() for token in stay},
+        identifiers={identifier for person in people.values() for identifier in person.identifiers},
+        removed=_removed(workspace, erasure),
+    )
+    judged = judge(workspace, found, people=places, accepted=erasure.accepted)
+    left = {
+        request: [f for f in judged.left if f.hit.where == "copy" or not person.needles.isdisjoint(f.needles)]
+        for request, person in people.items()
+    }
+    stuck = [request for request in erasure.requests if left[request] or found.unread]
+    if stay:
+        detail = (
+            f"{len(stay)} of the people are in other data sets, or asked about by another open request, still: their tokens, "
+            "which lie there, were not searched"
+        )
+        checks.append(Check(name="people elsewhere", ok=True, detail=detail))
+    erasure = erasure.model_copy(update={"checks": tuple(check.to_json() for check in checks)})
+    aside = [_aside(workspace, erasure, request, people[request], found, left[request]) for request in stuck]
+    reasons = {request: _told(found, left[request]) for request in stuck}
+    clean = [request for request in erasure.requests if request not in stuck]
+    if not clean:
+        with writing(workspace.engine) as connection:
+            _hold(connection, erasure, aside, reasons)
+        raise HeldError(
+            f"the erasure could not be verified: {reasons[stuck[0]]}",
+            hint="nothing was certified, and nothing else waits for it: workbench requests show tells what to do",
+        )
+    scans = {request: _for_certificate(judged, people[request]) for request in clean}
+    checks.append(found.check([], _counted(judged, [people[request] for request in clean])))
+    done = _of(erasure, clean, people).model_copy(
+        update={"checks": tuple(check.to_json() for check in checks), "scans": scans, "hits": ()}
+    )
+
+    def commit(connection: Connection) -> None:
+        _put_aside(connection, aside, reasons)
+
+    return done, commit
+
+
+def _person(box: Mapping[str, Any]) -> _Person:
+    places = tuple((dataset, bytes.fromhex(token), int(point)) for dataset, token, point in box["subjects"])
+    tokens = {token for _, token, _ in places}
+    tokens |= {token.hex().encode() for token in tokens}
+    needles = {bytes.fromhex(needle) for needle in box["needles"]}
+    return _Person(tokens=frozenset(tokens), identifiers=frozenset(needles - tokens), places=places)
+
+
+def _state_checks(workspace: Workspace, erasure: Erasure, people: Mapping[str, _Person]) -> list[Check]:
+    """The checks of rows, files and checkpoints; of a held erasure those that later versions would change are kept."""
+    checks = [Check(**check) for check in erasure.checks if check["name"] in _ONCE]
+    with workspace.engine.connect() as connection:
+        live = live_objects(connection)
+    for dataset, state in erasure.datasets.items():
+        with workspace.engine.connect() as connection:
+            store = catalog.store(connection, workspace, dataset)
+        here = [(token, point) for p in people.values() for name, token, point in p.places if name == dataset]
+        checks.append(check_rows(store, here))
+        objects = objects_of(workspace, dataset)
+        checks.append(check_removed(objects, set(state.removed) - (live if erasure.held else set())))
+        checks.append(check_purged(workspace.root, [a["path"] for a in state.purge if a["path"] is not None]))
+        for e in () if erasure.held else state.ensembles:
+            checks.append(check_isolation(e.old, e.new, e.retrain))
+            checks.append(check_objects(objects, e.new.objects()))
+    return checks
+
+
+def _of(erasure: Erasure, requests: Sequence[str], people: Mapping[str, _Person]) -> Erasure:
+    """The erasure of these requests alone, with the data sets that they are about."""
+    concerned = {dataset for request in requests for dataset, _, _ in people[request].places}
+    datasets = {name: state for name, state in erasure.datasets.items() if name in concerned}
+    return erasure.model_copy(update={"requests": tuple(requests), "datasets": datasets})
+
+
+def _aside(
+    workspace: Workspace,
+    erasure: Erasure,
+    request: str,
+    person: _Person,
+    found: BytesFound,
+    left: Sequence[Finding],
+) -> Erasure:
+    """The erasure of one request that something is left of."""
+    marks = Marks(workspace.key("token"), found)
+    hits = [_kept(marks, found, finding) for finding in left[:_KEPT_HITS]]
+    update = {"held": True, "tried": time.time(), "hits": tuple(hits), "scans": {}}
+    alone = _of(erasure, [request], {request: person}).model_copy(update=update)
+    return alone if erasure.held else alone.model_copy(update={"id": f"erasure-{secrets.token_hex(6)}"})
+
+
+def _kept(marks: Marks, found: BytesFound, finding: Finding) -> dict[str, Any]:
+    """A hit as it is shown and can be accepted: not by the name of a file that is called after the person, nor a token."""
+    place: dict[str, Any] = {"place": found.place(finding)}
+    if finding.is_strong or finding.hit.where == "name" or found.is_named(finding.file):
+        return place
+    return place | marks.of(finding)
+
+
+def _hold(connection: Connection, erasure: Erasure, aside: Sequence[Erasure], reasons: Mapping[str, str]) -> None:
+    """Records that no request of an erasure can be certified yet."""
+    if not erasure.held:
+        saga.finish(connection, erasure)
+        _put_aside(connection, aside, reasons)
+        return
+    saga.save(connection, aside[0])
+    for request, reason in reasons.items():
+        connection.execute(requests.update().where(requests.c.id == request).values(reason=reason))
+
+
+def _put_aside(connection: Connection, aside: Sequence[Erasure], reasons: Mapping[str, str]) -> None:
+    """Records erasures that are held from now on, each of one request."""
+    for alone in aside:
+        saga.create(connection, alone)
+        advance(connection, alone.requests, "failed", reason=reasons[alone.requests[0]])
+
+
+def _told(found: BytesFound, left: Sequence[Finding]) -> str:
+    check = found.check(left)
+    return f"{check.name}: {check.detail}"
+
+
+def _for_certificate(judged: Judged, person: _Person) -> dict[str, Any]:
+    """What the certificate of a request says of its scan; nothing where there is nothing to say."""
+    told: dict[str, Any] = {}
+    for finding in judged.chance:
+        if not person.identifiers.isdisjoint(finding.needles):
+            told.setdefault("chance", []).append({"file": finding.file, "offset": finding.hit.offset})
+    for finding, kept in judged.accepted:
+        if not person.identifiers.isdisjoint(finding.needles):
+            one = {key: kept[key] for key in ("file", "offset", "reason")}
+            if one not in told.setdefault("accepted", []):
+                told["accepted"].append(one)
+    return told
+
+
+def _counted(judged: Judged, people: Sequence[_Person]) -> str:
+    mine = {needle for person in people for needle in person.identifiers}
+    chance = sum(not mine.isdisjoint(finding.needles) for finding in judged.chance)
+    accepted = sum(not mine.isdisjoint(finding.needles) for finding, _ in judged.accepted)
+    told = f"; {chance} more by chance, proved by replay" if chance else ""
+    return told + (f"; {accepted} more that a person accepted" if accepted else "")
+
+
+def _staying(workspace: Workspace, erasure: Erasure, people: Collection[tuple[bytes, int]]) -> set[bytes]:
+    """Tokens of people who rightly are here still: in a data set that was not asked about, or under another open request."""
+    with workspace.engine.connect() as connection:
+        others = [name for name in catalog.names(connection) if name not in erasure.datasets]
+        stores = [catalog.store(connection, workspace, name) for name in others]
+        asked = (quarantine.c.request.not_in(erasure.requests)) & quarantine.c.token.in_([token for token, _ in people])
+        open_ = set(connection.execute(select(quarantine.c.token).where(asked)).scalars())
+    return open_ | {token for token, point in people if any(_holds(s, token, point) for s in stores)}
+
+
+def _holds(store: Store, token: bytes, point: int) -> bool:
+    try:
+        return bool(store.splits_of(token, point))
+    except InputError:  # damaged: another data set's trouble, and then nothing is left out of the search
+        return False
+
+
+def _removed(workspace: Workspace, erasure: Erasure) -> set[str]:
+    """Digests of checkpoints and releases that may lie nowhere: another data set's may be the very same, and stay."""
+    with workspace.engine.connect() as connection:
+        live = live_objects(connection)
+    releases = {a["digest"] for state in erasure.datasets.values() for a in state.purge if a["kind"] == "release"}
+    return ({digest for state in erasure.datasets.values() for digest in state.removed} | releases) - live
