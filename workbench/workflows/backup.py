@@ -21,6 +21,7 @@ from workbench.data import catalog
 from workbench.errors import InputError
 from workbench.files import file_sha256, sync
 from workbench.progress import Progress, silent
+from workbench.roles import allowed
 from workbench.state import writing
 from workbench.tracking import Tracking
 from workbench.workflows.append import finish_append
@@ -45,6 +46,7 @@ FOLDERS = (
 _NOTICE = "it holds the secret keys and the records of people: keep it as safe as the workspace, and for no longer"
 
 
+@allowed("administer")
 def backup(workspace: Workspace, file: Path, *, progress: Progress = silent) -> dict[str, Any]:
     """Writes the workspace as it is at one moment to a new file of mode 0600; it is there whole or not at all.
 

@@ -23,6 +23,7 @@ from workbench.erasure.saga import Erasure
 from workbench.errors import BusyError, WorkbenchError, exit_code_of
 from workbench.jobs.worker import CancelledError
 from workbench.progress import Progress, silent
+from workbench.roles import internal
 from workbench.state import writing
 from workbench.state.tables import requests
 from workbench.workflows.append import finish_append, finish_appends
@@ -66,11 +67,13 @@ class Outcome:
         return dict(self.done)
 
 
+@internal
 def carry_out_waiting(workspace: Workspace, progress: Progress = silent) -> dict[str, Result]:
     """Carries out all that is interrupted or waits; raises the first fault once everything was tried, see `carry_out`."""
     return carry_out(workspace, progress).results()
 
 
+@internal
 def carry_out(workspace: Workspace, progress: Progress = silent, *, first: Collection[str] = ()) -> Outcome:
     """Finishes what was interrupted, then carries out all requests that wait: planned together where they share a data set.
 
@@ -93,6 +96,7 @@ def carry_out(workspace: Workspace, progress: Progress = silent, *, first: Colle
     return Outcome(done=done, failures=tuple(failures))
 
 
+@internal
 def resume(workspace: Workspace, progress: Progress = silent) -> dict[str, Result]:
     """Finishes what was interrupted: appends, and erasures from their last finished step; returns those by request id.
 
@@ -101,6 +105,7 @@ def resume(workspace: Workspace, progress: Progress = silent) -> dict[str, Resul
     return _resume(workspace, progress).results()
 
 
+@internal
 def settle(workspace: Workspace, dataset: str) -> None:
     """Finishes what was interrupted; raises a fault only where it leaves this data set unfinished."""
     mine = [failure for failure in _resume(workspace, silent).failures if dataset in failure.datasets]
@@ -179,6 +184,7 @@ def _locked(workspace: Workspace, datasets: Iterable[str]) -> Iterator[None]:
         yield
 
 
+@internal
 def plans_for(workspace: Workspace, subjects: Sequence[Subject]) -> list[ErasurePlan]:
     """The plan of each data set that the subjects are in."""
     plans = []

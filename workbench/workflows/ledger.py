@@ -9,24 +9,24 @@ from workbench.data import catalog
 from workbench.errors import InputError
 from workbench.privacy.events import event_to_json
 from workbench.privacy.ledger import LINE, Ledger, price, spent_along, spent_pld
-from workbench.roles import require
+from workbench.roles import allowed, open_to_all
 from workbench.schema.schema import POPULATION
 from workbench.workspace import Workspace
 
 MAX_NEW = 48  # leaves room for the identity type that an inferred schema is given
 
 
+@allowed("administer")
 def set_budget(workspace: Workspace, dataset: str, *, epsilon: float, delta: float) -> dict[str, Any]:
     """Declares the most that the population of a data set may ever spend; raises InputError for senseless numbers."""
-    require("administer")
     population = _population(workspace, dataset)
     budget = Ledger(workspace.engine).set_budget(population, epsilon=epsilon, delta=delta)
     return {"dataset": dataset, "population": population, "budget": {"epsilon": budget.epsilon, "delta": budget.delta}}
 
 
+@allowed("administer")
 def set_population_budget(workspace: Workspace, population: str, *, epsilon: float, delta: float) -> dict[str, Any]:
     """The same for a population that no data set is of yet; raises InputError for a name that no schema could have."""
-    require("administer")
     if not re.fullmatch(POPULATION, population) or len(population) > MAX_NEW:
         raise InputError(
             f"a population is named by 1 to {MAX_NEW} letters, digits, dots, hyphens and underscores",
@@ -36,6 +36,7 @@ def set_population_budget(workspace: Workspace, population: str, *, epsilon: flo
     return {"population": population, "budget": {"epsilon": budget.epsilon, "delta": budget.delta}}
 
 
+@open_to_all
 def show_ledger(workspace: Workspace, dataset: str) -> dict[str, Any]:
     """The budget, what is spent (Rényi accounting; and by privacy-loss distributions where they apply) and each charge.
 
@@ -44,6 +45,7 @@ def show_ledger(workspace: Workspace, dataset: str) -> dict[str, Any]:
     return {"dataset": dataset} | show_population_ledger(workspace, _population(workspace, dataset))
 
 
+@open_to_all
 def show_population_ledger(workspace: Workspace, population: str) -> dict[str, Any]:
     """The same for a population, whether or not a data set is of it."""
     ledger = Ledger(workspace.engine)

@@ -30,6 +30,7 @@ from workbench.errors import BusyError, InputError, NotFoundError
 from workbench.files import check_output, remove, sync, write_atomic
 from workbench.foreign import parse_json, read_stream
 from workbench.progress import Progress, silent
+from workbench.roles import allowed
 from workbench.state import writing
 from workbench.tracking import Tracking, move_models
 from workbench.workflows.backup import CONTENTS, DATABASES, ENDINGS, FOLDERS, FORMAT
@@ -44,6 +45,7 @@ _MOST_HEADER = 1 << 16  # bytes
 _DAMAGED = (tarfile.TarError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zlib.error)
 
 
+@allowed("administer")
 def export_suppressions(workspace: Workspace, file: Path) -> dict[str, Any]:
     """Writes the suppression tokens of everyone erased, or about to be, to a JSON file of mode 0600; it names nobody."""
     check_output(file, (".json",))
@@ -60,6 +62,7 @@ def export_suppressions(workspace: Workspace, file: Path) -> dict[str, Any]:
     return {"path": str(file), "people": len(document["suppressions"])}
 
 
+@allowed("administer")
 def restore(
     root: Path, file: Path, *, suppressions: Path | None = None, without: bool = False, progress: Progress = silent
 ) -> dict[str, Any]:
