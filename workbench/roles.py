@@ -1,16 +1,20 @@
-"""Who may do what: a person is known to a door, which says so with `acting`; workflows ask with `require`.
+"""Who may do what: a door knows the person and says so with `acting`; each workflow declares who may run it.
+
+One declaration stands above each public workflow: `allowed`, `open_to_all` or `internal`. It is enforced at the entry, and what
+a workflow calls runs in its authority.
 
 Where no door said who acts it is whoever runs the command, and they may do everything: the files are theirs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -61,7 +65,12 @@ class RoleMap(BaseModel):
     """Roles by the provider's id of a person, its claim `sub`."""
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_DECLARATION = "__workflow__"
 _person: ContextVar[Person | None] = ContextVar("person", default=None)
+_is_inside: ContextVar[bool] = ContextVar("is_inside", default=False)
 
 
 @contextmanager
@@ -83,6 +92,54 @@ def require(*actions: Action) -> None:
         raise ForbiddenError(
             f"the role {person.role} may not {_TOLD[actions[0]]}", hint=f"ask someone with the role {' or '.join(able)}"
         )
+
+
+def allowed(*actions: Action) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Declare a workflow that a person may run whose role allows one of these actions; it is refused at its entry.
+
+    What it calls runs in its authority. Workers and commands act as the system, which may run everything.
+    """
+
+    def declare(function: Callable[P, T]) -> Callable[P, T]:
+        return _declared(function, actions, lambda: require(*actions))
+
+    return declare
+
+
+def open_to_all(function: Callable[P, T]) -> Callable[P, T]:
+    """Declare a workflow that every role may run: it changes nothing, and shows what pages show everybody."""
+    return _declared(function, ("view",), lambda: None)
+
+
+def internal(function: Callable[P, T]) -> Callable[P, T]:
+    """Declare a part of other workflows: no person runs it by itself, whatever their role."""
+
+    def refuse() -> None:
+        if _person.get() is not None:
+            raise ForbiddenError("this is a part of other workflows, which no role runs by itself")
+
+    return _declared(function, ("internal",), refuse)
+
+
+def declaration_of(function: object) -> tuple[str, ...]:
+    """Return what is declared of a workflow: its actions, `view` or `internal`; empty where nothing is."""
+    return tuple(getattr(function, _DECLARATION, ()))
+
+
+def _declared(function: Callable[P, T], declaration: tuple[str, ...], check: Callable[[], None]) -> Callable[P, T]:
+    @wraps(function)
+    def entered(*args: P.args, **kwargs: P.kwargs) -> T:
+        if _is_inside.get():
+            return function(*args, **kwargs)
+        check()
+        token = _is_inside.set(True)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            _is_inside.reset(token)
+
+    setattr(entered, _DECLARATION, declaration)
+    return entered
 
 
 def local() -> Person:

@@ -17,6 +17,7 @@ from workbench.erasure.intake import Asked, parse_open_dsr
 from workbench.erasure.open_dsr import DENIED, EXTENSION, receipt
 from workbench.erasure.request import Receipt, submit_person
 from workbench.errors import InputError, KnownRequestError, ReusedKeyError
+from workbench.roles import allowed, internal
 from workbench.state import writing
 from workbench.state.tables import answers, requests
 from workbench.workflows.identities import identities_of
@@ -29,6 +30,7 @@ _KEPT_HOURS = 24
 _TELLING = 8  # characters from which on an identifier is told from what a URL holds by chance
 
 
+@allowed("operate")
 def accept(
     workspace: Workspace, caller: Caller, body: bytes, *, key: str | None = None, rules: CallbackRules | None = None
 ) -> Document:
@@ -77,6 +79,7 @@ def accept(
     return _with_nonce(before, nonce)
 
 
+@internal
 def forget_answers(workspace: Workspace) -> None:
     """Removes the answers to idempotency keys that are older than a day."""
     with writing(workspace.engine) as connection:

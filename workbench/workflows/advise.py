@@ -24,7 +24,7 @@ from workbench.errors import InputError
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.utility import predictive
 from workbench.progress import Progress, silent
-from workbench.roles import require
+from workbench.roles import allowed, internal
 from workbench.sisa.ensemble import aggregate
 from workbench.sisa.part import Part, Start, train_part
 from workbench.sisa.task import task_of
@@ -69,6 +69,7 @@ class Choice:
         return np.cumsum(self.seconds[:, ::-1], axis=1)[:, ::-1]
 
 
+@internal
 def first_slice_odds(shards: int, slices: int, requests: int) -> Seconds:
     """The probability [slices] that slice r is the first one that so many requests touch in a given shard.
 
@@ -79,6 +80,7 @@ def first_slice_odds(shards: int, slices: int, requests: int) -> Seconds:
     return odds
 
 
+@allowed("operate")
 def advise(
     workspace: Workspace,
     config: TrainConfig,
@@ -105,6 +107,7 @@ def advise(
         )
 
 
+@internal
 def advise_and_keep(workspace: Workspace, config: TrainConfig, *, progress: Progress = silent) -> str:
     """Does as `advise`, and keeps what it found, which the next erasure sweeps; returns its name.
 
@@ -118,7 +121,6 @@ def advise_and_keep(workspace: Workspace, config: TrainConfig, *, progress: Prog
 @contextmanager
 def _alone(workspace: Workspace, dataset: str) -> Iterator[None]:
     """While nobody else writes the data set, which an erasure would."""
-    require("operate")
     settle(workspace, dataset)
     with workspace.lock(dataset):
         yield
@@ -183,6 +185,7 @@ def _refuse(workspace: Workspace, dataset: str) -> None:
         refuse_open_request(connection, dataset, _NOTHING)
 
 
+@internal
 def recommended(choices: Sequence[Choice], *, requests_a_day: float, most_lost: float) -> Choice:
     """The cheapest choice that loses at most `most_lost` against the first one, which is one shard of one slice."""
     whole = choices[0].achieved.value
@@ -190,6 +193,7 @@ def recommended(choices: Sequence[Choice], *, requests_a_day: float, most_lost: 
     return min(good, key=lambda choice: (daily_cost(choice, requests_a_day), choice.shards, choice.slices))
 
 
+@internal
 def daily_cost(choice: Choice, requests_a_day: float) -> float:
     """Seconds of retraining a day; where there is less than one request a day, that share of one's."""
     return choice.cost(max(1, round(requests_a_day))) * min(1.0, requests_a_day)

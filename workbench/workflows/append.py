@@ -31,6 +31,7 @@ from workbench.erasure.suppression import refuse_erased_meanwhile
 from workbench.errors import BusyError, InputError, WorkbenchError
 from workbench.files import file_sha256, remove, sync
 from workbench.lineage import Artifact
+from workbench.roles import internal
 from workbench.schema.schema import ROW_SUBJECT
 from workbench.state import writing
 from workbench.state.tables import appends
@@ -43,6 +44,7 @@ _PLACES = "places.npy"
 Place = tuple[Split, int]
 
 
+@internal
 def append_rows(
     workspace: Workspace, dataset: str, sources: Any, ring: KeyRing, *, same_people: str | None = None
 ) -> tuple[Ingested, list[str]]:
@@ -79,6 +81,7 @@ def append_rows(
     return stored, finish_append(workspace, dataset)
 
 
+@internal
 def finish_appends(workspace: Workspace) -> dict[str, WorkbenchError | OSError]:
     """Carries through every append that was interrupted; returns, by data set, the faults of those that can't be.
 
@@ -98,6 +101,7 @@ def finish_appends(workspace: Workspace) -> dict[str, WorkbenchError | OSError]:
     return faults
 
 
+@internal
 def finish_append(workspace: Workspace, dataset: str) -> list[str]:
     """Carries through the append of a data set whose lock the caller holds; returns the ensembles that became stale.
 
@@ -134,6 +138,7 @@ def finish_append(workspace: Workspace, dataset: str) -> list[str]:
     return stale
 
 
+@internal
 def first_slices(places: npt.NDArray[np.uint64], partition: Partition) -> dict[int, int]:
     """The first slice of each shard that any of the places (shard and slice points) falls into."""
     shards, slices = partition.shard_of(places[:, 0]), partition.slice_of(places[:, 1])

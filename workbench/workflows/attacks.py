@@ -8,6 +8,7 @@ from workbench.data import catalog
 from workbench.errors import WorkbenchError
 from workbench.reports.evaluation_document import Evaluation
 from workbench.reports.verdict import VerdictRules, judged
+from workbench.roles import open_to_all
 from workbench.workflows.evaluate import evaluation_of, read_rules
 from workbench.workflows.findings import findings
 from workbench.workflows.overview import evaluations
@@ -16,6 +17,7 @@ from workbench.workspace import Workspace
 FAMILY = "disclosure"
 
 
+@open_to_all
 def attacks(workspace: Workspace, population: str) -> list[dict[str, Any]]:
     """For each thing that was evaluated, newest first, its attacks: estimate, baseline, and the uses that it stands against.
 
@@ -35,6 +37,7 @@ def attacks(workspace: Workspace, population: str) -> list[dict[str, Any]]:
     return found
 
 
+@open_to_all
 def audits(workspace: Workspace, population: str) -> list[dict[str, Any]]:
     """The last audit of each generator on the population's data sets: the claim, and the least epsilon that was shown."""
     mine = _datasets(workspace, population)

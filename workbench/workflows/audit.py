@@ -23,7 +23,7 @@ from workbench.metrics.canaries import Codes, Coins, Counted, count_scores, dist
 from workbench.metrics.estimate import Estimate
 from workbench.privacy.ledger import Ledger
 from workbench.progress import Progress, silent
-from workbench.roles import require
+from workbench.roles import allowed, internal
 from workbench.schema.codec import Codec, Values
 from workbench.workflows.execute import settle
 from workbench.workflows.findings import keep
@@ -34,6 +34,7 @@ _MOST_SAMPLED = 50_000
 _NOTHING = "nothing that read its rows is told"
 
 
+@allowed("operate")
 def audit(
     workspace: Workspace,
     config: SynthesizeConfig,
@@ -47,7 +48,6 @@ def audit(
     The fit reads everybody's rows, so a private generator's is charged like any other and BudgetError raised before reading;
     not where the caller says that the data set is `public`. Store and releases stay as they are; the result is kept.
     """
-    require("operate")
     started = time.perf_counter()
     low, high = CANARIES
     if not low <= canaries <= high:
@@ -94,6 +94,7 @@ class Planted:
     coins: Coins
 
 
+@internal
 def plant(codec: Codec, n: int, *, rng: np.random.Generator) -> Planted:
     """`n` canaries of the public domain alone; raises InputError where it has not so many different rows."""
     codes = rare_rows(codec.free_sizes, 4 * n, rng=rng)
@@ -113,6 +114,7 @@ def plant(codec: Codec, n: int, *, rng: np.random.Generator) -> Planted:
     )
 
 
+@internal
 def audit_fit(
     generator: Generator,
     dataset: Dataset,

@@ -22,6 +22,7 @@ from workbench.erasure.request import count_open
 from workbench.errors import InputError
 from workbench.files import file_sha256, sync
 from workbench.progress import Progress, silent
+from workbench.roles import allowed
 from workbench.state import writing
 from workbench.tracking import Tracking
 from workbench.workflows.append import finish_append
@@ -47,6 +48,7 @@ _NOTICE = "it holds the secret keys and the records of people: keep it as safe a
 _OPEN = "; it names the people of open requests, sealed beside the key: replace it once they are over"
 
 
+@allowed("administer")
 def backup(workspace: Workspace, file: Path, *, progress: Progress = silent) -> dict[str, Any]:
     """Writes the workspace as it is at one moment to a new file of mode 0600; it is there whole or not at all.
 

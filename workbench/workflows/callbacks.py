@@ -19,7 +19,7 @@ from workbench.erasure.callback_url import CallbackRules, Resolve, checked, reso
 from workbench.erasure.deliver import deliver
 from workbench.erasure.open_dsr import STATUS_OF, told_at
 from workbench.errors import WorkbenchError
-from workbench.roles import require
+from workbench.roles import allowed, internal
 from workbench.state import writing
 from workbench.state.tables import requests
 from workbench.workflows.sign import signed
@@ -37,15 +37,16 @@ def _silent(_: str, **__: Any) -> None:
     """Logs nothing."""
 
 
+@allowed("administer")
 def note_rules(workspace: Workspace, rules: CallbackRules, domain: str) -> None:
     """Has all processes over the workspace tell callbacks by these rules, in the name of `domain`, until others are noted."""
-    require("administer")
     said = {"domain": domain, **asdict(rules)}
     with writing(workspace.engine) as connection:
         if _noted(connection) != said:
             journal.append(connection, RULES, **said)
 
 
+@internal
 def tell_due(workspace: Workspace, *, log: Log = _silent) -> int:
     """Tells what is due as `tell_callbacks` does, by the rules of the server that was started last.
 
@@ -58,6 +59,7 @@ def tell_due(workspace: Workspace, *, log: Log = _silent) -> int:
     return tell_callbacks(workspace, domain=noted.pop("domain"), rules=CallbackRules(**noted), log=log)
 
 
+@allowed("operate", "decide")
 def tell_waiting(workspace: Workspace, *, seconds: float = 30.0, log: Log = _silent) -> None:
     """Tells all that is due now, for at most so many seconds; nothing is raised, as what is left is told by whoever is next."""
     deadline = time.monotonic() + seconds
@@ -65,6 +67,7 @@ def tell_waiting(workspace: Workspace, *, seconds: float = 30.0, log: Log = _sil
         pass
 
 
+@internal
 @contextmanager
 def telling(tell: Callable[[], int], *, interval: float, log: Log) -> Iterator[None]:
     """Calls `tell` beside the block, at once again where something was told; a fault is logged by its kind and tried again."""
@@ -99,6 +102,7 @@ def _noted(connection: Connection) -> dict[str, Any] | None:
     return dict(last["body"]) if last is not None and last["kind"] == RULES else None
 
 
+@internal
 def tell_callbacks(
     workspace: Workspace, rules: CallbackRules, domain: str, *, log: Log = _silent, resolver: Resolve = resolve
 ) -> int:

@@ -17,6 +17,7 @@ from workbench.erasure.environment import environment
 from workbench.erasure.plan import HANDED_OUT
 from workbench.erasure.saga import DatasetState, EnsembleState, Erasure
 from workbench.files import write_atomic
+from workbench.roles import internal
 from workbench.state import compact, writing
 from workbench.state.tables import requests, suppressions
 from workbench.tracking import RunRecord, Tracking, find_runs, log_run, purge_runs
@@ -34,6 +35,7 @@ _TAG = "workbench.erasure.certified"
 Result = dict[str, Any]
 
 
+@internal
 def certify(workspace: Workspace, erasure: Erasure) -> dict[str, Result]:
     """Signs a certificate per request; each request completes in one transaction, the last one ends the erasure."""
     compact(workspace.engine)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 from workbench.config import TrainConfig
 from workbench.privacy.ledger import Ledger
+from workbench.roles import internal
 from workbench.schema import Schema
 from workbench.sisa.ensemble import Constituent, Manifest
 from workbench.sisa.training import event_of, partition_of
@@ -14,6 +15,7 @@ from workbench.workflows.train_shards import Trained
 from workbench.workspace import Workspace
 
 
+@internal
 def charge_shards(
     workspace: Workspace, schema: Schema, config: TrainConfig, shards: Collection[int], *, purpose: str
 ) -> None:
@@ -34,6 +36,7 @@ def charge_shards(
         )
 
 
+@internal
 def abstaining(previous: Manifest, shards: Iterable[int]) -> dict[int, Trained]:
     """The constituents of shards that may not be trained again: they have no model and no vote."""
     before = {c.shard: c for c in previous.constituents}

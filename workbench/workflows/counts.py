@@ -6,10 +6,12 @@ from sqlalchemy import func, select
 
 from workbench import journal
 from workbench.erasure.request import OPEN
+from workbench.roles import open_to_all
 from workbench.state.tables import callbacks, requests
 from workbench.workspace import Workspace
 
 
+@open_to_all
 def counts(workspace: Workspace) -> dict[str, dict[str, int]]:
     """The number of requests by status, of overdue ones, and of callbacks that are kept."""
     late = requests.c.status.in_(OPEN) & (requests.c.due < journal.now())

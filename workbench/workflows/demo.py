@@ -12,6 +12,7 @@ from workbench.config import CONFIGS, SynthesizeConfig, TrainConfig, read_config
 from workbench.errors import CheckFailedError, InputError
 from workbench.privacy.ledger import Ledger, spent
 from workbench.progress import Progress, silent
+from workbench.roles import allowed, internal
 from workbench.workflows.erase import erase
 from workbench.workflows.ingest import ingest
 from workbench.workflows.initialise import initialise
@@ -24,6 +25,7 @@ POPULATION, BUDGET, DELTA = "us-census-1994", 4.0, 1e-5
 SUBJECT = "4217"  # any row would do
 
 
+@allowed("operate")
 def demo(root: Path, *, keep: bool = False, progress: Progress = silent) -> dict[str, Any]:
     """Runs in `root` where that is new or empty, else in a temporary folder; removes it afterwards unless `keep`."""
     started = time.perf_counter()
@@ -55,6 +57,7 @@ def _clear(home: Path, *, keep_folder: bool) -> None:
             path.unlink()
 
 
+@internal
 def fill_with_demo(workspace: Workspace, progress: Progress = silent) -> dict[str, Any]:
     """Gives a workspace Adult, a budget, a release and an ensemble, erases one person from it and checks the evidence."""
 

@@ -13,7 +13,7 @@ from workbench.data.store import SPLITS
 from workbench.erasure.request import OPEN
 from workbench.erasure.verify import Check, check_objects
 from workbench.errors import InputError, LockedError, WorkbenchError
-from workbench.roles import ROLES_FILE
+from workbench.roles import ROLES_FILE, open_to_all
 from workbench.state.tables import requests
 from workbench.workflows.publish import current_versions, read_manifest
 from workbench.workflows.release import unrecorded
@@ -24,12 +24,14 @@ _DATABASES = {f"{name}.db{suffix}" for name in ("state", "mlflow") for suffix in
 _FILES = {"README.md", ".gitignore", ROLES_FILE, "mlflow.lock", "mlartifacts", *_DATABASES}
 
 
+@open_to_all
 def glance(workspace: Workspace) -> dict[str, Any]:
     """The checks that take no time, whatever the workspace holds: database, journal and keys."""
     checks = [_database(workspace), _journal(workspace), _keys(workspace)]
     return {"healthy": all(check.ok for check in checks), "checks": [check.to_json() for check in checks]}
 
 
+@open_to_all
 def doctor(workspace: Workspace) -> dict[str, Any]:
     """Checks database, journal, keys, records, manifests, checkpoints, open requests and foreign files."""
     checks = [

@@ -21,7 +21,7 @@ from workbench.errors import (
     told,
 )
 from workbench.progress import Progress, silent
-from workbench.roles import require
+from workbench.roles import allowed, internal
 from workbench.state.tables import requests
 from workbench.workflows.execute import Fault, Outcome, plans_for
 from workbench.workflows.identities import chosen_datasets, identities_of
@@ -31,6 +31,7 @@ from workbench.workspace import Workspace
 Answer = dict[str, Any]
 
 
+@allowed("operate")
 def erase(
     workspace: Workspace,
     keys: Sequence[str | Asked],
@@ -48,7 +49,6 @@ def erase(
     and the `line` of the file that named them.
     One that could not be carried out stays open; `reason` tells the fault, `exit` its exit code.
     """
-    require("operate")
     started = time.perf_counter()
     people, refused = _people(workspace, keys, dataset, malformed)
     if dry_run:
@@ -65,6 +65,7 @@ def erase(
     return {"requests": answers + unaccepted + refused, "seconds": round(time.perf_counter() - started, 3)}
 
 
+@allowed("operate")
 def erase_detached(
     workspace: Workspace,
     keys: Sequence[str | Asked],
@@ -73,7 +74,6 @@ def erase_detached(
     malformed: Sequence[Malformed] = (),
 ) -> dict[str, Any]:
     """Accepts requests as `erase` does, with everyone quarantined at once, and has a process of its own carry them out."""
-    require("operate")
     started = time.perf_counter()
     people, refused = _people(workspace, keys, dataset, malformed)
     answers, unaccepted = _submitted(workspace, people)
@@ -214,6 +214,7 @@ def _line(one: Asked) -> Answer:
     return {"line": one.line} if one.line else {}
 
 
+@internal
 def exit_of(status: str, *, malformed: bool = False) -> int:
     """The exit code that tells a request's status to a script."""
     if status == "completed":

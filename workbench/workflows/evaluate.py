@@ -25,6 +25,7 @@ from workbench.lineage import Artifact
 from workbench.metrics.measure import Measure
 from workbench.progress import Progress, silent
 from workbench.reports.verdict import VerdictRules, verdicts
+from workbench.roles import allowed, internal, open_to_all
 from workbench.state import writing
 from workbench.tracking import RunRecord, Tracking, log_run, purge_runs
 from workbench.workflows.execute import settle
@@ -75,6 +76,7 @@ class Thing:
         return f"{self.name}-evaluation" if self.kind != "erasure" else f"{self.name}-{self.dataset}-evaluation"
 
 
+@allowed("operate")
 def evaluate(
     workspace: Workspace,
     name: str,
@@ -104,16 +106,19 @@ def evaluate(
     return document
 
 
+@internal
 def sampled(factor: float) -> dict[str, Any]:
     """What is said of tables of which a part was looked at; nothing where that was the whole."""
     return {"one row in": round(factor, 2), "drawn by": "subject, stratified by the target"} if factor > 1 else {}
 
 
+@open_to_all
 def read_rules(path: Path | None) -> VerdictRules:
     """The thresholds of verdicts: the default ones, or those of a file."""
     return read_config(path or CONFIGS / "verdicts.yaml", VerdictRules)
 
 
+@open_to_all
 def evaluation_of(workspace: Workspace, name: str, dataset: str | None = None) -> Document:
     """The document of an evaluation, or of what was evaluated; raises NotFoundError where there is none."""
     with workspace.engine.connect() as connection:

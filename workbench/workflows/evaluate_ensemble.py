@@ -21,6 +21,7 @@ from workbench.metrics.subsample import subsample, subsampled
 from workbench.metrics.tables import Tables
 from workbench.metrics.utility.scores import CLASSIFICATION, REGRESSION, Score, estimated
 from workbench.progress import Progress
+from workbench.roles import internal
 from workbench.sisa.ensemble import Constituent, Manifest, aggregate
 from workbench.sisa.shard import Floats, fit_whole
 from workbench.sisa.task import Task, task_of
@@ -41,6 +42,7 @@ _METHOD = (
 )
 
 
+@internal
 def evaluate_ensemble(workspace: Workspace, thing: Thing, settings: Settings, progress: Progress) -> Found:
     """The measures of an ensemble's version; InputError where it or its records are damaged."""
     version = thing.artifacts[0]
@@ -112,6 +114,7 @@ def _facts(manifest: Manifest, config: TrainConfig) -> dict[str, Any]:
     return told | budget | ({"informed by": config.informed_by} if config.informed_by else {})
 
 
+@internal
 def shards_drawn(workspace: Workspace, version: Artifact, manifest: Manifest) -> list[dict[str, Any]]:
     """What the shard map shows of a version."""
     with workspace.engine.connect() as connection:

@@ -24,6 +24,7 @@ from workbench.metrics.estimate import Estimate
 from workbench.metrics.forgetting import BASELINE
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError, measured
 from workbench.progress import Progress
+from workbench.roles import internal
 from workbench.sisa.ensemble import Manifest, aggregate
 from workbench.sisa.learners.ridge import Ridge
 from workbench.sisa.shard import Floats
@@ -50,6 +51,7 @@ _METHOD = (
 )
 
 
+@internal
 def evaluate_erasure(workspace: Workspace, thing: Thing, settings: Settings, progress: Progress) -> Found:
     """The measures of an erasure on one data set; InputError where its certificate is not in the workspace."""
     path = workspace.root / "certificates" / f"{thing.name}.json"

@@ -31,6 +31,7 @@ from workbench.metrics.tables import Tables
 from workbench.metrics.utility import Fit, Predict, utility_metrics
 from workbench.privacy.ledger import Ledger
 from workbench.progress import Progress
+from workbench.roles import internal
 from workbench.schema import Schema
 from workbench.schema.codec import Values
 from workbench.sisa.learners.logistic_regression import LogisticRegression
@@ -56,6 +57,7 @@ _METHOD = (
 )
 
 
+@internal
 def evaluate_release(workspace: Workspace, thing: Thing, settings: Settings, progress: Progress) -> Found:
     """The measures of a release; InputError where its file is damaged or missing."""
     release = thing.artifacts[0]

@@ -24,6 +24,7 @@ from workbench.erasure.saga import Erasure
 from workbench.errors import BusyError, HeldError, LockedError, WorkbenchError, exit_code_of
 from workbench.jobs.worker import CancelledError
 from workbench.progress import Progress, silent
+from workbench.roles import internal
 from workbench.state import writing
 from workbench.state.tables import requests
 from workbench.workflows.append import finish_append, finish_appends
@@ -74,11 +75,13 @@ class Outcome:
         return dict(self.done)
 
 
+@internal
 def carry_out_waiting(workspace: Workspace, progress: Progress = silent) -> dict[str, Result]:
     """Carries out all that is interrupted or waits; raises the first fault once everything was tried, see `carry_out`."""
     return carry_out(workspace, progress).results()
 
 
+@internal
 def carry_out(
     workspace: Workspace,
     progress: Progress = silent,
@@ -110,6 +113,7 @@ def carry_out(
     return Outcome(done=done, failures=tuple(failures))
 
 
+@internal
 def resume(workspace: Workspace, progress: Progress = silent) -> dict[str, Result]:
     """Finishes what was interrupted: appends, and erasures from their last finished step; returns those by request id.
 
@@ -128,6 +132,7 @@ def finish_interrupted(workspace: Workspace) -> None:
     _resume(workspace, silent, "none").results()
 
 
+@internal
 def settle(workspace: Workspace, dataset: str) -> None:
     """Finishes what was interrupted; raises a fault only where it leaves this data set unfinished."""
     mine = [failure for failure in _resume(workspace, silent, "none").failures if dataset in failure.datasets]
@@ -219,6 +224,7 @@ def _locked(workspace: Workspace, datasets: Iterable[str]) -> Iterator[None]:
         yield
 
 
+@internal
 def plans_for(workspace: Workspace, subjects: Sequence[Subject]) -> list[ErasurePlan]:
     """The plan of each data set that the subjects are in."""
     plans = []

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from workbench import lineage
 from workbench.erasure.request import refuse_open_request
 from workbench.lineage import Artifact
+from workbench.roles import internal, open_to_all
 from workbench.state import writing
 from workbench.workspace import Workspace
 
@@ -19,6 +20,7 @@ Kind = Literal["advice", "audit"]
 _NOTHING = "nothing that read its rows is kept"
 
 
+@internal
 def keep(workspace: Workspace, kind: Kind, dataset: str, about: str, content: Mapping[str, Any]) -> str:
     """Keeps what was found about something of a data set, in the place of what was found before; returns its name.
 
@@ -38,6 +40,7 @@ def keep(workspace: Workspace, kind: Kind, dataset: str, about: str, content: Ma
     return artifact.id
 
 
+@open_to_all
 def findings(workspace: Workspace, kind: Kind) -> list[dict[str, Any]]:
     """What is kept of a kind, newest first, with `made`, the time it was found."""
     with workspace.engine.connect() as connection:

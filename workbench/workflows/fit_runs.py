@@ -17,6 +17,7 @@ from workbench.errors import LockedError, WorkbenchError
 from workbench.lineage import Artifact
 from workbench.metrics.estimate import Estimate
 from workbench.progress import FitProgress, Progress
+from workbench.roles import internal
 from workbench.tracking import (
     Kind,
     LiveFigures,
@@ -34,6 +35,7 @@ _KINDS: tuple[Kind, ...] = ("synthesize", "evaluation")
 _AUDIENCE = "workbench.audience"
 
 
+@internal
 def begin_runs(workspace: Workspace, config: SynthesizeConfig, name: str, tags: Mapping[str, str]) -> tuple[str, str]:
     """Opens the run of the fit, whose audience is that of the release, and below it the evaluation's, which is internal."""
     tracking = Tracking(workspace.root)
@@ -62,6 +64,7 @@ def begin_runs(workspace: Workspace, config: SynthesizeConfig, name: str, tags: 
     return run, start_run(tracking, evaluation)
 
 
+@internal
 def budget_of(config: SynthesizeConfig) -> dict[str, float]:
     """Epsilon and delta, where the generator has them."""
     if not config.private:
@@ -70,6 +73,7 @@ def budget_of(config: SynthesizeConfig) -> dict[str, float]:
     return {"epsilon": epsilon, "delta": delta}
 
 
+@internal
 def live(workspace: Workspace, run_id: str, progress: Progress) -> FitProgress:
     """Progress that also shows the figures of a fit in its run, which never hinders it."""
     shown = LiveFigures(Tracking(workspace.root), run_id)
@@ -84,6 +88,7 @@ def live(workspace: Workspace, run_id: str, progress: Progress) -> FitProgress:
     return tell
 
 
+@internal
 def fail_runs(workspace: Workspace, runs: Sequence[str], *, private: bool) -> None:
     """Ends the runs of a fit that came to nothing; where it is not private nothing of it may be left, and they are purged."""
     tracking = Tracking(workspace.root)
@@ -95,6 +100,7 @@ def fail_runs(workspace: Workspace, runs: Sequence[str], *, private: bool) -> No
             end_run(tracking, run, status="FAILED")
 
 
+@internal
 def end_runs(workspace: Workspace, dataset: str) -> None:
     """Ends a data set's open runs: FINISHED, with their results, where the lineage knows them, and KILLED otherwise.
 
@@ -113,6 +119,7 @@ def end_runs(workspace: Workspace, dataset: str) -> None:
                 end_run(Tracking(workspace.root), run, status="KILLED")
 
 
+@internal
 def end_runs_of_the_dead(workspace: Workspace, dataset: str) -> None:
     """The same, for who does not hold the lock: a fit that is under way is left alone."""
     if _open(workspace, dataset):

@@ -11,11 +11,13 @@ from workbench import journal
 from workbench.erasure.open_dsr import CANCELLED, standing
 from workbench.erasure.request import withdraw
 from workbench.errors import NotFoundError
+from workbench.roles import allowed, open_to_all
 from workbench.state.tables import requests
 from workbench.workflows.tokens import Caller
 from workbench.workspace import Workspace
 
 
+@open_to_all
 def follow(workspace: Workspace, caller: Caller, request: str) -> dict[str, Any]:
     """How a request of the caller's controller stands; raises NotFoundError for any other."""
     with workspace.engine.connect() as connection:
@@ -25,6 +27,7 @@ def follow(workspace: Workspace, caller: Caller, request: str) -> dict[str, Any]
     return standing(row, caller.name)
 
 
+@allowed("operate")
 def cancel(workspace: Workspace, caller: Caller, request: str) -> dict[str, Any]:
     """Takes a request of the caller's controller back and lifts its quarantine; DecidedError where it is no longer pending.
 
@@ -38,6 +41,7 @@ def cancel(workspace: Workspace, caller: Caller, request: str) -> dict[str, Any]
     return follow(workspace, caller, request)
 
 
+@open_to_all
 def certificate(workspace: Workspace, request: str) -> bytes:
     """The signed certificate of a request, byte for byte; raises NotFoundError where there is none (yet)."""
     with workspace.engine.connect() as connection:

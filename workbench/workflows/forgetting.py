@@ -34,6 +34,7 @@ from workbench.metrics.forgetting import (
     together,
 )
 from workbench.progress import Progress, silent
+from workbench.roles import allowed, internal
 from workbench.sisa.ensemble import Manifest
 from workbench.sisa.training import learner_of
 from workbench.workflows.audit import plant
@@ -52,6 +53,7 @@ _NOTE = "internal, for it was computed from personal rows; it is stored nowhere"
 _GROUPS = {True: "living subjects", False: "canaries"}
 
 
+@allowed("operate")
 def forgetting(
     workspace: Workspace,
     ensemble: str,
@@ -80,6 +82,7 @@ def forgetting(
     return found | {"note": _NOTE, "seconds": round(time.perf_counter() - started, 3)}
 
 
+@internal
 def try_erasures(
     workspace: Workspace,
     ensemble: str,
@@ -124,6 +127,7 @@ def _current(workspace: Workspace, ensemble: str) -> tuple[Artifact, Manifest]:
     return version, read_manifest(workspace, version)
 
 
+@internal
 def audited_of(workspace: Workspace, version: Artifact, manifest: Manifest, rng: np.random.Generator) -> Audited:
     """Reads all that an audit needs; raises InputError where the ensemble can't be audited."""
     if learner_of(TrainConfig.model_validate(manifest.config)).private:

@@ -24,7 +24,7 @@ from workbench.erasure.request import refuse_quarantined
 from workbench.errors import InputError, NotFoundError
 from workbench.files import file_sha256, remove, write_atomic
 from workbench.progress import Progress, silent, watched
-from workbench.roles import require
+from workbench.roles import allowed, open_to_all
 from workbench.schema import Codec, Schema, read_schema
 from workbench.workflows.ingest import refuse_name, rehearse
 from workbench.workflows.jobs import detach_job
@@ -42,6 +42,7 @@ MOST_ROWS = 200_000  # of a file made for a browser, which has to hold it
 TABLES = (".csv", ".parquet")  # a packed file could unfold to any size
 
 
+@allowed("operate")
 def draft_schema(
     workspace: Workspace,
     name: str,
@@ -52,23 +53,23 @@ def draft_schema(
     progress: Progress = silent,
 ) -> Schema:
     """A draft schema of an uploaded table; it read the data, and every domain in it is a guess to be reviewed."""
-    require("operate")
     with _staged(workspace, name, content) as (folder, table):
         propose_schema(table, folder / "schema.yaml", target=target, subject=subject, progress=progress)
         return read_schema(folder / "schema.yaml")
 
 
+@allowed("operate")
 def column_names(workspace: Workspace, name: str, content: bytes) -> list[str]:
     """The columns of an uploaded table; raises InputError where it is none."""
     with _staged(workspace, name, content) as (_, table):
         return [str(column) for column in next(iter(read_chunks(table))).columns]
 
 
+@allowed("operate")
 def check_table(
     workspace: Workspace, name: str, content: bytes, schema: Schema, *, progress: Progress = silent
 ) -> list[dict[str, Any]]:
     """The rules of a schema that an uploaded table breaks: column, rule and in how many rows. Nothing is stored."""
-    require("operate")
     codec, columns = Codec(schema), list(schema.encoded)
     broken: dict[tuple[str, str], int] = {}
     with _staged(workspace, name, content) as (_, table):
@@ -79,6 +80,7 @@ def check_table(
     return [{"column": column, "rule": rule, "rows": rows} for (column, rule), rows in broken.items()]
 
 
+@allowed("operate")
 def rehearse_upload(
     workspace: Workspace,
     dataset: str,
@@ -93,7 +95,6 @@ def rehearse_upload(
 
     Of a table larger than MOST_REHEARSED only the name and the schema are looked at, and no number is told.
     """
-    require("operate")
     check_reason(workspace, same_people)
     confirmed = same_people is not None
     if len(content) > MOST_REHEARSED:
@@ -103,11 +104,11 @@ def rehearse_upload(
         return rehearse(workspace, dataset, schema, table, confirmed=confirmed, progress=progress)
 
 
+@allowed("operate")
 def ingest_upload(
     workspace: Workspace, dataset: str, name: str, content: bytes, schema: Schema, *, same_people: str | None = None
 ) -> dict[str, Any]:
     """Hands an uploaded table to a job of its own, which removes it when it is over, however it ends."""
-    require("operate")
     sweep_uploads(workspace)
     folder = workspace.root / UPLOADS / secrets.token_hex(8)
     folder.mkdir(parents=True, mode=0o700)
@@ -128,6 +129,7 @@ def ingest_upload(
         raise
 
 
+@allowed("operate")
 def predict_upload(workspace: Workspace, ensemble: str, name: str, content: bytes) -> tuple[bytes, pd.DataFrame]:
     """Predictions for an uploaded table as CSV, without formulas, and the first of them to be shown."""
     with _staged(workspace, name, content) as (folder, table):
@@ -138,6 +140,7 @@ def predict_upload(workspace: Workspace, ensemble: str, name: str, content: byte
         return _csv(told), first
 
 
+@allowed("operate")
 def sample_file(
     workspace: Workspace,
     generator: str,
@@ -156,13 +159,14 @@ def sample_file(
         return out.read_bytes()
 
 
+@allowed("operate")
 def release_file(workspace: Workspace, release: str, ending: str) -> bytes:
     """A release as CSV, without formulas, or as Parquet; raises QuarantinedError where it may not be handed out now."""
-    require("operate")
     path = _release(workspace, release)
     return path.read_bytes() if ending == ".parquet" else _csv(pq.read_table(path))
 
 
+@open_to_all
 def release_rows(workspace: Workspace, release: str, n: int = 20) -> pd.DataFrame:
     """The first rows of a release; raises QuarantinedError where it may not be shown now."""
     batches = pq.ParquetFile(_release(workspace, release)).iter_batches(batch_size=n)
@@ -170,6 +174,7 @@ def release_rows(workspace: Workspace, release: str, n: int = 20) -> pd.DataFram
     return rows
 
 
+@open_to_all
 def verify_upload(workspace: Workspace, content: bytes, *, replay: bool = False) -> tuple[dict[str, Any], str | None]:
     """What holds of an uploaded certificate, and its page where the signature does."""
     with workspace.staging() as folder:

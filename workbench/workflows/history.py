@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from workbench import journal
+from workbench.roles import open_to_all
 from workbench.state.tables import journal as entries
 from workbench.workflows.callbacks import RULES
 from workbench.workspace import Workspace
@@ -14,6 +15,7 @@ from workbench.workspace import Workspace
 MOST = 500
 
 
+@open_to_all
 def read_history(workspace: Workspace, *, kind: str | None = None, limit: int = MOST) -> dict[str, Any]:
     """The last entries, newest first, of one kind or of all; which kinds there are; and where the chain breaks, if it does.
 

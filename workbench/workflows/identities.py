@@ -6,9 +6,11 @@ from workbench.data import catalog
 from workbench.erasure.intake import Asked
 from workbench.erasure.locate import Pair
 from workbench.errors import InputError, NotFoundError
+from workbench.roles import internal
 from workbench.workspace import Workspace
 
 
+@internal
 def identities_of(workspace: Workspace, asked: Asked, dataset: str | None = None) -> list[Pair]:
     """The data sets a request is about, each with the person's key in it: by identity type where the request tells one.
 
@@ -33,6 +35,7 @@ def identities_of(workspace: Workspace, asked: Asked, dataset: str | None = None
     return pairs
 
 
+@internal
 def chosen_datasets(workspace: Workspace, dataset: str | None) -> list[str]:
     """The data sets that a key is about: the one named, or all, where one identity type covers them."""
     with workspace.engine.connect() as connection:

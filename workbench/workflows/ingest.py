@@ -22,6 +22,7 @@ from workbench.erasure.suppression import key_ring, refuse_erased_meanwhile
 from workbench.errors import InputError, NotFoundError
 from workbench.lineage import Artifact
 from workbench.progress import Progress, silent, watched
+from workbench.roles import allowed, internal
 from workbench.schema import Schema, read_schema
 from workbench.schema.schema import ROW_SUBJECT
 from workbench.state import writing
@@ -45,6 +46,7 @@ from workbench.workspace import Workspace, check_name
 Sources = list[tuple[Iterable[pd.DataFrame], Split | None]]
 
 
+@allowed("operate")
 def ingest(
     workspace: Workspace,
     name: str,
@@ -103,6 +105,7 @@ def ingest(
     }
 
 
+@internal
 def rehearse(
     workspace: Workspace,
     name: str,
@@ -125,6 +128,7 @@ def rehearse(
     return {"rows": stored.rows, "left_out": stored.left_out, "clipped": stored.clipped}
 
 
+@internal
 def refuse_name(workspace: Workspace, name: str, schema: Schema, *, confirmed: bool = False) -> Joined:
     """Raises InputError where no data set of that name can be taken in under that schema; else the schema with its people."""
     check_name(name, "data set")
@@ -146,6 +150,7 @@ def _paths(name: str, schema: Path | None, data: Path | None) -> tuple[Path, Pat
     return schema, data
 
 
+@allowed("operate")
 def append(
     workspace: Workspace, name: str, *, data: Path, same_people: str | None = None, progress: Progress = silent
 ) -> dict[str, Any]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from workbench.erasure.keys import create_signing_key
+from workbench.roles import allowed
 from workbench.tracking import Tracking
 from workbench.workspace import Workspace
 
 
+@allowed("administer")
 def initialise(root: Path) -> Workspace:
     """Makes a workspace at `root`: folders, keys, database and tracking store; what is there already stays."""
     _ = Tracking(root.resolve()).uri  # a path that MLflow can't open is refused before anything is made there

@@ -16,7 +16,7 @@ from workbench.files import remove
 from workbench.jobs.job import OVER, Job, cancel, claim, enqueue, find, get, reopen
 from workbench.jobs.worker import Work, new_worker, work_claimed, work_on
 from workbench.progress import Progress, silent
-from workbench.roles import require
+from workbench.roles import allowed, open_to_all
 from workbench.state import writing
 from workbench.workspace import Workspace
 
@@ -25,16 +25,19 @@ if TYPE_CHECKING:
     from workbench.workflows.execute import Held, Outcome
 
 
+@allowed("operate")
 def run_job(workspace: Workspace, kind: str, config: Mapping[str, Any], progress: Progress = silent) -> dict[str, Any]:
     """Does a piece of long work in this process, as a job that others can watch and cancel."""
     return take_job(workspace, _enqueue(workspace, kind, config).id, progress)
 
 
+@allowed("operate")
 def detach_job(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Hands a piece of long work to a process of its own, which goes on when this one ends."""
     return _detach(workspace, _enqueue(workspace, kind, config))
 
 
+@allowed("operate", "decide")
 def erase_waiting(
     workspace: Workspace, progress: Progress = silent, *, first: Collection[str] = (), held: Held = "due"
 ) -> Outcome:
@@ -62,13 +65,14 @@ def erase_waiting(
     return outcomes[0]
 
 
+@allowed("operate", "decide")
 def detach_erasures(workspace: Workspace) -> tuple[dict[str, Any] | None, list[str]]:
     """Hands what waits to a process of its own: the job, if there is anything to do, and the requests it will carry out."""
-    require("operate", "decide")
     job = _reopen_erasures(workspace, patient=True)
     return (None, []) if job is None else (_detach(workspace, job), list(job.config["requests"]))
 
 
+@allowed("operate")
 def take_job(workspace: Workspace, job_id: str, progress: Progress = silent) -> dict[str, Any]:
     """Works on a job that waits or whose worker died, in the name of whoever asked for it."""
     with workspace.engine.connect() as connection:
@@ -78,9 +82,9 @@ def take_job(workspace: Workspace, job_id: str, progress: Progress = silent) -> 
         return dict(work_on(workspace.engine, job.id, lambda p: _work(workspace, job.kind, job.config)(p), progress))
 
 
+@allowed("operate")
 def cancel_job(workspace: Workspace, job_id: str) -> dict[str, Any]:
     """Asks a job to stop."""
-    require("operate")
     with writing(workspace.engine) as connection:
         before = get(connection, job_id)
         after = cancel(connection, job_id)
@@ -89,6 +93,7 @@ def cancel_job(workspace: Workspace, job_id: str) -> dict[str, Any]:
     return _describe(after)
 
 
+@open_to_all
 def list_jobs(workspace: Workspace) -> dict[str, Any]:
     """All jobs, oldest first."""
     with workspace.engine.connect() as connection:
@@ -125,7 +130,6 @@ def _reopen_erasures(
 
 
 def _enqueue(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> Job:
-    require("operate")
     _work(workspace, kind, config)  # a config that can't be read is refused before there is a row
     with writing(workspace.engine) as connection:
         return enqueue(connection, kind, config)

@@ -17,12 +17,13 @@ from workbench.erasure.keys import (
     trusted_path,
 )
 from workbench.errors import InputError
-from workbench.roles import require
+from workbench.roles import allowed, internal, open_to_all
 from workbench.state import writing
 from workbench.state.tables import journal as entries
 from workbench.workspace import SECRET_KEYS, Workspace
 
 
+@open_to_all
 def list_keys(workspace: Workspace) -> dict[str, Any]:
     """The signing key of today and all before it, by id and public file."""
     folder = settled(workspace)
@@ -31,12 +32,12 @@ def list_keys(workspace: Workspace) -> dict[str, Any]:
     return {"keys": keys + [{"key": k, "current": False, "public_key": str(trusted_path(folder, k))} for k in earlier]}
 
 
+@allowed("administer")
 def rotate_key(workspace: Workspace, name: str = "signing") -> dict[str, Any]:
     """Puts a new signing key in the place of the old: its private half goes, its public half stays trusted.
 
     The journal's entry is the moment it happens: killed before, nothing changed; killed after, the next look finishes it.
     """
-    require("administer")
     if name == "placement":
         raise InputError("the placement key never rotates: everybody would move to another shard")
     if name != "signing":
@@ -53,6 +54,7 @@ def rotate_key(workspace: Workspace, name: str = "signing") -> dict[str, Any]:
     return {"key": new, "before": old, "public_key": str(public_key_path(folder))}
 
 
+@internal
 def settled(workspace: Workspace) -> Path:
     """The folder of keys, once a rotation that was cut off is finished or taken back."""
     folder = workspace.root / "keys"

@@ -18,13 +18,14 @@ from workbench.privacy.hash_lines import LINE
 from workbench.privacy.holds import held_note, holding, stated
 from workbench.privacy.ledger import ROUNDING, Budget, Ledger, price, spent_along, spent_at, spent_by_type, spent_pld
 from workbench.privacy.raises import Raise
-from workbench.roles import require
+from workbench.roles import allowed, open_to_all
 from workbench.schema.schema import POPULATION
 from workbench.workspace import Workspace
 
 MAX_NEW = 48  # leaves room for the identity type that an inferred schema is given
 
 
+@allowed("administer")
 def set_budget(
     workspace: Workspace,
     dataset: str,
@@ -39,11 +40,11 @@ def set_budget(
     Once something was charged delta stays, and a larger epsilon needs a reason, which names no person. `ceiling` is declared
     before: raises up to it keep the promise.
     """
-    require("administer")
     population = _population(workspace, dataset)
     return {"dataset": dataset} | _set_budget(workspace, population, epsilon, delta, ceiling, reason)
 
 
+@allowed("administer")
 def set_population_budget(
     workspace: Workspace,
     population: str,
@@ -54,7 +55,6 @@ def set_population_budget(
     reason: str | None = None,
 ) -> dict[str, Any]:
     """The same for a population that no data set is of yet; raises InputError for a name that no schema could have."""
-    require("administer")
     if not re.fullmatch(POPULATION, population) or len(population) > MAX_NEW:
         raise InputError(
             f"a population is named by 1 to {MAX_NEW} letters, digits, dots, hyphens and underscores",
@@ -116,6 +116,7 @@ def _people(connection: Connection, population: str) -> tuple[float, str] | None
     return max(declared or counted, default=None)
 
 
+@open_to_all
 def show_ledger(workspace: Workspace, dataset: str) -> dict[str, Any]:
     """The budget, what is spent (Rényi accounting; and by privacy-loss distributions where they apply) and each charge.
 
@@ -125,6 +126,7 @@ def show_ledger(workspace: Workspace, dataset: str) -> dict[str, Any]:
     return {"dataset": dataset} | show_population_ledger(workspace, _population(workspace, dataset))
 
 
+@open_to_all
 def show_population_ledger(workspace: Workspace, population: str) -> dict[str, Any]:
     """The same for a population, whether or not a data set is of it."""
     ledger = Ledger(workspace.engine)

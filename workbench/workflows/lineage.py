@@ -6,9 +6,11 @@ from typing import Any
 
 from workbench import lineage
 from workbench.lineage import Artifact
+from workbench.roles import open_to_all
 from workbench.workspace import Workspace
 
 
+@open_to_all
 def show_lineage(workspace: Workspace, artifact_id: str) -> dict[str, Any]:
     """The artifact with its ancestors and descendants, as JSON; raises NotFoundError where there is no such artifact."""
     with workspace.engine.connect() as connection:

@@ -9,13 +9,14 @@ from typing import Any
 
 from workbench import journal
 from workbench.errors import NotFoundError
-from workbench.roles import require
+from workbench.roles import allowed
 from workbench.state import HEAD, has_tables, upgrading
 from workbench.tracking import Tracking, upgrade
 from workbench.workflows.initialise import initialise
 from workbench.workspace import Workspace, refuse_maimed
 
 
+@allowed("administer")
 def migrate(root: Path) -> dict[str, Any]:
     """Upgrades the database of the workspace at `root` and its tracking store; says from which revision to which.
 
@@ -24,7 +25,6 @@ def migrate(root: Path) -> dict[str, Any]:
     Raises NotFoundError where there is no workspace; InputError for one of a newer release, one that lost a key, or a database
     of somebody else; BusyError while another writes.
     """
-    require("administer")
     workspace = Workspace(root.resolve())
     refuse_maimed(workspace.root)
     database = workspace.root / "state.db"

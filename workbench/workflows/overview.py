@@ -14,6 +14,7 @@ from workbench.errors import NotFoundError
 from workbench.lineage import Artifact
 from workbench.privacy.holds import holding
 from workbench.privacy.ledger import ROUNDING, Ledger, spent
+from workbench.roles import open_to_all
 from workbench.state.tables import datasets
 from workbench.workflows.jobs import list_jobs
 from workbench.workflows.publish import current_versions, read_manifest
@@ -27,6 +28,7 @@ _OVER = ("completed", "rejected", "denied", "cancelled")
 Row = dict[str, Any]
 
 
+@open_to_all
 def overview(workspace: Workspace) -> Row:
     """Data sets, models, releases and budgets; `attention` names the page where each thing is looked after."""
     with workspace.engine.connect() as connection:
@@ -47,6 +49,7 @@ def overview(workspace: Workspace) -> Row:
     }
 
 
+@open_to_all
 def model(workspace: Workspace, ensemble: str) -> Row:
     """An ensemble: its current version with config and metrics, and when each version was published and for whom.
 
@@ -61,6 +64,7 @@ def model(workspace: Workspace, ensemble: str) -> Row:
     return _model(ensemble, artifact) | {"config": read_manifest(workspace, artifact).config, "versions": versions}
 
 
+@open_to_all
 def evaluations(workspace: Workspace) -> list[Row]:
     """The evaluations that are kept, newest first, by id and what they are of."""
     with workspace.engine.connect() as connection:
@@ -68,6 +72,7 @@ def evaluations(workspace: Workspace) -> list[Row]:
     return [{"id": a.id, "of": a.body["of"], "dataset": a.dataset, "made": a.created} for a in reversed(found)]
 
 
+@open_to_all
 def quality(workspace: Workspace, of: str) -> dict[str, Row]:
     """The figures by name that were measured of a release when it was made; none once an erasure purged them."""
     with workspace.engine.connect() as connection:

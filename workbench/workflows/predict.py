@@ -20,7 +20,7 @@ from workbench.erasure.request import quarantined_points
 from workbench.errors import DamagedError, InputError, NotFoundError, QuarantinedError
 from workbench.files import check_output
 from workbench.lineage import Artifact
-from workbench.roles import require
+from workbench.roles import allowed, internal
 from workbench.schema import Codec, Schema
 from workbench.schema.codec import Values
 from workbench.sisa.ensemble import Manifest, aggregate, usable
@@ -31,9 +31,9 @@ from workbench.workflows.train_shards import objects_of
 from workbench.workspace import Workspace
 
 
+@allowed("operate")
 def predict(workspace: Workspace, ensemble: str, data: Path, out: Path) -> dict[str, Any]:
     """Writes one row of predictions per row of the table `data` to a Parquet file."""
-    require("operate")
     check_output(out, (".parquet",))
     started = time.perf_counter()
     chunks = read_chunks(data, list(features_schema(_schema(workspace, ensemble)).encoded))
@@ -49,6 +49,7 @@ def predict(workspace: Workspace, ensemble: str, data: Path, out: Path) -> dict[
     }
 
 
+@allowed("operate")
 def predict_frame(root: Path, ensemble: str, frame: pd.DataFrame) -> pd.DataFrame:
     """Predictions for a frame of feature columns: `prediction`, and `probability_LABEL` per class where it may tell them.
 
@@ -58,6 +59,7 @@ def predict_frame(root: Path, ensemble: str, frame: pd.DataFrame) -> pd.DataFram
     return _predict(Workspace.open(root), ensemble, frame)
 
 
+@allowed("operate")
 def predict_rows(
     workspace: Workspace, ensemble: str, rows: Sequence[Mapping[str, str | float | bool | None]]
 ) -> list[dict[str, Any]]:
@@ -76,6 +78,7 @@ def predict_rows(
     return [dict(zip(told.columns, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
+@internal
 def features_schema(schema: Schema) -> Schema:
     """The schema without its target: what a table to predict for must have."""
     columns = {name: column for name, column in schema.columns.items() if column.role not in ("target", "subject_id")}

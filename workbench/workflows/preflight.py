@@ -13,10 +13,12 @@ from workbench.generators.kinds import check_size, generator_of
 from workbench.generators.marginals.forecast import forecast
 from workbench.privacy.events import Event
 from workbench.privacy.ledger import Ledger, price, spent, unrecorded
+from workbench.roles import internal, open_to_all
 from workbench.schema import Codec, Schema
 from workbench.workspace import Workspace
 
 
+@open_to_all
 def preflight(workspace: Workspace, config: SynthesizeConfig) -> dict[str, Any]:
     """Epsilon before and after, whether the ledger would take it; noise, memory and seconds of a marginal generator."""
     with workspace.engine.connect() as connection:
@@ -27,6 +29,7 @@ def preflight(workspace: Workspace, config: SynthesizeConfig) -> dict[str, Any]:
     return told | expected(config, schema)
 
 
+@open_to_all
 def preflight_together(workspace: Workspace, configs: Sequence[SynthesizeConfig]) -> dict[str, Any]:
     """What the population would have spent after several fits, made one after another; nothing is read or charged.
 
@@ -55,6 +58,7 @@ def preflight_together(workspace: Workspace, configs: Sequence[SynthesizeConfig]
     return {"population": population, "spent_before": before, "spent_after": after, "runs": runs}
 
 
+@internal
 def expected(config: SynthesizeConfig, schema: Schema) -> dict[str, Any]:
     """Noise, memory and seconds of a marginal generator; raises InputError where the fit would be too large."""
     codec = Codec(schema)

@@ -10,7 +10,7 @@ import numpy as np
 
 from workbench.data import catalog
 from workbench.erasure.request import refuse_open_request
-from workbench.roles import require
+from workbench.roles import allowed, internal, open_to_all
 from workbench.schema import Schema
 from workbench.schema.column import Column
 from workbench.workspace import Workspace
@@ -20,12 +20,12 @@ _PATTERNS = ((86_400_000_000, "%Y-%m-%d"), (60_000_000, "%Y-%m-%d %H:%M"), (0, "
 FEWEST = 20  # rows of a cell, or it is not told apart
 
 
+@allowed("operate")
 def profile(workspace: Workspace, dataset: str) -> dict[str, Any]:
     """The share of rows in each cell of each column, of training rows alone; cells with few rows are told together.
 
     Internal: computed from people's rows. Raises BusyError where one of them waits to be erased.
     """
-    require("operate")
     with workspace.engine.connect() as connection:
         refuse_open_request(connection, dataset, "no profile is made")
         store = catalog.store(connection, workspace, dataset)
@@ -39,6 +39,7 @@ def profile(workspace: Workspace, dataset: str) -> dict[str, Any]:
     }
 
 
+@open_to_all
 def schema_of(workspace: Workspace, dataset: str) -> Schema:
     """The public schema that a data set was taken in under; raises NotFoundError where there is no such data set."""
     with workspace.engine.connect() as connection:
@@ -54,6 +55,7 @@ def _column(name: str, column: Column, cells: Any) -> dict[str, Any]:
     return {"column": name, "cells": told + ([("few rows each", rare)] if rare > 1e-9 else [])}
 
 
+@internal
 def cell_labels(column: Column) -> list[str]:
     """The cells of a column's public domain as texts."""
     if column.categories is not None:

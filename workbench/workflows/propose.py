@@ -9,11 +9,13 @@ from workbench.data.reader import estimate_rows, read_chunks, require_table
 from workbench.errors import BudgetError, InputError
 from workbench.files import write_atomic
 from workbench.progress import Progress, silent, watched
+from workbench.roles import allowed
 from workbench.schema import Schema
 from workbench.schema.infer import annotate, annotate_private, infer_schema
 from workbench.workspace import Workspace
 
 
+@allowed("operate")
 def propose_schema(
     file: Path, out: Path, *, target: str | None = None, subject: str | None = None, progress: Progress = silent
 ) -> dict[str, Any]:
@@ -25,6 +27,7 @@ def propose_schema(
     return _described(schema, out) | {"read_the_data": True}
 
 
+@allowed("operate")
 def propose_schema_privately(
     workspace: Workspace,
     file: Path,

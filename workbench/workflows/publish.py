@@ -19,6 +19,7 @@ from workbench.files import content_of, remove, write_atomic
 from workbench.lineage import Artifact
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.utility import predictive
+from workbench.roles import internal
 from workbench.schema import Schema
 from workbench.sisa.ensemble import Manifest, aggregate, constituent_id, parse_manifest
 from workbench.sisa.task import task_of
@@ -52,6 +53,7 @@ class Version:
         return tuple(artifact.body["mlflow_run"] for artifact in self.artifacts)
 
 
+@internal
 def sweep(workspace: Workspace, dataset: str) -> frozenset[str]:
     """Removes checkpoints and manifests that no current version refers to, and returns the checkpoints' digests.
 
@@ -71,6 +73,7 @@ def sweep(workspace: Workspace, dataset: str) -> frozenset[str]:
     return stray
 
 
+@internal
 def live_objects(
     connection: Connection, dataset: str | None = None, *, without: Collection[str] = ()
 ) -> frozenset[str]:
@@ -82,6 +85,7 @@ def live_objects(
     return frozenset(digest for digests in stored for digest in digests if digest is not None)
 
 
+@internal
 def stray_runs(workspace: Workspace, dataset: str) -> frozenset[str]:
     """MLflow runs of a data set that no artifact refers to: superseded, or left by a training or release that was killed.
 
@@ -101,11 +105,13 @@ def _dataset_of(manifest: Path) -> str | None:
         return None
 
 
+@internal
 def manifest_path(ensemble: str, version: int) -> Path:
     """Where a version's manifest lies, relative to the workspace."""
     return Path("ensembles") / ensemble / f"v{version:06d}.json"
 
 
+@internal
 def read_manifest(workspace: Workspace, artifact: Artifact) -> Manifest:
     """The manifest of an ensemble's version; raises DamagedError where it is missing or not what was published."""
     path = workspace.root / (artifact.path or "")
@@ -119,6 +125,7 @@ def read_manifest(workspace: Workspace, artifact: Artifact) -> Manifest:
     )
 
 
+@internal
 def evaluate(workspace: Workspace, store: Store, manifest: Manifest) -> dict[str, Estimate]:
     """The ensemble's metrics on the holdout; none where the holdout is empty or every shard abstains."""
     holdout = store.read("holdout")
@@ -129,6 +136,7 @@ def evaluate(workspace: Workspace, store: Store, manifest: Manifest) -> dict[str
     return predictive(task_of(store.schema).kind, holdout.target, vote, holdout.points)
 
 
+@internal
 def write_version(
     workspace: Workspace,
     tracking: Tracking,
@@ -215,6 +223,7 @@ def _peak(who: int) -> float:
     return resource.getrusage(who).ru_maxrss / 1024
 
 
+@internal
 def record_version(
     connection: Connection,
     manifest: Manifest,
@@ -237,6 +246,7 @@ def record_version(
     )
 
 
+@internal
 def current_versions(connection: Connection, dataset: str | None = None) -> dict[str, Artifact]:
     """The current version of each ensemble, by the ensemble's name."""
     versions = lineage.find(connection, dataset=dataset, kind="ensemble")

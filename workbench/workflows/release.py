@@ -36,6 +36,7 @@ from workbench.metrics.fidelity import mean_tvd
 from workbench.metrics.utility import predictive
 from workbench.privacy.ledger import Ledger
 from workbench.progress import Progress, silent
+from workbench.roles import internal
 from workbench.schema import Codec
 from workbench.schema.codec import Values
 from workbench.sisa.learners.gradient_boosting import GradientBoosting
@@ -65,6 +66,7 @@ class Release:
         return tuple(dict.fromkeys(artifact.body["mlflow_run"] for artifact in self.artifacts))
 
 
+@internal
 def make_release(
     workspace: Workspace,
     store: Store,
@@ -112,6 +114,7 @@ def _charge(workspace: Workspace, store: Store, generator: Generator, fit: _Fit)
         raise
 
 
+@internal
 def remake_release(
     workspace: Workspace,
     store: Store,
@@ -150,6 +153,7 @@ def remake_release(
         raise
 
 
+@internal
 def finish_release(
     workspace: Workspace,
     store: Store,
@@ -174,6 +178,7 @@ def finish_release(
     return Release(generator=name, path=path, rows=rows, metrics=metrics, artifacts=artifacts)
 
 
+@internal
 def record_release(connection: Connection, artifacts: tuple[Artifact, ...]) -> None:
     """Makes a release known, inside the caller's write transaction."""
     for artifact in artifacts:
@@ -184,6 +189,7 @@ def record_release(connection: Connection, artifacts: tuple[Artifact, ...]) -> N
             journal.append(connection, "RELEASED", release=artifact.id, **told)
 
 
+@internal
 def discard_release(workspace: Workspace, config: SynthesizeConfig, name: str, runs: Sequence[str]) -> None:
     """Removes what a release that is not recorded has written; of a private one the runs stay, as failed ones."""
     remove(_folder(workspace, name))
@@ -191,11 +197,13 @@ def discard_release(workspace: Workspace, config: SynthesizeConfig, name: str, r
     fail_runs(workspace, runs, private=config.private)
 
 
+@internal
 def forget_fit(workspace: Workspace, name: str) -> None:
     """Removes the notes of a fit that is over: its release is recorded, or it is given up."""
     remove(workspace.root / "fits" / name)
 
 
+@internal
 def sweep_releases(workspace: Workspace, dataset: str, *, fits: bool = True) -> None:
     """Removes generators, releases and evaluations of a data set that no artifact names: left by what was killed.
 

@@ -15,11 +15,13 @@ from workbench.reports.cards import data_card, model_card
 from workbench.reports.certificate import certificate_page
 from workbench.reports.comparison import comparison_page
 from workbench.reports.evaluation import evaluation_page
+from workbench.roles import internal, open_to_all
 from workbench.workflows.evaluate import evaluation_of
 from workbench.workflows.verify import opened
 from workbench.workspace import Workspace
 
 
+@open_to_all
 def report_certificate(
     workspace: Workspace | None, certificate: Path, html: Path, *, key: Path | None = None
 ) -> dict[str, Any]:
@@ -30,6 +32,7 @@ def report_certificate(
     return {"certificate": str(certificate), "html": str(html), "signed_by": signer, "sha256": digest}
 
 
+@open_to_all
 def certificate_html(
     workspace: Workspace | None, certificate: Path, *, key: Path | None = None
 ) -> tuple[str, str, str]:
@@ -39,16 +42,19 @@ def certificate_html(
     return certificate_page(statement, signer=signer, digest=digest), signer, digest
 
 
+@open_to_all
 def evaluation_html(workspace: Workspace, name: str, *, dataset: str | None = None) -> str:
     """An evaluation's page, which is as internal as it is; raises NotFoundError where there is none."""
     return evaluation_page(evaluation_of(workspace, name, dataset))
 
 
+@open_to_all
 def comparison_html(workspace: Workspace, names: Sequence[str]) -> str:
     """The page of several evaluations beside each other; raises InputError where there are fewer than two."""
     return comparison_page(_evaluations(workspace, names))
 
 
+@internal
 def check_page(workspace: Workspace, path: Path, endings: tuple[str, ...] = (".html",)) -> None:
     """Raises InputError where a page can't be written there; in a workspace, no erasure would find it."""
     check_output(path, endings)
@@ -58,6 +64,7 @@ def check_page(workspace: Workspace, path: Path, endings: tuple[str, ...] = (".h
         )
 
 
+@open_to_all
 def report_evaluation(workspace: Workspace, name: str, html: Path, *, dataset: str | None = None) -> dict[str, Any]:
     """Writes an evaluation as a page, which is as internal as it is; raises NotFoundError where there is none."""
     check_page(workspace, html)
@@ -66,6 +73,7 @@ def report_evaluation(workspace: Workspace, name: str, html: Path, *, dataset: s
     return {"evaluation": document["id"], "html": str(html), "fit_for": _fit_for(document)}
 
 
+@open_to_all
 def report_card(workspace: Workspace, name: str, markdown: Path, *, internal: bool = False) -> dict[str, Any]:
     """Writes the card of a release or an ensemble; one that is not `internal` tells no figure computed from people's records.
 
@@ -85,6 +93,7 @@ def report_card(workspace: Workspace, name: str, markdown: Path, *, internal: bo
     return {"evaluation": document["id"], "card": str(markdown), "internal": internal}
 
 
+@open_to_all
 def compare(workspace: Workspace, names: Sequence[str], html: Path | None = None) -> dict[str, Any]:
     """The figures of several evaluations beside each other, also as a page; raises NotFoundError where one is lacking."""
     if html is not None:

@@ -18,7 +18,7 @@ from workbench.erasure.locate import Subject
 from workbench.erasure.policy import ErasurePolicy
 from workbench.erasure.request import OPEN, approve, reason_of, release, subjects_of, withdraw
 from workbench.errors import NotFoundError
-from workbench.roles import require
+from workbench.roles import allowed, open_to_all
 from workbench.sisa.ensemble import Manifest
 from workbench.state import writing
 from workbench.state.tables import datasets, requests
@@ -27,6 +27,7 @@ from workbench.workflows.publish import current_versions, read_manifest
 from workbench.workspace import Workspace
 
 
+@open_to_all
 def list_requests(workspace: Workspace) -> dict[str, Any]:
     """All requests by id, oldest first, with their due dates; they name nobody."""
     with workspace.engine.connect() as connection:
@@ -34,6 +35,7 @@ def list_requests(workspace: Workspace) -> dict[str, Any]:
     return {"requests": [_describe(workspace, row) for row in rows]}
 
 
+@open_to_all
 def show_request(workspace: Workspace, request: str) -> dict[str, Any]:
     """One request: how it stands, what the journal says of it, and which shards of which ensembles it touches.
 
@@ -101,38 +103,38 @@ def _describe(workspace: Workspace, row: Any) -> dict[str, Any]:
     }
 
 
+@allowed("decide")
 def approve_request(workspace: Workspace, request: str) -> dict[str, Any]:
     """Lets a request that waits for approval be carried out by the next erasure or worker."""
-    require("decide")
     approve(workspace, request)
     return {"request": request, "approval": "given"}
 
 
+@allowed("decide")
 def release_request(workspace: Workspace, request: str) -> dict[str, Any]:
     """Lets a request be carried out by the next erasure or worker, before its window ends."""
-    require("decide")
     release(workspace, request)
     return {"request": request, "not_before": None}
 
 
+@allowed("decide")
 def deny_request(workspace: Workspace, request: str, reason: str) -> dict[str, Any]:
     """Refuses a request that was not begun, and lifts its quarantine; raises InputError where the reason names somebody."""
-    require("decide")
     refuse_names(workspace, reason, "the reason")
     withdraw(workspace, request, status="denied", reason=reason)
     return {"request": request, "status": "denied"}
 
 
+@allowed("operate")
 def cancel_request(workspace: Workspace, request: str) -> dict[str, Any]:
     """Takes a request back that was not begun, and lifts its quarantine."""
-    require("operate")
     withdraw(workspace, request, status="cancelled", reason="cancelled")
     return {"request": request, "status": "cancelled"}
 
 
+@allowed("administer")
 def set_policy(workspace: Workspace, dataset: str, config: Path, overrides: list[str]) -> dict[str, Any]:
     """Declares how a data set's erasures are handled; requests already accepted keep what held for them."""
-    require("administer")
     policy = read_config(config, ErasurePolicy, overrides)
     with writing(workspace.engine) as connection:
         catalog.entry(connection, dataset)

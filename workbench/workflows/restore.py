@@ -28,6 +28,7 @@ from workbench.foreign import parse_json, read_stream
 from workbench.privacy import holds
 from workbench.privacy.holds import Known
 from workbench.progress import Progress, silent
+from workbench.roles import allowed
 from workbench.state import writing
 from workbench.state.tables import journal as entries
 from workbench.tracking import Tracking, move_models
@@ -42,6 +43,7 @@ _MOST_HEADER = 1 << 16  # bytes
 _DAMAGED = (tarfile.TarError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zlib.error)
 
 
+@allowed("administer")
 def restore(
     root: Path,
     file: Path,

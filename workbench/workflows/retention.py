@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, select
 
 from workbench import lineage
+from workbench.roles import open_to_all
 from workbench.state import tables
 from workbench.workflows.uploads import UPLOADS
 from workbench.workspace import Workspace
@@ -43,6 +44,7 @@ _TABLES: tuple[tuple[str, str, str, Table], ...] = (
 )
 
 
+@open_to_all
 def retention(workspace: Workspace) -> list[dict[str, Any]]:
     """What is kept: `what`, `tells` (whom it may tell of), `until`, and how many there are `now`."""
     with workspace.engine.connect() as connection:

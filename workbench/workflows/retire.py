@@ -11,7 +11,7 @@ from workbench.erasure.saga import EnsembleState
 from workbench.errors import NotFoundError
 from workbench.files import remove
 from workbench.lineage import Artifact
-from workbench.roles import require
+from workbench.roles import allowed
 from workbench.state import compact, writing
 from workbench.tracking import Tracking, purge_runs
 from workbench.workflows.publish import live_objects
@@ -19,6 +19,7 @@ from workbench.workflows.train_shards import objects_of
 from workbench.workspace import Workspace
 
 
+@allowed("administer")
 def retire(workspace: Workspace, name: str) -> dict[str, Any]:
     """Removes an ensemble (by its name) or a generator with all that was derived from it; exports stay, to be notified.
 
@@ -26,7 +27,6 @@ def retire(workspace: Workspace, name: str) -> dict[str, Any]:
     between, the same command finishes it. Raises NotFoundError where there is no such thing, BusyError where its data set is
     being written.
     """
-    require("administer")
     dataset = _family(workspace, name)[0].dataset
     with workspace.lock(dataset):
         family = _family(workspace, name)

@@ -25,7 +25,7 @@ from workbench.generators.generator import FittedGenerator
 from workbench.generators.kinds import load_generator
 from workbench.lineage import Artifact
 from workbench.progress import Progress, silent
-from workbench.roles import require
+from workbench.roles import allowed, internal
 from workbench.schema import Codec
 from workbench.schema.condition import Within, parse_where
 from workbench.state import writing
@@ -37,6 +37,7 @@ MAX_RECIPIENT = 200
 MAX_ROWS = 100_000_000  # more is a slip of the pen that would fill the disk
 
 
+@allowed("operate")
 def sample(
     workspace: Workspace,
     generator: str,
@@ -57,7 +58,6 @@ def sample(
     notify (GDPR Art. 19). Raises QuarantinedError where the generator is not private and someone it was fitted to has an open
     erasure request, also when that was accepted meanwhile; then there is no file.
     """
-    require("operate")
     if not 1 <= n <= MAX_ROWS:
         raise InputError(f"asked for {n} rows; a file holds from 1 to {MAX_ROWS:,}", hint="-n 1000")
     check_output(out, (".parquet", ".csv"))
@@ -98,6 +98,7 @@ def sample(
     }
 
 
+@internal
 def write_rows(
     path: Path,
     codec: Codec,
@@ -146,6 +147,7 @@ def _check_recipient(workspace: Workspace, recipient: str | None) -> None:
     refuse_names(workspace, recipient, "the recipient")
 
 
+@internal
 def without_formulas(table: pa.Table) -> pa.Table:
     """The table with an apostrophe before each text that a spreadsheet would take for a formula."""
     for place, field in enumerate(table.schema):

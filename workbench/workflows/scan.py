@@ -8,6 +8,7 @@ from typing import Any
 
 from workbench.data.identity import canonical
 from workbench.errors import InputError
+from workbench.roles import allowed
 from workbench.scan import DEPTH, scan_folder, spellings
 from workbench.workspace import Workspace
 
@@ -19,6 +20,7 @@ EXCLUDED = {
 }
 
 
+@allowed("operate")
 def scan(workspace: Workspace, texts: Sequence[str]) -> dict[str, Any]:
     """Where any of the texts is, in whatever spelling, in files, logs and database pages of workspace and MLflow store.
 

@@ -9,12 +9,14 @@ from typing import Any
 from workbench.data import catalog
 from workbench.erasure.keys import public_key_path, signer, trusted_keys, trusted_path
 from workbench.erasure.open_dsr import API_VERSION, EXTENSION
+from workbench.roles import internal, open_to_all
 from workbench.workflows.keys import settled
 from workbench.workspace import Workspace
 
 SIGNATURE, KEY_ID, DOMAIN = "X-OpenDSR-Signature", "X-OpenDSR-Key-Id", "X-OpenDSR-Processor-Domain"
 
 
+@internal
 def signed(workspace: Workspace, document: dict[str, Any], domain: str) -> tuple[bytes, dict[str, str]]:
     """A document as JSON bytes, and the headers that sign exactly these.
 
@@ -24,6 +26,7 @@ def signed(workspace: Workspace, document: dict[str, Any], domain: str) -> tuple
     return body, signature_of(workspace, body, domain)
 
 
+@internal
 def signature_of(workspace: Workspace, body: bytes, domain: str) -> dict[str, str]:
     """The headers that sign a body."""
     made = signer(settled(workspace)).sign(body)
@@ -31,6 +34,7 @@ def signature_of(workspace: Workspace, body: bytes, domain: str) -> dict[str, st
     return {DOMAIN: domain, SIGNATURE: coded, KEY_ID: made.keyid}
 
 
+@open_to_all
 def discovery(workspace: Workspace) -> dict[str, Any]:
     """What is supported, by OpenDSR, and how its answers are signed."""
     with workspace.engine.connect() as connection:

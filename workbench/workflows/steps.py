@@ -26,6 +26,7 @@ from workbench.errors import BudgetError, InputError
 from workbench.files import remove, sha256
 from workbench.lineage import Artifact
 from workbench.progress import Progress
+from workbench.roles import internal
 from workbench.sisa.ensemble import Manifest, constituent_id
 from workbench.sisa.training import train_shard
 from workbench.state import writing
@@ -45,6 +46,7 @@ ERASURE_TAG = (
 Commit = Callable[[Connection], None]
 
 
+@internal
 def drop_rows(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasure, Commit]:
     """Rewrites each bucket file the subjects are in. What it is about to become is recorded before it changes."""
     with writing(workspace.engine) as connection:
@@ -65,6 +67,7 @@ def drop_rows(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Eras
     return erasure, lambda connection: _journal(connection, "DROPPED", erasure)
 
 
+@internal
 def retrain(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[Erasure, Commit]:
     """Retrains the affected shards and writes what takes the place of what is superseded; nobody uses it yet."""
     tracking = Tracking(workspace.root)
@@ -198,6 +201,7 @@ def _mend(
     return beyond
 
 
+@internal
 def publish(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasure, Commit]:  # noqa: ARG001
     """The new versions become current and the quarantine ends, all at one moment."""
 
@@ -219,6 +223,7 @@ def publish(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasur
     return erasure, commit
 
 
+@internal
 def purge(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[Erasure, Commit]:
     """Removes superseded checkpoints, manifests and MLflow entries, whatever of them is still there."""
     progress(0.8, "purging")
@@ -242,6 +247,7 @@ def purge(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[E
     return erasure.with_datasets(datasets), lambda connection: _journal(connection, "PURGED", erasure)
 
 
+@internal
 def shred(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasure, Commit]:
     """Destroys what the requests knew of their people; a suppression token stays where the policy says so."""
     with workspace.engine.connect() as connection:  # before the write: requests by the hundred would hold others up

@@ -19,6 +19,7 @@ from workbench.lineage import Artifact
 from workbench.privacy.ledger import Ledger, spent, unrecorded
 from workbench.progress import Progress, silent
 from workbench.reports.comparison import comparison_page
+from workbench.roles import allowed, open_to_all
 from workbench.state import writing
 from workbench.tracking import RunRecord, Tracking, log_run, log_text
 from workbench.workflows.evaluate import evaluate
@@ -30,6 +31,7 @@ from workbench.workspace import Workspace
 MOST = 64  # more is a slip of the pen that would spend a budget
 
 
+@open_to_all
 def configs_of(path: Path, over: Sequence[str], overrides: Sequence[str] = ()) -> list[SynthesizeConfig]:
     """One config per combination of the values; raises InputError naming the fault of any, before anything is done."""
     axes = []
@@ -47,6 +49,7 @@ def configs_of(path: Path, over: Sequence[str], overrides: Sequence[str] = ()) -
     return configs
 
 
+@allowed("operate")
 def sweep(
     workspace: Workspace, configs: Sequence[SynthesizeConfig], *, out: Path | None = None, progress: Progress = silent
 ) -> dict[str, Any]:
@@ -81,6 +84,7 @@ def sweep(
     }
 
 
+@open_to_all
 def plan_sweep(workspace: Workspace, configs: Sequence[SynthesizeConfig]) -> dict[str, Any]:
     """What all fits together would cost; nothing is read but schema and ledger."""
     with workspace.engine.connect() as connection:

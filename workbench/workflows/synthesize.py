@@ -12,6 +12,7 @@ from workbench.data import catalog
 from workbench.erasure.request import refuse_open_request
 from workbench.metrics.estimate import Estimate
 from workbench.progress import Progress, silent
+from workbench.roles import allowed
 from workbench.state import writing
 from workbench.workflows.execute import settle
 from workbench.workflows.fit_runs import end_runs
@@ -19,6 +20,7 @@ from workbench.workflows.release import discard_release, forget_fit, make_releas
 from workbench.workspace import Workspace
 
 
+@allowed("operate")
 def synthesize(workspace: Workspace, config: SynthesizeConfig, *, progress: Progress = silent) -> dict[str, Any]:
     """Charges the ledger, fits the generator, writes a release and how good it is; raises BudgetError before reading.
 

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, select
 from workbench import journal
 from workbench.errors import InputError, NotFoundError, ScopeError, UnknownCallerError
 from workbench.files import write_atomic
+from workbench.roles import allowed, open_to_all
 from workbench.state import writing
 from workbench.state.tables import tokens
 from workbench.workspace import Workspace, check_name
@@ -47,6 +48,7 @@ class Caller:
             raise ScopeError(f"the token does not cover {scope}", hint="workbench tokens create NAME --scope …")
 
 
+@allowed("administer")
 def create_token(workspace: Workspace, name: str, scopes: Collection[str], *, days: int = 90) -> dict[str, Any]:
     """A new token for the controller `name`, with its secret, which is told here and never again."""
     check_name(name, "controller")
@@ -58,6 +60,7 @@ def create_token(workspace: Workspace, name: str, scopes: Collection[str], *, da
         return _make(connection, _made_key(workspace), name, sorted(set(scopes)), _in(days=days))
 
 
+@allowed("administer")
 def list_tokens(workspace: Workspace) -> dict[str, Any]:
     """All tokens by id, oldest first, without a secret."""
     with workspace.engine.connect() as connection:
@@ -65,6 +68,7 @@ def list_tokens(workspace: Workspace) -> dict[str, Any]:
     return {"tokens": [_told(row) for row in rows]}
 
 
+@allowed("administer")
 def revoke_token(workspace: Workspace, token: str) -> dict[str, Any]:
     """Ends a token at once."""
     with writing(workspace.engine) as connection:
@@ -75,6 +79,7 @@ def revoke_token(workspace: Workspace, token: str) -> dict[str, Any]:
         return _told(_get(connection, token))
 
 
+@allowed("administer")
 def rotate_token(workspace: Workspace, token: str, *, days: int = 90, grace_hours: int = 24) -> dict[str, Any]:
     """A new token with the same name and scopes; the old one ends after the hours of grace, or earlier where it would."""
     if not 0 <= grace_hours <= 24 * _MAX_DAYS or not 1 <= days <= _MAX_DAYS:
@@ -89,6 +94,7 @@ def rotate_token(workspace: Workspace, token: str, *, days: int = 90, grace_hour
         return made | {"before": token, "before_expires": expires}
 
 
+@open_to_all
 def recognise(workspace: Workspace, secret: str) -> Caller:
     """Who has that secret; raises UnknownCallerError where nobody has, or no longer."""
     path = workspace.root / "keys" / f"{KEY}.key"

@@ -13,6 +13,7 @@ from workbench.data.partition import LINE
 from workbench.data.store import BUCKET_BITS, BUCKETS, SPLITS
 from workbench.errors import NotFoundError
 from workbench.lineage import Artifact
+from workbench.roles import open_to_all
 from workbench.sisa.ensemble import Constituent, Manifest, constituent_id
 from workbench.state.tables import requests
 from workbench.tracking import Tracking, experiment_of
@@ -23,6 +24,7 @@ from workbench.workspace import Workspace
 Row = dict[str, Any]
 
 
+@open_to_all
 def trace_request(workspace: Workspace, request: str) -> Row:
     """What came of an erasure request: the versions that were published because of it, with the shards that were trained again.
 
@@ -55,6 +57,7 @@ def _version(body: Mapping[str, Any], at: str, current: Mapping[str, Artifact]) 
     }
 
 
+@open_to_all
 def trace_bucket(workspace: Workspace, dataset: str, bucket: int) -> Row:
     """A file of records by its stretch of the hash line: digests by split, and the shards of each ensemble that it feeds."""
     if not 0 <= bucket < BUCKETS:
@@ -81,6 +84,7 @@ def _fed(manifest: Manifest, low: int, high: int) -> list[Row]:
     ]
 
 
+@open_to_all
 def trace_ensemble(workspace: Workspace, version: str) -> Row:
     """The shards of an ensemble's version, each with its constituent; raises NotFoundError where there is none of that id."""
     manifest, _ = _read(workspace, version)
@@ -100,6 +104,7 @@ def trace_ensemble(workspace: Workspace, version: str) -> Row:
     }
 
 
+@open_to_all
 def trace_shard(workspace: Workspace, version: str, shard: int) -> Row:
     """One shard: its stretch of the hash line, the files of records that feed it, its checkpoints, and when it was trained.
 
@@ -153,6 +158,7 @@ def _made(connection: Connection, ensemble: str, shard: int) -> list[Row]:
     return [{"version": b["version"], "requests": b["requests"]} for b in published if shard in b["retrained"]]
 
 
+@open_to_all
 def in_mlflow(workspace: Workspace, artifact_id: str) -> Row:
     """Where MLflow shows an artifact: its run with the experiment, and name and version of its registered model; else None."""
     with workspace.engine.connect() as connection:
@@ -165,6 +171,7 @@ def in_mlflow(workspace: Workspace, artifact_id: str) -> Row:
     }
 
 
+@open_to_all
 def buckets_of(workspace: Workspace, dataset: str) -> Sequence[int]:
     """The numbers of the files that hold training records of a data set."""
     with workspace.engine.connect() as connection:

@@ -13,6 +13,7 @@ from workbench.erasure.request import refuse_open_request
 from workbench.errors import InputError
 from workbench.files import sha256
 from workbench.progress import Progress, silent
+from workbench.roles import allowed
 from workbench.sisa.ensemble import Manifest
 from workbench.sisa.task import task_of
 from workbench.sisa.training import DOUBTED, partition_of, refuse_unsuited, train_shard
@@ -30,6 +31,7 @@ _NOTE = (
 )
 
 
+@allowed("operate")
 def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = silent) -> dict[str, Any]:
     """Trains every shard slice by slice, publishes version 1 and evaluates it on the holdout.
 

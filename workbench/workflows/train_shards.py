@@ -13,6 +13,7 @@ from workbench.files import sha256
 from workbench.jobs.detail import MOST_SHARDS, NEW, tell
 from workbench.jobs.executor import Executor, local
 from workbench.progress import Progress, silent
+from workbench.roles import internal
 from workbench.sisa.ensemble import Constituent, Manifest
 from workbench.sisa.part import Part, Start, train_part
 from workbench.sisa.training import learner_of
@@ -33,11 +34,13 @@ class Trained:
     seconds: tuple[float, ...]
 
 
+@internal
 def objects_of(workspace: Workspace, dataset: str) -> Objects:
     """The checkpoints of all ensembles of a data set."""
     return Objects(workspace.root / "objects" / dataset)
 
 
+@internal
 def train_shards(
     workspace: Workspace,
     store: Store,
@@ -118,6 +121,7 @@ def _train_shards(
     }
 
 
+@internal
 def progress_by_shard(
     config: TrainConfig,
     parts: Sequence[Part],
@@ -143,6 +147,7 @@ def progress_by_shard(
     }
 
 
+@internal
 def executor_of(store: Store, config: TrainConfig, starts: Sequence[Start]) -> Executor:
     """Where to train so many shards: in this process, or in several."""
     return local(
@@ -151,6 +156,7 @@ def executor_of(store: Store, config: TrainConfig, starts: Sequence[Start]) -> E
     )
 
 
+@internal
 def parts_of(store: Store, config: TrainConfig, starts: Sequence[Start]) -> list[Part]:
     """What is trained in one call: shards that gain by being trained together, or one."""
     groups = [tuple(starts)] if learner_of(config).together else [(start,) for start in starts]

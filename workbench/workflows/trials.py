@@ -14,6 +14,7 @@ from workbench.data.dataset import Dataset
 from workbench.data.objects import Objects
 from workbench.files import sha256
 from workbench.metrics.forgetting import Scores, lira, minus_squared_error, rmia, scaled_confidence, true_probability
+from workbench.roles import internal
 from workbench.sisa.ensemble import Constituent, Manifest
 from workbench.sisa.shard import Floats
 from workbench.sisa.task import Task, task_of
@@ -139,6 +140,7 @@ class Audited:
         return View(confidence=scaled_confidence(told, rows.target), probability=true_probability(told, rows.target))
 
 
+@internal
 def references(audited: Audited, subjects: Sequence[Subject], shards: Sequence[int]) -> References:
     """What the published constituents of `shards` say."""
     everybody = Dataset(
@@ -156,6 +158,7 @@ def references(audited: Audited, subjects: Sequence[Subject], shards: Sequence[i
     )
 
 
+@internal
 def trials(
     audited: Audited, subjects: Sequence[Subject], known: References, *, siblings: int, controls: frozenset[int]
 ) -> Iterator[Trial]:

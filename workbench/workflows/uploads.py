@@ -7,12 +7,14 @@ from pathlib import Path
 
 from workbench.files import remove
 from workbench.jobs.job import OVER, find
+from workbench.roles import internal
 from workbench.workspace import Workspace
 
 UPLOADS = "uploads"
 _FRESH_SECONDS = 60  # one that is being written has no job yet
 
 
+@internal
 def sweep_uploads(workspace: Workspace) -> None:
     """Removes uploads that no job needs any more: it was cancelled before it began, or whoever kept them was killed."""
     folder = workspace.root / UPLOADS

@@ -20,6 +20,7 @@ from workbench.errors import CheckFailedError, InputError, NotFoundError, Workbe
 from workbench.files import sha256
 from workbench.foreign import read_limited
 from workbench.progress import Progress, silent
+from workbench.roles import internal, open_to_all
 from workbench.sisa.ensemble import Manifest, version_id
 from workbench.sisa.training import train_shard
 from workbench.state.tables import journal as entries
@@ -31,6 +32,7 @@ from workbench.workspace import Workspace
 JOURNAL = "journal"
 
 
+@open_to_all
 def verify(
     workspace: Workspace | None,
     certificate: Path,
@@ -62,6 +64,7 @@ def verify(
     return _report(checks, level, superseded)
 
 
+@internal
 def opened(workspace: Workspace | None, certificate: Path, key: Path | None) -> tuple[dict[str, Any], str]:
     """The statement of a certificate and who signed it: by `key` alone, or else by a key of the workspace, today's or not.
 

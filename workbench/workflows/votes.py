@@ -15,6 +15,7 @@ from workbench.config import TrainConfig
 from workbench.data.dataset import Dataset
 from workbench.data.objects import Objects
 from workbench.files import sha256
+from workbench.roles import internal
 from workbench.sisa.ensemble import Manifest, usable
 from workbench.sisa.task import task_of
 from workbench.sisa.training import learner_of
@@ -27,6 +28,7 @@ _known: OrderedDict[tuple[str, str, str], Votes] = OrderedDict()
 _lock = threading.Lock()
 
 
+@internal
 def votes_of(manifest: Manifest, objects: Objects, records: Dataset, *, remember: bool = True) -> list[Votes]:
     """The vote [n, K] of each constituent that is not empty on the features of `records`.
 

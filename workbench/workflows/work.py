@@ -31,6 +31,7 @@ from workbench.erasure.request import OPEN, reason_of, submit_person
 from workbench.errors import BusyError, InputError, NotFoundError, WorkbenchError, exit_code_of
 from workbench.files import remove, sync, write_atomic
 from workbench.foreign import read_stream
+from workbench.roles import allowed, open_to_all
 from workbench.state.tables import requests
 from workbench.workflows.callbacks import tell_due, tell_waiting, telling
 from workbench.workflows.erase import exit_of
@@ -89,6 +90,7 @@ class Batch:
         return self.folder / _BATCH
 
 
+@allowed("operate")
 def work(workspace: Workspace, inbox: Path, *, stop: Stop, once: bool = False, interval: float = 5.0) -> dict[str, Any]:
     """Takes files from `inbox` until asked to stop, or `once` all that are there, and carries their requests out.
 
@@ -113,6 +115,7 @@ def work(workspace: Workspace, inbox: Path, *, stop: Stop, once: bool = False, i
     return {"inbox": str(inbox), **done, "exit": worst if once and not stop.is_set() else 0}
 
 
+@open_to_all
 def log(event: str, **fields: Any) -> None:
     """One line of JSON on standard error; it names nobody and no file of a sender."""
     known = {name: value for name, value in fields.items() if value is not None}
