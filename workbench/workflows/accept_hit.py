@@ -11,12 +11,13 @@ from workbench.erasure import saga, vault
 from workbench.erasure.free_text import refuse_names, refuse_own_names
 from workbench.erasure.request import refuse_own
 from workbench.errors import InputError, NotFoundError
-from workbench.roles import require
+from workbench.roles import allowed, internal
 from workbench.state import writing
 from workbench.state.tables import requests
 from workbench.workspace import Workspace
 
 
+@allowed("decide")
 def accept_hit(workspace: Workspace, request: str, *, file: str, offset: int, reason: str) -> dict[str, Any]:
     """Accepts what the last byte scan of a held request found in `file` at `offset`, as requests show tells it.
 
@@ -25,7 +26,6 @@ def accept_hit(workspace: Workspace, request: str, *, file: str, offset: int, re
     Raises InputError where the last scan found nothing there, or the reason names somebody; ForbiddenError for whoever handed
     the request in, where the policy wants four eyes.
     """
-    require("decide")
     if not reason.strip():
         raise InputError("a hit is accepted for a reason", hint="--reason: why it says nothing of the person")
     refuse_names(workspace, reason, "the reason")
@@ -56,6 +56,7 @@ def accept_hit(workspace: Workspace, request: str, *, file: str, offset: int, re
     return {"request": request, "file": file, "offset": offset, "left": len(left)}
 
 
+@internal
 def held_hits(workspace: Workspace, request: str) -> list[dict[str, Any]]:
     """What the last byte scan of a held request found: `file` and `offset` where it can be accepted, `place` in words."""
     with workspace.engine.connect() as connection:

@@ -24,6 +24,7 @@ from workbench.erasure.saga import Erasure
 from workbench.erasure.verify import Check, check_isolation, check_objects, check_purged, check_removed, check_rows
 from workbench.errors import CheckFailedError, HeldError, InputError
 from workbench.progress import Progress
+from workbench.roles import internal
 from workbench.state import compact, writing
 from workbench.state.tables import quarantine, requests
 from workbench.workflows.judge_hits import Judged, judge
@@ -51,6 +52,7 @@ class _Person:
         return self.tokens | self.identifiers
 
 
+@internal
 def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[Erasure, Callable[[Connection], None]]:
     """Reads everything again; requests that something is left of are put aside, each as an erasure of its own.
 

@@ -122,11 +122,13 @@ def resume(workspace: Workspace, progress: Progress = silent) -> dict[str, Resul
     return _resume(workspace, progress, "all").results()
 
 
+@internal
 def is_due(erasure: Erasure) -> bool:
     """Whether an unfinished erasure is to be tried now: one that is held only some minutes after the last time."""
     return not (erasure.held and 0 <= time.time() - erasure.tried < _HELD_SECONDS)
 
 
+@internal
 def finish_interrupted(workspace: Workspace) -> None:
     """Finishes what was interrupted; raises the first fault. What is held is left alone."""
     _resume(workspace, silent, "none").results()

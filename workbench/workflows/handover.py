@@ -222,6 +222,7 @@ def _ending(name: str) -> str:
     return ending
 
 
+@open_to_all
 def name_of(upload: str) -> str:
     """A name for the data set of an uploaded file."""
     return _stem(upload)

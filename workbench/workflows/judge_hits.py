@@ -22,6 +22,7 @@ from workbench.erasure.byte_scan import BytesFound, Finding, Marks
 from workbench.erasure.plan import pending_of
 from workbench.errors import WorkbenchError
 from workbench.files import sha256
+from workbench.roles import internal
 from workbench.schema.schema import ROW_SUBJECT
 from workbench.sisa.ensemble import Constituent, Manifest
 from workbench.sisa.training import train_shard
@@ -41,6 +42,7 @@ class Judged:
     accepted: tuple[tuple[Finding, Mapping[str, Any]], ...]
 
 
+@internal
 def judge(
     workspace: Workspace,
     found: BytesFound,

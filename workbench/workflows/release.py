@@ -217,6 +217,7 @@ def sweep_releases(workspace: Workspace, dataset: str, *, fits: bool = True) -> 
     end_runs(workspace, dataset)
 
 
+@internal
 def unrecorded(workspace: Workspace, dataset: str) -> list[Path]:
     """Return generators, releases and evaluations of a data set that no artifact names."""
     with workspace.engine.connect() as connection:

@@ -23,6 +23,7 @@ from workbench.data.store import SPLITS, Store, bucket_of
 from workbench.erasure.free_text import NAMES_SOMEBODY, parts_of, refuse_names
 from workbench.errors import DamagedError, InputError
 from workbench.privacy.holds import state
+from workbench.roles import internal
 from workbench.schema import Schema
 from workbench.schema.schema import ROW_SUBJECT
 from workbench.state.tables import budgets, charges, datasets
@@ -42,6 +43,7 @@ class Joined:
     checked: Mapping[Place, str] = field(default_factory=dict)
 
 
+@internal
 def check_reason(workspace: Workspace, reason: str | None) -> None:
     """Raise InputError for a reason that is empty, too long, or names a person in the data."""
     if reason is not None:
@@ -50,6 +52,7 @@ def check_reason(workspace: Workspace, reason: str | None) -> None:
         refuse_names(workspace, reason, "the reason")
 
 
+@internal
 def name_people(connection: Connection, dataset: str, schema: Schema, *, confirmed: bool) -> Joined:
     """Return the schema with population and identity type as they are to be stored.
 
@@ -84,6 +87,7 @@ def name_people(connection: Connection, dataset: str, schema: Schema, *, confirm
     return Joined(named.model_copy(update=chosen), tuple(because))
 
 
+@internal
 def join_people(
     connection: Connection, workspace: Workspace, dataset: str, joined: Joined, tokens: Tokens, *, confirmed: bool
 ) -> Joined:
@@ -118,6 +122,7 @@ def join_people(
     return Joined(schema, (*joined.because, places), checked)
 
 
+@internal
 def refuse_unknown(connection: Connection, dataset: str, joined: Joined, reason: str | None) -> None:
     """Raise InputError where a person said that they are known people and nothing shows it: they would get a second budget."""
     if reason is not None and not joined.because and not _others(connection, dataset, joined.schema.population):
@@ -128,6 +133,7 @@ def refuse_unknown(connection: Connection, dataset: str, joined: Joined, reason:
         )
 
 
+@internal
 def record_people(connection: Connection, dataset: str, joined: Joined, reason: str | None) -> None:
     """Record what was confirmed with its reason, in the caller's write transaction; raise as `refuse_unknown` does."""
     refuse_unknown(connection, dataset, joined, reason)
@@ -143,6 +149,7 @@ def record_people(connection: Connection, dataset: str, joined: Joined, reason: 
     )
 
 
+@internal
 def refuse_names_in(ring: KeyRing, tokens: Tokens, reason: str | None) -> None:
     """Raise InputError where a reason names a person of the table that is taken in."""
     parts = sorted({canonical(part) for part in parts_of(reason or "")} - {""})
@@ -154,6 +161,7 @@ def refuse_names_in(ring: KeyRing, tokens: Tokens, reason: str | None) -> None:
         raise InputError(f"the reason {NAMES_SOMEBODY}", hint="say it without identifiers")
 
 
+@internal
 def tokens_of(store: Store, *, before: Store | None = None) -> Tokens:
     """Return the tokens of a store by bucket, without those that it had `before`."""
 

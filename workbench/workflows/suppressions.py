@@ -27,7 +27,7 @@ from workbench.privacy import holds
 from workbench.privacy.holds import Hold
 from workbench.privacy.shared_ledger import Merged, merge_ledger
 from workbench.progress import Progress, silent
-from workbench.roles import require
+from workbench.roles import allowed, internal
 from workbench.state import writing
 from workbench.state.tables import holds as holds_table
 from workbench.workflows.execute import Outcome, carry_out
@@ -35,6 +35,7 @@ from workbench.workflows.keys import settled
 from workbench.workspace import Workspace
 
 
+@allowed("administer")
 def export_suppressions(workspace: Workspace, file: Path) -> dict[str, Any]:
     """Write who was erased, or is about to be, and what was charged, to a signed JSON file of mode 0600; it names nobody."""
     check_output(file, (".json",))
@@ -46,13 +47,13 @@ def export_suppressions(workspace: Workspace, file: Path) -> dict[str, Any]:
     return {"path": str(file), "people": people, "charges": len(mine.ledger.charges)}
 
 
+@allowed("administer")
 def import_suppressions(workspace: Workspace, file: Path, *, progress: Progress = silent) -> dict[str, Any]:
     """Take in a list of another copy of this workspace: its charges count here, and its erased people are erased here.
 
     A hold on the budgets is lifted where the list was written after the restore, by the workspace that was in use.
     Raises InputError for a file that is no list of this workspace's copies.
     """
-    require("administer")
     listed = read_list(workspace, settled(workspace), file)
     with writing(workspace.engine) as connection:
         merged, lifted = take_ledger(connection, listed)
@@ -68,6 +69,7 @@ def import_suppressions(workspace: Workspace, file: Path, *, progress: Progress 
     }
 
 
+@internal
 def take_ledger(connection: Connection, listed: ForeignList) -> tuple[Merged, list[Hold]]:
     """Merge the charges of another copy in the caller's write transaction; return what is new and the holds that it lifts."""
     merged = merge_ledger(connection, listed.ledger)
@@ -88,12 +90,12 @@ def _continues(hold: Hold, reach: Reach) -> bool:
     return reach.known.branch == hold.branch and reach.known.sequence >= hold.sequence
 
 
+@allowed("administer")
 def vouch(workspace: Workspace, population: str | None, reason: str) -> dict[str, Any]:
     """State that nothing was charged to a population, or to any, after what is known here; its budget is free again.
 
     Raises InputError where no budget is held, or where the reason names a person.
     """
-    require("administer")
     if not reason.strip():
         raise InputError("a reason is needed: it is shown beside the budget and on cards", hint="--reason TEXT")
     refuse_names(workspace, reason, "the reason")
@@ -102,6 +104,7 @@ def vouch(workspace: Workspace, population: str | None, reason: str) -> dict[str
     return {"population": population, "stated": [one.text for one in made], "reason": reason.strip()}
 
 
+@internal
 def erase_listed(workspace: Workspace, tokens: Tokens, progress: Progress) -> int:
     """Erase everyone in the data whose suppression token is listed, whatever the policy says; return how many."""
     with writing(workspace.engine) as connection:
