@@ -81,7 +81,7 @@ def _imported(room: str) -> set[str]:
 
 # The app: each workflow that a page imports, and who may run it
 PAGES = {
-    "all": """attacks.attacks attacks.audits doctor.glance evaluate.evaluation_of findings.findings handover.release_rows
+    "all": """attacks.attacks attacks.audits doctor.glance evaluate.evaluation_of findings.findings handover.name_of handover.release_rows
         handover.verify_upload history.read_history jobs.list_jobs keys.list_keys ledger.show_ledger lineage.show_lineage
         overview.overview overview.model overview.evaluations overview.quality preflight.preflight
         preflight.preflight_together profile.schema_of report.certificate_html report.comparison_html
@@ -92,7 +92,7 @@ PAGES = {
         jobs.cancel_job jobs.detach_job profile.profile requests.cancel_request""",
     "operate or decide": "jobs.detach_erasures",
     "decide": "requests.approve_request requests.deny_request requests.release_request",
-    "administer": "keys.rotate_key ledger.set_budget requests.set_policy retire.retire",
+    "administer": "keys.rotate_key ledger.set_budget requests.set_policy retire.retire suppressions.vouch",
 }
 APP = {name: who for who, names in PAGES.items() for name in names.split()}
 
@@ -112,6 +112,7 @@ VERBS: dict[str, tuple[str, list[str], bool]] = {
     "schema infer": ("operate", [f"{T}/absent.csv", "-o", f"{T}/out.yaml"], True),
     "ledger budget": ("administer", ["x", "--epsilon", "1", "--delta", "0.00001"], True),
     "ledger show": ("all", ["x"], True),
+    "ledger vouch": ("administer", ["x", "--reason", "none"], True),
     "synthesize": ("operate", SYNTHESIZE, True),
     "sample": ("operate", ["x", "-n", "1", "--out", f"{T}/out.csv"], True),
     "audit": ("operate", SYNTHESIZE, True),
@@ -135,6 +136,7 @@ VERBS: dict[str, tuple[str, list[str], bool]] = {
     "requests release": ("decide", ["x"], True),
     "requests deny": ("decide", ["x", "--reason", "none"], True),
     "requests cancel": ("operate", ["x"], True),
+    "requests accept-hit": ("decide", ["x", "--file", "f", "--offset", "0", "--reason", "none"], True),
     "api": ("administer", ["--port", "0"], False),
     "tokens create": ("administer", ["crm", "--scope", "predict"], True),
     "tokens list": ("administer", [], True),
@@ -153,6 +155,7 @@ VERBS: dict[str, tuple[str, list[str], bool]] = {
     "restore": ("administer", [f"{T}/absent.tar.gz", "--without-suppressions"], True),
     "demo": ("operate", [], False),
     "suppressions export": ("administer", [f"{T}/out.json"], True),
+    "suppressions import": ("administer", [f"{T}/absent.json"], True),
 }
 _NO_WORKFLOW = {"ui"}  # it starts the app, which knows its people itself
 
