@@ -15,11 +15,12 @@ from workbench.config import SynthesizeConfig
 from workbench.erasure.request import submit
 from workbench.errors import BusyError, ForbiddenError, InputError
 from workbench.generators.kinds import generator_of
-from workbench.privacy import hash_lines
+from workbench.privacy import hash_lines, holds
 from workbench.privacy.calibration import zcdp_rho
 from workbench.privacy.events import split_failure
 from workbench.privacy.ledger import Ledger
 from workbench.roles import Person, acting
+from workbench.state import writing
 from workbench.ui import attacks as page
 from workbench.workflows import jobs, preflight
 from workbench.workflows.attacks import attacks
@@ -30,6 +31,7 @@ from workbench.workflows.ingest import append
 from workbench.workflows.ledger import set_budget, show_ledger
 from workbench.workflows.overview import overview
 from workbench.workflows.preflight import preflight_together
+from workbench.workflows.suppressions import vouch
 from workbench.workflows.synthesize import synthesize
 from workbench.workspace import Workspace
 
@@ -113,6 +115,24 @@ def test_each_identity_type_has_its_line_and_a_spend_beyond_the_budget_is_said(
     set_budget(trained, "pupils", epsilon=1.5, delta=1e-5)
     assert "More is spent than the budget" in browse(trained, "privacy").error[0].value
     assert "more is spent" in str(overview(trained)["attention"])
+
+
+def test_a_budget_is_held_after_a_restore_until_an_admin_says_why_nothing_is_missing(
+    browse: Open, trained: Workspace
+) -> None:
+    with writing(trained.engine) as connection:
+        holds.begin(connection, holds.known(connection))
+    app = browse(trained, "privacy")
+    assert "restored from a backup" in app.error[0].value
+    assert next(one.value for one in app.metric if one.label.startswith("Left")) == "0.00"
+    assert "held since the workspace was restored" in str(overview(trained)["attention"])
+    assert any("a reason is needed" in fault.value for fault in press(app, "State it").error)
+    next(one for one in app.text_input if one.label.startswith("How is that")).set_value("It was a drill.")
+    app = press(app, "State it")
+    assert not app.error
+    assert "It was a drill" in texts(app)
+    with acting(Person(actor="v", role="viewer")), pytest.raises(ForbiddenError):
+        vouch(trained, None, "x")
 
 
 def test_what_if_adds_and_takes_away(browse: Open, trained: Workspace) -> None:

@@ -79,6 +79,7 @@ def test_from_an_upload_to_a_data_set(browse: Open, workspace: Workspace, detach
     jobs.take_job(workspace, detached[0])
     (made,) = overview(workspace)["datasets"]
     assert (made["dataset"], made["target"], made["unreviewed"]) == ("klass", "passed", [])
+    assert (made["population"], made["identity_type"]) == ("klass", "klass-subject"), "no table's people but its own"
     assert uploads(workspace) == [], "what was uploaded goes once it was taken in"
 
 

@@ -151,7 +151,7 @@ def _continuation(workspace: Workspace, other: Workspace) -> ForeignList | None:
 
 def _furthest(before: Known, *lists: ForeignList | None) -> Known:
     """The last journal entry up to which charges are known: the backup's, or a later one of the same workspace."""
-    reached = [one.reach.known for one in lists if one is not None and one.reach is not None]
+    reached = [one.reach.known for one in lists if one is not None and one.reach is not None and one.reach.whole]
     return max([before, *(k for k in reached if k.branch == before.branch)], key=lambda known: known.sequence)
 
 

@@ -61,7 +61,7 @@ def name_people(connection: Connection, dataset: str, schema: Schema, *, confirm
     """
     named, because = schema.named(dataset), []
     others = {name: catalog.entry(connection, name).schema for name in catalog.names(connection)}
-    known = {"population": _populations(connection), "identity_type": {one.identity_type for one in others.values()}}
+    known = {"population": populations(connection), "identity_type": {one.identity_type for one in others.values()}}
     chosen: dict[str, str] = {}
     for what in ("population", "identity_type"):
         if what == "identity_type" and schema.subject == ROW_SUBJECT:
@@ -109,7 +109,7 @@ def join_people(
     if not found:
         return Joined(schema, joined.because, checked)
     places = "; ".join(f"population {population} in data set {', '.join(sets)}" for population, sets in found.items())
-    is_settled = schema.population in _populations(connection, of_rows=True)
+    is_settled = schema.population in populations(connection, of_rows=True)
     if not confirmed or (len(found) > 1 and not is_settled):
         raise InputError(
             f"people of data set {dataset} are in {places} already, and would get a second budget under population "
@@ -162,6 +162,13 @@ def refuse_names_in(ring: KeyRing, tokens: Tokens, reason: str | None) -> None:
 
 
 @internal
+def populations(connection: Connection, *, of_rows: bool = False) -> set[str]:
+    """Every population that has rows, a budget or a charge; or rows."""
+    tables = (datasets,) if of_rows else (datasets, budgets, charges)
+    return {name for table in tables for name in connection.execute(select(table.c.population).distinct()).scalars()}
+
+
+@internal
 def tokens_of(store: Store, *, before: Store | None = None) -> Tokens:
     """Return the tokens of a store by bucket, without those that it had `before`."""
 
@@ -194,12 +201,6 @@ def _shares(connection: Connection, workspace: Workspace, name: str, tokens: Tok
             return True
         checked[name, split, bucket] = digest
     return False
-
-
-def _populations(connection: Connection, *, of_rows: bool = False) -> set[str]:
-    """Every population that has rows, a budget or a charge; or rows."""
-    tables = (datasets,) if of_rows else (datasets, budgets, charges)
-    return {name for table in tables for name in connection.execute(select(table.c.population).distinct()).scalars()}
 
 
 def _others(connection: Connection, dataset: str, population: str) -> Collection[str]:

@@ -21,7 +21,7 @@ from workbench.erasure.locate import Subject
 from workbench.erasure.request import expedite, submit_subjects
 from workbench.erasure.suppression import Tokens, suppress
 from workbench.erasure.suppression_list import ForeignList, Reach, current_list, read_list, write_list
-from workbench.errors import HeldError, InputError
+from workbench.errors import HeldError, InputError, NotFoundError
 from workbench.files import check_output, write_atomic
 from workbench.privacy import holds
 from workbench.privacy.holds import Hold
@@ -32,6 +32,7 @@ from workbench.state import writing
 from workbench.state.tables import holds as holds_table
 from workbench.workflows.execute import Outcome, carry_out
 from workbench.workflows.keys import settled
+from workbench.workflows.same_people import populations
 from workbench.workspace import Workspace
 
 
@@ -74,14 +75,16 @@ def take_ledger(connection: Connection, listed: ForeignList) -> tuple[Merged, li
     """Merge the charges of another copy in the caller's write transaction; return what is new and the holds that it lifts."""
     merged = merge_ledger(connection, listed.ledger)
     lifted = []
-    for row in connection.execute(select(holds_table)).all():
+    reach = listed.reach
+    for row in connection.execute(select(holds_table)).all() if reach is not None and reach.whole else ():
         hold = Hold(**row._mapping)
-        if listed.reach is not None and _continues(hold, listed.reach):
-            if listed.reach.whole and listed.reach.read > hold.at:
-                holds.lift(connection, hold)
-                lifted.append(hold)
-            else:
-                holds.learn(connection, hold, listed.reach.known)
+        if reach is None or not _continues(hold, reach):
+            continue
+        if reach.read > hold.at:
+            holds.lift(connection, hold)
+            lifted.append(hold)
+        else:
+            holds.learn(connection, hold, reach.known)
     return merged, lifted
 
 
@@ -100,6 +103,8 @@ def vouch(workspace: Workspace, population: str | None, reason: str) -> dict[str
         raise InputError("a reason is needed: it is shown beside the budget and on cards", hint="--reason TEXT")
     refuse_names(workspace, reason, "the reason")
     with writing(workspace.engine) as connection:
+        if population is not None and population not in (known := populations(connection)):
+            raise NotFoundError(f"no population {population!r} in this workspace; it has {sorted(known) or 'none'}")
         made = holds.vouch(connection, population or holds.EVERYONE, reason.strip())
     return {"population": population, "stated": [one.text for one in made], "reason": reason.strip()}
 
