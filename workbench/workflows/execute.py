@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from sqlalchemy import select
 
@@ -20,7 +21,7 @@ from workbench.erasure.plan import ErasurePlan, plan
 from workbench.erasure.policy import ErasurePolicy
 from workbench.erasure.request import advance, subjects_of, waiting
 from workbench.erasure.saga import Erasure
-from workbench.errors import BusyError, WorkbenchError, exit_code_of
+from workbench.errors import BusyError, InputError, WorkbenchError, exit_code_of
 from workbench.jobs.worker import CancelledError
 from workbench.progress import Progress, silent
 from workbench.state import writing
@@ -109,9 +110,9 @@ def settle(workspace: Workspace, dataset: str) -> None:
 
 def _resume(workspace: Workspace, progress: Progress) -> Outcome:
     """Finishes what was interrupted, once what killed processes left half done is removed."""
-    failures = []
+    failures: list[Failure] = []
     try:
-        workspace.clear()
+        failures += [Failure(fault=_left(part), datasets=frozenset()) for part in workspace.clear()]
         sweep_uploads(workspace)
     except OSError as fault:  # what is left may be rows; it concerns no data set, and hinders none
         failures.append(Failure(fault=fault, datasets=frozenset()))
@@ -133,6 +134,10 @@ def _resume(workspace: Workspace, progress: Progress) -> Outcome:
             failures.append(Failure(fault=fault, datasets=frozenset(erasure.datasets)))
     _end_runs(workspace)
     return Outcome(done=done, failures=tuple(failures))
+
+
+def _left(part: Path) -> InputError:
+    return InputError(f"{part} was left by a process that was killed, and can't be removed", hint="remove it by hand")
 
 
 def _end_runs(workspace: Workspace) -> None:
