@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
 import secrets
 import shutil
-from contextlib import suppress
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from workbench.errors import InputError
 
 _PART = ".part-"
+_BESIDE = "beside"  # the file of a staging folder that names its part outside
 
 
 def write_atomic(path: Path, content: bytes, *, mode: int = 0o644) -> None:
@@ -46,10 +50,10 @@ def _open_part(path: Path, mode: int) -> tuple[Path, int]:
 
 
 def locked_folder(parent: Path) -> tuple[Path, int]:
-    """A new folder below `parent` with its lock, which an open descriptor holds: nobody takes it for a dead one's."""
+    """Make a folder of mode 0700 below `parent`; the open descriptor holds its lock, so `remove_abandoned` leaves it."""
     while True:
         folder = parent / secrets.token_hex(8)
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, mode=0o700)
         with suppress(FileNotFoundError):  # `remove_abandoned` came before the lock
             descriptor = os.open(folder, os.O_RDONLY)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -58,14 +62,48 @@ def locked_folder(parent: Path) -> tuple[Path, int]:
             os.close(descriptor)
 
 
+def create_private(path: Path) -> int:
+    """Create an empty file of mode 0600; return the mode that the user's umask gives to files that are to be read."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        usual = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
+    return usual
+
+
+@contextmanager
+def part_beside(staging: Path, target: Path) -> Iterator[Path]:
+    """Make an empty file of mode 0600 beside `target`, to be renamed to it; it is removed at the end where it is left.
+
+    The locked folder `staging` names it before it is there: `remove_abandoned` removes both once this process is dead.
+    """
+    part = target.parent.resolve() / f"{_PART}{secrets.token_hex(8)}"
+    write_atomic(staging / _BESIDE, os.fsencode(part), mode=0o600)
+    sync(staging.parent)
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
 def check_output(path: Path, endings: tuple[str, ...]) -> None:
-    """Raises InputError where a result can't be written to `path`: another ending, no such folder, or itself a folder."""
+    """Raises InputError where a result can't be written to `path`: another ending, no such folder, or itself a folder.
+
+    Raises PermissionError where the folder may not be written to: later a result would be lost by it.
+    """
     if path.suffix.lower() not in endings:
         raise InputError(f"{path} has no ending the workbench writes", hint=f"name a {' or '.join(endings)} file")
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent} to write to", hint="make it, or name another")
     if path.is_dir():
         raise InputError(f"{path} is a folder", hint="name a file")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path.parent))
 
 
 def remove_parts(root: Path) -> None:
@@ -76,23 +114,50 @@ def remove_parts(root: Path) -> None:
                 _remove_abandoned(Path(folder, name))
 
 
-def remove_abandoned(folder: Path) -> None:
-    """Removes the folders in `folder` that nobody holds a lock on: their makers were killed."""
-    for entry in folder.iterdir():
-        _remove_abandoned(entry)
+def remove_abandoned(folder: Path) -> list[Path]:
+    """Remove the unlocked folders in `folder`, with the parts that they name: their makers were killed.
+
+    Returns the parts that can't be removed; the folder of such a part is left, and holds nothing but its name.
+    """
+    return [part for entry in folder.iterdir() if (part := _remove_abandoned(entry)) is not None]
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Removes what nobody holds a lock on, under that lock: its maker may be about to take it, and then finds it gone."""
+def _part_of(folder: Path) -> Path | None:
+    """Return the part outside that a staging folder names, if it names one."""
+    part = Path(os.fsdecode(content_of(folder / _BESIDE)))
+    return part if part.name.startswith(_PART) else None
+
+
+def _is_left(part: Path) -> bool:
+    """Remove an abandoned part outside; return whether it is still there."""
+    try:
+        _remove_abandoned(part)
+        return part.exists()
+    except OSError:
+        return True
+
+
+def _remove_abandoned(path: Path) -> Path | None:
+    """Remove what is not locked, under that lock: its maker may be about to take it, and then finds it gone.
+
+    Returns the part outside that a folder names, where that can't be removed.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
-        return
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        remove(path)
+        part = _part_of(path)
+        if part is None or not _is_left(part):
+            remove(path)
+            return None
+        for entry in path.iterdir():
+            if entry.name != _BESIDE:
+                remove(entry)
+        return part
     except BlockingIOError:
-        return
+        return None
     finally:
         os.close(descriptor)
 

@@ -126,7 +126,7 @@ class Workspace:
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """A fresh folder on the same disk, removed with all its content at the end."""
+        """A fresh folder of mode 0700 on the same disk, removed with all its content at the end."""
         import shutil
 
         folder, descriptor = locked_folder(self.root / "staging")
@@ -136,10 +136,13 @@ class Workspace:
             shutil.rmtree(folder, ignore_errors=True)
             os.close(descriptor)
 
-    def clear(self) -> None:
-        """Removes what killed processes left half done: temporary files, and staging folders, which hold rows."""
+    def clear(self) -> list[Path]:
+        """Removes what killed processes left half done: temporary files, and staging folders, which hold rows.
+
+        Returns the files outside that they left and that can't be removed.
+        """
         remove_parts(self.root)
-        remove_abandoned(self.root / "staging")
+        return remove_abandoned(self.root / "staging")
 
     @contextmanager
     def lock(self, dataset: str) -> Iterator[None]:

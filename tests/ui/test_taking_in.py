@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,17 @@ import pandas as pd
 import pytest
 from conftest import pupils
 from said import Open, press, texts
+from stored import placed
 from streamlit.testing.v1 import AppTest
 
-from workbench.errors import ForbiddenError, InputError
+from workbench import lineage
+from workbench.erasure.request import submit
+from workbench.errors import BusyError, ForbiddenError, InputError, QuarantinedError
 from workbench.roles import Person, acting
 from workbench.schema.column import Column
 from workbench.schema.draft import rows_of, with_rows
+from workbench.state import writing
+from workbench.ui import session
 from workbench.workflows import handover, jobs
 from workbench.workflows.handover import (
     check_table,
@@ -230,7 +236,7 @@ def test_formulas_are_disarmed_in_csv_alone(trained: Workspace, monkeypatch: pyt
     with pytest.raises(InputError, match="damaged"):
         release_file(trained, release["release"], ".csv")
     monkeypatch.setattr(handover, "file_sha256", lambda _: "any")
-    monkeypatch.setattr(handover, "_release", lambda *_: path)
+    monkeypatch.setattr(handover, "_release", lambda *_: (path, lambda _: None))
     told = pd.read_csv(io.BytesIO(release_file(trained, release["release"], ".csv")))
     assert set(told["town"]) == {"'" + FORMULA}
     assert release_file(trained, release["release"], ".parquet") == path.read_bytes()
@@ -241,7 +247,8 @@ def test_rows_for_the_browser_are_bounded_and_on_record(trained: Workspace) -> N
     assert len(release_rows(trained, release["release"], 5)) == 5
     with pytest.raises(InputError, match="at most"):
         sample_file(trained, release["generator"], handover.MOST_ROWS + 1, ".csv")
-    content = sample_file(trained, release["generator"], 30, ".csv", where=("passed=true",), recipient="a partner")
+    asked = {"where": ("passed=true",), "recipient": "a partner"}
+    content = sample_file(trained, release["generator"], 30, ".csv", **asked).take()
     assert set(pd.read_csv(io.BytesIO(content))["passed"]) == {True}
     with acting(Person(actor="oidc:v", role="viewer")), pytest.raises(ForbiddenError):
         release_file(trained, release["release"], ".csv")
@@ -250,13 +257,41 @@ def test_rows_for_the_browser_are_bounded_and_on_record(trained: Workspace) -> N
 def test_predictions_of_an_upload(trained: Workspace) -> None:
     (model,) = overview(trained)["models"]
     features = pupils(5).drop(columns=["pupil", "passed"])
-    content, first = predict_upload(trained, model["ensemble"], "t.csv", features.to_csv(index=False).encode())
-    assert len(pd.read_csv(io.BytesIO(content))) == len(features)
+    download, first = predict_upload(trained, model["ensemble"], "t.csv", features.to_csv(index=False).encode())
+    assert len(pd.read_csv(io.BytesIO(download.take()))) == len(features)
     assert next(iter(first.columns)) == "prediction"
     with pytest.raises(InputError) as fault:
         predict_upload(trained, model["ensemble"], "t.csv", b"nothing\n1\n")
     assert str(trained.root) not in str(fault.value)
     assert list((trained.root / "staging").iterdir()) == []
+
+
+def test_a_download_is_judged_when_it_is_taken(trained: Workspace) -> None:
+    """The page may have been open for hours since it was made."""
+    (model,), (release,) = overview(trained)["models"], overview(trained)["releases"]
+    with writing(trained.engine) as connection:
+        lineage.amend(connection, release["generator"], private=False)
+    features = pupils(5).drop(columns=["pupil", "passed"]).to_csv(index=False).encode()
+    predicted, _ = predict_upload(trained, model["ensemble"], "t.csv", features)
+    drawn = sample_file(trained, release["generator"], 5, ".csv")
+    assert predicted.take()
+    assert drawn.take()
+    submit(trained, ["pupils"], placed(trained, "train")[0])
+    with pytest.raises(BusyError):
+        predicted.take()
+    with pytest.raises(QuarantinedError):
+        drawn.take()
+
+
+def test_a_button_is_pressed_in_the_name_of_the_person_who_sees_it(
+    trained: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streamlit makes deferred files in another thread, where no role is set."""
+    (release,) = overview(trained)["releases"]
+    monkeypatch.setattr(session, "person", lambda: Person(actor="oidc:v", role="viewer"))
+    taken = session.on_click(lambda: release_file(trained, release["release"], ".csv"))
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ForbiddenError):
+        pool.submit(taken).result()
 
 
 def test_a_profile_tells_no_cell_of_few(trained: Workspace) -> None:

@@ -27,7 +27,7 @@ from workbench.workflows.accept import IDEMPOTENCY_KEY, accept, forget_answers
 from workbench.workflows.callbacks import tell_callbacks, telling
 from workbench.workflows.counts import counts
 from workbench.workflows.follow import cancel, certificate, follow
-from workbench.workflows.predict import predict_rows
+from workbench.workflows.predict import predict_rows_as
 from workbench.workflows.sign import DOMAIN, KEY_ID, SIGNATURE, discovery, signed
 from workbench.workflows.tokens import Caller
 from workbench.workspace import Workspace
@@ -110,9 +110,11 @@ def _add_others(app: FastAPI, workspace: Workspace, settings: Settings, gate: Ga
 
         def answer() -> Response:
             rows = rows_of(body, settings.most_rows)
-            predictions = predict_rows(workspace, ensemble, rows)
+            response = predict_rows_as(
+                workspace, ensemble, rows, lambda records: _json({"ensemble": ensemble, "predictions": records})
+            )
             metrics.predicted(len(rows))
-            return _json({"ensemble": ensemble, "predictions": predictions})
+            return response
 
         return await anyio.to_thread.run_sync(answer, limiter=limiter)
 

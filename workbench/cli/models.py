@@ -9,7 +9,6 @@ import typer
 
 from workbench.cli.terms import Detach, Json, Set, opened, progress_of, run_job, show
 from workbench.errors import InputError
-from workbench.files import check_output, write_atomic
 
 if TYPE_CHECKING:
     from workbench.config import TrainConfig
@@ -133,21 +132,17 @@ def _advise(
 ) -> None:
     from workbench.workflows.advise import advise
 
-    for path, endings in ((out, (".yaml", ".yml")), (plot, (".svg",))):
-        if path is not None:
-            check_output(path, endings)  # before minutes of measuring
     with progress_of("comparing") as progress:
         result = advise(
-            opened(context), settings, requests_a_day=requests, most_lost=loss, public=public, progress=progress
+            opened(context),
+            settings,
+            requests_a_day=requests,
+            most_lost=loss,
+            public=public,
+            out=out,
+            plot=plot,
+            progress=progress,
         )
-    if out is not None:
-        import yaml
-
-        write_atomic(out, yaml.safe_dump(result["config"], sort_keys=False).encode())
-    if plot is not None:
-        from workbench.reports.frontier import draw
-
-        write_atomic(plot, draw(result["choices"], result["recommended"], result["metric"]))
     if as_json:
         show(result, as_json)
         return

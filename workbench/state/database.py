@@ -190,6 +190,17 @@ def writing(engine: Engine) -> Iterator[Connection]:
             raise
 
 
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """One read transaction: all that is read inside is as it was at one moment. Keep it short; it holds no writer up."""
+    with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN")
+        try:
+            yield connection
+        finally:
+            connection.exec_driver_sql("COMMIT")
+
+
 def _begin(connection: Connection) -> None:
     """Takes the write lock. It is looked for all the time: SQLite itself looks ever more rarely, and another process that
     writes often would be found at it again and again."""

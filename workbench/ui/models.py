@@ -225,9 +225,10 @@ def _predict(name: str) -> None:
         return
     if file is None:
         raise InputError("no table was chosen", hint="choose a .csv or .parquet file")
-    content, first = predict_upload(session.workspace(), name, file.name, file.getvalue())
+    download, first = predict_upload(session.workspace(), name, file.name, file.getvalue())
     st.dataframe(first, hide_index=True, alt="The first predictions")
-    st.download_button("Download all predictions (CSV)", content, "predictions.csv", "text/csv", type="primary")
+    taken = session.on_click(download.take)
+    st.download_button("Download all predictions (CSV)", taken, "predictions.csv", "text/csv", type="primary")
     st.caption("Shards under quarantine did not take part. The upload is not kept.")
 
 

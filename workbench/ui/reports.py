@@ -50,7 +50,9 @@ def _reports(known: list[dict[str, Any]]) -> None:
             st.markdown(f"**{plain(label(verdict['use']))}**")
             st.caption(" · ".join(map(plain, verdict["because"])))
     content = evaluation_html(session.workspace(), name, dataset=of[name]["dataset"])
-    st.download_button("Download the report (HTML)", content, f"{plain(of[name]['of'])}.html", "text/html")
+    workspace, dataset = session.workspace(), of[name]["dataset"]
+    taken = session.on_click(lambda: evaluation_html(workspace, name, dataset=dataset))
+    st.download_button("Download the report (HTML)", taken, f"{plain(of[name]['of'])}.html", "text/html")
     st.caption("Internal: it was computed from people's rows, and the next erasure purges it.")
     st.iframe(content, height=900, alt=f"Evaluation of {of[name]['of']}")
 
@@ -95,7 +97,9 @@ def _compare(known: list[dict[str, Any]]) -> None:
     names = st.multiselect("Evaluations", list(of), format_func=lambda name: label(of[name]))
     if len(names) > 1:
         content = comparison_html(session.workspace(), names)
-        st.download_button("Download the comparison (HTML)", content, "comparison.html", "text/html")
+        workspace = session.workspace()
+        taken = session.on_click(lambda: comparison_html(workspace, names))
+        st.download_button("Download the comparison (HTML)", taken, "comparison.html", "text/html")
         st.iframe(content, height=900, alt="Evaluations beside each other")
 
 

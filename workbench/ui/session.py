@@ -129,6 +129,19 @@ def person() -> Person | None:
     return roles.person_of(claims, roles.read_roles(workspace().root))
 
 
+def on_click(make: Callable[[], bytes | str]) -> Callable[[], bytes | str]:
+    """A file that is made, or judged again, when its button is pressed, in the name of the person who sees the button."""
+    someone = person()
+
+    def made() -> bytes | str:
+        if someone is None:
+            raise ForbiddenError("you are not signed in any more", hint="sign in again")
+        with roles.acting(someone):
+            return make()
+
+    return made
+
+
 def signs_in() -> bool:
     """Whether an identity provider is configured."""
     return bool(st.secrets.load_if_toml_exists() and "auth" in st.secrets)

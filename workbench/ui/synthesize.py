@@ -222,8 +222,9 @@ def _downloads(one: dict[str, Any]) -> None:
         kind = st.segmented_control("Format", list(_FILES), default="CSV", required=True, key="whole-format") or "CSV"
         ending, mime = _FILES[kind]
         if st.button("Prepare the file"):
-            content = release_file(session.workspace(), one["release"], ending)
-            st.download_button("Download", content, f"{one['release']}{ending}", mime, type="primary")
+            workspace = session.workspace()
+            taken = session.on_click(lambda: release_file(workspace, one["release"], ending))
+            st.download_button("Download", taken, f"{one['release']}{ending}", mime, type="primary")
         st.caption("In CSV, texts that a spreadsheet would take for a formula get an apostrophe before them.")
     with drawn.container(border=True, height="stretch"), session.reported():
         st.markdown("**New rows, also under a condition**")
@@ -244,11 +245,15 @@ def _draw(one: dict[str, Any]) -> None:
     if asked:
         conditions = tuple(part.strip() for part in where.split(";") if part.strip())
         ending, mime = _FILES[kind]
-        content = sample_file(
+        download = sample_file(
             session.workspace(), one["generator"], int(n), ending, where=conditions, recipient=recipient.strip() or None
         )
         st.download_button(
-            f"Download {int(n):,} rows", content, f"{plain(one['dataset'])}-rows{ending}", mime, type="primary"
+            f"Download {int(n):,} rows",
+            session.on_click(download.take),
+            f"{plain(one['dataset'])}-rows{ending}",
+            mime,
+            type="primary",
         )
 
 

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import yaml
 
 from workbench.config import TrainConfig
 from workbench.data import catalog
@@ -21,9 +23,11 @@ from workbench.data.dataset import Dataset
 from workbench.data.store import Store
 from workbench.erasure.request import refuse_open_request
 from workbench.errors import InputError
+from workbench.files import check_output
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.utility import predictive
 from workbench.progress import Progress, silent
+from workbench.reports.frontier import draw
 from workbench.roles import allowed, internal
 from workbench.sisa.ensemble import aggregate
 from workbench.sisa.part import Part, Start, train_part
@@ -31,6 +35,7 @@ from workbench.sisa.task import task_of
 from workbench.sisa.training import learner_of
 from workbench.workflows.execute import settle
 from workbench.workflows.findings import keep
+from workbench.workflows.outputs import place_bytes
 from workbench.workflows.train_shards import executor_of, parts_of
 from workbench.workspace import Workspace
 
@@ -88,16 +93,22 @@ def advise(
     requests_a_day: float = 1.0,
     most_lost: float = 0.01,
     public: bool = False,
+    out: Path | None = None,
+    plot: Path | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Measures each partition on the config's data set and recommends the cheapest that loses at most `most_lost`.
 
     The loss is that of the metric against one shard of one slice; cost is seconds of retraining a day, with the day's
-    requests carried out together. Raises InputError where there is no holdout or too few subjects, BusyError where a
+    requests carried out together. The recommended config is written to `out`, as YAML, and the choices are drawn to `plot`, as
+    SVG. Raises InputError where there is no holdout or too few subjects, BusyError where a
     subject waits for an erasure, also one accepted meanwhile, or where another process writes the data set.
     """
+    for path, endings in ((out, (".yaml", ".yml")), (plot, (".svg",))):
+        if path is not None:
+            check_output(path, endings)  # before minutes of measuring
     with _alone(workspace, config.dataset):
-        return _advised(
+        found = _advised(
             workspace,
             config,
             requests_a_day=requests_a_day,
@@ -105,6 +116,13 @@ def advise(
             public=public,
             progress=progress,
         )
+        judge = partial(refuse_open_request, dataset=config.dataset, refused=_NOTHING)
+        if out is not None:
+            place_bytes(workspace, out, yaml.safe_dump(found["config"], sort_keys=False).encode(), judge)
+        if plot is not None:
+            place_bytes(workspace, plot, draw(found["choices"], found["recommended"], found["metric"]), judge)
+        _refuse(workspace, config.dataset)
+    return found
 
 
 @internal
@@ -155,7 +173,6 @@ def _advised(
         watch = partial(_watch, workspace, config.dataset, report)
         watch()
         choices.append(_measure(store, holdout, partition, watch))
-    _refuse(workspace, config.dataset)
     best = recommended(choices, requests_a_day=requests_a_day, most_lost=most_lost)
     informed = {} if public else {"informed_by": config.dataset}
     chosen = config.partitioned(best.shards, best.slices).model_copy(update=informed)

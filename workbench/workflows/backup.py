@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import os
-import secrets
 import tarfile
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from workbench import journal
 from workbench.data import catalog
 from workbench.erasure.request import count_open
 from workbench.errors import InputError
-from workbench.files import file_sha256, sync
+from workbench.files import file_sha256, part_beside, sync
 from workbench.progress import Progress, silent
 from workbench.roles import allowed
 from workbench.state import writing
@@ -72,7 +71,7 @@ def backup(workspace: Workspace, file: Path, *, progress: Progress = silent) -> 
             connection.exec_driver_sql("VACUUM INTO ?", (str(folder / DATABASES[0]),))
         Tracking(workspace.root).snapshot(folder / DATABASES[1])
         members = {name: folder / name for name in DATABASES} | dict(_files(workspace, names))
-        _write(file, codec, members, progress, {"workspace": str(workspace.root)})
+        _write(folder, file, codec, members, progress, {"workspace": str(workspace.root)})
     digest = file_sha256(file)
     with writing(workspace.engine) as connection:
         journal.append(connection, "BACKED_UP", digest=digest)
@@ -109,20 +108,17 @@ def _files(workspace: Workspace, datasets: list[str]) -> Iterator[tuple[str, Pat
                 yield place.as_posix(), path
 
 
-def _write(file: Path, codec: str, members: dict[str, Path], progress: Progress, about: dict[str, str]) -> None:
-    part = file.with_name(f".part-{secrets.token_hex(8)}")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as raw:
+def _write(
+    folder: Path, file: Path, codec: str, members: dict[str, Path], progress: Progress, about: dict[str, str]
+) -> None:
+    with part_beside(folder, file) as part:
+        with part.open("wb") as raw:
             with closing(pa.CompressedOutputStream(pa.PythonFile(_Kept(raw), "w"), codec)) as packed:
                 _pack(packed, members, progress, about)
             raw.flush()
             os.fsync(raw.fileno())
         part.rename(file)
-        sync(file.parent)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    sync(file.parent)
 
 
 class _Kept:

@@ -121,6 +121,12 @@ def read_rules(path: Path | None) -> VerdictRules:
 @open_to_all
 def evaluation_of(workspace: Workspace, name: str, dataset: str | None = None) -> Document:
     """The document of an evaluation, or of what was evaluated; raises NotFoundError where there is none."""
+    return stored_evaluation(workspace, name, dataset)[0]
+
+
+@internal
+def stored_evaluation(workspace: Workspace, name: str, dataset: str | None = None) -> tuple[Document, Artifact]:
+    """As `evaluation_of`, with the artifact that it is."""
     with workspace.engine.connect() as connection:
         known = [a for a in lineage.find(connection, kind="evaluation") if a.path is not None]
     named = [a for a in known if name in (a.id, a.body["of"]) and dataset in (None, a.dataset)]
@@ -137,7 +143,7 @@ def evaluation_of(workspace: Workspace, name: str, dataset: str | None = None) -
     content = path.read_bytes() if path.is_file() else b""
     if sha256(content) != named[0].digest:
         raise InputError(f"the evaluation of {name} is damaged or missing", hint=f"workbench evaluate {name}")
-    return dict(json.loads(content))
+    return dict(json.loads(content)), named[0]
 
 
 def _thing(workspace: Workspace, name: str, dataset: str | None) -> Thing:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 from sqlalchemy import select
@@ -21,7 +22,7 @@ from workbench.erasure.plan import ErasurePlan, plan
 from workbench.erasure.policy import ErasurePolicy
 from workbench.erasure.request import advance, joined, subjects_of, waiting
 from workbench.erasure.saga import Erasure
-from workbench.errors import BusyError, HeldError, LockedError, WorkbenchError, exit_code_of
+from workbench.errors import BusyError, HeldError, InputError, LockedError, WorkbenchError, exit_code_of
 from workbench.jobs.worker import CancelledError
 from workbench.progress import Progress, silent
 from workbench.roles import internal
@@ -143,9 +144,9 @@ def settle(workspace: Workspace, dataset: str) -> None:
 
 def _resume(workspace: Workspace, progress: Progress, held: Held) -> Outcome:
     """Finishes what was interrupted, once what killed processes left half done is removed."""
-    failures = []
+    failures: list[Failure] = []
     try:
-        workspace.clear()
+        failures += [Failure(fault=_left(part), datasets=frozenset()) for part in workspace.clear()]
         sweep_uploads(workspace)
     except OSError as fault:  # what is left may be rows; it concerns no data set, and hinders none
         failures.append(Failure(fault=fault, datasets=frozenset()))
@@ -172,6 +173,10 @@ def _resume(workspace: Workspace, progress: Progress, held: Held) -> Outcome:
             failures.append(Failure(fault=fault, datasets=stuck, requests=frozenset(erasure.requests)))
     _sweep_fits(workspace)
     return Outcome(done=done, failures=tuple(failures))
+
+
+def _left(part: Path) -> InputError:
+    return InputError(f"{part} was left by a process that was killed, and can't be removed", hint="remove it by hand")
 
 
 def _sweep_fits(workspace: Workspace) -> None:

@@ -10,6 +10,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -17,22 +18,26 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
+from sqlalchemy import Connection
 
 from workbench import lineage
 from workbench.data.reader import estimate_rows, read_chunks
 from workbench.erasure.request import refuse_quarantined
 from workbench.errors import InputError, NotFoundError
 from workbench.files import file_sha256, remove, write_atomic
+from workbench.lineage import Artifact
 from workbench.progress import Progress, silent, watched
 from workbench.roles import allowed, open_to_all
 from workbench.schema import Codec, Schema, read_schema
+from workbench.state import reading
 from workbench.workflows.ingest import refuse_name, rehearse
 from workbench.workflows.jobs import detach_job
-from workbench.workflows.predict import predict
+from workbench.workflows.outputs import Judge, judge_now
+from workbench.workflows.predict import Voters, judged
 from workbench.workflows.propose import propose_schema
 from workbench.workflows.report import certificate_html
 from workbench.workflows.same_people import check_reason
-from workbench.workflows.sample import sample, without_formulas
+from workbench.workflows.sample import draw, without_formulas
 from workbench.workflows.uploads import UPLOADS, sweep_uploads
 from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
@@ -129,15 +134,33 @@ def ingest_upload(
         raise
 
 
+@dataclass(frozen=True)
+class Download:
+    """A file for a browser, made before its button is pressed: it is judged again whenever it is taken."""
+
+    workspace: Workspace
+    content: bytes
+    judge: Judge
+
+    def take(self) -> bytes:
+        """Return the content; raises where it may not be handed out any more."""
+        judge_now(self.workspace, self.judge)
+        return self.content
+
+
 @allowed("operate")
-def predict_upload(workspace: Workspace, ensemble: str, name: str, content: bytes) -> tuple[bytes, pd.DataFrame]:
+def predict_upload(workspace: Workspace, ensemble: str, name: str, content: bytes) -> tuple[Download, pd.DataFrame]:
     """Predictions for an uploaded table as CSV, without formulas, and the first of them to be shown."""
-    with _staged(workspace, name, content) as (folder, table):
-        out = folder / "predictions.parquet"
-        predict(workspace, ensemble, table, out)
-        told: pa.Table = pq.read_table(out)
-        first: pd.DataFrame = told.slice(0, 10).to_pandas()
-        return _csv(told), first
+
+    def make(voters: Voters) -> tuple[Download, pd.DataFrame]:
+        with _staged(workspace, name, content) as (folder, table):
+            out = folder / "predictions.parquet"
+            voters.predict_table(table, out)
+            predictions: pa.Table = pq.read_table(out)
+            first: pd.DataFrame = predictions.slice(0, 10).to_pandas()
+            return Download(workspace, _csv(predictions), voters.judge), first
+
+    return judged(workspace, ensemble, make)
 
 
 @allowed("operate")
@@ -149,28 +172,39 @@ def sample_file(
     *,
     where: tuple[str, ...] = (),
     recipient: str | None = None,
-) -> bytes:
+) -> Download:
     """Synthetic rows as a file, on record as an export; raises InputError for more than a browser should hold."""
-    if n > MOST_ROWS:
+    if not 1 <= n <= MOST_ROWS:
         raise InputError(f"asked for {n:,} rows; a browser gets at most {MOST_ROWS:,}", hint="workbench sample")
     with workspace.staging() as folder:
-        out = folder / f"rows{ending}"
-        sample(workspace, generator, n, out, where=where, recipient=recipient)
-        return out.read_bytes()
+        staged = folder / f"rows{ending}"
+
+        def finish(judge: Judge) -> Download:
+            download = Download(workspace, staged.read_bytes(), judge)
+            download.take()
+            return download
+
+        _, download = draw(workspace, generator, n, staged, finish, where=where, recipient=recipient)
+    download.take()  # again, now that nothing is left to be done
+    return download
 
 
 @allowed("operate")
 def release_file(workspace: Workspace, release: str, ending: str) -> bytes:
     """A release as CSV, without formulas, or as Parquet; raises QuarantinedError where it may not be handed out now."""
-    path = _release(workspace, release)
-    return path.read_bytes() if ending == ".parquet" else _csv(pq.read_table(path))
+    path, judge = _release(workspace, release)
+    content = path.read_bytes() if ending == ".parquet" else _csv(pq.read_table(path))
+    judge_now(workspace, judge)
+    return content
 
 
 @open_to_all
 def release_rows(workspace: Workspace, release: str, n: int = 20) -> pd.DataFrame:
     """The first rows of a release; raises QuarantinedError where it may not be shown now."""
-    batches = pq.ParquetFile(_release(workspace, release)).iter_batches(batch_size=n)
+    path, judge = _release(workspace, release)
+    batches = pq.ParquetFile(path).iter_batches(batch_size=n)
     rows: pd.DataFrame = pa.Table.from_batches([next(batches)]).to_pandas()
+    judge_now(workspace, judge)
     return rows
 
 
@@ -197,16 +231,25 @@ def _staged(workspace: Workspace, name: str, content: bytes) -> Iterator[tuple[P
             raise InputError(str(fault).replace(str(table), "the table"), hint=fault.hint) from None
 
 
-def _release(workspace: Workspace, release: str) -> Path:
-    with workspace.engine.connect() as connection:
-        artifact = lineage.get(connection, release)
-        if artifact.kind != "release" or artifact.path is None:
-            raise NotFoundError(f"{release} is of kind {artifact.kind}, not a release")
-        refuse_quarantined(connection, artifact)
-    path = workspace.root / artifact.path
-    if artifact.digest is not None and (not path.is_file() or file_sha256(path) != artifact.digest):
+def _release(workspace: Workspace, release: str) -> tuple[Path, Judge]:
+    """The undamaged file of a release that may be handed out now, and what judges that again."""
+
+    def judge(connection: Connection) -> None:
+        artifact(connection)
+
+    def artifact(connection: Connection) -> Artifact:
+        found = lineage.get(connection, release)
+        if found.kind != "release" or found.path is None:
+            raise NotFoundError(f"{release} is of kind {found.kind}, not a release")
+        refuse_quarantined(connection, found)
+        return found
+
+    with reading(workspace.engine) as connection:
+        made = artifact(connection)
+    path = workspace.root / str(made.path)
+    if made.digest is not None and (not path.is_file() or file_sha256(path) != made.digest):
         raise InputError(f"the file of release {release} is damaged or missing", hint="workbench doctor")
-    return path
+    return path, judge
 
 
 def _csv(table: pa.Table) -> bytes:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,35 +18,40 @@ from sqlalchemy import Connection
 from workbench.config import TrainConfig
 from workbench.data import catalog
 from workbench.data.reader import read_chunks
-from workbench.erasure.request import quarantined_points
-from workbench.errors import DamagedError, InputError, NotFoundError, QuarantinedError
+from workbench.erasure.request import quarantined_points, quarantined_shards
+from workbench.errors import BusyError, DamagedError, InputError, NotFoundError, QuarantinedError
 from workbench.files import check_output
 from workbench.lineage import Artifact
 from workbench.roles import allowed, internal
 from workbench.schema import Codec, Schema
 from workbench.schema.codec import Values
-from workbench.sisa.ensemble import Manifest, aggregate, usable
+from workbench.sisa.ensemble import Constituent, Manifest, aggregate, constituent_id, usable
 from workbench.sisa.task import Task, task_of
 from workbench.sisa.training import learner_of
+from workbench.state import reading
+from workbench.workflows.outputs import Judge, judge_now, output
 from workbench.workflows.publish import current_versions, read_manifest
 from workbench.workflows.train_shards import objects_of
 from workbench.workspace import Workspace
 
+Made = TypeVar("Made")
+
 
 @allowed("operate")
 def predict(workspace: Workspace, ensemble: str, data: Path, out: Path) -> dict[str, Any]:
-    """Writes one row of predictions per row of the table `data` to a Parquet file."""
+    """Writes one row of predictions per row of the table `data` to a Parquet file, in chunks.
+
+    All of them are by the same constituents. The file is judged as a whole in the moment that it appears: where one of these
+    was quarantined or superseded since, all is predicted again without it.
+    """
     check_output(out, (".parquet",))
     started = time.perf_counter()
-    chunks = read_chunks(data, list(features_schema(_schema(workspace, ensemble)).encoded))
-    predictions = pd.concat([_predict(workspace, ensemble, chunk) for chunk in chunks], ignore_index=True)
-    part = out.with_name(f".part-{out.name}")
-    pq.write_table(pa.Table.from_pandas(predictions, preserve_index=False), part)
-    part.replace(out)
+    with output(workspace, out) as result:
+        rows = judged(workspace, ensemble, lambda voters: voters.predict_table(data, result.staged), result.place)
     return {
         "ensemble": ensemble,
         "path": str(out),
-        "rows": len(predictions),
+        "rows": rows,
         "seconds": round(time.perf_counter() - started, 3),
     }
 
@@ -56,7 +63,7 @@ def predict_frame(root: Path, ensemble: str, frame: pd.DataFrame) -> pd.DataFram
     Raises QuarantinedError where every constituent saw a subject with an open request, InputError for rows outside the
     schema's domain.
     """
-    return _predict(Workspace.open(root), ensemble, frame)
+    return judged(Workspace.open(root), ensemble, lambda voters: voters.predict(frame))
 
 
 @allowed("operate")
@@ -67,15 +74,29 @@ def predict_rows(
 
     Raises NotFoundError, which quotes nothing, where there is no such ensemble.
     """
+    return predict_rows_as(workspace, ensemble, rows, lambda records: records)
+
+
+@allowed("operate")
+def predict_rows_as(
+    workspace: Workspace,
+    ensemble: str,
+    rows: Sequence[Mapping[str, str | float | bool | None]],
+    write: Callable[[list[dict[str, Any]]], Made],
+) -> Made:
+    """What `write` makes of the records of `predict_rows`, judged once it is made."""
+
+    def make(voters: Voters) -> Made:
+        names = [name for name in features_schema(voters.schema).encoded if any(name in row for row in rows)]
+        frame = pd.DataFrame({name: [row.get(name) for row in rows] for name in names}, index=range(len(rows)))
+        predictions = voters.predict(frame)
+        columns = [predictions[name].tolist() for name in predictions]
+        return write([dict(zip(predictions.columns, values, strict=True)) for values in zip(*columns, strict=True)])
+
     try:
-        schema = _schema(workspace, ensemble)
+        return judged(workspace, ensemble, make)
     except NotFoundError:
         raise NotFoundError("no such ensemble here") from None
-    names = [name for name in features_schema(schema).encoded if any(name in row for row in rows)]
-    frame = pd.DataFrame({name: [row.get(name) for row in rows] for name in names}, index=range(len(rows)))
-    told = _predict(workspace, ensemble, frame)
-    columns = [told[name].tolist() for name in told]
-    return [dict(zip(told.columns, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 @internal
@@ -86,50 +107,108 @@ def features_schema(schema: Schema) -> Schema:
     return schema.model_copy(update={"columns": columns, "constraints": constraints})
 
 
-def _predict(workspace: Workspace, ensemble: str, frame: pd.DataFrame) -> pd.DataFrame:
+class OutdatedError(BusyError):
+    """A constituent that predicted was quarantined or superseded since: what it predicted may not be seen."""
+
+    def __init__(self) -> None:
+        super().__init__("a model that predicted this may not be used any more", hint="predict again")
+
+
+@dataclass(frozen=True)
+class Voters:
+    """The constituents of an ensemble's version that may predict, as they were at one moment."""
+
+    workspace: Workspace
+    schema: Schema
+    manifest: Manifest
+    constituents: tuple[Constituent, ...]
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """One row of predictions per row of features; raises InputError for rows outside the schema's domain."""
+        features, task = _encode(self.schema, frame), task_of(self.schema)
+        config = TrainConfig.model_validate(self.manifest.config)
+        learner, objects = learner_of(config), objects_of(self.workspace, self.manifest.dataset)
+        votes = [learner.predict(objects.get(str(c.digest)), features, task=task) for c in self.constituents]
+        return _told(task, config, aggregate(votes, self.manifest.aggregation))
+
+    def predict_table(self, data: Path, staged: Path) -> int:
+        """Write one row of predictions per row of a table to a Parquet file, in chunks; return their number.
+
+        Raises OutdatedError as soon as they may not be seen.
+        """
+        rows, writer = 0, None
+        with ExitStack() as opened:
+            for chunk in read_chunks(data, list(features_schema(self.schema).encoded)):
+                predictions = self.predict(chunk)
+                table = pa.Table.from_pandas(predictions, schema=writer and writer.schema, preserve_index=False)
+                writer = writer or opened.enter_context(pq.ParquetWriter(staged, table.schema))
+                writer.write_table(table)
+                rows += len(predictions)
+                judge_now(self.workspace, self.judge)
+        return rows
+
+    def judge(self, connection: Connection) -> None:
+        """Raise OutdatedError where one of them is under quarantine, or is none of the current version's."""
+        current = _artifact(connection, self.manifest.ensemble)
+        quarantined = quarantined_shards(connection, self.manifest.dataset, self.manifest.partition)
+        used = {constituent_id(self.manifest.ensemble, c) for c in self.constituents}
+        if not used.issubset(current.derived_from) or any(c.shard in quarantined for c in self.constituents):
+            raise OutdatedError()
+
+
+@internal
+def judged(
+    workspace: Workspace,
+    ensemble: str,
+    make: Callable[[Voters], Made],
+    finish: Callable[[Judge], None] | None = None,
+) -> Made:
+    """Return what `make` computes, judged as a whole in the last moment; computed again where it is outdated by then.
+
+    `finish` has it judged; without, nothing but the return comes after the judgement.
+    """
     while True:
-        version = _version(workspace, ensemble)
         try:
-            answer = _answer(workspace, ensemble, frame)
-        except DamagedError:
-            if _version(workspace, ensemble) == version:
+            voters = _voters(workspace, ensemble)
+            try:
+                made = make(voters)
+            except DamagedError:
+                judge_now(
+                    workspace, voters.judge
+                )  # an erasure that published another version purged the files of this one
                 raise
-            continue  # an erasure published another version meanwhile, and purged the files of this one
-        if answer is not None:
-            return answer
+            if finish is None:
+                judge_now(workspace, voters.judge)
+            else:
+                finish(voters.judge)
+            return made
+        except OutdatedError:
+            continue
 
 
-def _answer(workspace: Workspace, ensemble: str, frame: pd.DataFrame) -> pd.DataFrame | None:
-    """The predictions; None where a request was accepted meanwhile, or a version published: then they may not be returned."""
-    manifest, schema, quarantined = _current(workspace, ensemble)
-    vote = _vote(workspace, manifest, schema, quarantined, _encode(schema, frame))
-    if _current(workspace, ensemble)[0::2] != (manifest, quarantined):
-        return None
-    return _told(task_of(schema), TrainConfig.model_validate(manifest.config), vote)
-
-
-def _current(workspace: Workspace, ensemble: str) -> tuple[Manifest, Schema, frozenset[int]]:
-    """The current version, its schema and the shards under quarantine, as they were at one moment."""
-    with workspace.engine.connect() as connection:
-        connection.exec_driver_sql("BEGIN")
+def _voters(workspace: Workspace, ensemble: str) -> Voters:
+    """The constituents that may predict now; raises QuarantinedError where there is none."""
+    with reading(workspace.engine) as connection:
         artifact = _artifact(connection, ensemble)
         schema = catalog.entry(connection, artifact.dataset).schema
         points = quarantined_points(connection, artifact.dataset)
-        connection.exec_driver_sql("COMMIT")
     # no file is read in a transaction: it would hold an erasure's purge up
-    manifest = read_manifest(workspace, artifact)
-    return manifest, schema, frozenset(int(shard) for shard in manifest.partition.shard_of(points))
-
-
-def _version(workspace: Workspace, ensemble: str) -> str:
-    """What the current version is called in the lineage; its files are not read."""
-    with workspace.engine.connect() as connection:
-        return _artifact(connection, ensemble).id
-
-
-def _schema(workspace: Workspace, ensemble: str) -> Schema:
-    with workspace.engine.connect() as connection:
-        return catalog.entry(connection, _artifact(connection, ensemble).dataset).schema
+    try:
+        manifest = read_manifest(workspace, artifact)
+    except DamagedError:
+        with reading(workspace.engine) as connection:
+            if _artifact(connection, ensemble).id == artifact.id:
+                raise
+        raise OutdatedError() from None
+    quarantined = {int(shard) for shard in manifest.partition.shard_of(points)}
+    constituents = usable(manifest, quarantined)
+    if not constituents:
+        raise QuarantinedError(
+            f"no constituent of {manifest.ensemble} may answer: "
+            + ("all are under quarantine" if quarantined else "all shards are empty"),
+            hint="finish the open erasure requests" if quarantined else "train on a data set with records",
+        )
+    return Voters(workspace, schema, manifest, constituents)
 
 
 def _artifact(connection: Connection, ensemble: str) -> Artifact:
@@ -152,25 +231,6 @@ def _encode(schema: Schema, frame: pd.DataFrame) -> Values:
             hint="mend or leave out those rows",
         )
     return values
-
-
-def _vote(
-    workspace: Workspace, manifest: Manifest, schema: Schema, quarantined: frozenset[int], features: Values
-) -> Values:
-    constituents = usable(manifest, quarantined)
-    if not constituents:
-        raise QuarantinedError(
-            f"no constituent of {manifest.ensemble} may answer: "
-            + ("all are under quarantine" if quarantined else "all shards are empty"),
-            hint="finish the open erasure requests" if quarantined else "train on a data set with records",
-        )
-    task, learner, objects = (
-        task_of(schema),
-        learner_of(TrainConfig.model_validate(manifest.config)),
-        objects_of(workspace, manifest.dataset),
-    )
-    votes = [learner.predict(objects.get(str(c.digest)), features, task=task) for c in constituents]
-    return aggregate(votes, manifest.aggregation)
 
 
 def _told(task: Task, config: TrainConfig, vote: Values) -> pd.DataFrame:

@@ -7,16 +7,21 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from sqlalchemy import Connection
 
 from workbench.data import catalog
 from workbench.erasure.request import refuse_open_request
+from workbench.errors import BusyError
 from workbench.roles import allowed, internal, open_to_all
 from workbench.schema import Schema
 from workbench.schema.column import Column
+from workbench.state import reading
+from workbench.workflows.outputs import judge_now
 from workbench.workspace import Workspace
 
 # by how many microseconds the shortest cell has
 _PATTERNS = ((86_400_000_000, "%Y-%m-%d"), (60_000_000, "%Y-%m-%d %H:%M"), (0, "%Y-%m-%d %H:%M:%S.%f"))
+_NOTHING = "no profile is made"
 FEWEST = 20  # rows of a cell, or it is not told apart
 
 
@@ -26,17 +31,25 @@ def profile(workspace: Workspace, dataset: str) -> dict[str, Any]:
 
     Internal: computed from people's rows. Raises BusyError where one of them waits to be erased.
     """
-    with workspace.engine.connect() as connection:
-        refuse_open_request(connection, dataset, "no profile is made")
+    with reading(workspace.engine) as connection:
+        refuse_open_request(connection, dataset, _NOTHING)
         store = catalog.store(connection, workspace, dataset)
+
+    def judge(connection: Connection) -> None:
+        refuse_open_request(connection, dataset, _NOTHING)
+        if catalog.store(connection, workspace, dataset).digests != store.digests:
+            raise BusyError(f"the rows of data set {dataset} changed while they were read", hint="try again")
+
     records = store.read("train")
     bins = records.codec.bin(records.values)
     columns = records.schema.encoded.items()
-    return {
+    found = {
         "dataset": dataset,
         "rows": len(records),
         "columns": [_column(name, column, bins[:, place]) for place, (name, column) in enumerate(columns)],
     }
+    judge_now(workspace, judge)
+    return found
 
 
 @open_to_all

@@ -169,7 +169,7 @@ def finish_release(
     """Writes a fitted generator, its release and how near that comes to the records it was fitted to."""
     rows = config.rows or max(1, round(fitted.total))
     progress(0.85, f"sampling {rows:,} rows")
-    path = _write(workspace, name, fitted, Codec(store.schema), rows)
+    path = _write(workspace, name, fitted, Codec(store.schema), rows, progress)
     progress(0.9, "evaluating")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     cost = {"seconds": round(time.perf_counter() - began, 3), "peak_mb": round(peak)}
@@ -237,13 +237,22 @@ def _file(workspace: Workspace, name: str) -> Path:
     return workspace.root / "releases" / f"{name}.parquet"
 
 
-def _write(workspace: Workspace, name: str, fitted: FittedGenerator, codec: Codec, rows: int) -> Path:
+def _write(
+    workspace: Workspace, name: str, fitted: FittedGenerator, codec: Codec, rows: int, progress: Progress
+) -> Path:
     """Writes generator and release, each there whole or not at all; returns where the release lies."""
     release = _file(workspace, name)
     with workspace.staging() as staging:  # which nobody takes for a dead one's
         (staging / "generator").mkdir()
         fitted.save(staging / "generator")
-        write_rows(staging / release.name, codec, fitted, rows, rng=np.random.default_rng())
+        write_rows(
+            staging / release.name,
+            codec,
+            fitted,
+            rows,
+            rng=np.random.default_rng(),
+            progress=lambda fraction, text: progress(0.85 + 0.05 * fraction, text),
+        )
         for path in (*(staging / "generator").iterdir(), staging / release.name):
             sync(path)
         (staging / "generator").rename(_folder(workspace, name))

@@ -6,9 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Connection
+
+from workbench import lineage
 from workbench.data import catalog
-from workbench.errors import InputError
+from workbench.erasure.request import refuse_open_request
+from workbench.errors import BusyError, InputError
 from workbench.files import check_output, file_sha256, write_atomic
+from workbench.lineage import Artifact
 from workbench.privacy.holds import stated
 from workbench.privacy.ledger import Ledger
 from workbench.reports.cards import data_card, model_card
@@ -16,7 +21,8 @@ from workbench.reports.certificate import certificate_page
 from workbench.reports.comparison import comparison_page
 from workbench.reports.evaluation import evaluation_page
 from workbench.roles import internal, open_to_all
-from workbench.workflows.evaluate import evaluation_of
+from workbench.workflows.evaluate import stored_evaluation
+from workbench.workflows.outputs import Judge, judge_now, place_bytes
 from workbench.workflows.verify import opened
 from workbench.workspace import Workspace
 
@@ -44,14 +50,36 @@ def certificate_html(
 
 @open_to_all
 def evaluation_html(workspace: Workspace, name: str, *, dataset: str | None = None) -> str:
-    """An evaluation's page, which is as internal as it is; raises NotFoundError where there is none."""
-    return evaluation_page(evaluation_of(workspace, name, dataset))
+    """An evaluation's page, which is as internal as it is; raises NotFoundError where there is none, else as `_judge`."""
+    document, artifact = stored_evaluation(workspace, name, dataset)
+    page = evaluation_page(document)
+    judge_now(workspace, _judge(artifact))
+    return page
 
 
 @open_to_all
 def comparison_html(workspace: Workspace, names: Sequence[str]) -> str:
     """The page of several evaluations beside each other; raises InputError where there are fewer than two."""
-    return comparison_page(_evaluations(workspace, names))
+    documents, judge = _evaluations(workspace, names)
+    page = comparison_page(documents)
+    judge_now(workspace, judge)
+    return page
+
+
+def _judge(*evaluations: Artifact) -> Judge:
+    """What refuses figures that were computed from the rows of a person who waits for an erasure, or was erased since.
+
+    It raises BusyError where a subject of the data set has an open request, or an evaluation was purged or made again.
+    """
+
+    def judge(connection: Connection) -> None:
+        for evaluation in evaluations:
+            refuse_open_request(connection, evaluation.dataset, "nothing that read its rows is handed out")
+            current = {a.id: a.digest for a in lineage.find(connection, dataset=evaluation.dataset, kind="evaluation")}
+            if current.get(evaluation.id) != evaluation.digest:
+                raise BusyError(f"{evaluation.id} was purged or made again since", hint="evaluate it, then try again")
+
+    return judge
 
 
 @internal
@@ -66,10 +94,13 @@ def check_page(workspace: Workspace, path: Path, endings: tuple[str, ...] = (".h
 
 @open_to_all
 def report_evaluation(workspace: Workspace, name: str, html: Path, *, dataset: str | None = None) -> dict[str, Any]:
-    """Writes an evaluation as a page, which is as internal as it is; raises NotFoundError where there is none."""
+    """Writes an evaluation as a page, which is as internal as it is; raises NotFoundError where there is none.
+
+    Raises BusyError where a subject of its data set has an open request when the page would appear.
+    """
     check_page(workspace, html)
-    document = evaluation_of(workspace, name, dataset)
-    write_atomic(html, evaluation_page(document).encode(), mode=0o600)
+    document, artifact = stored_evaluation(workspace, name, dataset)
+    place_bytes(workspace, html, evaluation_page(document).encode(), _judge(artifact), private=True)
     return {"evaluation": document["id"], "html": str(html), "fit_for": _fit_for(document)}
 
 
@@ -77,10 +108,10 @@ def report_evaluation(workspace: Workspace, name: str, html: Path, *, dataset: s
 def report_card(workspace: Workspace, name: str, markdown: Path, *, internal: bool = False) -> dict[str, Any]:
     """Writes the card of a release or an ensemble; one that is not `internal` tells no figure computed from people's records.
 
-    It does name the uses whose conditions were met: whoever publishes it decides on that.
+    It does name the uses whose conditions were met: whoever publishes it decides on that. Raises as `report_evaluation`.
     """
     check_page(workspace, markdown, (".md",))
-    document = evaluation_of(workspace, name)
+    document, artifact = stored_evaluation(workspace, name)
     if document["kind"] == "erasure":
         raise InputError("an erasure has no card", hint="workbench certificate FILE --html PAGE.html")
     with workspace.engine.connect() as connection:
@@ -88,36 +119,42 @@ def report_card(workspace: Workspace, name: str, markdown: Path, *, internal: bo
         remarks = [one.sentence for one in stated(connection, schema.population) if one.kind == "nothing_charged"]
     remarks += [one.sentence for one in Ledger(workspace.engine).raises(schema.population)]
     make = data_card if document["kind"] == "release" else model_card
-    card = make(document, schema, internal=internal, remarks=remarks)
-    write_atomic(markdown, card.encode(), mode=0o600 if internal else 0o644)
+    card = make(document, schema, internal=internal, remarks=remarks).encode()
+    place_bytes(workspace, markdown, card, _judge(artifact), private=internal)
     return {"evaluation": document["id"], "card": str(markdown), "internal": internal}
 
 
 @open_to_all
 def compare(workspace: Workspace, names: Sequence[str], html: Path | None = None) -> dict[str, Any]:
-    """The figures of several evaluations beside each other, also as a page; raises NotFoundError where one is lacking."""
+    """The figures of several evaluations beside each other, also as a page; raises NotFoundError where one is lacking.
+
+    Raises BusyError where a subject of a data set has an open request when they would be seen.
+    """
     if html is not None:
         check_page(workspace, html)
-    documents = _evaluations(workspace, names)
-    if html is not None:
-        write_atomic(html, comparison_page(documents).encode(), mode=0o600)
+    documents, judge = _evaluations(workspace, names)
     figures: dict[str, dict[str, Any]] = {}
     for document in documents:
         for measure in document["measures"]:
             row = figures.setdefault(measure["name"], {"figure": measure["name"], "better": measure["better"]})
             row[document["of"]] = measure["estimate"] and measure["estimate"]["value"]
-    return {
+    found = {
         "compared": [document["of"] for document in documents],
         "figures": list(figures.values()),
         **({"html": str(html)} if html is not None else {}),
     }
+    if html is not None:
+        place_bytes(workspace, html, comparison_page(documents).encode(), judge, private=True)
+    judge_now(workspace, judge)
+    return found
 
 
-def _evaluations(workspace: Workspace, names: Sequence[str]) -> list[dict[str, Any]]:
-    documents = [evaluation_of(workspace, name) for name in dict.fromkeys(names)]
-    if len(documents) < 2:
+def _evaluations(workspace: Workspace, names: Sequence[str]) -> tuple[list[dict[str, Any]], Judge]:
+    """The documents of several evaluations, and what judges all of them."""
+    stored = [stored_evaluation(workspace, name) for name in dict.fromkeys(names)]
+    if len(stored) < 2:
         raise InputError("a comparison takes two evaluations or more", hint="workbench compare ID ID")
-    return documents
+    return [document for document, _ in stored], _judge(*(artifact for _, artifact in stored))
 
 
 def _fit_for(document: dict[str, Any]) -> dict[str, bool | None]:

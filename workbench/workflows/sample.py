@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ from workbench import journal, lineage
 from workbench.data import catalog
 from workbench.erasure.free_text import refuse_names
 from workbench.erasure.request import refuse_quarantined
-from workbench.errors import InputError, NotFoundError
+from workbench.errors import InputError, NotFoundError, QuarantinedError
 from workbench.files import check_output, file_sha256
 from workbench.generators.generator import FittedGenerator
 from workbench.generators.kinds import load_generator
@@ -28,13 +28,16 @@ from workbench.progress import Progress, silent
 from workbench.roles import allowed, internal
 from workbench.schema import Codec
 from workbench.schema.condition import Within, parse_where
-from workbench.state import writing
+from workbench.state import reading, writing
+from workbench.workflows.outputs import Judge, judge_now, output
 from workbench.workspace import Workspace
 
 _BATCH = 1 << 18
 _FORMULA = r"\A([=+\-@\t\r])"  # OWASP, "CSV Injection"
 MAX_RECIPIENT = 200
 MAX_ROWS = 100_000_000  # more is a slip of the pen that would fill the disk
+
+Finished = TypeVar("Finished")
 
 
 @allowed("operate")
@@ -56,46 +59,84 @@ def sample(
 
     What leaves the workspace is on record before the file is there, with who gets it, so that an erasure can tell whom to
     notify (GDPR Art. 19). Raises QuarantinedError where the generator is not private and someone it was fitted to has an open
-    erasure request, also when that was accepted meanwhile; then there is no file.
+    erasure request, also one that was accepted since it began: then no more is drawn, and there is no file.
     """
-    if not 1 <= n <= MAX_ROWS:
-        raise InputError(f"asked for {n} rows; a file holds from 1 to {MAX_ROWS:,}", hint="-n 1000")
-    check_output(out, (".parquet", ".csv"))
-    _check_recipient(workspace, recipient)
+    _check(n, out)
     started = time.perf_counter()
-    with workspace.engine.connect() as connection:
+    with output(workspace, out) as result:
+        drawn, _ = draw(
+            workspace,
+            generator,
+            n,
+            result.staged,
+            result.place,
+            seed=seed,
+            where=where,
+            recipient=recipient,
+            progress=progress,
+        )
+    return drawn | {"path": str(out), "seconds": round(time.perf_counter() - started, 3)}
+
+
+@internal
+def draw(
+    workspace: Workspace,
+    generator: str,
+    n: int,
+    staged: Path,
+    finish: Callable[[Judge], Finished],
+    *,
+    seed: int | None = None,
+    where: Sequence[str] = (),
+    recipient: str | None = None,
+    progress: Progress = silent,
+) -> tuple[dict[str, Any], Finished]:
+    """Draws `n` rows to `staged` and puts them on record as an export; then `finish` has them judged in its last moment.
+
+    Returns what is to be said of them, and what `finish` returns.
+    """
+    _check_recipient(workspace, recipient)
+    with reading(workspace.engine) as connection:
         artifact = _generator(connection, generator)
         codec = Codec(catalog.entry(connection, artifact.dataset).schema)
     fitted = load_generator(artifact.body["generator"], workspace.root / str(artifact.path), codec)
     private = {key: artifact.body[key] for key in ("private", "epsilon", "delta") if key in artifact.body}
-    conditions = parse_where(codec, where)
-    part = out.with_name(f".part-{out.name}")
+
+    def judge(connection: Connection) -> None:
+        _generator(connection, generator)  # again: it may be gone, or under quarantine, since
+
+    def report(fraction: float, text: str) -> None:
+        judge_now(workspace, judge)
+        progress(fraction, text)
+
+    conditions, rng = parse_where(codec, where), np.random.default_rng(seed)
+    write_rows(staged, codec, fitted, n, rng=rng, where=conditions, progress=report)
+    export = Artifact(
+        id=f"{generator}-export-{secrets.token_hex(4)}",
+        kind="export",
+        dataset=artifact.dataset,
+        derived_from=[generator, artifact.dataset],
+        digest=file_sha256(staged),
+        body=private | {"rows": n} | ({"recipient": recipient} if recipient else {}),
+    )
+    with writing(workspace.engine) as connection:
+        judge(connection)
+        lineage.record(connection, export)
+        journal.append(connection, "EXPORTED", export=export.id, rows=n)
     try:
-        write_rows(part, codec, fitted, n, rng=np.random.default_rng(seed), where=conditions, progress=progress)
-        export = Artifact(
-            id=f"{generator}-export-{secrets.token_hex(4)}",
-            kind="export",
-            dataset=artifact.dataset,
-            derived_from=[generator, artifact.dataset],
-            digest=file_sha256(part),
-            body=private | {"rows": n} | ({"recipient": recipient} if recipient else {}),
-        )
+        finished = finish(judge)
+    except (QuarantinedError, NotFoundError):  # of the judge: there is no file; after any other fault there may be one
         with writing(workspace.engine) as connection:
-            _generator(connection, generator)  # again: it may be gone, or under quarantine, since
-            lineage.record(connection, export)
-            journal.append(connection, "EXPORTED", export=export.id, rows=n)
-        part.replace(out)
-    except BaseException:
-        part.unlink(missing_ok=True)
+            lineage.remove(connection, [export.id])
+            journal.append(connection, "EXPORT_WITHDRAWN", export=export.id)
         raise
-    return {
-        "generator": generator,
-        "export": export.id,
-        "path": str(out),
-        "rows": n,
-        **private,
-        "seconds": round(time.perf_counter() - started, 3),
-    }
+    return {"generator": generator, "export": export.id, "rows": n, **private}, finished
+
+
+def _check(n: int, out: Path) -> None:
+    if not 1 <= n <= MAX_ROWS:
+        raise InputError(f"asked for {n} rows; a file holds from 1 to {MAX_ROWS:,}", hint="-n 1000")
+    check_output(out, (".parquet", ".csv"))
 
 
 @internal

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from workbench.config import SynthesizeConfig, read_config
 from workbench.data import catalog
 from workbench.erasure.request import refuse_open_request
 from workbench.errors import BudgetError, BusyError, InputError
-from workbench.files import write_atomic
 from workbench.generators.kinds import generator_of
 from workbench.lineage import Artifact
 from workbench.privacy.ledger import Ledger, spent, unrecorded
@@ -21,13 +21,15 @@ from workbench.progress import Progress, silent
 from workbench.reports.comparison import comparison_page
 from workbench.roles import allowed, open_to_all
 from workbench.state import writing
-from workbench.tracking import RunRecord, Tracking, log_run, log_text
+from workbench.tracking import RunRecord, Tracking, log_run, log_text, purge_runs
 from workbench.workflows.evaluate import evaluate
+from workbench.workflows.outputs import place_bytes
 from workbench.workflows.preflight import expected
 from workbench.workflows.report import check_page
 from workbench.workflows.synthesize import synthesize
 from workbench.workspace import Workspace
 
+_NOTHING = "nothing is compared"
 MOST = 64  # more is a slip of the pen that would spend a budget
 
 
@@ -131,7 +133,7 @@ def _publish(workspace: Workspace, documents: Sequence[dict[str, Any]], out: Pat
     dataset = documents[0]["dataset"]
     with workspace.lock(dataset):
         with workspace.engine.connect() as connection:
-            refuse_open_request(connection, dataset, "nothing is compared")
+            refuse_open_request(connection, dataset, _NOTHING)
             known = {artifact.id for artifact in lineage.find(connection, dataset=dataset, kind="evaluation")}
         if not known.issuperset(document["id"] for document in documents):
             raise BusyError(
@@ -147,11 +149,16 @@ def _publish(workspace: Workspace, documents: Sequence[dict[str, Any]], out: Pat
             derived_from=[*(document["id"] for document in documents), dataset],
             body={"metrics": {}, "mlflow_run": run},
         )
-        with writing(workspace.engine) as connection:
-            refuse_open_request(connection, dataset, "nothing is compared")
-            lineage.record(connection, artifact)
+        try:
+            with writing(workspace.engine) as connection:
+                refuse_open_request(connection, dataset, _NOTHING)
+                lineage.record(connection, artifact)
+        except BaseException:
+            purge_runs(tracking, run_ids=[run])
+            raise
         if out is not None:
-            write_atomic(out, page.encode(), mode=0o600)
+            judge = partial(refuse_open_request, dataset=dataset, refused=_NOTHING)
+            place_bytes(workspace, out, page.encode(), judge, private=True)
     return run
 
 
