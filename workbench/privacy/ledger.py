@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine, select
 
 from workbench import journal
 from workbench.errors import BudgetError, InputError
-from workbench.privacy.calibration import ORDERS, epsilon_of, zcdp_rho
+from workbench.privacy.calibration import epsilon_of, filter_order, zcdp_rho
 from workbench.privacy.events import Event, event_from_json, event_to_json, split_failure
 from workbench.state import writing
 from workbench.state.tables import budgets, charges
@@ -165,16 +165,6 @@ class Ledger:
             journal.append(connection, "CHARGE", population=population, purpose=purpose, event=document)
 
 
-@lru_cache(maxsize=64)
-def filter_order(budget: Budget) -> float:
-    """Return the one Rényi order at which the filter prices charges: the best one for a fully spent zCDP budget.
-
-    It depends on the budget alone, never on what was charged: that makes the filter sound for adaptive choices.
-    """
-    whole = rdp.RdpAccountant(ORDERS, _RELATION).compose(dpa.ZCDpEvent(zcdp_rho(budget.epsilon, budget.delta)))
-    return float(whole.get_epsilon_and_optimal_order(budget.delta)[1])
-
-
 def unrecorded(population: str, event: Event) -> LedgerEntry:
     """A charge of everybody that was not made, to see what it would come to."""
     return LedgerEntry(population=population, dataset="", purpose="", event=event, scope=EVERYONE, actor="", created="")
@@ -234,7 +224,7 @@ def _admits(budget: Budget, entries: Sequence[LedgerEntry]) -> bool:
     kept = FAILURES * budget.delta if _may_fail(entries[0]) else 0.0
     for events in _by_point(entries):
         rest, failure = split_failure(dpa.ComposedDpEvent(events))
-        accountant = rdp.RdpAccountant([filter_order(budget)], _RELATION).compose(rest)
+        accountant = rdp.RdpAccountant([filter_order(budget.epsilon, budget.delta)], _RELATION).compose(rest)
         if not (failure <= kept * (1 + 1e-9) and accountant.get_epsilon(budget.delta - kept) <= limit):
             return False
     return True
