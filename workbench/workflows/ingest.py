@@ -29,6 +29,7 @@ from workbench.state.tables import datasets
 from workbench.tracking import RunRecord, Tracking, log_run, purge_runs
 from workbench.workflows.append import append_rows, finish_append
 from workbench.workflows.execute import settle
+from workbench.workflows.refused_ingests import informed_by_refusals, noting_refusals
 from workbench.workspace import Workspace, check_name
 
 Sources = list[tuple[Iterable[pd.DataFrame], Split | None]]
@@ -45,12 +46,12 @@ def ingest(
     """Stores a bundled data set, or the table `data` under the schema file `schema`, as data set `name`.
 
     Raises InputError, with nothing stored, where the name is taken, a row breaks the schema, or a row is of a person who was
-    erased (see `ingest_table`).
+    erased (see `ingest_table`). Columns that were changed since their rows were refused are stored as `reviewed: false`.
     """
     check_name(name, "data set")
     settle(workspace, name)
     schema_path, data_path = _paths(name, schema, data)
-    declared = read_schema(schema_path)
+    declared = informed_by_refusals(workspace, name, read_schema(schema_path))
     started = time.perf_counter()
     with workspace.lock(name), workspace.staging() as staging:
         _refuse_taken(workspace, name, declared)
@@ -60,7 +61,8 @@ def ingest(
         ring = key_ring(workspace, declared, ingest_id)
         sources = _sources(declared, data_path, schema_path.parent, progress)
         (staging / "raw").mkdir()
-        stored = ingest_table(name, declared, sources, ring, staging=staging / "raw", target=staging / "out")
+        with noting_refusals(workspace, name, declared):
+            stored = ingest_table(name, declared, sources, ring, staging=staging / "raw", target=staging / "out")
         runs = _log(workspace, name, declared, stored)
         try:
             (staging / "out").rename(target)
@@ -90,7 +92,8 @@ def rehearse(
         ring = key_ring(workspace, schema, secrets.token_hex(8))
         (staging / "raw").mkdir()
         sources = _sources(schema, data, data.parent, progress)
-        stored = ingest_table(name, schema, sources, ring, staging=staging / "raw", target=staging / "out")
+        with noting_refusals(workspace, name, schema):
+            stored = ingest_table(name, schema, sources, ring, staging=staging / "raw", target=staging / "out")
     return {"rows": stored.rows, "left_out": stored.left_out, "clipped": stored.clipped}
 
 
