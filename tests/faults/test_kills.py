@@ -23,7 +23,8 @@ from workbench.workflows.erase import erase
 from workbench.workflows.execute import carry_out_waiting
 from workbench.workflows.ingest import append
 from workbench.workflows.keys import list_keys, rotate_key
-from workbench.workflows.restore import export_suppressions, restore
+from workbench.workflows.restore import restore
+from workbench.workflows.suppressions import export_suppressions
 from workbench.workspace import Workspace
 
 PARTS = 40  # the sweep is cut into as many tests, for pytest -n

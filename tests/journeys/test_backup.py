@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import shutil
@@ -23,13 +24,14 @@ from workbench.erasure.request import submit
 from workbench.errors import BusyError, InputError, NotFoundError
 from workbench.scan import scan_folder
 from workbench.tracking import Tracking
-from workbench.workflows import restore as restoring
+from workbench.workflows import suppressions as listing_people
 from workbench.workflows.backup import backup
 from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
 from workbench.workflows.predict import predict_frame
 from workbench.workflows.requests import set_policy
-from workbench.workflows.restore import export_suppressions, restore
+from workbench.workflows.restore import restore
+from workbench.workflows.suppressions import export_suppressions
 from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
 
@@ -66,7 +68,7 @@ def test_who_was_erased_since_is_not_in_what_is_restored(trained: Workspace, tmp
     set_policy(trained, "pupils", POLICY, [])
     erase(trained, [first, second, held])
     export_suppressions(trained, tmp_path / "list.json")
-    listed = (tmp_path / "list.json").read_text()
+    listed = base64.b64decode(json.loads((tmp_path / "list.json").read_text())["payload"]).decode()
     assert len(json.loads(listed)["suppressions"]) == 3
     assert not any(key in listed for key in (first, second, held))
 
@@ -101,11 +103,11 @@ def test_nothing_is_restored_that_could_not_be_cleared(
     export_suppressions(trained, listing)
     with pytest.raises(InputError):
         restore(new, file)
-    monkeypatch.setattr(restoring, "carry_out_waiting", lambda *_: {})
+    monkeypatch.setattr(listing_people, "carry_out_waiting", lambda *_: {})
     with pytest.raises(InputError, match="1 of 1"):
         restore(new, file, suppressions=listing)
     document = json.loads(listing.read_text())
-    for bad in (document | {"key": "00" * 32}, []):
+    for bad in (document | {"payload": document["payload"][4:]}, []):
         listing.write_text(json.dumps(bad))
         with pytest.raises(InputError):
             restore(new, file, suppressions=listing)

@@ -124,11 +124,16 @@ def test_pages_cards_and_comparisons_are_of_what_was_evaluated(command, trained,
     assert (answer.code, answer.error["hint"]) == (4, f"workbench evaluate {generator}")
     assert not (tmp_path / "r.html").exists()
     evaluate(trained, generator)
+    raised = ("--epsilon", 5, "--delta", "1e-5", "--reason", "a second study")
+    assert command(*home, "ledger", "budget", "pupils", *raised, "--json").json["raises"][0]["releases"] == 1
     for words in (("report", generator, "--out", tmp_path / "r.html"), ("card", generator, "--out", tmp_path / "r.md")):
         assert command(*home, *words, "--json").code == 0
     assert command(*home, "card", generator, "--out", tmp_path / "r.html", "--json").code == 2
     assert "Internal" in (tmp_path / "r.html").read_text()
     assert yaml.safe_load((tmp_path / "r.md").read_text().split("---")[1])["tags"]
+    privacy = (tmp_path / "r.md").read_text().split("## Privacy")[1]
+    assert "raised after 1 release, from ε = 4 to ε = 5, beyond the ε = 4 declared before the first one" in privacy
+    assert "a second study" in privacy
     assert command(*home, "compare", generator, "--json").code == 2, "one is none to compare with"
     evaluate(trained, ensemble)
     answer = command(*home, "compare", generator, ensemble, "--out", tmp_path / "c.html", "--json")
@@ -224,7 +229,7 @@ def test_shadow_releases_are_charged_like_fits(command, workspace, tmp_path, mon
         patched.setattr(Store, "read", lambda *_: pytest.fail("a row was read before the ledger was asked"))
         refused = command("--workspace", workspace.root, *words)
     assert (refused.code, len(ledger.entries("pupils"))) == (3, charged), "there is no room for four more fits"
-    ledger.set_budget("pupils", epsilon=20, delta=1e-5)
+    ledger.set_budget("pupils", epsilon=20, delta=1e-5, reason="a test")
     document = command("--workspace", workspace.root, *words).json
     found = {m["name"]: m for m in document["measures"]}["disclosure/mia_shadow_auc"]
     assert found["estimate"] is not None, found["reason"]

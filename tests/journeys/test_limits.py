@@ -26,7 +26,8 @@ from workbench.workflows.erase import erase
 from workbench.workflows.execute import carry_out_waiting, resume
 from workbench.workflows.predict import predict_frame
 from workbench.workflows.requests import approve_request, list_requests, set_policy
-from workbench.workflows.restore import export_suppressions, restore
+from workbench.workflows.restore import restore
+from workbench.workflows.suppressions import export_suppressions
 from workbench.workspace import Workspace
 
 FRAME = pupils(5, first=9000).drop(columns=["pupil", "passed"])

@@ -36,6 +36,12 @@ def front_matter(card: str) -> dict[str, Any]:
     return document
 
 
+def test_what_was_stated_about_the_budget_is_on_the_card_and_cannot_be_markup() -> None:
+    card = data_card(RELEASE, SCHEMA, remarks=["nothing was charged after entry 7: [said](x) so"])
+    assert "- nothing was charged after entry 7\\: \\[said\\]\\(x\\) so" in card
+    assert "about the budget of these people" not in data_card(RELEASE, SCHEMA)
+
+
 def headings(card: str) -> list[str]:
     return re.findall(r"^## (.*)$", card, flags=re.MULTILINE)
 

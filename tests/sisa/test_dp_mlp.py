@@ -221,7 +221,7 @@ def test_nothing_is_read_before_the_charge(ready, monkeypatch):
 
 
 def test_erasing_trains_the_shard_anew_for_its_own_budget_until_that_is_spent_and_then_it_abstains(ready, tmp_path):
-    Ledger(ready.engine).set_budget("pupils", epsilon=1.6, delta=1e-5)
+    Ledger(ready.engine).set_budget("pupils", epsilon=1.6, delta=1e-5, reason="a test")
     train(ready, config())
     first, once = manifest_of(ready), spent_by(ready, 0)
     assert 0.99 < once <= 1

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import dp_accounting as dpa
 import pytest
 from conftest import pupils
 from said import Open, press, texts
+from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
 from workbench.config import SynthesizeConfig
 from workbench.erasure.request import submit
 from workbench.errors import BusyError, ForbiddenError, InputError
 from workbench.generators.kinds import generator_of
-from workbench.privacy import ledger
-from workbench.privacy.calibration import epsilon_of
+from workbench.privacy import hash_lines
+from workbench.privacy.calibration import zcdp_rho
+from workbench.privacy.events import split_failure
 from workbench.privacy.ledger import Ledger
 from workbench.roles import Person, acting
 from workbench.ui import attacks as page
@@ -76,7 +79,7 @@ def test_several_runs_are_composed_as_the_ledger_would(trained: Workspace) -> No
 
 def test_what_was_priced_once_is_not_priced_again(trained: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     runs, priced = [run(0.7), run(0.3, "aim"), run(0.7)], []
-    monkeypatch.setattr(ledger, "epsilon_of", lambda *of: priced.append(of) or epsilon_of(*of))
+    monkeypatch.setattr(hash_lines, "split_failure", lambda event: priced.append(event) or split_failure(event))
     monkeypatch.setattr(preflight, "generator_of", lambda config: priced.append(config) or generator_of(config))
     first = preflight_together(trained, runs)
     assert len(priced) >= 2, "two generators that nobody asked for before"
@@ -95,6 +98,23 @@ def test_the_highest_place_of_the_line_is_the_spend(browse: Open, trained: Works
     assert "The hash line with 1 charge:" in str(pictures[0].proto)
 
 
+def test_each_identity_type_has_its_line_and_a_spend_beyond_the_budget_is_said(
+    browse: Open, trained: Workspace
+) -> None:
+    half, rho = 2**63, zcdp_rho(2.0, 1e-5)
+    for kind, scope in (("pupil-number", (0, half)), ("card", (half, 2**64))):
+        Ledger(trained.engine).charge(
+            "pupils", dpa.ZCDpEvent(rho), dataset="pupils", purpose="again", scope=[scope], identity_type=kind
+        )
+    app = browse(trained, "privacy")
+    assert ["The hash line with 2 charges:" in str(one.proto) for one in app.get("image")] == [True, True]
+    assert "People identified by card" in texts(app)
+    assert not app.error
+    set_budget(trained, "pupils", epsilon=1.5, delta=1e-5)
+    assert "More is spent than the budget" in browse(trained, "privacy").error[0].value
+    assert "more is spent" in str(overview(trained)["attention"])
+
+
 def test_what_if_adds_and_takes_away(browse: Open, trained: Workspace) -> None:
     app = add(add(browse(trained, "privacy"), 1.0), 10.0)
     assert "refuse no. 2" in app.error[0].value
@@ -104,8 +124,27 @@ def test_what_if_adds_and_takes_away(browse: Open, trained: Workspace) -> None:
     assert "1.00 of" not in texts(app)
     app = next(b for b in app.button if b.key == "what-if-0").click().run()
     assert "Add the tables" in texts(app)
-    set_budget(trained, "pupils", epsilon=50, delta=1e-5)
+    set_budget(trained, "pupils", epsilon=50, delta=1e-5, reason="a larger study")
     assert not add(browse(trained, "privacy"), 10.0).error
+
+
+def test_a_raise_on_the_page_wants_a_reason_and_is_shown(browse: Open, trained: Workspace) -> None:
+    app = browse(trained, "privacy")
+    assert not [box for box in app.number_input if box.label == "δ"], "it stays"
+    next(box for box in app.number_input if "may ever be spent" in box.label).set_value(6.0)
+    assert "needs a reason" in press(app, "Set").error[0].value
+    next(box for box in app.text_input if box.label == "Why is it raised?").set_value("a second study")
+    assert not press(app, "Set").error
+    assert "raised after 1 release, from ε = 4 to ε = 6" in texts(browse(trained, "privacy"))
+
+
+def test_a_ceiling_is_declared_on_the_page_before_anything_is_spent(browse: Open, trained: Workspace) -> None:
+    with trained.engine.begin() as connection:
+        connection.execute(text("DELETE FROM charges"))
+    app = browse(trained, "privacy")
+    next(box for box in app.number_input if box.label == "The most that ε may become later").set_value(8.0)
+    assert not press(app, "Set").error
+    assert show_ledger(trained, "pupils")["ceiling"] == 8.0
 
 
 def test_attacks_stand_beside_their_baselines(browse: Open, trained: Workspace) -> None:

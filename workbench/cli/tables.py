@@ -99,19 +99,39 @@ def ledger_budget(
     delta: Annotated[float, typer.Option(help="Well under one over the number of subjects.")],
     dataset: Annotated[str | None, typer.Argument(help="A data set.")] = None,
     population: Population = None,
+    ceiling: Annotated[
+        float | None, typer.Option(help="The most that epsilon may become later; declared before the first charge.")
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="Why epsilon is raised after the first charge; shown on cards. Name no person.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Set the privacy budget of a data set's population."""
     from workbench.workflows.ledger import set_budget, set_population_budget
 
-    budget = {"epsilon": epsilon, "delta": delta}
     if dataset is not None and population is None:
-        result = set_budget(opened(context), dataset, **budget)
+        result = set_budget(opened(context), dataset, epsilon=epsilon, delta=delta, ceiling=ceiling, reason=reason)
     elif population is not None and dataset is None:
-        result = set_population_budget(opened(context), population, **budget)
+        result = set_population_budget(
+            opened(context), population, epsilon=epsilon, delta=delta, ceiling=ceiling, reason=reason
+        )
     else:
         raise InputError("a budget is of a data set or of a --population, one of them")
     show(result, as_json)
+
+
+@ledger_app.command("vouch")
+def ledger_vouch(
+    context: typer.Context,
+    reason: Annotated[str, typer.Option(help="How that is known; shown beside the budget and on cards.")],
+    population: Annotated[str | None, typer.Argument(help="A population; default: all.")] = None,
+    as_json: Json = False,
+) -> None:
+    """State that nothing was charged since the backup or list that a workspace was restored from."""
+    from workbench.workflows.suppressions import vouch
+
+    show(vouch(opened(context), population, reason), as_json)
 
 
 @ledger_app.command("show")

@@ -11,7 +11,9 @@ from workbench.cli.terms import Json, opened, progress_of, show
 from workbench.errors import CheckFailedError
 
 app = typer.Typer()
-suppressions_app = typer.Typer(help="Who may not come back: keyed hashes of erased people.", no_args_is_help=True)
+suppressions_app = typer.Typer(
+    help="Who may not come back, and what was charged: for copies of a workspace.", no_args_is_help=True
+)
 app.add_typer(suppressions_app, name="suppressions")
 
 
@@ -43,10 +45,24 @@ def suppressions_export(
     file: Annotated[Path, typer.Argument(help="A new .json file.")],
     as_json: Json = False,
 ) -> None:
-    """Write the keyed hashes of erased people to a file, for restoring an older backup without them."""
-    from workbench.workflows.restore import export_suppressions
+    """Write keyed hashes of erased people and every charge to a signed file, for restoring an older backup."""
+    from workbench.workflows.suppressions import export_suppressions
 
     show(export_suppressions(opened(context), file), as_json)
+
+
+@suppressions_app.command("import")
+def suppressions_import(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A file of workbench suppressions export.")],
+    as_json: Json = False,
+) -> None:
+    """Take in a list of another copy of this workspace: its charges count here, its erased people are erased here."""
+    from workbench.workflows.suppressions import import_suppressions
+
+    with progress_of("erasing") as progress:
+        result = import_suppressions(opened(context), file, progress=progress)
+    show(result, as_json)
 
 
 @app.command()
@@ -59,13 +75,17 @@ def restore(
     without: Annotated[
         bool, typer.Option("--without-suppressions", help="There is none: people erased since the backup come back.")
     ] = False,
+    live: Annotated[
+        Path | None,
+        typer.Option(help="The workspace that is in use: its erased people and its charges are taken over."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a new workspace of a backup (--workspace names it); who was erased since is erased before it can be opened."""
+    """Make a new workspace of a backup (--workspace names it), without the people erased since; no budget comes back."""
     from workbench.workflows.restore import restore as run
 
     with progress_of("restoring") as progress:
-        result = run(context.obj, file, suppressions=suppressions, without=without, progress=progress)
+        result = run(context.obj, file, suppressions=suppressions, without=without, live=live, progress=progress)
     show(result, as_json)
 
 

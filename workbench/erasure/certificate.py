@@ -32,7 +32,12 @@ def sign(folder: Path, subject: Mapping[str, str], predicate: Mapping[str, Any])
         "predicateType": PREDICATE_TYPE,
         "predicate": predicate,
     }
-    envelope = Envelope(rfc8785.dumps(statement), PAYLOAD_TYPE, {})
+    return seal(folder, rfc8785.dumps(statement), PAYLOAD_TYPE)
+
+
+def seal(folder: Path, payload: bytes, payload_type: str) -> bytes:
+    """Return `payload` in a DSSE envelope, signed by the key that signs now, as JSON bytes."""
+    envelope = Envelope(payload, payload_type, {})
     envelope.sign(signer(folder))
     return _written(envelope)
 
@@ -51,23 +56,32 @@ def open_signed(content: bytes, keys: Sequence[SSlibKey]) -> tuple[dict[str, Any
 
     Exactly the signed bytes are parsed, and only after the check.
     """
+    payload, payload_type, signed_by = open_envelope(content, keys, what="certificate")
+    try:
+        statement = dict(json.loads(payload)) if payload_type == PAYLOAD_TYPE else {}
+    except (ValueError, TypeError, RecursionError):
+        statement = {}
+    if statement.get("_type") != STATEMENT_TYPE or statement.get("predicateType") != PREDICATE_TYPE:
+        raise CheckFailedError("the signed statement is not an erasure certificate")
+    return statement, signed_by
+
+
+def open_envelope(content: bytes, keys: Sequence[SSlibKey], *, what: str) -> tuple[bytes, str, str]:
+    """Return the payload of a DSSE envelope, its type and the id of the key that signed it.
+
+    Raises CheckFailedError where the envelope is damaged or none of `keys` signed it.
+    """
     try:
         envelope = Envelope.from_dict(json.loads(content))
         unaltered = _written(envelope) == content  # also where JSON or base64 would tolerate a change
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         unaltered = False
     if not unaltered:
-        raise CheckFailedError("the file is not a DSSE envelope: damaged, or not a certificate")
+        raise CheckFailedError(f"the file is not a DSSE envelope: damaged, or not a {what}")
     try:
         accepted = envelope.verify(list(keys), threshold=1)
     except (VerificationError, ValueError):
         raise CheckFailedError(
-            "no valid signature by a trusted key: the certificate was altered or signed by someone else"
+            f"no valid signature by a trusted key: the {what} was altered or signed by someone else"
         ) from None
-    try:
-        statement = dict(json.loads(envelope.payload)) if envelope.payload_type == PAYLOAD_TYPE else {}
-    except (ValueError, TypeError, RecursionError):
-        statement = {}
-    if statement.get("_type") != STATEMENT_TYPE or statement.get("predicateType") != PREDICATE_TYPE:
-        raise CheckFailedError("the signed statement is not an erasure certificate")
-    return statement, next(iter(accepted))
+    return envelope.payload, envelope.payload_type, next(iter(accepted))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from workbench.data import catalog
 from workbench.erasure.locate import SCANNABLE, locate
 from workbench.errors import InputError
 from workbench.schema.schema import ROW_SUBJECT
-from workbench.state.tables import requests
+from workbench.state.tables import requests, statements
 from workbench.workspace import Workspace
 
 WITHHELD = "withheld: it named somebody who was erased"
@@ -36,9 +36,10 @@ def refuse_names(workspace: Workspace, text: str, what: str) -> None:
 
 def withhold_names(connection: Connection, needles: Collection[bytes]) -> None:
     """Takes back reasons that name one of these, inside the caller's write transaction."""
-    for request, reason in connection.execute(requests.select().with_only_columns(requests.c.id, requests.c.reason)):
-        if reason and any(needle in reason.encode() for needle in needles):
-            connection.execute(requests.update().where(requests.c.id == request).values(reason=WITHHELD))
+    for table in (requests, statements):
+        for row in connection.execute(select(table.c.id, table.c.reason)).all():
+            if row.reason and any(needle in row.reason.encode() for needle in needles):
+                connection.execute(table.update().where(table.c.id == row.id).values(reason=WITHHELD))
 
 
 def _parts(text: str) -> Iterator[str]:

@@ -41,11 +41,22 @@ def trusted_path(folder: Path, key_id: str) -> Path:
 def read_public_key(path: Path) -> SSlibKey:
     """An Ed25519 public key from a PEM file, by its fingerprint; raises InputError for anything else."""
     try:
-        key = serialization.load_pem_public_key(path.read_bytes())
-    except (OSError, ValueError, UnsupportedAlgorithm):
-        raise InputError(f"{path} is not a public key in PEM form", hint="name the PUBLIC.pem of the signer") from None
+        content = path.read_bytes()
+    except OSError:
+        content = b""
+    return parse_public_key(content, source=str(path))
+
+
+def parse_public_key(pem: bytes, *, source: str) -> SSlibKey:
+    """Return the Ed25519 public key in a PEM text; raise InputError for anything else."""
+    try:
+        key = serialization.load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm):
+        raise InputError(
+            f"{source} is not a public key in PEM form", hint="name the PUBLIC.pem of the signer"
+        ) from None
     if not isinstance(key, Ed25519PublicKey):
-        raise InputError(f"{path} holds another kind of key; certificates are signed with Ed25519")
+        raise InputError(f"{source} holds another kind of key; certificates are signed with Ed25519")
     return _named(key)
 
 

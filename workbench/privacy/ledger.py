@@ -1,7 +1,8 @@
 """The privacy ledger: one budget per population, charged before anything private is read, never refunded.
 
-A charge covers a scope of the hash line (the subjects whose points lie there); what is spent is the maximum over points
-of the composition of all charges that cover the point (parallel composition across disjoint scopes). Refusal is a
+A charge covers a scope of the hash line of an identity type (the subjects whose points are there). A person has one point on
+each line, and they all add up: what is spent is what everybody paid, and for each line the most that one of its points paid
+(parallel composition across disjoint scopes of one line, and of no two). Refusal is a
 Rényi filter at one order fixed by the budget alone, sound for adaptively chosen mechanisms (Feldman & Zrnic 2021, Thm 4.3).
 
 Mechanisms that may fail with a small probability (approximate zCDP) share a tenth of the budget's delta, and the filter has the
@@ -12,28 +13,42 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 import dp_accounting as dpa
 from dp_accounting import pld, rdp
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, func, select
 
 from workbench import journal
 from workbench.errors import BudgetError, InputError
-from workbench.privacy.calibration import epsilon_of, filter_order, zcdp_rho
+from workbench.privacy.calibration import ORDERS, filter_order, zcdp_rho
 from workbench.privacy.events import Event, event_from_json, event_to_json, split_failure
+from workbench.privacy.hash_lines import (
+    EVERYONE,
+    LINE,
+    Named,
+    Scope,
+    arrange,
+    costliest,
+    curve,
+    epsilon_along,
+    epsilon_of_curve,
+    highest,
+    merge,
+    named,
+)
+from workbench.privacy.holds import holding, refuse_held
+from workbench.privacy.raises import Raise, promised_before, raises, record_raise
 from workbench.state import writing
 from workbench.state.tables import budgets, charges
 
-LINE = 2**64
-Scope = Sequence[tuple[int, int]]
-EVERYONE = ((0, LINE),)
 ADJACENCY = "add or remove one subject"
 _RELATION = dpa.NeighboringRelation.ADD_OR_REMOVE_ONE
 FAILURES = 0.1  # the share of the budget's delta that is kept for failures, where it is divided
+MOST_EPSILON, MOST_DELTA = 100, 0.1  # budgets beyond promise nothing
+ROUNDING = 1e-9  # a charge of exactly the budget must not fail on rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +58,7 @@ class Budget:
     population: str
     epsilon: float
     delta: float
+    ceiling: float | None = None  # the most that epsilon may become without breaking what was promised
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,21 +88,46 @@ class Ledger:
 
     engine: Engine
 
-    def set_budget(self, population: str, *, epsilon: float, delta: float) -> Budget:
-        """Declares or replaces a population's budget; lowering it below what is spent only refuses further charges."""
-        zcdp_rho(epsilon, delta)  # validates both
+    def set_budget(
+        self,
+        population: str,
+        *,
+        epsilon: float,
+        delta: float,
+        ceiling: float | None = None,
+        reason: str | None = None,
+    ) -> Budget:
+        """Declare or replace a population's budget; lowering it below what is spent only refuses further charges.
+
+        Before the first charge anything may be declared, and `ceiling` is the most that epsilon may become later. After it
+        delta stays, and a larger epsilon needs a `reason`. Raises InputError otherwise, and for senseless numbers.
+        """
+        _check_budget(epsilon, delta, ceiling)
         with writing(self.engine) as connection:
-            values = {"epsilon": epsilon, "delta": delta}
+            before, charged = _budget(connection, population), _charged(connection, population)
+            values: dict[str, Any] = {"epsilon": epsilon, "delta": delta, "ceiling": ceiling}
+            recorded: dict[str, Any] = {"releases": charged} | ({"ceiling": ceiling} if ceiling is not None else {})
+            if charged:
+                _check_change(before, delta, ceiling, charged)
+                values["ceiling"] = before.ceiling if before else None
+                if before is None or epsilon > before.epsilon:
+                    recorded |= _record_raise(connection, population, before, epsilon, reason, charged)
             updated = connection.execute(budgets.update().where(budgets.c.population == population).values(values))
             if not updated.rowcount:
                 connection.execute(budgets.insert().values(population=population, **values))
-            journal.append(connection, "BUDGET", population=population, **values)
-        return Budget(population=population, epsilon=epsilon, delta=delta)
+            journal.append(connection, "BUDGET", population=population, epsilon=epsilon, delta=delta, **recorded)
+        return Budget(population=population, **values)
 
     def budget(self, population: str) -> Budget | None:
         """The declared budget, or None where there is none (then every charge is refused)."""
         with self.engine.connect() as connection:
             return _budget(connection, population)
+
+    def raises(self, population: str) -> list[Raise]:
+        """Raises of the budget since the first charge, oldest first."""
+        with self.engine.connect() as connection:
+            budget = _budget(connection, population)
+            return raises(connection, population, budget.ceiling if budget else None)
 
     def entries(self, population: str) -> list[LedgerEntry]:
         """All charges of a population, oldest first."""
@@ -97,8 +138,9 @@ class Ledger:
         """Whether the budget would admit all of these charges of everybody, as of now; nothing is charged."""
         with self.engine.connect() as connection:
             budget, entries = _budget(connection, population), _entries(connection, population)
+            held = holding(connection, population)
         added = [unrecorded(population, event) for event in events]
-        return budget is not None and _admits(budget, [*entries, *added])
+        return budget is not None and not held and _admits(budget, [*entries, *added])
 
     def charge(
         self,
@@ -117,6 +159,7 @@ class Ledger:
         document = event_to_json(event)
         _check_scope(scope)
         with writing(self.engine) as connection:
+            refuse_held(connection, population)
             budget = _budget(connection, population)
             if budget is None:
                 raise BudgetError(
@@ -143,11 +186,14 @@ class Ledger:
                 )
             if not _admits(budget, [*entries, entry]):
                 raise BudgetError(
-                    f"charging epsilon {epsilon_of(event, budget.delta):.4g} for {purpose} would exceed the budget of "
+                    f"charging epsilon {price(event, budget.delta):.4g} for {purpose} would exceed the budget of "
                     f"population {population}: {spent(entries, budget.delta):.4g} of {budget.epsilon:.4g} is spent at "
                     f"delta {budget.delta:g}; nothing was read",
                     hint="ask for less, or have the budget raised",
                 )
+            if not entries and budget.ceiling is None:  # from now on it is known what was promised beforehand
+                here = budgets.c.population == population
+                connection.execute(budgets.update().where(here).values(ceiling=budget.epsilon))
             connection.execute(
                 charges.insert().values(
                     population=population,
@@ -171,83 +217,141 @@ def unrecorded(population: str, event: Event) -> LedgerEntry:
 
 
 def spent(entries: Iterable[LedgerEntry], delta: float) -> float:
-    """The epsilon that the charges cost at `delta` by Rényi accounting: the maximum over points of the hash line."""
+    """Return the epsilon that the charges cost the person who paid most, at `delta`, by Rényi accounting."""
     return max((epsilon for _, _, epsilon in spent_along(entries, delta)), default=0.0)
 
 
 def spent_along(entries: Iterable[LedgerEntry], delta: float) -> list[tuple[int, int, float]]:
-    """The same for each stretch [low, high) of the line between edges of scopes, in order; none where nothing was charged."""
-    return [(low, high, price(dpa.ComposedDpEvent(events), delta)) for low, high, events in _stretches(entries)]
+    """Return the same for each stretch [low, high) of the hash lines, laid over one another, where anything was charged."""
+    charged = arrange(entries)
+    if charged.lines:
+        return merge(epsilon_along(charged, ORDERS, delta).values())
+    return [(0, LINE, epsilon_of_curve(curve(charged.everybody, ORDERS), ORDERS, delta))] if charged.everybody else []
+
+
+def spent_by_type(entries: Iterable[LedgerEntry], delta: float) -> dict[str, list[tuple[int, int, float]]]:
+    """Return the same for the line of each identity type that has charges of its own."""
+    return epsilon_along(arrange(entries), ORDERS, delta)
+
+
+def spent_at(entries: Iterable[LedgerEntry], budget: Budget) -> float:
+    """Return what the filter compares with the budget: the epsilon at its one order, and at the delta that it has."""
+    entries = list(entries)
+    order = filter_order(budget.epsilon, budget.delta)
+    return _at_order(order, highest(arrange(entries), (order,))[0], budget.delta - _kept(budget, entries))
 
 
 def price(event: Event, delta: float) -> float:
-    """Does as `epsilon_of`, and remembers: sampled events take long, and the same ones are asked for again and again."""
-    return _price(_Priced(repr(event), event), delta)
+    """Return what an event costs at `delta` by itself, as `epsilon_of` does."""
+    return epsilon_of_curve(curve([named(event)], ORDERS), ORDERS, delta)
 
 
 def spent_pld(entries: Iterable[LedgerEntry], delta: float) -> float | None:
-    """The same by privacy-loss distributions, tighter, for information; None where an event has no such distribution."""
-    epsilons = [0.0]
-    for events in _by_point(entries):
-        composed = dpa.ComposedDpEvent(events)
-        epsilon = _price_pld(_Priced(repr(composed), composed), delta)
-        if epsilon is None:
-            return None
-        epsilons.append(epsilon)
-    return max(epsilons)
+    """Return `spent` by privacy-loss distributions, tighter, for information.
 
-
-@dataclass(frozen=True)
-class _Priced:
-    """An event under its name, which tells it whole: most events can't be looked up by themselves."""
-
-    name: str
-    event: Event = field(compare=False)
+    None where an event has no such distribution, or where charges of several identity types combine in too many ways.
+    """
+    sums = costliest(arrange(entries))
+    found = None if sums is None else [_price_pld(events, delta) for events in sums if events]
+    return None if found is None or None in found else max(filter(None, found), default=0.0)
 
 
 @lru_cache(maxsize=1024)
-def _price(priced: _Priced, delta: float) -> float:
-    return epsilon_of(priced.event, delta)
-
-
-@lru_cache(maxsize=1024)
-def _price_pld(priced: _Priced, delta: float) -> float | None:
-    accountant = pld.PLDAccountant(_RELATION)
-    if not accountant.supports(priced.event):
-        return None
-    return float(accountant.compose(priced.event).get_epsilon(delta))
+def _price_pld(events: tuple[Named, ...], delta: float) -> float | None:
+    composed, accountant = dpa.ComposedDpEvent([one.event for one in events]), pld.PLDAccountant(_RELATION)
+    return float(accountant.compose(composed).get_epsilon(delta)) if accountant.supports(composed) else None
 
 
 def _admits(budget: Budget, entries: Sequence[LedgerEntry]) -> bool:
-    """Whether every point of the line stays within budget at the filter's order."""
-    limit = budget.epsilon * (1 + 1e-9)  # a charge of exactly the budget must not fail on rounding
-    kept = FAILURES * budget.delta if _may_fail(entries[0]) else 0.0
-    for events in _by_point(entries):
-        rest, failure = split_failure(dpa.ComposedDpEvent(events))
-        accountant = rdp.RdpAccountant([filter_order(budget.epsilon, budget.delta)], _RELATION).compose(rest)
-        if not (failure <= kept * (1 + 1e-9) and accountant.get_epsilon(budget.delta - kept) <= limit):
-            return False
-    return True
+    """Whether every person stays within budget at the filter's order, and within its ceiling at the ceiling's order."""
+    promises = [budget]
+    if budget.ceiling is not None and budget.epsilon < budget.ceiling:
+        promises.append(replace(budget, epsilon=budget.ceiling))
+    orders, kept = tuple(filter_order(promise.epsilon, promise.delta) for promise in promises), _kept(budget, entries)
+    *paid, failure = highest(arrange(entries), orders)
+    return bool(failure <= kept * (1 + ROUNDING)) and all(
+        _at_order(order, rdp_paid, budget.delta - kept) <= promise.epsilon * (1 + ROUNDING)
+        for promise, order, rdp_paid in zip(promises, orders, paid, strict=True)
+    )
+
+
+def _at_order(order: float, paid: float, delta: float) -> float:
+    return float(rdp.compute_epsilon((order,), (paid,), delta)[0])
+
+
+def _kept(budget: Budget, entries: Sequence[LedgerEntry]) -> float:
+    """The part of delta that is kept for failures."""
+    return FAILURES * budget.delta if entries and _may_fail(entries[0]) else 0.0
 
 
 def _may_fail(entry: LedgerEntry) -> bool:
     return split_failure(entry.event)[1] > 0
 
 
-def _by_point(entries: Iterable[LedgerEntry]) -> list[list[Event]]:
-    """For each stretch of the line between scope edges, the events that cover it."""
-    return [events for _, _, events in _stretches(entries)]
+def _check_budget(epsilon: float, delta: float, ceiling: float | None) -> None:
+    for most in (epsilon, *([] if ceiling is None else [ceiling])):
+        zcdp_rho(most, delta)  # refuses what is not positive and finite
+        if most > MOST_EPSILON:
+            raise InputError(
+                f"epsilon must be at most {MOST_EPSILON}, found {most:g}: a larger one protects no one",
+                hint="usual values are between 0.1 and 10",
+            )
+    if delta >= MOST_DELTA:
+        raise InputError(
+            f"delta must be under {MOST_DELTA}, found {delta:g}: so often the guarantee may fail wholly",
+            hint="choose well under one over the number of people, for example 1e-6",
+        )
+    if ceiling is not None and ceiling < epsilon:
+        raise InputError(
+            f"the ceiling {ceiling:g} is under epsilon {epsilon:g}", hint="declare a ceiling above epsilon"
+        )
 
 
-def _stretches(entries: Iterable[LedgerEntry]) -> list[tuple[int, int, list[Event]]]:
-    """Each stretch [low, high) between scope edges that events cover, with these."""
-    entries = list(entries)
-    edges = sorted({edge for entry in entries for interval in entry.scope for edge in interval})
-    stretches = [
-        (left, right, [e.event for e in entries if any(low <= left < high for low, high in e.scope)])
-        for left, right in pairwise(edges)
-    ]
-    return [stretch for stretch in stretches if stretch[2]]
+def _check_change(before: Budget | None, delta: float, ceiling: float | None, charged: int) -> None:
+    """Raise InputError for what can't be changed any more: what was promised before the first charge."""
+    if before is None:
+        return
+    if delta != before.delta:
+        raise InputError(
+            f"population {before.population} was charged {charged} times, so its delta stays {before.delta:g}; found "
+            f"{delta:g}. At another delta, what was spent would have another price",
+            hint=f"--delta {before.delta:g}",
+        )
+    if ceiling is not None and ceiling != before.ceiling:
+        raise InputError(
+            f"population {before.population} was charged {charged} times, and a ceiling is declared before the first charge",
+            hint="leave out the ceiling; a raise beyond it needs a reason and is shown as such",
+        )
+
+
+def _record_raise(
+    connection: Connection, population: str, before: Budget | None, epsilon: float, reason: str | None, charged: int
+) -> dict[str, Any]:
+    """State a raise with its reason; return what the journal's entry says of it."""
+    was = before.epsilon if before else 0.0
+    if not (reason and reason.strip()):
+        raise InputError(
+            f"population {population} was charged {charged} times: to raise epsilon from {was:g} to {epsilon:g} now needs a "
+            "reason, which is shown beside the budget and on cards",
+            hint="--reason TEXT",
+        )
+    made = Raise(
+        at=journal.now(),
+        actor=journal.actor(),
+        before=was,
+        to=epsilon,
+        releases=charged,
+        promised=promised_before(connection, population)
+        if before is None or before.ceiling is None
+        else before.ceiling,
+        reason=reason.strip(),
+    )
+    return {"was": was, "statement": record_raise(connection, population, made)}
+
+
+def _charged(connection: Connection, population: str) -> int:
+    counted = select(func.count()).select_from(charges).where(charges.c.population == population)
+    return int(connection.execute(counted).scalar_one())
 
 
 def _check_scope(scope: Scope) -> None:
@@ -257,7 +361,7 @@ def _check_scope(scope: Scope) -> None:
 
 def _budget(connection: Connection, population: str) -> Budget | None:
     row = connection.execute(select(budgets).where(budgets.c.population == population)).one_or_none()
-    return Budget(population=row.population, epsilon=row.epsilon, delta=row.delta) if row else None
+    return Budget(population=row.population, epsilon=row.epsilon, delta=row.delta, ceiling=row.ceiling) if row else None
 
 
 def _entries(connection: Connection, population: str) -> list[LedgerEntry]:

@@ -24,8 +24,13 @@ _PUBLIC = ("generator", "learner", "private", "epsilon", "delta", "shards", "sli
 _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 
 
-def data_card(document: Mapping[str, Any], schema: Schema, *, internal: bool = False) -> str:
-    """The card of a release: front matter for the hub, then what is said to people."""
+def data_card(
+    document: Mapping[str, Any], schema: Schema, *, internal: bool = False, remarks: Sequence[str] = ()
+) -> str:
+    """The card of a release: front matter for the hub, then what is said to people.
+
+    `remarks` are what a person stated about the budget of the population.
+    """
     it = Evaluation.read(document)
     private = it.facts.get("private") is True
     front: dict[str, Any] = {
@@ -36,11 +41,14 @@ def data_card(document: Mapping[str, Any], schema: Schema, *, internal: bool = F
         "size_categories": [_size(it)],
     }
     about = "Every row of this table was made by a generator: none is a person's record."
-    return _card(it, schema, front if schema.target else _without(front, "task_categories"), about, internal)
+    front = front if schema.target else _without(front, "task_categories")
+    return _card(it, schema, front, about, internal, remarks)
 
 
-def model_card(document: Mapping[str, Any], schema: Schema, *, internal: bool = False) -> str:
-    """The card of an ensemble: front matter for the hub, then what is said to people."""
+def model_card(
+    document: Mapping[str, Any], schema: Schema, *, internal: bool = False, remarks: Sequence[str] = ()
+) -> str:
+    """The card of an ensemble: front matter for the hub, then what is said to people; `remarks` as in `data_card`."""
     it = Evaluation.read(document)
     private = it.facts.get("private") is True
     front: dict[str, Any] = {
@@ -55,10 +63,12 @@ def model_card(document: Mapping[str, Any], schema: Schema, *, internal: bool = 
         "An ensemble of which each member learnt from a part of the people. A person is removed by training again the one part "
         "that they are in, without them."
     )
-    return _card(it, schema, front, about, internal)
+    return _card(it, schema, front, about, internal, remarks)
 
 
-def _card(it: Evaluation, schema: Schema, front: Mapping[str, Any], about: str, internal: bool) -> str:
+def _card(
+    it: Evaluation, schema: Schema, front: Mapping[str, Any], about: str, internal: bool, remarks: Sequence[str]
+) -> str:
     parts = [
         f"---\n{yaml.safe_dump(dict(front), sort_keys=False, allow_unicode=True)}---\n",
         f"# {_text(it.of)}\n",
@@ -68,7 +78,7 @@ def _card(it: Evaluation, schema: Schema, front: Mapping[str, Any], about: str, 
         *_uses(it, internal),
         *_data(schema),
         *_figures(it, internal),
-        *_privacy(it),
+        *_privacy(it, remarks),
         *_limits(it, internal),
     ]
     return "\n".join(parts)
@@ -139,7 +149,7 @@ def _beside(measure: Measure, name: str) -> str:
     return "–" if found is None else figure(found.value)
 
 
-def _privacy(it: Evaluation) -> Iterable[str]:
+def _privacy(it: Evaluation, remarks: Sequence[str]) -> Iterable[str]:
     yield "## Privacy\n"
     epsilon, delta = number(it.facts.get("epsilon")), number(it.facts.get("delta"))
     if it.facts.get("private") is not True or epsilon is None:
@@ -153,6 +163,10 @@ def _privacy(it: Evaluation) -> Iterable[str]:
     yield "What this does not promise:\n"
     yield from (f"- {sentence}" for sentence in _NOT_PROMISED)
     yield ""
+    if remarks:
+        yield "What was stated about the budget of these people:\n"
+        yield from (f"- {_text(remark)}" for remark in remarks)
+        yield ""
 
 
 _NOT_PROMISED = (

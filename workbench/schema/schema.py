@@ -50,6 +50,8 @@ class Schema(BaseModel):
 
     population: str = Field(pattern=POPULATION)
     """Whose people these are. The population owns the privacy budget: two tables of the same people share one."""
+    people: int | None = Field(default=None, ge=1)
+    """About how many people they are, where that is public: a budget's delta above one over it is warned of."""
     identity_type: str = Field(pattern=POPULATION)
     """What a request's key is, for example student-number; a request reaches every data set of its identity type."""
     subject: str
@@ -110,6 +112,8 @@ class Schema(BaseModel):
         document: dict[str, Any] = inner(self)
         if not self.constraints:
             document.pop("constraints", None)
+        if self.people is None:
+            document.pop("people", None)
         return document
 
     @property

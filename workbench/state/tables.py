@@ -43,7 +43,7 @@ budgets = Table(
     Column("population", String, primary_key=True),
     Column("epsilon", Float, nullable=False),
     Column("delta", Float, nullable=False),
-    Column("ceiling", Float),  # the most that epsilon was declared to become, before the first charge
+    Column("ceiling", Float),  # the most that was promised before the first charge; set by then
 )
 
 charges = Table(
@@ -61,6 +61,32 @@ charges = Table(
     Column("identity_type", String),  # whose points the scope holds; empty: unknown, it counts for everybody
     Column("uid", String, nullable=False),  # random; the same in every copy of the workspace
     Index("charges_by_uid", "uid", unique=True),
+)
+
+# A restore that could not read what was charged since its backup: every population counts as wholly spent until it is lifted.
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("at", String, nullable=False),  # to the microsecond: a list that lifts it is newer
+    Column("sequence", Integer, nullable=False),  # the last journal entry up to which all charges are known
+    Column("head", String, nullable=False),
+    Column("known_until", String, nullable=False),
+    Column("branch", String, nullable=False),  # the digest of the last restore in the backup's journal, or empty
+)
+
+# What a person stated about a population, with the reason; the journal names the statement by its id.
+statements = Table(
+    "statements",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("at", String, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("kind", String, nullable=False),  # nothing_charged | same_people | raised
+    Column("population", String, nullable=False),  # empty: every population
+    Column("about", String, nullable=False),  # the hold, or the data set
+    Column("text", String, nullable=False),
+    Column("reason", String, nullable=False),
 )
 
 journal = Table(

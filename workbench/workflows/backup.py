@@ -67,7 +67,7 @@ def backup(workspace: Workspace, file: Path, *, progress: Progress = silent) -> 
             connection.exec_driver_sql("VACUUM INTO ?", (str(folder / DATABASES[0]),))
         Tracking(workspace.root).snapshot(folder / DATABASES[1])
         members = {name: folder / name for name in DATABASES} | dict(_files(workspace, names))
-        _write(file, codec, members, progress)
+        _write(file, codec, members, progress, {"workspace": str(workspace.root)})
     digest = file_sha256(file)
     with writing(workspace.engine) as connection:
         journal.append(connection, "BACKED_UP", digest=digest)
@@ -102,13 +102,13 @@ def _files(workspace: Workspace, datasets: list[str]) -> Iterator[tuple[str, Pat
                 yield place.as_posix(), path
 
 
-def _write(file: Path, codec: str, members: dict[str, Path], progress: Progress) -> None:
+def _write(file: Path, codec: str, members: dict[str, Path], progress: Progress, about: dict[str, str]) -> None:
     part = file.with_name(f".part-{secrets.token_hex(8)}")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as raw:
             with closing(pa.CompressedOutputStream(pa.PythonFile(_Kept(raw), "w"), codec)) as packed:
-                _pack(packed, members, progress)
+                _pack(packed, members, progress, about)
             raw.flush()
             os.fsync(raw.fileno())
         part.rename(file)
@@ -130,7 +130,7 @@ class _Kept:
         """Leaves the stream open."""
 
 
-def _pack(packed: Any, members: dict[str, Path], progress: Progress) -> None:
+def _pack(packed: Any, members: dict[str, Path], progress: Progress, about: dict[str, str]) -> None:
     digests = {}
     with tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive:
         for done, (name, path) in enumerate(members.items()):
@@ -144,7 +144,7 @@ def _pack(packed: Any, members: dict[str, Path], progress: Progress) -> None:
             else:
                 with path.open("rb") as stream:
                     archive.addfile(member, stream)
-        contents = json.dumps({"format": FORMAT, "sha256": digests}).encode()
+        contents = json.dumps({"format": FORMAT, **about, "sha256": digests}).encode()
         member = tarfile.TarInfo(CONTENTS)
         member.mode, member.size = 0o600, len(contents)
         archive.addfile(member, io.BytesIO(contents))

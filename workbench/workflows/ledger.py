@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
+from sqlalchemy import Connection
+
+from workbench import lineage
 from workbench.data import catalog
+from workbench.erasure.free_text import refuse_names
 from workbench.errors import InputError
 from workbench.privacy.events import event_to_json
-from workbench.privacy.ledger import LINE, Ledger, price, spent_along, spent_pld
+from workbench.privacy.hash_lines import LINE
+from workbench.privacy.holds import held_note, holding, stated
+from workbench.privacy.ledger import ROUNDING, Budget, Ledger, price, spent_along, spent_at, spent_by_type, spent_pld
+from workbench.privacy.raises import Raise
 from workbench.roles import require
 from workbench.schema.schema import POPULATION
 from workbench.workspace import Workspace
@@ -16,15 +25,34 @@ from workbench.workspace import Workspace
 MAX_NEW = 48  # leaves room for the identity type that an inferred schema is given
 
 
-def set_budget(workspace: Workspace, dataset: str, *, epsilon: float, delta: float) -> dict[str, Any]:
-    """Declares the most that the population of a data set may ever spend; raises InputError for senseless numbers."""
+def set_budget(
+    workspace: Workspace,
+    dataset: str,
+    *,
+    epsilon: float,
+    delta: float,
+    ceiling: float | None = None,
+    reason: str | None = None,
+) -> dict[str, Any]:
+    """Declare the most that the population of a data set may ever spend; raise InputError for senseless numbers.
+
+    Once something was charged delta stays, and a larger epsilon needs a reason, which names no person. `ceiling` is declared
+    before: raises up to it keep the promise.
+    """
     require("administer")
     population = _population(workspace, dataset)
-    budget = Ledger(workspace.engine).set_budget(population, epsilon=epsilon, delta=delta)
-    return {"dataset": dataset, "population": population, "budget": {"epsilon": budget.epsilon, "delta": budget.delta}}
+    return {"dataset": dataset} | _set_budget(workspace, population, epsilon, delta, ceiling, reason)
 
 
-def set_population_budget(workspace: Workspace, population: str, *, epsilon: float, delta: float) -> dict[str, Any]:
+def set_population_budget(
+    workspace: Workspace,
+    population: str,
+    *,
+    epsilon: float,
+    delta: float,
+    ceiling: float | None = None,
+    reason: str | None = None,
+) -> dict[str, Any]:
     """The same for a population that no data set is of yet; raises InputError for a name that no schema could have."""
     require("administer")
     if not re.fullmatch(POPULATION, population) or len(population) > MAX_NEW:
@@ -32,14 +60,67 @@ def set_population_budget(workspace: Workspace, population: str, *, epsilon: flo
             f"a population is named by 1 to {MAX_NEW} letters, digits, dots, hyphens and underscores",
             hint="--population people-of-x",
         )
-    budget = Ledger(workspace.engine).set_budget(population, epsilon=epsilon, delta=delta)
-    return {"population": population, "budget": {"epsilon": budget.epsilon, "delta": budget.delta}}
+    return _set_budget(workspace, population, epsilon, delta, ceiling, reason)
+
+
+def _set_budget(
+    workspace: Workspace, population: str, epsilon: float, delta: float, ceiling: float | None, reason: str | None
+) -> dict[str, Any]:
+    if reason:
+        refuse_names(workspace, reason, "the reason")
+    ledger = Ledger(workspace.engine)
+    budget = ledger.set_budget(population, epsilon=epsilon, delta=delta, ceiling=ceiling, reason=reason)
+    return {
+        "population": population,
+        "budget": {"epsilon": budget.epsilon, "delta": budget.delta},
+        "ceiling": budget.ceiling,
+        "raises": [_told(one) for one in ledger.raises(population)],
+        "warnings": _warnings(workspace, budget),
+    }
+
+
+def _told(one: Raise) -> dict[str, Any]:
+    return asdict(one) | {"kept": one.kept, "sentence": one.sentence}
+
+
+def _warnings(workspace: Workspace, budget: Budget) -> list[str]:
+    """What is doubtful about a budget that is allowed."""
+    with workspace.engine.connect() as connection:
+        known = _people(connection, budget.population)
+    if known is None or budget.delta <= 1 / known[0]:
+        return []
+    people, source = known
+    warning = (
+        f"delta {budget.delta:g} is above one over the number of people ({people:,.0f}, {source}): to publish the whole record "
+        f"of a few people would be within it. Choose a delta well under {1 / people:.1g}"
+    )
+    return [warning]
+
+
+def _people(connection: Connection, population: str) -> tuple[float, str] | None:
+    """About how many people a population has, as far as that is public, and how it is known; never the true count.
+
+    A schema declares it; else a private fit of all rows released a noisy count, of which a person has no more than a part.
+    """
+    known = [catalog.entry(connection, name) for name in catalog.names(connection)]
+    entries = [one for one in known if one.schema.population == population]
+    declared = [
+        (float(one.schema.people), f"as the schema of {one.name} declares") for one in entries if one.schema.people
+    ]
+    counted = [
+        (artifact.body["rows"] / one.schema.max_rows_per_subject, f"at least, by the noisy count of {artifact.id}")
+        for one in entries
+        for artifact in lineage.find(connection, dataset=one.name, kind="generator")
+        if artifact.body["private"] and artifact.body["config"].get("rows") is None
+    ]
+    return max(declared or counted, default=None)
 
 
 def show_ledger(workspace: Workspace, dataset: str) -> dict[str, Any]:
     """The budget, what is spent (Rényi accounting; and by privacy-loss distributions where they apply) and each charge.
 
-    `along` is the spend of each stretch of the hash line, of which `spent` is the highest.
+    `along` is the spend of each stretch of the hash lines, of which `spent` is the highest; `along_by_type` is the same for the
+    line of each identity type. `over_by` is how much is spent beyond the budget; `raises` are those since the first charge.
     """
     return {"dataset": dataset} | show_population_ledger(workspace, _population(workspace, dataset))
 
@@ -48,16 +129,32 @@ def show_population_ledger(workspace: Workspace, population: str) -> dict[str, A
     """The same for a population, whether or not a data set is of it."""
     ledger = Ledger(workspace.engine)
     budget, entries = ledger.budget(population), ledger.entries(population)
-    shown, along = None, []
+    raised = ledger.raises(population)
+    with workspace.engine.connect() as connection:
+        held, statements = holding(connection, population), stated(connection, population)
+    shown: dict[str, float | None] = {"epsilon": 0.0, "delta": 0.0, "epsilon_pld": 0.0, "epsilon_filter": 0.0}
+    along: list[list[float]] = []
+    by_type: dict[str, list[list[float]]] = {}
+    over_by = 0.0
     if budget is not None:
-        along = [[low / LINE, high / LINE, cost] for low, high, cost in spent_along(entries, budget.delta)]
-        pld = spent_pld(entries, budget.delta)
-        shown = {"epsilon": max((cost for _, _, cost in along), default=0.0), "delta": budget.delta, "epsilon_pld": pld}
+        along = _on_unit(spent_along(entries, budget.delta))
+        by_type = {kind: _on_unit(line) for kind, line in spent_by_type(entries, budget.delta).items()}
+        most = max((cost for _, _, cost in along), default=0.0)
+        pld, at_order = spent_pld(entries, budget.delta), spent_at(entries, budget)
+        shown = {"epsilon": most, "delta": budget.delta, "epsilon_pld": pld, "epsilon_filter": at_order}
+        over_by = most - budget.epsilon if most > budget.epsilon * (1 + ROUNDING) else 0.0
     return {
         "population": population,
         "budget": {"epsilon": budget.epsilon, "delta": budget.delta} if budget else None,
+        "ceiling": budget.ceiling if budget else None,
+        "raises": [_told(one) for one in raised],
+        "warnings": _warnings(workspace, budget) if budget else [],
         "along": along,
-        "spent": shown or {"epsilon": 0.0, "delta": 0.0, "epsilon_pld": 0.0},
+        "held": held_note(held),
+        "statements": [one.__dict__ | {"sentence": one.sentence} for one in statements],
+        "along_by_type": by_type,
+        "spent": shown,
+        "over_by": over_by,
         "entries": [
             {
                 "created": entry.created,
@@ -66,12 +163,18 @@ def show_population_ledger(workspace: Workspace, population: str) -> dict[str, A
                 "event": event_to_json(entry.event),
                 "epsilon": price(entry.event, budget.delta) if budget else None,
                 "scope": [[low / LINE, high / LINE] for low, high in entry.scope],
+                "identity_type": entry.identity_type,
                 "adjacency": entry.adjacency,
                 "actor": entry.actor,
+                "uid": entry.uid,
             }
             for entry in entries
         ],
     }
+
+
+def _on_unit(stretches: Sequence[tuple[int, int, float]]) -> list[list[float]]:
+    return [[low / LINE, high / LINE, cost] for low, high, cost in stretches]
 
 
 def _population(workspace: Workspace, dataset: str) -> str:

@@ -12,7 +12,8 @@ from workbench import journal, lineage
 from workbench.data import catalog
 from workbench.errors import NotFoundError
 from workbench.lineage import Artifact
-from workbench.privacy.ledger import Ledger, spent
+from workbench.privacy.holds import holding
+from workbench.privacy.ledger import ROUNDING, Ledger, spent
 from workbench.state.tables import datasets
 from workbench.workflows.jobs import list_jobs
 from workbench.workflows.publish import current_versions, read_manifest
@@ -136,7 +137,16 @@ def _budget(workspace: Workspace, population: str) -> Row | None:
     if budget is None:
         return None
     used = spent(ledger.entries(population), budget.delta)
-    return {"population": population, "epsilon": budget.epsilon, "delta": budget.delta, "spent": used}
+    with workspace.engine.connect() as connection:
+        held = bool(holding(connection, population))
+    spent_now = max(used, budget.epsilon) if held else used
+    return {
+        "population": population,
+        "epsilon": budget.epsilon,
+        "delta": budget.delta,
+        "spent": spent_now,
+        "held": held,
+    }
 
 
 def _of_requests(requests: Sequence[Row]) -> list[Row]:
@@ -155,11 +165,16 @@ def _of_requests(requests: Sequence[Row]) -> list[Row]:
 
 
 def _of_budgets(budgets: Sequence[Row]) -> list[Row]:
-    return [
-        _point("warning", f"The privacy budget of {b['population']} is nearly spent.", "privacy")
-        for b in budgets
-        if b["spent"] >= NEARLY_SPENT * b["epsilon"]
-    ]
+    found = []
+    for b in budgets:
+        if b["held"]:
+            text = f"The privacy budget of {b['population']} is held since the workspace was restored."
+            found.append(_point("error", text, "privacy"))
+        elif b["spent"] > b["epsilon"] * (1 + ROUNDING):
+            found.append(_point("error", f"Of {b['population']} more is spent than the privacy budget.", "privacy"))
+        elif b["spent"] >= NEARLY_SPENT * b["epsilon"]:
+            found.append(_point("warning", f"The privacy budget of {b['population']} is nearly spent.", "privacy"))
+    return found
 
 
 def _of_jobs(jobs: Sequence[Row]) -> list[Row]:

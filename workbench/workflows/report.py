@@ -9,6 +9,8 @@ from typing import Any
 from workbench.data import catalog
 from workbench.errors import InputError
 from workbench.files import check_output, file_sha256, write_atomic
+from workbench.privacy.holds import stated
+from workbench.privacy.ledger import Ledger
 from workbench.reports.cards import data_card, model_card
 from workbench.reports.certificate import certificate_page
 from workbench.reports.comparison import comparison_page
@@ -75,8 +77,11 @@ def report_card(workspace: Workspace, name: str, markdown: Path, *, internal: bo
         raise InputError("an erasure has no card", hint="workbench certificate FILE --html PAGE.html")
     with workspace.engine.connect() as connection:
         schema = catalog.entry(connection, document["dataset"]).schema
+        remarks = [one.sentence for one in stated(connection, schema.population) if one.kind == "nothing_charged"]
+    remarks += [one.sentence for one in Ledger(workspace.engine).raises(schema.population)]
     make = data_card if document["kind"] == "release" else model_card
-    write_atomic(markdown, make(document, schema, internal=internal).encode(), mode=0o600 if internal else 0o644)
+    card = make(document, schema, internal=internal, remarks=remarks)
+    write_atomic(markdown, card.encode(), mode=0o600 if internal else 0o644)
     return {"evaluation": document["id"], "card": str(markdown), "internal": internal}
 
 

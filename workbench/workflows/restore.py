@@ -11,54 +11,42 @@ import shutil
 import tarfile
 import time
 import zlib
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
+from sqlalchemy import select
 
 from workbench import journal
-from workbench.data import catalog
-from workbench.data.identity import suppression_token
-from workbench.data.store import SPLITS
-from workbench.erasure.locate import Subject
-from workbench.erasure.request import expedite, submit_subjects
-from workbench.erasure.suppression import Tokens, listed, suppress
-from workbench.errors import BusyError, InputError, NotFoundError
-from workbench.files import check_output, remove, sync, write_atomic
+from workbench.erasure.suppression import Tokens
+from workbench.erasure.suppression_list import ForeignList, current_list, read_list
+from workbench.errors import BusyError, InputError, NotFoundError, WorkbenchError
+from workbench.files import content_of, remove, sync
+from workbench.privacy import holds
+from workbench.privacy.holds import Known
 from workbench.progress import Progress, silent
 from workbench.state import writing
+from workbench.state.tables import journal as entries
 from workbench.tracking import Tracking, move_models
 from workbench.workflows.backup import CONTENTS, DATABASES, ENDINGS, FOLDERS, FORMAT
-from workbench.workflows.execute import carry_out_waiting
 from workbench.workflows.migrate import migrate
+from workbench.workflows.suppressions import erase_listed, take_ledger
 from workbench.workspace import Workspace
 
-LIST_FORMAT = "workbench-suppressions/1"
 _CHUNK = 1 << 20
 _DAMAGED = (tarfile.TarError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zlib.error)
 
 
-def export_suppressions(workspace: Workspace, file: Path) -> dict[str, Any]:
-    """Writes the suppression tokens of everyone erased, or about to be, to a JSON file of mode 0600; it names nobody."""
-    check_output(file, (".json",))
-    with workspace.engine.connect() as connection:
-        tokens = listed(connection)
-    document = {
-        "format": LIST_FORMAT,
-        "key": _fingerprint(workspace),
-        "suppressions": [
-            {"identity_type": kind, "token": token.hex()} for kind in sorted(tokens) for token in sorted(tokens[kind])
-        ],
-    }
-    write_atomic(file, json.dumps(document, indent=1).encode(), mode=0o600)
-    return {"path": str(file), "people": len(document["suppressions"])}
-
-
 def restore(
-    root: Path, file: Path, *, suppressions: Path | None = None, without: bool = False, progress: Progress = silent
+    root: Path,
+    file: Path,
+    *,
+    suppressions: Path | None = None,
+    without: bool = False,
+    live: Path | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Unpacks a backup into the new or empty folder `root`; returns how many people of the suppression list were erased.
 
@@ -67,33 +55,105 @@ def restore(
     - The backup is data to be doubted: a member outside the folders of a workspace, a link, or a file that does not hash as
       listed refuses the whole.
     - Their erasures are ordinary ones: retrained, purged, verified, certified.
-    Raises InputError without a suppression list, unless `without` says that there is none.
+    - No budget comes back: charges are taken from the workspace that the backup was made of, at `live` or where it was then,
+      and from the list. Where that workspace cannot be read, all populations are held (see `privacy.holds`).
+    Raises InputError unless one of these is given: a suppression list, the workspace in use, or `without`, which says that
+    there is neither.
     """
     started = time.perf_counter()
-    if (suppressions is None) != without:
+    if [suppressions is not None, without, live is not None].count(True) != 1:
         raise InputError(
             "a backup may hold people who were erased since",
-            hint="--suppressions LIST, from workbench suppressions export; or --without-suppressions",
+            hint="--suppressions LIST, from workbench suppressions export; or --live WORKSPACE, the one that is in use; or "
+            "--without-suppressions",
         )
     _check(root, file)
     with _beside(root.resolve()) as draft:
         progress(0.1, "unpacking")
-        files = _unpack(file, draft)
+        contents = _unpack(file, draft)
         migrate(draft)  # it may be of an older release
         workspace = Workspace.open(draft)
-        tokens = _read_list(workspace, suppressions) if suppressions else {}
-        found = _erase(workspace, tokens, progress)
+        listed = read_list(workspace, draft / "keys", suppressions) if suppressions else ForeignList()
+        current = _in_use(workspace, live) if live else _where_it_was(workspace, contents, root)
         with writing(workspace.engine) as connection:
-            journal.append(connection, "RESTORED", suppressed=found)
+            before = holds.known(connection)
+            merged = [take_ledger(connection, one)[0] for one in (listed, current) if one is not None]
+            if current is None or current.reach is None or not current.reach.whole:
+                holds.begin(connection, _furthest(before, listed, current))
+        found = erase_listed(workspace, _people(listed, current if live else None), progress)
+        with writing(workspace.engine) as connection:
+            left = holds.unlifted(connection)
+            charges = sum(one.charges for one in merged)
+            journal.append(connection, "RESTORED", suppressed=found, charges=charges, held=bool(left))
         workspace.engine.dispose()
         move_models(Tracking(draft), root.resolve())
         _place(draft, root.resolve())
     return {
         "workspace": str(root.resolve()),
-        "files": files,
+        "files": len(contents["sha256"]),
         "suppressed": found,
+        "charges": charges,
+        "held": holds.held_note(left),
         "seconds": round(time.perf_counter() - started, 3),
     }
+
+
+def _in_use(workspace: Workspace, live: Path) -> ForeignList:
+    """What the workspace at `live` knows now; raises InputError where the backup is not of it."""
+    other = Workspace.open(live)
+    if not _same_key(workspace, other.root):
+        raise InputError(
+            f"the backup is not of workspace {live}: their keys differ", hint="name the one it was made of"
+        )
+    found = _continuation(workspace, other)
+    if found is None:
+        raise InputError(
+            f"the journal of workspace {live} does not go on from the backup's: it is an older or another copy",
+            hint="name the workspace that was in use, or give a --suppressions LIST",
+        )
+    return found
+
+
+def _where_it_was(workspace: Workspace, contents: dict[str, Any], root: Path) -> ForeignList | None:
+    """The same for the folder that the backup was made of, where it still holds that workspace; else None."""
+    recorded = contents.get("workspace")
+    if not isinstance(recorded, str) or not Path(recorded).is_absolute() or Path(recorded) == root.resolve():
+        return None
+    try:
+        return (
+            _continuation(workspace, Workspace.open(Path(recorded))) if _same_key(workspace, Path(recorded)) else None
+        )
+    except (WorkbenchError, OSError, ValueError):  # ValueError: a path that no system has
+        return None
+
+
+def _same_key(workspace: Workspace, other: Path) -> bool:
+    """Whether a folder holds the backup's suppression key; asked before its database is opened, for a backup may name any."""
+    return hmac.compare_digest(content_of(other / "keys" / "suppression.key"), workspace.key("suppression"))
+
+
+def _continuation(workspace: Workspace, other: Workspace) -> ForeignList | None:
+    """What another copy knows, where its journal holds the last entry of the backup's; else None."""
+    with workspace.engine.connect() as connection:
+        last = holds.known(connection).head
+    with other.engine.connect() as connection:
+        has_it = last == journal.GENESIS or last in set(connection.execute(select(entries.c.digest)).scalars())
+        return current_list(connection) if has_it else None
+
+
+def _furthest(before: Known, *lists: ForeignList | None) -> Known:
+    """The last journal entry up to which charges are known: the backup's, or a later one of the same workspace."""
+    reached = [one.reach.known for one in lists if one is not None and one.reach is not None]
+    return max([before, *(k for k in reached if k.branch == before.branch)], key=lambda known: known.sequence)
+
+
+def _people(*lists: ForeignList | None) -> Tokens:
+    """Everyone whom any of the lists names."""
+    found: dict[str, frozenset[bytes]] = {}
+    for one in lists:
+        for kind, tokens in (one.tokens if one else {}).items():
+            found[kind] = found.get(kind, frozenset()) | tokens
+    return found
 
 
 def _check(root: Path, file: Path) -> None:
@@ -134,8 +194,8 @@ def _place(draft: Path, root: Path) -> None:
     sync(root.parent)
 
 
-def _unpack(file: Path, target: Path) -> int:
-    """Unpacks and checks a backup; returns how many files it holds."""
+def _unpack(file: Path, target: Path) -> dict[str, Any]:
+    """Unpacks and checks a backup; returns its list of contents."""
     codec = next((codec for ending, codec in ENDINGS.items() if file.name.endswith(ending)), None)
     if codec is None:
         raise InputError(f"{file} has no ending of a backup", hint=f"{' or '.join(ENDINGS)}")
@@ -161,7 +221,7 @@ def _unpack(file: Path, target: Path) -> int:
             raise ValueError
     except _DAMAGED:
         raise InputError(f"{file} is not a whole backup of this workbench; nothing was restored") from None
-    return len(digests)
+    return dict(contents)
 
 
 def _belongs(member: tarfile.TarInfo, target: Path) -> bool:
@@ -185,62 +245,3 @@ def _extract(stream: BinaryIO, path: Path) -> str:
         file.flush()
         os.fsync(file.fileno())
     return digest.hexdigest()
-
-
-def _read_list(workspace: Workspace, file: Path) -> Tokens:
-    """The tokens of a suppression list; raises InputError where it is none, or of a workspace with another key."""
-    try:
-        document = json.loads(file.read_bytes())
-        key, rows = document["key"], document["suppressions"]
-        found: defaultdict[str, set[bytes]] = defaultdict(set)
-        for row in rows:
-            found[str(row["identity_type"])].add(bytes.fromhex(row["token"]))
-        if document["format"] != LIST_FORMAT:
-            raise ValueError
-    except _DAMAGED:
-        raise InputError(f"{file} is not a suppression list", hint="workbench suppressions export FILE") from None
-    if not hmac.compare_digest(str(key), _fingerprint(workspace)):
-        raise InputError(
-            f"{file} is of another workspace than the backup: nobody would be recognised",
-            hint="export it from the workspace that the backup was made of",
-        )
-    return {kind: frozenset(tokens) for kind, tokens in found.items()}
-
-
-def _erase(workspace: Workspace, tokens: Tokens, progress: Progress) -> int:
-    """Erases everyone in the data whose suppression token is listed, whatever the policy says; returns how many."""
-    with writing(workspace.engine) as connection:
-        suppress(connection, tokens, request="restore")
-    people = _people(workspace, tokens)
-    for subjects in people:
-        receipt = submit_subjects(workspace, subjects)
-        expedite(workspace, receipt.duplicate_of or receipt.id)
-    carry_out_waiting(workspace, progress)
-    if left := _people(workspace, tokens):
-        raise InputError(
-            f"{len(left)} of {len(people)} people of the suppression list could not be erased; nothing was restored"
-        )
-    return len(people)
-
-
-def _people(workspace: Workspace, tokens: Tokens) -> list[list[Subject]]:
-    """The subjects of each listed person in all data sets."""
-    key = workspace.key("suppression")
-    found: defaultdict[bytes, list[Subject]] = defaultdict(list)
-    with workspace.engine.connect() as connection:
-        for name in catalog.names(connection):
-            store = catalog.store(connection, workspace, name)
-            wanted = tokens.get(store.schema.identity_type, frozenset())
-            for split in SPLITS if wanted else ():
-                for token, point, slice_point in store.subjects(split):
-                    if suppression_token(key, token) in wanted:
-                        subject = Subject(
-                            request="", dataset=name, token=token, point=point, slice_point=slice_point, split=split
-                        )
-                        found[token].append(subject)
-    return list(found.values())
-
-
-def _fingerprint(workspace: Workspace) -> str:
-    """Tells suppression keys apart without telling them."""
-    return hmac.digest(workspace.key("suppression"), b"fingerprint", "sha256").hex()

@@ -30,6 +30,12 @@ _TABLES: tuple[tuple[str, str, str, Table], ...] = (
         "always, where the policy recognises them",
         tables.suppressions,
     ),
+    (
+        "Statements about budgets and people",
+        "whom a reason names, until it is withheld at their erasure",
+        "always: they are shown beside the budget",
+        tables.statements,
+    ),
     ("Jobs", "ids of what was made", "always", tables.jobs),
     ("Answers to repeated calls", "nobody: keyed hashes", "a day", tables.answers),
     ("Callbacks that are not delivered", "the controller, sealed", "19 tries, about two days", tables.callbacks),

@@ -1,0 +1,257 @@
+"""No restore and no copy gives a budget back: what was charged since counts, or the budget is held until it is known."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Answer
+from dp_accounting import ZCDpEvent
+
+from workbench import journal
+from workbench.erasure.certificate import seal
+from workbench.erasure.keys import create_signing_key, public_key_path
+from workbench.erasure.suppression_list import PAYLOAD_TYPE
+from workbench.errors import BudgetError, InputError, NotFoundError
+from workbench.privacy.calibration import zcdp_rho
+from workbench.privacy.ledger import Ledger, spent
+from workbench.workflows.backup import backup
+from workbench.workflows.keys import rotate_key
+from workbench.workflows.ledger import show_population_ledger
+from workbench.workflows.restore import restore
+from workbench.workflows.suppressions import export_suppressions, import_suppressions, vouch
+from workbench.workspace import Workspace
+
+DELTA = 1e-5
+HALF = ZCDpEvent(zcdp_rho(1, DELTA) / 2)
+
+
+def charge(workspace: Workspace, times: int = 1, population: str = "mini") -> None:
+    for _ in range(times):
+        Ledger(workspace.engine).charge(population, HALF, dataset=population, purpose="fit of mini")
+
+
+def cost(workspace: Workspace) -> float:
+    return spent(Ledger(workspace.engine).entries("mini"), DELTA)
+
+
+def payload(listing: Path) -> dict[str, Any]:
+    return dict(json.loads(base64.b64decode(json.loads(listing.read_text())["payload"])))
+
+
+@pytest.fixture
+def backed_up(workspace: Workspace, tmp_path: Path) -> tuple[Workspace, Path]:
+    """A workspace with a budget of 1, and its backup of before anything was charged."""
+    Ledger(workspace.engine).set_budget("mini", epsilon=1, delta=DELTA)
+    backup(workspace, tmp_path / "b.tar.zst")
+    return workspace, tmp_path / "b.tar.zst"
+
+
+def restored(file: Path, tmp_path: Path, **how: Any) -> tuple[Workspace, dict[str, Any]]:
+    told = restore(tmp_path / "new", file, **(how or {"without": True}))
+    return Workspace.open(tmp_path / "new"), told
+
+
+def test_a_restore_reads_the_ledger_of_the_workspace_that_is_still_there(
+    backed_up: tuple[Workspace, Path], tmp_path: Path
+) -> None:
+    live, file = backed_up
+    charge(live, 2)
+    again, told = restored(file, tmp_path)
+    assert (told["charges"], told["held"]) == (2, None)
+    assert cost(again) == pytest.approx(1, rel=1e-6)
+    with pytest.raises(BudgetError, match="exceed"):
+        charge(again)
+
+
+def test_without_it_every_population_is_held_until_a_newer_list_comes(
+    backed_up: tuple[Workspace, Path], tmp_path: Path
+) -> None:
+    live, file = backed_up
+    moved = live.root.rename(tmp_path / "moved")
+    again, told = restored(file, tmp_path)
+    assert told["held"] is not None
+    live = Workspace.open(moved)
+    charge(live)
+    Ledger(again.engine).set_budget("other", epsilon=1, delta=DELTA)
+    for population in ("mini", "other"):  # the other one may have been charged since, too
+        with pytest.raises(BudgetError, match="counts as wholly spent") as refused:
+            charge(again, population=population)
+        assert "suppressions import" in refused.value.hint
+        assert not Ledger(again.engine).admits(population, [HALF])
+    assert show_population_ledger(again, "mini")["held"]["journal_entry"] > 0
+    export_suppressions(again, tmp_path / "own.json")
+    assert import_suppressions(again, tmp_path / "own.json")["lifted"] is False, "a held workspace vouches for nothing"
+    export_suppressions(live, tmp_path / "list.json")
+    done = import_suppressions(again, tmp_path / "list.json")
+    assert (done["charges"], done["lifted"], done["held"]) == (1, True, None)
+    assert import_suppressions(again, tmp_path / "list.json")["charges"] == 0, "merging twice counts once"
+    charge(again)
+    with pytest.raises(BudgetError, match="exceed"):
+        charge(again)
+    export_suppressions(again, tmp_path / "back.json")
+    assert import_suppressions(live, tmp_path / "back.json")["charges"] == 1, "copies share one budget"
+    with pytest.raises(BudgetError, match="exceed"):
+        charge(live)
+
+
+def test_a_charge_after_the_export_is_not_lost_silently(backed_up: tuple[Workspace, Path], tmp_path: Path) -> None:
+    live, file = backed_up
+    charge(live)
+    export_suppressions(live, tmp_path / "list.json")
+    charge(live)  # no list and no backup knows it
+    shutil.rmtree(live.root)
+    again, told = restored(file, tmp_path, suppressions=tmp_path / "list.json")
+    assert told["charges"] == 1
+    assert told["held"]["journal_entry"] == payload(tmp_path / "list.json")["journal"]["sequence"]
+    with pytest.raises(BudgetError, match="counts as wholly spent"):
+        charge(again)
+    with pytest.raises(InputError, match="a reason is needed"):
+        vouch(again, "mini", " ")
+    vouch(again, "mini", "The machine was lost in the night; no job had been started.")
+    charge(again)
+    shown = show_population_ledger(again, "mini")
+    assert shown["held"] is None
+    assert "no job had been started" in shown["statements"][0]["sentence"]
+    with pytest.raises(BudgetError, match="counts as wholly spent"):
+        Ledger(again.engine).set_budget("other", epsilon=1, delta=DELTA)
+        charge(again, population="other")
+    vouch(again, None, "The same.")
+    charge(again, population="other")
+    with pytest.raises(InputError, match="not held"):
+        vouch(again, None, "The same.")
+    with again.engine.connect() as connection:
+        stated = [body for _, body in journal.entries(connection, "STATED")]
+        assert [body["population"] for body in stated] == ["mini", ""]
+        assert "machine" not in repr(stated), "the reason stays where an erasure can withhold it"
+
+
+def test_a_list_that_is_older_or_of_a_restored_copy_lifts_nothing(
+    backed_up: tuple[Workspace, Path], tmp_path: Path
+) -> None:
+    live, file = backed_up
+    moved = live.root.rename(tmp_path / "moved")
+    again, _ = restored(file, tmp_path)
+    restore(tmp_path / "drill", file, live=moved)
+    drill = Workspace.open(tmp_path / "drill")
+    charge(drill)
+    export_suppressions(drill, tmp_path / "drill.json")
+    done = import_suppressions(again, tmp_path / "drill.json")
+    assert (done["charges"], done["lifted"]) == (1, False)
+    with pytest.raises(BudgetError):
+        charge(again)
+
+
+def test_the_workspace_in_use_can_be_named(backed_up: tuple[Workspace, Path], tmp_path: Path) -> None:
+    live, file = backed_up
+    charge(live)
+    moved = live.root.rename(tmp_path / "moved")
+    again, told = restored(file, tmp_path, live=moved)
+    assert (told["charges"], told["held"]) == (1, None)
+    charge(again)
+    with pytest.raises(NotFoundError):
+        restore(tmp_path / "x", file, live=tmp_path / "nowhere")
+    backup(Workspace.open(moved), tmp_path / "later.tar.zst")
+    with pytest.raises(InputError, match="does not go on from"):
+        restore(tmp_path / "x", tmp_path / "later.tar.zst", live=again.root)
+    (moved / "keys" / "suppression.key").write_bytes(b"0" * 32)
+    with pytest.raises(InputError, match="keys differ"):
+        restore(tmp_path / "x", file, live=moved)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_list_of_the_first_format_gives_people_only(backed_up: tuple[Workspace, Path], tmp_path: Path) -> None:
+    live, file = backed_up
+    charge(live)
+    export_suppressions(live, tmp_path / "list.json")
+    signed = payload(tmp_path / "list.json")
+    plain = {"format": "workbench-suppressions/1", "key": signed["key"], "suppressions": []}
+    (tmp_path / "plain.json").write_text(json.dumps(plain))
+    shutil.rmtree(live.root)
+    again, told = restored(file, tmp_path, suppressions=tmp_path / "plain.json")
+    assert (told["charges"], told["held"] is not None) == (0, True)
+    assert cost(again) == 0
+
+
+def test_a_list_is_signed_also_by_a_key_that_is_younger_than_the_backup(
+    backed_up: tuple[Workspace, Path], tmp_path: Path
+) -> None:
+    live, file = backed_up
+    rotate_key(live)
+    charge(live)
+    listing = tmp_path / "list.json"
+    export_suppressions(live, listing)
+    assert payload(listing)["format"] == "workbench-suppressions/2"
+    assert [one["population"] for one in payload(listing)["ledger"]["charges"]] == ["mini"]
+    shutil.rmtree(live.root)
+    again, told = restored(file, tmp_path, suppressions=listing)
+    assert told["charges"] == 1
+    # nobody without the workspace's keys can make one
+    create_signing_key(tmp_path / "theirs")
+    forged = payload(listing)
+    forged["ledger"]["charges"] = []
+    forged["signer"]["public_key"] = public_key_path(tmp_path / "theirs").read_text()
+    (tmp_path / "forged.json").write_bytes(seal(tmp_path / "theirs", json.dumps(forged).encode(), PAYLOAD_TYPE))
+    with pytest.raises(InputError, match="cannot be trusted"):
+        import_suppressions(again, tmp_path / "forged.json")
+
+
+def test_the_stricter_of_two_budgets_stands(backed_up: tuple[Workspace, Path], tmp_path: Path) -> None:
+    live, file = backed_up
+    Ledger(live.engine).set_budget("mini", epsilon=0.5, delta=DELTA)
+    Ledger(live.engine).set_budget("new", epsilon=2, delta=DELTA)
+    again, _ = restored(file, tmp_path)
+    ledger = Ledger(again.engine)
+    budgets = [ledger.budget(name) for name in ("mini", "new")]
+    assert [budget and budget.epsilon for budget in budgets] == [0.5, 2]
+    Ledger(live.engine).set_budget("mini", epsilon=3, delta=DELTA)
+    export_suppressions(live, tmp_path / "list.json")
+    import_suppressions(again, tmp_path / "list.json")
+    budget = ledger.budget("mini")
+    assert (budget and budget.epsilon) == 0.5, "a raise is made again here, by a role and with its reason"
+
+
+HOSTILE: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "no list": lambda _: [],
+    "a number": lambda _: 7,
+    "another key": lambda d: d | {"key": "00" * 32},
+    "a key that is not ASCII": lambda d: d | {"key": "é" * 64},
+    "half a character": lambda d: d | {"key": "\ud800" * 64},
+    "a field too many": lambda d: d | {"più": 1},
+    "a number for a token": lambda d: d | {"suppressions": [{"identity_type": "x", "token": 7}]},
+    "a list for a list": lambda d: d | {"suppressions": {"x": 1}},
+    "another format": lambda d: d | {"format": "workbench-suppressions/3"},
+}
+
+
+def test_a_hostile_list_is_refused_with_a_message(
+    backed_up: tuple[Workspace, Path], tmp_path: Path, command: Callable[..., Answer]
+) -> None:
+    live, _ = backed_up
+    export_suppressions(live, tmp_path / "list.json")
+    key, listing = payload(tmp_path / "list.json")["key"], tmp_path / "bad.json"
+    plain = {"format": "workbench-suppressions/1", "key": key, "suppressions": []}
+    contents = {name: json.dumps(change(plain)).encode() for name, change in HOSTILE.items()}
+    contents["nested"] = b'{"a":' * 100_000
+    contents["nested payload"] = json.dumps({"payload": base64.b64encode(b"[" * 100_000).decode()}).encode()
+    contents["cut"] = (tmp_path / "list.json").read_bytes()[:-9]
+    contents["changed"] = (tmp_path / "list.json").read_bytes().replace(b'"sig": "', b'"sig": "a', 1)
+    contents["not text"] = b"\xff\xfe\x00"
+    for name, content in contents.items():
+        listing.write_bytes(content)
+        try:
+            import_suppressions(live, listing)
+        except InputError as fault:
+            assert fault.exit_code == 2, name
+        else:
+            pytest.fail(name)
+    with listing.open("wb") as file:
+        file.truncate(3 << 30)
+    answer = command("--workspace", live.root, "suppressions", "import", listing, "--json")
+    assert answer.code == 2
+    assert "larger than" in answer.error["message"]
