@@ -6,6 +6,7 @@ A figure never ends a synthesis: the fit is paid for by then.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -60,7 +61,11 @@ def figures_of(real: Dataset, holdout: Dataset, release: Path) -> Figures:
 
     def attempt(names: tuple[str, ...], compute: Callable[[], Mapping[str, Figure]]) -> None:
         try:
-            metrics.update(compute())
+            for name, figure in compute().items():
+                if math.isfinite(figure.value if isinstance(figure, Estimate) else figure):
+                    metrics[name] = figure
+                else:
+                    not_measured[name] = "not computable because it is no finite number here"
         except NotComputableError as why:
             not_measured.update(dict.fromkeys(names, str(why)))
         except Exception as fault:  # its message may hold values of rows, its type does not
