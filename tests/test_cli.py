@@ -22,6 +22,7 @@ from conftest import Answer, pupils
 
 from workbench.data.store import SPLITS
 from workbench.erasure.request import submit
+from workbench.show import show_result
 from workbench.workflows.jobs import list_jobs
 from workbench.workflows.publish import current_versions
 from workbench.workspace import Workspace
@@ -320,3 +321,8 @@ def test_a_stop_that_python_drops_comes_again(
 def test_the_version_is_told(command: Command) -> None:
     answer = command("--version")
     assert (answer.code, answer.out.strip()) == (0, version("erasure-workbench"))
+
+
+def test_an_interval_without_ends_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    show_result({"figure": {"value": 0.5, "low": None, "high": None, "n": 3}})
+    assert "0.5000 [-, -] n=3" in capsys.readouterr().out

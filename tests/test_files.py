@@ -1,10 +1,11 @@
 """A file is wholly there or not at all, and nothing else is left beside it."""
 
+import json
 import os
 
 import pytest
 
-from workbench.files import file_sha256, remove, sha256, write_atomic
+from workbench.files import file_sha256, remove, sha256, strict_json, write_atomic
 
 
 def names(folder):
@@ -48,6 +49,12 @@ def test_a_folder_in_the_way_is_an_error_and_leaves_no_part(tmp_path):
     with pytest.raises(OSError, match="directory"):
         write_atomic(tmp_path / "file", b"x")
     assert names(tmp_path) == ["file"]
+
+
+def test_numbers_that_json_lacks_are_null():
+    text = strict_json({"a": [float("nan"), 1.5], "b": {"c": float("-inf")}, "d": (1, "NaN", None, True)})
+    assert json.loads(text) == {"a": [None, 1.5], "b": {"c": None}, "d": [1, "NaN", None, True]}
+    assert "NaN" not in text.replace('"NaN"', "")
 
 
 def test_removing_twice_is_fine(tmp_path):

@@ -155,7 +155,8 @@ def _records(title: str, records: list[Row]) -> Table:
 def _text(value: Any) -> str:
     if isinstance(value, dict):
         if set(value) == {"value", "low", "high", "n"}:
-            return f"{value['value']:.4f} [{value['low']:.4f}, {value['high']:.4f}] n={value['n']}"
+            middle, low, high = ("-" if value[end] is None else f"{value[end]:.4f}" for end in ("value", "low", "high"))
+            return f"{middle} [{low}, {high}] n={value['n']}"
         return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
     if isinstance(value, list):
         return ", ".join(map(_text, value)) or "none"

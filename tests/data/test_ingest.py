@@ -48,7 +48,7 @@ def stored(workspace):
     with workspace.engine.connect() as connection:
         rows = [
             connection.execute(text(f"SELECT * FROM {t}")).all()
-            for t in ("datasets", "buckets", "journal", "artifacts")
+            for t in ("datasets", "buckets", "journal WHERE kind <> 'INGEST_REFUSED'", "artifacts")
         ]
     with Tracking(workspace.root).connection(timeout=5) as connection:
         runs = connection.execute("SELECT run_uuid FROM runs").fetchall()
@@ -73,6 +73,27 @@ def schema_file(folder, **changes):
     path = folder / "schema.yaml"
     path.write_text(yaml.safe_dump(document | changes, allow_unicode=True), encoding="utf-8")
     return path
+
+
+def test_a_column_that_is_changed_after_a_refusal_is_marked_as_read_from_the_data(workspace, tmp_path):
+    data = tmp_path / "pupils.csv"
+    pupils().to_csv(data, index=False)
+    narrow, wide = tmp_path / "narrow", tmp_path / "wide"
+    narrow.mkdir(), wide.mkdir()
+    said = refused(workspace, schema_file(narrow, columns={"hours": {"bounds": [0, 40]}}), data)
+    assert "reviewed: false" in said
+    widened = schema_file(wide)
+    assert ingest(workspace, "again", schema=widened, data=data)["unreviewed"] == ["hours"], "the same people"
+    with workspace.engine.connect() as connection:
+        assert catalog.entry(connection, "again").schema.unreviewed == ("hours",)
+
+
+def test_rows_that_are_corrected_after_a_refusal_mark_nothing(workspace, tmp_path):
+    schema, frame = schema_file(tmp_path, columns={"hours": {"bounds": [0, 40]}}), pupils()
+    frame.to_csv(tmp_path / "pupils.csv", index=False)
+    refused(workspace, schema, tmp_path / "pupils.csv")
+    frame[frame["hours"] <= 40].to_csv(tmp_path / "pupils.csv", index=False)
+    assert ingest(workspace, "pupils", schema=schema, data=tmp_path / "pupils.csv")["unreviewed"] == []
 
 
 def every_nth(column, value, rows):

@@ -14,7 +14,7 @@ from workbench.generators import adversary, dp_ctgan
 from workbench.generators.adversary import CLIP, Bags, Discriminator, Steps, stir
 from workbench.generators.dp_ctgan import DpCtgan, load_dp_ctgan
 from workbench.generators.marginals.rows import Notebook
-from workbench.privacy.calibration import epsilon_of
+from workbench.privacy.calibration import epsilon_of, filter_order
 from workbench.schema.schema import parse_schema
 from workbench.schema.within import Within
 
@@ -99,7 +99,8 @@ def test_the_price_is_what_was_applied(monkeypatch, tmp_path):
     assert epsilon_of(ComposedDpEvent([spent, SelfComposedDpEvent(step, len(applied))]), 1e-5) == pytest.approx(
         epsilon_of(QUICK.event, 1e-5), rel=1e-6
     )
-    assert 0.98 * QUICK.epsilon < epsilon_of(QUICK.event, 1e-5) <= QUICK.epsilon
+    order = filter_order(QUICK.epsilon, 1e-5)
+    assert 0.98 * QUICK.epsilon < epsilon_of(QUICK.event, 1e-5, orders=(order,)) <= QUICK.epsilon
 
 
 def test_a_subjects_rows_are_clipped_as_one():

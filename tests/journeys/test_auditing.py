@@ -48,6 +48,15 @@ def test_a_generator_without_noise_is_refuted(shards, command, trained, monkeypa
     assert found["refuted"]
 
 
+def test_a_table_that_its_generator_cannot_take_is_refused_before_the_charge(command, trained, monkeypatch):
+    monkeypatch.setattr("workbench.generators.dp_ctgan.MOST_CELLS", 3)
+    charged = len(Ledger(trained.engine).entries("pupils"))
+    answer = audit(command, trained, "dp_ctgan", "--canaries", 20)
+    assert answer.code == 2
+    assert "at most 3 cells" in answer.error["message"]
+    assert len(Ledger(trained.engine).entries("pupils")) == charged
+
+
 def test_the_fit_is_charged_and_its_result_alone_is_kept(command, trained):
     ledger, before = Ledger(trained.engine), everything(trained.root)
     charged = len(ledger.entries("pupils"))

@@ -7,9 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from stored import placed
@@ -19,11 +22,13 @@ from workbench import lineage
 from workbench.config import SynthesizeConfig
 from workbench.errors import InputError
 from workbench.generators.marginals.rows import Notebook
+from workbench.jobs.worker import CancelledError
 from workbench.lineage import Artifact
 from workbench.privacy.ledger import Ledger, spent
 from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
-from workbench.workflows.execute import resume
+from workbench.workflows.execute import carry_out_waiting, resume
+from workbench.workflows.ingest import ingest
 from workbench.workflows.preflight import preflight
 from workbench.workflows.requests import set_policy
 from workbench.workflows.synthesize import synthesize
@@ -36,8 +41,6 @@ DELTA = 1e-5
 @pytest.fixture
 def pupils_alone(workspace: Workspace, pupils_files: tuple[Path, Path]) -> Workspace:
     """The pupils' table with a budget, and nothing made of it."""
-    from workbench.workflows.ingest import ingest
-
     ingest(workspace, "pupils", schema=pupils_files[0], data=pupils_files[1])
     Ledger(workspace.engine).set_budget("pupils", epsilon=20, delta=DELTA)
     return workspace
@@ -50,8 +53,26 @@ def config(generator: str = "aim", **more: object) -> SynthesizeConfig:
 
 
 def generators(workspace: Workspace) -> list[Artifact]:
+    return lineage_of(workspace, "pupils", "generator")
+
+
+def _cancel_at(moment: str, times_before: int = 0) -> Callable[[float, str], None]:
+    """Progress that cancels the work as a job does: at a report that begins so, after as many like it."""
+    left = times_before
+
+    def progress(_: float, text: str) -> None:
+        nonlocal left
+        if text.startswith(moment):
+            if not left:
+                raise CancelledError("job 1 was cancelled")
+            left -= 1
+
+    return progress
+
+
+def lineage_of(workspace: Workspace, dataset: str, kind: str) -> list[Artifact]:
     with workspace.engine.connect() as connection:
-        return lineage.find(connection, dataset="pupils", kind="generator")
+        return lineage.find(connection, dataset=dataset, kind=kind)
 
 
 def test_a_plan_reads_nothing_and_says_what_the_run_will_cost(pupils_alone: Workspace) -> None:
@@ -141,7 +162,7 @@ def test_a_killed_fit_goes_on_without_a_second_charge(pupils_alone: Workspace) -
 
 
 @pytest.mark.parametrize(
-    "place", ["workbench.workflows.release._evaluate", "workbench.workflows.synthesize.record_release"]
+    "place", ["workbench.workflows.release.figures_of", "workbench.workflows.synthesize.record_release"]
 )
 def test_killed_after_its_fit_a_synthesis_is_not_charged_again(pupils_alone: Workspace, place: str) -> None:
     module, name = place.rsplit(".", 1)
@@ -165,6 +186,92 @@ def test_killed_after_its_fit_a_synthesis_is_not_charged_again(pupils_alone: Wor
     kept = (pupils_alone.root / "generators" / made["generator"] / "measurements.jsonl").read_text().splitlines()
     assert {line for line in notes.decode().splitlines() if "values" in line} == set(kept)
     assert not list((pupils_alone.root / "fits").iterdir())
+
+
+@pytest.mark.parametrize("moment", ["measuring pairs", "evaluating"])
+def test_a_cancelled_fit_goes_on_without_a_second_charge(pupils_alone: Workspace, moment: str) -> None:
+    with pytest.raises(CancelledError):
+        synthesize(pupils_alone, config("mst"), progress=_cancel_at(moment))
+    (notes,) = (pupils_alone.root / "fits").glob("*/notes.jsonl")
+    before = [line for line in notes.read_text().splitlines() if "values" in line]
+    assert before
+    assert [*(pupils_alone.root / "generators").iterdir(), *(pupils_alone.root / "releases").iterdir()] == []
+    made = synthesize(pupils_alone, config("mst"))
+    after = (pupils_alone.root / "generators" / made["generator"] / "measurements.jsonl").read_text().splitlines()
+    assert after[: len(before)] == before
+    assert len(Ledger(pupils_alone.engine).entries("pupils")) == 1
+    assert not list((pupils_alone.root / "fits").iterdir())
+
+
+def test_a_cancelled_fit_that_is_not_private_leaves_nothing(pupils_alone: Workspace) -> None:
+    asked = config("gaussian_copula", epsilon=None, delta=None)
+    with pytest.raises(CancelledError):
+        synthesize(pupils_alone, asked, progress=_cancel_at("evaluating"))
+    for folder in ("fits", "generators", "releases"):
+        assert list((pupils_alone.root / folder).iterdir()) == []
+
+
+def test_notes_that_cannot_be_used_are_given_up_and_the_next_fit_is_charged(pupils_alone: Workspace) -> None:
+    with pytest.raises(CancelledError):
+        synthesize(pupils_alone, config("mst"), progress=_cancel_at("evaluating"))
+    (notes,) = (pupils_alone.root / "fits").glob("*/notes.jsonl")
+    notes.write_text(notes.read_text().splitlines()[0] + "\n")  # as a kill inside the first mechanism leaves them
+    with pytest.raises(InputError, match="cut off"):
+        synthesize(pupils_alone, config("mst"))
+    assert not list((pupils_alone.root / "fits").iterdir())
+    synthesize(pupils_alone, config("mst"))
+    assert len(Ledger(pupils_alone.engine).entries("pupils")) == 2
+
+
+@pytest.mark.slow
+def test_an_erasure_that_is_cancelled_fits_two_generators_of_one_config_for_one_charge_each(
+    pupils_alone: Workspace,
+) -> None:
+    for _ in range(2):
+        synthesize(pupils_alone, config("mst"))
+    set_policy(pupils_alone, "pupils", POLICY, ["private=remeasure"])
+    erase(pupils_alone, [placed(pupils_alone, "train")[0]], progress=_cancel_at("evaluating", times_before=1))
+    assert len(Ledger(pupils_alone.engine).entries("pupils")) == 4
+    done = carry_out_waiting(pupils_alone)
+    assert [result["status"] for result in done.values()] == ["completed"]
+    assert len(Ledger(pupils_alone.engine).entries("pupils")) == 4
+    assert len({generator.id for generator in generators(pupils_alone)}) == 2
+    assert not list((pupils_alone.root / "fits").iterdir())
+
+
+TINY = {"one": ["colour"], "two": ["colour", "height"]}
+COLUMNS = {
+    "colour": "{kind: categorical, categories: [red, blue]}",
+    "height": "{kind: continuous, bounds: [0, 2], bins: 4}",
+}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_table_of_few_columns_is_synthesised_and_says_which_figures_it_cannot_have(
+    command: Any, workspace: Workspace, tmp_path: Path, name: str
+) -> None:
+    lines = [f"  {column}: {COLUMNS[column]}" for column in TINY[name]]
+    head = f"population: {name}\nidentity_type: {name}-row\nsubject: row\nholdout: {{share: 0.2}}\ncolumns:"
+    (tmp_path / "s.yaml").write_text("\n".join([head, *lines, ""]))
+    frame = pd.DataFrame({"colour": ["red", "blue"] * 40, "height": np.linspace(0, 2, 80)})
+    frame[TINY[name]].to_csv(tmp_path / "t.csv", index=False)
+    ingest(workspace, name, schema=tmp_path / "s.yaml", data=tmp_path / "t.csv")
+    Ledger(workspace.engine).set_budget(name, epsilon=2, delta=DELTA)
+    sets = [part for s in (f"dataset={name}", "epsilon=1", f"delta={DELTA}") for part in ("--set", s)]
+    answer = command("--workspace", workspace.root, "synthesize", "configs/generators/mst.yaml", *sets, "--json")
+    assert answer.code == 0, answer.err
+    ways = range(1, len(TINY[name]) + 1)
+    assert set(answer.json["metrics"]) == {f"fidelity/tvd{way}" for way in ways}
+    assert answer.json["not_measured"] == {
+        f"fidelity/tvd{way}": f"not computable because the table has fewer than {way} columns"
+        for way in (1, 2, 3)
+        if way not in ways
+    }
+    (evaluation,) = (a for a in lineage_of(workspace, name, "evaluation") if "metrics" in a.body)
+    assert evaluation.body["not_measured"] == answer.json["not_measured"]
+    assert set(evaluation.body["cost"]) == {"seconds", "peak_mb"}
+    (generator,) = lineage_of(workspace, name, "generator")
+    assert not {"seconds", "peak_mb"} & set(generator.body), "what takes long or much depends on the rows"
 
 
 def test_notes_that_outlived_their_release_are_not_used_again(pupils_alone: Workspace) -> None:

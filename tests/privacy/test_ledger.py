@@ -18,6 +18,7 @@ from sqlalchemy import text
 from workbench import journal, lineage
 from workbench.config import SynthesizeConfig
 from workbench.errors import BudgetError, InputError
+from workbench.generators.dp_ctgan import DpCtgan
 from workbench.generators.mst import Mst
 from workbench.privacy.calibration import epsilon_of, filter_order, zcdp_rho
 from workbench.privacy.events import ApproximateDpEvent
@@ -34,6 +35,7 @@ from workbench.privacy.ledger import (
     spent_by_type,
     spent_pld,
 )
+from workbench.sisa.learners.dp_mlp import DpMlp
 from workbench.state import create_database, open_database
 from workbench.tracking import Tracking
 from workbench.workflows.ingest import ingest
@@ -139,6 +141,23 @@ def test_where_something_may_fail_the_rest_has_nine_tenths_of_delta(ledger):
     with pytest.raises(BudgetError, match="would exceed"):
         charge(ledger, RHO * 0.9999)
     charge(ledger, zcdp_rho(1.0, 0.9 * DELTA) * 0.999)
+
+
+@pytest.mark.parametrize(("epsilon", "delta"), [(0.5, 1e-8), (3.0, 1e-5), (10.0, 1e-5)])
+@pytest.mark.parametrize("kind", ["dp_ctgan", "dp_mlp"])
+def test_a_fit_of_exactly_the_budget_is_admitted_and_no_second_one(ledger, kind, epsilon, delta):
+    if kind == "dp_ctgan":
+        event = DpCtgan(epsilon=epsilon, delta=delta).event
+    else:
+        settings = {"hidden": (6,), "epochs": 3, "learning_rate": 0.02, "clip": 1.0}
+        event = DpMlp(**settings, batch=50, subjects=1_000, epsilon=epsilon, delta=delta).event
+    ledger.set_budget("people", epsilon=epsilon, delta=delta)
+    ledger.charge("people", event, dataset="d", purpose="test")
+    assert spent(ledger.entries("people"), delta) <= epsilon
+    assert 0.99 * epsilon < epsilon_of(event, delta, orders=(filter_order(epsilon, delta),)) <= epsilon
+    for refused in (event, dpa.ZCDpEvent(zcdp_rho(epsilon, delta) / 50)):
+        with pytest.raises(BudgetError):
+            ledger.charge("people", refused, dataset="d", purpose="test")
 
 
 def test_populations_have_budgets_of_their_own(ledger):
@@ -544,11 +563,16 @@ def test_an_accepted_charge_stays_when_the_fit_crashes(trained, monkeypatch):
     def crash(*_, **__):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(Mst, "fit", crash)
     before, charged = traces(trained), len(Ledger(trained.engine).entries("pupils"))
-    with pytest.raises(RuntimeError):
-        synthesize(trained, CONFIG)
-    assert traces(trained) == before
+    with monkeypatch.context() as patch:
+        patch.setattr(Mst, "fit", crash)
+        with pytest.raises(RuntimeError):
+            synthesize(trained, CONFIG)
+    files, *others = traces(trained)
+    (notes,) = files - before[0]
+    assert (notes.name, *others) == ("about.json", *before[1:]), "what is paid for is kept, and nothing else"
+    assert len(Ledger(trained.engine).entries("pupils")) == charged + 1
+    synthesize(trained, CONFIG)
     assert len(Ledger(trained.engine).entries("pupils")) == charged + 1
 
 

@@ -134,6 +134,21 @@ def test_the_found_schema_takes_in_nearly_all_of_its_table(name: str, target: st
     assert schema.population == "people"
 
 
+def test_a_table_of_nobody_is_searched_as_one_of_a_single_person_is(workspace: Workspace, tmp_path: Path) -> None:
+    """Whether there is one person or none must not be seen without noise: what is said is the same."""
+    Ledger(workspace.engine).set_budget("people", epsilon=4, delta=1e-5)
+    refusals = set()
+    for name, rows in (("nobody", ""), ("somebody", "17,Oland\n")):
+        (tmp_path / f"{name}.csv").write_text(f"age,town\n{rows}")
+        pd.DataFrame({"age": [17], "town": ["Oland"]}).iloc[: len(rows)].to_parquet(tmp_path / f"{name}.parquet")
+        for ending in ("csv", "parquet"):
+            with pytest.raises(InputError) as caught:
+                _propose(workspace, tmp_path / f"{name}.{ending}", tmp_path / "s.yaml")
+            refusals.add(str(caught.value))
+    assert len(refusals) == 1
+    assert "no schema can be guessed" in refusals.pop()
+
+
 TINY = {
     "three rows": pd.DataFrame({"x": ["a", "b", "a"], "n": [1, 2, 3]}),
     "more columns than rows": pd.DataFrame({f"c{i}": [RARE, "b"] for i in range(30)}),
@@ -223,30 +238,6 @@ def _asked(
     return counts, given, rho
 
 
-@pytest.mark.parametrize("k", [1, 2, 3])
-def test_removing_a_subject_changes_the_counts_of_any_measurement_by_at_most_k(
-    k: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Brute force: given equal answers a table and its neighbour are asked the same, and their counts differ by k in L1."""
-    rng = np.random.default_rng(k)
-    questions = 0
-    for _ in range(15):
-        frame = _random_table(rng)
-        counts, answers, _ = _asked(frame, k, None, monkeypatch)
-        people = frame["who"].dropna().unique() if k > 1 else frame.index
-        for person in people:
-            fewer = frame[frame["who"] != person] if k > 1 else frame.drop(index=person)
-            other, _, _ = _asked(fewer.reset_index(drop=True), k, answers, monkeypatch)
-            if not len(fewer):
-                continue  # a table without a row names its columns too, but comes in no chunk here
-            assert len(other) == len(counts)
-            for one, two in zip(counts, other, strict=True):
-                keys = one.keys() | two.keys()
-                assert sum(abs(one.get(key, 0) - two.get(key, 0)) for key in keys) <= k
-            questions += len(counts)
-    assert questions > 300
-
-
 def test_a_search_spends_what_it_charged_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     ages = [str(number) for number in range(20, 60)] * 100
     frame = pd.DataFrame({"who": [f"p{i}" for i in range(N)], "n": ages, "goal": ["0", "1"] * (N // 2)})
@@ -300,7 +291,9 @@ def test_the_charge_is_made_before_the_file_is_opened(
     for name in ("read_chunks", "estimate_rows"):
         real = getattr(propose, name)
         monkeypatch.setattr(
-            propose, name, lambda path, real=real: (entries_at.append(len(ledger.entries("people"))), real(path))[1]
+            propose,
+            name,
+            lambda path, real=real, **how: (entries_at.append(len(ledger.entries("people"))), real(path, **how))[1],
         )
     result = _propose(workspace, table, tmp_path / "s.yaml")
     assert entries_at == [1, 1]
@@ -314,7 +307,7 @@ def test_the_charge_is_made_before_the_file_is_opened(
 def test_a_refused_charge_reads_nothing(
     workspace: Workspace, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def opened(*_: Any) -> None:
+    def opened(*_: Any, **__: Any) -> None:
         raise AssertionError("the file was opened")
 
     monkeypatch.setattr(propose, "read_chunks", opened)
@@ -330,8 +323,8 @@ def test_a_refused_charge_reads_nothing(
     assert not (tmp_path / "s.yaml").exists()
 
 
-@pytest.mark.parametrize("epsilon", [0.03, 0.1, 0.5, 1.0, 1.9, 2.0, 3.7, 4.0, 10.0])
-@pytest.mark.parametrize("delta", [1e-5, 1e-8])
+@pytest.mark.parametrize("epsilon", [0.03, 0.1, 0.45, 1.0, 1.9, 2.0, 3.7, 4.0, 10.0])
+@pytest.mark.parametrize("delta", [1e-3, 1e-8])
 def test_a_search_may_cost_the_whole_budget_and_no_second_one_a_crumb(
     epsilon: float, delta: float, workspace: Workspace
 ) -> None:

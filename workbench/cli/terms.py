@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,7 +35,9 @@ def progress_of(title: str) -> AbstractContextManager[Progress]:
 def show(result: dict[str, Any], as_json: bool) -> None:
     """Prints a result: as one JSON object, or for people."""
     if as_json:
-        print(json.dumps(result, ensure_ascii=False, allow_nan=False))
+        from workbench.files import strict_json
+
+        print(strict_json(result))  # what was done is done: no number may fail here
         return
     from workbench.show import show_result
 

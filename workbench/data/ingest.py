@@ -53,6 +53,14 @@ class KeyRing(NamedTuple):
     suppressed: frozenset[bytes] = frozenset()
 
 
+class BrokenSchemaError(InputError):
+    """Rows break their schema; `columns` are those whose rules they break."""
+
+    def __init__(self, message: str, *, hint: str, columns: Iterable[str]) -> None:
+        super().__init__(message, hint=hint)
+        self.columns = tuple(columns)
+
+
 @dataclass
 class _Refusals:
     """Broken rules met so far: how often, and the first few row numbers."""
@@ -79,9 +87,11 @@ class _Refusals:
             f"{', …' if count > _SHOWN_ROWS else ''}; {count} in all)"
             for (column, rule), count in self.counts.items()
         )
-        raise InputError(
+        raise BrokenSchemaError(
             f"data set {name} breaks its schema: {faults}; nothing was stored",
-            hint="mend the rows or the schema; out_of_domain, duplicates and over_limit can be set to drop (or clip)",
+            hint="correct the rows, or the schema: a column that is changed now was read from the data, and is marked "
+            "`reviewed: false`; out_of_domain, duplicates and over_limit can be set to drop (or clip)",
+            columns=dict.fromkeys(column for column, _ in self.counts),
         )
 
     def _place(self, row: int) -> str:

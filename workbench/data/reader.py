@@ -23,10 +23,22 @@ _BLOCK = 1 << 22  # bytes that Arrow reads at a time, and so the longest cell
 _SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 
-def read_chunks(path: Path, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+class _NoRowsError(InputError):
+    """A table names its columns and has no rows."""
+
+    def __init__(self, message: str, names: Sequence[str]) -> None:
+        super().__init__(message)
+        self.names = list(names)
+
+
+def read_chunks(
+    path: Path, columns: Sequence[str] | None = None, *, may_be_empty: bool = False
+) -> Iterator[pd.DataFrame]:
     """Frames of at most CHUNK_ROWS rows; CSV cells come as text. `columns` are required and the only ones read.
 
     Raises InputError where the file is missing, of another format, empty, ragged, too wide, repeats a column or lacks one.
+    Where it `may_be_empty`, a table without rows is one frame without rows: a private reader must not take another path for
+    nobody than for one person.
     """
     require_table(path)
     try:
@@ -35,6 +47,10 @@ def read_chunks(path: Path, columns: Sequence[str] | None = None) -> Iterator[pd
             for start in range(0, batch.num_rows, CHUNK_ROWS):
                 # pandas' own metadata would make an index of a column
                 yield batch.slice(start, CHUNK_ROWS).to_pandas(ignore_metadata=True)
+    except _NoRowsError as nothing:
+        if not may_be_empty:
+            raise
+        yield pd.DataFrame(columns=nothing.names, dtype=object)
     except (pa.ArrowException, OSError, ValueError) as error:  # what the damaged parts of a Parquet file raise
         # Arrow's own message may quote cells of the table
         empty = "Empty CSV" in str(error)
@@ -54,7 +70,7 @@ def _parquet(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBat
     with pq.ParquetFile(path) as file:
         _check_columns(path, file.schema_arrow.names, columns)
         if file.metadata.num_rows == 0:
-            raise InputError(f"{path} has no rows")
+            raise _NoRowsError(f"{path} has no rows", file.schema_arrow.names)
         yield from file.iter_batches(batch_size=CHUNK_ROWS, columns=list(columns) if columns is not None else None)
 
 
@@ -95,7 +111,7 @@ def _csv(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         raise InputError(f"{path} cannot be decompressed: damaged or not gzip") from None
     _refuse_open_quote(path, rows)
     if not rows:
-        raise InputError(f"{path} has a header but no rows")
+        raise _NoRowsError(f"{path} has a header but no rows", names)
 
 
 def _refuse_open_quote(path: Path, rows: int = 0) -> None:

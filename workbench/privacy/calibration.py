@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -12,7 +12,7 @@ from dp_accounting import DpEvent, NeighboringRelation, ZCDpEvent
 from dp_accounting.rdp import RdpAccountant
 
 from workbench.errors import InputError
-from workbench.privacy.events import split_failure
+from workbench.privacy.events import ApproximateDpEvent, split_failure
 
 # Rényi orders at which every event is priced. The best order for rho-zCDP is near 1 + sqrt(log(1/delta) / rho): tenths
 # to 11 serve large epsilons, integers to 64 the usual ones, steps of 15 % to 4,237 those down to about 0.005. The gaps
@@ -28,7 +28,7 @@ ORDERS: tuple[float, ...] = (
 logging.getLogger("absl").addFilter(lambda record: "Excluding this order" not in str(record.msg))
 
 
-def epsilon_of(event: DpEvent, delta: float) -> float:
+def epsilon_of(event: DpEvent, delta: float, *, orders: Sequence[float] = ORDERS) -> float:
     """What `event` costs at `delta` under adding or removing one subject; infinite for a non-private event.
 
     Raises InputError where delta is not strictly between 0 and 1.
@@ -37,7 +37,7 @@ def epsilon_of(event: DpEvent, delta: float) -> float:
     rest, failure = split_failure(event)
     if failure >= delta:
         return math.inf
-    accountant = RdpAccountant(ORDERS, NeighboringRelation.ADD_OR_REMOVE_ONE)
+    accountant = RdpAccountant(orders, NeighboringRelation.ADD_OR_REMOVE_ONE)
     return float(accountant.compose(rest).get_epsilon(delta - failure))
 
 
@@ -52,24 +52,30 @@ def filter_order(epsilon: float, delta: float) -> float:
     return float(whole.get_epsilon_and_optimal_order(delta)[1])
 
 
-def zcdp_rho(epsilon: float, delta: float) -> float:
+def zcdp_rho(epsilon: float, delta: float, *, failure: float = 0.0) -> float:
     """The largest rho (to 12 digits) for which rho-zCDP costs at most `epsilon` at `delta`.
 
-    Guarantee: epsilon_of(ZCDpEvent(rho), delta) <= epsilon. Conversion by Canonne, Kamath & Steinke 2020, Prop. 12.
-    Raises InputError where epsilon is not positive and finite, or delta is not strictly between 0 and 1.
+    A mechanism that may also fail with probability `failure` is priced at the filter's order: the rest of delta has another
+    best one. Guarantee: epsilon_of(ZCDpEvent(rho), delta - failure) <= epsilon. Conversion by Canonne, Kamath & Steinke 2020,
+    Prop. 12. Raises InputError where epsilon is not positive and finite, or delta is not strictly between 0 and 1.
     """
     if not (math.isfinite(epsilon) and epsilon > 0):
         raise InputError(
             f"epsilon must be positive and finite, found {epsilon}", hint="usual values lie between 0.1 and 10"
         )
     _require_delta(delta)
+    orders = (filter_order(epsilon, delta),) if failure else ORDERS
+
+    def is_affordable(rho: float) -> bool:
+        return epsilon_of(ApproximateDpEvent(ZCDpEvent(rho), failure), delta, orders=orders) <= epsilon
+
     # rho = epsilon + 1 is too much for any usual delta; doubling covers the rest.
     affordable, excessive = 0.0, epsilon + 1
-    while epsilon_of(ZCDpEvent(excessive), delta) <= epsilon:
+    while is_affordable(excessive):
         affordable, excessive = excessive, 2 * excessive
     while excessive - affordable > 1e-12 * excessive:
         middle = (affordable + excessive) / 2
-        if epsilon_of(ZCDpEvent(middle), delta) <= epsilon:
+        if is_affordable(middle):
             affordable = middle
         else:
             excessive = middle
@@ -77,14 +83,23 @@ def zcdp_rho(epsilon: float, delta: float) -> float:
 
 
 def least_noise(event_of: Callable[[float], DpEvent], epsilon: float, delta: float) -> float:
-    """The least noise multiplier (to 0.1 %) with which `event_of` costs at most `epsilon` at `delta`."""
+    """Return the least noise multiplier (to 0.1 %) with which `event_of` costs the filter at most `epsilon` at `delta`.
+
+    It is priced at the order of the ledger's filter, so that a fit of a whole budget is admitted: sampled events have another
+    best order.
+    """
+    orders = (filter_order(epsilon, delta),)
+
+    def is_enough(noise: float) -> bool:
+        return epsilon_of(event_of(noise), delta, orders=orders) <= epsilon
+
     enough = 1.0
-    while epsilon_of(event_of(enough), delta) > epsilon:
+    while not is_enough(enough):
         enough *= 2
     short = enough / 2 if enough > 1 else 0.0
     while enough - short > 1e-3 * enough:
         middle = (short + enough) / 2
-        if epsilon_of(event_of(middle), delta) <= epsilon:
+        if is_enough(middle):
             enough = middle
         else:
             short = middle

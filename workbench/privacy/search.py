@@ -51,9 +51,6 @@ _POWERS = tuple(2.0**power for power in range(-20, 63))
 _RANGES: _Floats = np.array([*(-power for power in reversed(_POWERS)), 0.0, *_POWERS])
 _YEARS: _Floats = np.arange(1700.0, 2201.0)
 _PARTS = 64
-# The ledger prices at one Rényi order, which need not be the best for nine tenths of delta: a search for all of a budget must
-# not be refused for that.
-_ONE_ORDER = 0.998
 _UNSURE = 0.01  # how probable it is that an empty range is taken for a filled one, in each search
 
 
@@ -84,7 +81,7 @@ class SchemaSearch:
     @property
     def event(self) -> ApproximateDpEvent:
         """What a search costs, to be charged before it."""
-        rho = _ONE_ORDER * zcdp_rho(self.epsilon, self.delta - self._failure)
+        rho = zcdp_rho(self.epsilon, self.delta, failure=self._failure)
         return ApproximateDpEvent(ZCDpEvent(rho), self._failure)
 
     def find(

@@ -1,7 +1,7 @@
 """Cards in Hugging Face's Markdown: what a release or an ensemble is, what for, and what protects the people in it. Pure.
 
-A card that leaves says nothing that was computed from personal rows: neither figures nor the reasons of verdicts. Whether a use
-is named at all is a person's decision, who publishes the card; `internal` cards hold everything.
+A card that leaves says nothing that was computed from personal rows: neither figures nor verdicts, which are noiseless
+functions of figures, nor their reasons. It names the uses that the rules ask about; `internal` cards hold everything.
 """
 
 from __future__ import annotations
@@ -101,9 +101,11 @@ def _uses(it: Evaluation, internal: bool) -> Iterable[str]:
     yield "## Intended uses\n"
     if not it.verdicts:
         yield "No verdict was given on any use.\n"
+    if it.verdicts and not internal:
+        yield "These uses were judged by measuring on personal records. The verdicts are internal and not part of this card:\n"
     for verdict in it.verdicts:
         sign, meaning = MARKS[verdict.holds]
-        yield f"- {sign} **{_text(verdict.use)}**: {meaning}"
+        yield f"- {sign} **{_text(verdict.use)}**: {meaning}" if internal else f"- {_text(verdict.use)}"
         if internal:
             yield from (f"  - {_text(reason)}" for reason in verdict.because)
     yield "\nWhat is not named here was not judged.\n"

@@ -16,7 +16,7 @@ from workbench.data.partition import Partition
 from workbench.erasure.request import refuse_open_request
 from workbench.errors import InputError
 from workbench.generators.generator import FittedGenerator, Generator
-from workbench.generators.kinds import generator_of
+from workbench.generators.kinds import check_size, generator_of
 from workbench.generators.marginals.table import FittedTable
 from workbench.metrics.attacks.placed import placed
 from workbench.metrics.canaries import Codes, Coins, Counted, count_scores, distance_scores, epsilon_bound, rare_rows
@@ -55,7 +55,9 @@ def audit(
     settle(workspace, config.dataset)
     generator, rng = generator_of(config), np.random.default_rng()
     with workspace.engine.connect() as connection:
-        planted = plant(Codec(catalog.entry(connection, config.dataset).schema), canaries, rng=rng)
+        codec = Codec(catalog.entry(connection, config.dataset).schema)
+    check_size(config, codec)  # before the charge
+    planted = plant(codec, canaries, rng=rng)
     with workspace.lock(config.dataset):
         with workspace.engine.connect() as connection:
             store = catalog.store(connection, workspace, config.dataset)

@@ -6,7 +6,6 @@ Evaluations read people's records, so they are internal: registered, logged to M
 from __future__ import annotations
 
 import json
-import math
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ from workbench import journal, lineage
 from workbench.config import CONFIGS, read_config
 from workbench.erasure.request import refuse_open_request
 from workbench.errors import InputError, NotFoundError
-from workbench.files import remove, sha256, write_atomic
+from workbench.files import finite, remove, sha256, write_atomic
 from workbench.lineage import Artifact
 from workbench.metrics.measure import Measure
 from workbench.progress import Progress, silent
@@ -218,17 +217,8 @@ def _document(thing: Thing, found: Found, settings: Settings, rules: VerdictRule
         "method": list(found.method),
         "limits": list(_LIMITS),
     }
-    document = {key: _finite(value) for key, value in document.items()}
+    document = finite(document)
     return document | {"verdicts": [verdict.to_json() for verdict in verdicts(document, rules)]}
-
-
-def _finite(value: Any) -> Any:
-    """The same, with None for numbers that JSON does not know."""
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _publish(workspace: Workspace, thing: Thing, document: Document) -> None:

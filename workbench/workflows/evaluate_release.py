@@ -40,7 +40,7 @@ from workbench.sisa.learners.ridge import Ridge
 from workbench.sisa.shard import Floats, Learner, fit_whole
 from workbench.sisa.task import Task, task_of
 from workbench.workflows.evaluate import Found, Settings, Thing, sampled
-from workbench.workflows.release import JUDGE
+from workbench.workflows.release_figures import JUDGE
 from workbench.workspace import Workspace
 
 SUPPRESSED_BELOW = 10  # subjects: a bar of fewer is not drawn
@@ -89,7 +89,7 @@ def evaluate_release(workspace: Workspace, thing: Thing, settings: Settings, pro
         measures += measured(ON_WHOLE, whole)
     return Found(
         facts=_facts(release, generator),
-        measures=[*measures, *_cost(generator)],
+        measures=[*measures, *_cost(generator, others)],
         pictures=_pictures(tables, generator, others),
         sampled=sampled(looked_at.factor),
         method=_METHOD,
@@ -159,12 +159,14 @@ def _facts(release: Artifact, generator: Artifact) -> dict[str, Any]:
     return told | budget | ({"shards": shards} if shards > 1 else {})
 
 
-def _cost(generator: Artifact) -> list[Measure]:
+def _cost(generator: Artifact, others: list[Artifact]) -> list[Measure]:
     body = generator.body
+    figures = next((a.body for a in others if a.id == f"{generator.id}-evaluation"), {})
+    took = figures.get("cost", body)  # older generators hold it themselves
     return [
-        cost("seconds", "Seconds of the fit and its release", body.get("seconds"), source="when it was made"),
+        cost("seconds", "Seconds of the fit and its release", took.get("seconds"), source="when it was made"),
         cost(
-            "peak_mb", "Peak memory of the process that fitted it, MB", body.get("peak_mb"), source="when it was made"
+            "peak_mb", "Peak memory of the process that fitted it, MB", took.get("peak_mb"), source="when it was made"
         ),
         cost(
             "epsilon",

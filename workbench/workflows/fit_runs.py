@@ -145,7 +145,7 @@ def _flat(metrics: Mapping[str, Any]) -> dict[str, float]:
     flat: dict[str, float] = {}
     for name, value in metrics.items():
         flat |= estimate_metrics(name, Estimate(**value)) if isinstance(value, dict) else {name: value}
-    return flat
+    return {name: value for name, value in flat.items() if value is not None}  # None: a number that JSON lacks
 
 
 def _audience(*, private: bool) -> str:

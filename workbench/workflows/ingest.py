@@ -30,6 +30,7 @@ from workbench.state.tables import datasets
 from workbench.tracking import RunRecord, Tracking, log_run, purge_runs
 from workbench.workflows.append import append_rows, finish_append
 from workbench.workflows.execute import settle
+from workbench.workflows.refused_ingests import informed_by_refusals, noting_refusals
 from workbench.workflows.same_people import (
     Joined,
     Tokens,
@@ -61,12 +62,13 @@ def ingest(
     `same_people` is the reason for which people whom the workspace knows already are taken for the same; see
     `workflows.same_people`. Raises InputError, with nothing stored, where the name is taken, a row breaks the schema, a row is
     of a person who was erased (see `ingest_table`), or its people would get a second budget.
+    Columns that were changed since their rows were refused are stored as `reviewed: false`.
     """
     check_name(name, "data set")
     check_reason(workspace, same_people)
     settle(workspace, name)
     schema_path, data_path = _paths(name, schema, data)
-    declared = read_schema(schema_path)
+    declared = informed_by_refusals(workspace, name, read_schema(schema_path))
     started = time.perf_counter()
     with workspace.lock(name), workspace.staging() as staging:
         joined = _refuse_taken(workspace, name, declared, confirmed=same_people is not None)
@@ -77,7 +79,8 @@ def ingest(
         ring = key_ring(workspace, declared, ingest_id)
         sources = _sources(declared, data_path, schema_path.parent, progress)
         (staging / "raw").mkdir()
-        stored = ingest_table(name, declared, sources, ring, staging=staging / "raw", target=staging / "out")
+        with noting_refusals(workspace, name, declared):
+            stored = ingest_table(name, declared, sources, ring, staging=staging / "raw", target=staging / "out")
         tokens = tokens_of(Store(name, staging / "out", declared, stored.digests))
         refuse_names_in(ring, tokens, same_people)
         with workspace.engine.connect() as connection:
@@ -121,7 +124,8 @@ def rehearse(
         ring = key_ring(workspace, schema, secrets.token_hex(8))
         (staging / "raw").mkdir()
         sources = _sources(schema, data, data.parent, progress)
-        stored = ingest_table(name, schema, sources, ring, staging=staging / "raw", target=staging / "out")
+        with noting_refusals(workspace, name, schema):
+            stored = ingest_table(name, schema, sources, ring, staging=staging / "raw", target=staging / "out")
         tokens = tokens_of(Store(name, staging / "out", schema, stored.digests))
         with workspace.engine.connect() as connection:
             join_people(connection, workspace, name, Joined(schema), tokens, confirmed=confirmed)

@@ -60,7 +60,7 @@ def propose_schema_privately(
             hint="workbench ledger budget --population NAME --epsilon E --delta D",
         )
     ledger.charge(population, search.event, dataset="", purpose="a private search for a schema")
-    chunks = watched(read_chunks(file), estimate_rows(file), progress)
+    chunks = watched(read_chunks(file, may_be_empty=True), estimate_rows(file), progress)
     schema = search.find(chunks, population=population, target=target, subject=subject)
     write_atomic(out, annotate_private(schema, epsilon=epsilon, delta=delta).encode())
     return _described(schema, out) | {"private": True, "population": population, "epsilon": epsilon, "delta": delta}

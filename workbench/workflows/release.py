@@ -1,7 +1,7 @@
 """Fitting a generator and writing its release: what a first synthesis and an erasure that measures again have in common.
 
-A private fit is noted as it goes, in `fits/`, until its release is recorded: killed, it goes on from there and is not
-charged again.
+A private fit is noted as it goes, in `fits/`, until its release is recorded: killed, cancelled or failed, it goes on from there
+and is not charged again.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from sqlalchemy import Connection
 
 from workbench import journal, lineage
@@ -29,25 +27,18 @@ from workbench.errors import BudgetError, InputError
 from workbench.files import file_sha256, remove, sha256, sync, write_atomic
 from workbench.generators.generator import FittedGenerator, Generator
 from workbench.generators.kinds import check_size, generator_of, load_generator
+from workbench.generators.marginals.rows import UnusableNotesError
 from workbench.generators.marginals.table import FittedTable
 from workbench.lineage import Artifact
-from workbench.metrics.estimate import Estimate
-from workbench.metrics.fidelity import mean_tvd
-from workbench.metrics.utility import predictive
 from workbench.privacy.ledger import Ledger
 from workbench.progress import Progress, silent
 from workbench.roles import internal
 from workbench.schema import Codec
-from workbench.schema.codec import Values
-from workbench.sisa.learners.gradient_boosting import GradientBoosting
-from workbench.sisa.shard import fit_whole
-from workbench.sisa.task import task_of
 from workbench.tracking import Tracking
 from workbench.workflows.fit_runs import begin_runs, budget_of, end_runs, fail_runs, live
+from workbench.workflows.release_figures import Figures, figures_of
 from workbench.workflows.sample import write_rows
 from workbench.workspace import Workspace
-
-JUDGE = GradientBoosting(rounds=100, learning_rate=0.1, leaves=31, min_rows_per_leaf=20, category_smoothing=10.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +48,7 @@ class Release:
     generator: str
     path: Path
     rows: int
-    metrics: Mapping[str, float | Estimate]
+    figures: Figures
     artifacts: tuple[Artifact, ...]
 
     @property
@@ -79,7 +70,7 @@ def make_release(
 
     Raises BudgetError before anything is read. `tags` go on every MLflow run it makes, so that a try that was cut off can be
     found; they are open until `end_runs`, and the fit's is there from the beginning. Where it does not come to its end, what
-    it wrote is removed; what it charged stays charged.
+    it wrote is removed; what it charged stays charged, and the notes of a private fit stay with the charge.
     """
     check_size(config, Codec(store.schema))
     Tracking(workspace.root).require()  # before the charge
@@ -98,8 +89,11 @@ def make_release(
         return finish_release(
             workspace, store, config, fit.name, fitted, records, runs=runs, began=began, progress=progress
         )
-    except BaseException:  # what ends by itself is not gone on with; only a killed fit leaves its notes
+    except UnusableNotesError:
         forget_fit(workspace, fit.name)
+        discard_release(workspace, config, fit.name, runs)
+        raise
+    except BaseException:
         discard_release(workspace, config, fit.name, runs)
         raise
 
@@ -133,7 +127,7 @@ def remake_release(
     if not isinstance(fitted, FittedTable):
         raise InputError(f"{old} is not a generator of measured marginals", hint=f"workbench retire {old}")
     Tracking(workspace.root).require()  # before the charge
-    name = _new_name(config)
+    name = _new_name(workspace, config)
     partition = Partition(n_shards=config.shards, n_slices=1)
     Ledger(workspace.engine).charge(
         store.schema.population,
@@ -173,9 +167,9 @@ def finish_release(
     progress(0.9, "evaluating")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     cost = {"seconds": round(time.perf_counter() - began, 3), "peak_mb": round(peak)}
-    metrics = _evaluate(records, store.read("holdout"), path)
-    artifacts = _describe(config, name, path, rows, runs, metrics, cost)
-    return Release(generator=name, path=path, rows=rows, metrics=metrics, artifacts=artifacts)
+    figures = figures_of(records, store.read("holdout"), path)
+    artifacts = _describe(config, name, path, rows, runs, figures, cost)
+    return Release(generator=name, path=path, rows=rows, figures=figures, artifacts=artifacts)
 
 
 @internal
@@ -191,7 +185,12 @@ def record_release(connection: Connection, artifacts: tuple[Artifact, ...]) -> N
 
 @internal
 def discard_release(workspace: Workspace, config: SynthesizeConfig, name: str, runs: Sequence[str]) -> None:
-    """Removes what a release that is not recorded has written; of a private one the runs stay, as failed ones."""
+    """Remove what a release that is not recorded has written.
+
+    Of a private one the runs stay, as failed ones, and so do the notes of its fit: they are paid for.
+    """
+    if not config.private:
+        forget_fit(workspace, name)
     remove(_folder(workspace, name))
     remove(_file(workspace, name))
     fail_runs(workspace, runs, private=config.private)
@@ -286,21 +285,28 @@ def _begin(workspace: Workspace, store: Store, config: SynthesizeConfig) -> _Fit
     with workspace.engine.connect() as connection:
         over = {artifact.id for artifact in lineage.find(connection, dataset=config.dataset, kind="generator")}
     for folder in _fits(workspace, config.dataset):
+        if folder.name not in over and _folder(workspace, folder.name).exists():
+            continue  # it came to its end and is not recorded yet: an erasure fits several generators
         cut_off = _Fit(name=folder.name, folder=folder, charged=f"fit {folder.name}" in purposes)
         described = folder / "about.json"
         alike = described.is_file() and json.loads(described.read_bytes()) == about
         if config.private and alike and folder.name not in over:
             return cut_off
         remove(folder)
-    name = _new_name(config)
+    name = _new_name(workspace, config)
     folder = workspace.root / "fits" / name
     folder.mkdir(parents=True)
     write_atomic(folder / "about.json", json.dumps(about).encode())
     return _Fit(name=name, folder=folder, charged=False)
 
 
-def _new_name(config: SynthesizeConfig) -> str:
-    return f"{config.dataset}-{config.generator.replace('_', '-')}-{secrets.token_hex(3)}"
+def _new_name(workspace: Workspace, config: SynthesizeConfig) -> str:
+    """A name that no generator, release or fit has: one that is taken would be found out after the charge."""
+    while True:
+        name = f"{config.dataset}-{config.generator.replace('_', '-')}-{secrets.token_hex(3)}"
+        taken = (_folder(workspace, name), _file(workspace, name), workspace.root / "fits" / name)
+        if not any(path.exists() for path in taken):
+            return name
 
 
 def _fits(workspace: Workspace, dataset: str) -> list[Path]:
@@ -311,39 +317,16 @@ def _ours(dataset: str) -> re.Pattern[str]:
     return re.compile(rf"{re.escape(dataset)}-[a-z-]+-[0-9a-f]{{6}}(\.parquet)?")
 
 
-def _evaluate(real: Dataset, holdout: Dataset, release: Path) -> dict[str, float | Estimate]:
-    """Marginal distances to the training rows, and how well a model trained on the release does on the holdout."""
-    codec = real.codec
-    table: pa.Table = pq.read_table(release)
-    values = codec.encode(table.to_pandas()).values
-    bins, synthetic = codec.bin(real.values), codec.bin(values)
-    metrics: dict[str, float | Estimate] = {
-        f"fidelity/tvd{way}": mean_tvd(bins, synthetic, codec.sizes, way=way) for way in (1, 2, 3)
-    }
-    if real.schema.target is not None and len(holdout):
-        metrics |= {f"utility/tstr_{name}": value for name, value in _train_on_synthetic(holdout, values).items()}
-    return metrics
-
-
-def _train_on_synthetic(holdout: Dataset, values: Values) -> dict[str, Estimate]:
-    task, target = task_of(holdout.schema), holdout.target_position
-    features = np.delete(values, target, axis=1)
-    model = fit_whole(JUDGE, features, values[:, target], task=task)
-    predicted = JUDGE.predict(model, holdout.features, task=task)
-    return predictive(task.kind, holdout.target, predicted, holdout.points)
-
-
 def _describe(
     config: SynthesizeConfig,
     name: str,
     release: Path,
     rows: int,
     runs: tuple[str, str],
-    metrics: Mapping[str, float | Estimate],
+    figures: Figures,
     cost: Mapping[str, float],
 ) -> tuple[Artifact, ...]:
     private = {"private": config.private, **budget_of(config), "mlflow_run": runs[0]}
-    numbers = {key: value.to_json() if isinstance(value, Estimate) else value for key, value in metrics.items()}
     return (
         Artifact(
             id=name,
@@ -353,7 +336,6 @@ def _describe(
             path=f"generators/{name}",
             body={
                 **private,
-                **cost,
                 "rows": rows,
                 "generator": config.generator,
                 "config": config.model_dump(mode="json"),
@@ -373,6 +355,7 @@ def _describe(
             kind="evaluation",
             dataset=config.dataset,
             derived_from=[f"{name}-release", config.dataset],
-            body={"metrics": numbers, "mlflow_run": runs[1]},
+            # seconds and memory depend on the rows as the metrics do: they stand here, where all is internal
+            body={**figures.to_json(), "cost": dict(cost), "mlflow_run": runs[1]},
         ),
     )

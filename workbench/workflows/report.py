@@ -108,7 +108,7 @@ def report_evaluation(workspace: Workspace, name: str, html: Path, *, dataset: s
 def report_card(workspace: Workspace, name: str, markdown: Path, *, internal: bool = False) -> dict[str, Any]:
     """Writes the card of a release or an ensemble; one that is not `internal` tells no figure computed from people's records.
 
-    It does name the uses whose conditions were met: whoever publishes it decides on that. Raises as `report_evaluation`.
+    It names the uses that were judged, and no verdict: that is a function of those figures. Raises as `report_evaluation`.
     """
     check_page(workspace, markdown, (".md",))
     document, artifact = stored_evaluation(workspace, name)

@@ -79,7 +79,7 @@ def retrain(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple
             live = {artifact.id: artifact for artifact in lineage.find(connection, dataset=dataset)}
         ensembles = [_successor(workspace, store, e, live, erasure.id, progress) for e in state.ensembles]
         purge = (*state.purge, *_superseded_too(state, ensembles, live))
-        sweep_releases(workspace, dataset)  # of a try that was cut off
+        sweep_releases(workspace, dataset, fits=False)  # of a try that was cut off; its fits are paid for
         measured = [_measured_again(workspace, store, g, erasure.id, progress) for g in state.remeasure]
         datasets[dataset] = state.model_copy(
             update={"ensembles": tuple(ensembles), "remeasure": tuple(measured), "purge": purge}

@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 from workbench.config import SynthesizeConfig
 from workbench.data import catalog
 from workbench.erasure.request import refuse_open_request
-from workbench.metrics.estimate import Estimate
 from workbench.progress import Progress, silent
 from workbench.roles import allowed
 from workbench.state import writing
@@ -45,10 +44,8 @@ def synthesize(workspace: Workspace, config: SynthesizeConfig, *, progress: Prog
         except BaseException:
             discard_release(workspace, config, release.generator, release.runs)
             raise
-        finally:
-            forget_fit(workspace, release.generator)
+        forget_fit(workspace, release.generator)
         end_runs(workspace, config.dataset)
-    numbers = {key: v.to_json() if isinstance(v, Estimate) else v for key, v in release.metrics.items()}
     return {
         "generator": release.generator,
         "release": f"{release.generator}-release",
@@ -56,7 +53,7 @@ def synthesize(workspace: Workspace, config: SynthesizeConfig, *, progress: Prog
         "rows": release.rows,
         "private": config.private,
         **({"epsilon": config.epsilon, "delta": config.delta} if config.private else {}),
-        "metrics": numbers,
+        **release.figures.to_json(),
         "mlflow_run": release.runs[0],
         "seconds": round(time.perf_counter() - started, 3),
     }

@@ -68,12 +68,16 @@ class Rows:
         )
 
 
+class UnusableNotesError(InputError):
+    """The notes of a cut-off fit can't be gone on with: what they paid for is lost."""
+
+
 class Notebook:
     """What a fit learnt from the rows, in order; with a `path`, each entry is durable before the fit goes on.
 
     Guarantees:
       - a fit that is repeated with the notebook of a cut-off one reads no rows for what is noted, and costs nothing more
-      - what a mechanism costs is noted before it runs: one that was cut off is never run again (InputError)
+      - what a mechanism costs is noted before it runs: one that was cut off is never run again (UnusableNotesError)
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -121,11 +125,11 @@ class Notebook:
         if self._next < len(self._notes):
             note = self._notes[self._next]
             if note.keys() == asked.keys():
-                raise InputError(
+                raise UnusableNotesError(
                     "a mechanism was cut off: what it read is paid for and lost", hint="fit anew, which charges anew"
                 )
             if {key: note.get(key) for key in asked} != asked:
-                raise InputError("the notebook is of another fit", hint="fit anew, which charges anew")
+                raise UnusableNotesError("the notebook is of another fit", hint="fit anew, which charges anew")
         else:
             self._write(asked)
             note = asked | run()
@@ -145,7 +149,7 @@ class Notebook:
 
 def _require(is_sound: bool) -> None:
     if not is_sound:
-        raise InputError("the notes of the fit are damaged", hint="fit anew, which charges anew")
+        raise UnusableNotesError("the notes of the fit are damaged", hint="fit anew, which charges anew")
 
 
 def _shape(values: object) -> tuple[int, ...] | None:
@@ -198,4 +202,4 @@ def _mended(path: Path) -> list[dict[str, Any]]:
             raise ValueError
         return [note for note in notes[:-1] if len(note.keys() & {"values", "chosen", "weights"})] + notes[-1:]
     except (ValueError, AttributeError):
-        raise InputError(f"{path.name} is damaged", hint="fit anew, which charges anew") from None
+        raise UnusableNotesError(f"{path.name} is damaged", hint="fit anew, which charges anew") from None

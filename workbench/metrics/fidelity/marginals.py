@@ -33,7 +33,11 @@ def mean_tvd(real: Bins, synthetic: Bins, sizes: Sequence[int], *, way: int) -> 
     """Mean total variation distance of all `way`-column marginals: ½ Σ|p - q|, in [0, 1], lower is better.
 
     `real` and `synthetic` are cell numbers [n, d] and [m, d] of the same public bins with `sizes` cells per column.
+    Raises NotComputableError where there are fewer columns than `way`, or a table has no row.
     """
+    _require_columns(len(sizes), way)
+    if not (len(real) and len(synthetic)):
+        raise NotComputableError("not computable because there is no row to compare")
     columns = [(np.ascontiguousarray(table.T), len(table)) for table in (real, synthetic)]
     distances = []
     for chosen in itertools.combinations(range(len(sizes)), way):
@@ -58,12 +62,16 @@ def _mean_of(marginals: Sequence[Columns], sizes: Sequence[int], training: Sampl
 def drawn_marginals(tables: Tables, way: int, most: int) -> list[Columns]:
     """All sets of `way` columns, or `most` of them, drawn at random."""
     d = len(tables.codec.names)
-    if d < way:
-        raise NotComputableError(f"not computable because the table has fewer than {way} columns")
+    _require_columns(d, way)
     if math.comb(d, way) <= most:
         return list(itertools.combinations(range(d), way))
     drawn = tables.rng(f"{most} marginals of {way} columns").choice(math.comb(d, way), most, replace=False)
     return [_at(int(place), d, way) for place in np.sort(drawn)]
+
+
+def _require_columns(d: int, way: int) -> None:
+    if d < way:
+        raise NotComputableError(f"not computable because the table has fewer than {way} columns")
 
 
 def _at(place: int, d: int, way: int) -> Columns:
