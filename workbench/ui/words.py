@@ -58,6 +58,8 @@ KINDS: Mapping[str, str] = {
     "train": "Training a model",
     "erase": "Erasing",
     "evaluate": "Evaluating",
+    "sweep": "Trying several settings",
+    "audit": "Auditing a generator",
 }
 
 

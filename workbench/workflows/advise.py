@@ -21,6 +21,7 @@ from workbench.data.dataset import Dataset
 from workbench.data.store import Store
 from workbench.erasure.request import refuse_open_request
 from workbench.errors import InputError
+from workbench.jobs.worker import as_job
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.utility import predictive
 from workbench.progress import Progress, silent
@@ -94,15 +95,19 @@ def advise(
     requests carried out together. Raises InputError where there is no holdout or too few subjects, BusyError where a
     subject waits for an erasure, also one accepted meanwhile, or where another process writes the data set.
     """
-    with _alone(workspace, config.dataset):
-        return _advised(
-            workspace,
-            config,
-            requests_a_day=requests_a_day,
-            most_lost=most_lost,
-            public=public,
-            progress=progress,
-        )
+
+    def work(tell: Progress) -> Mapping[str, Any]:
+        with _alone(workspace, config.dataset):
+            return _advised(
+                workspace,
+                config,
+                requests_a_day=requests_a_day,
+                most_lost=most_lost,
+                public=public,
+                progress=tell,
+            )
+
+    return dict(as_job(workspace.engine, "advise", config.model_dump(mode="json"), work, progress))
 
 
 def advise_and_keep(workspace: Workspace, config: TrainConfig, *, progress: Progress = silent) -> str:
