@@ -58,6 +58,7 @@ KINDS: Mapping[str, str] = {
     "train": "Training a model",
     "erase": "Erasing",
     "evaluate": "Evaluating",
+    "measure": "Measuring a synthetic table",
     "sweep": "Trying several settings",
     "audit": "Auditing a generator",
 }

@@ -101,6 +101,11 @@ def resume(workspace: Workspace, progress: Progress = silent) -> dict[str, Resul
     return _resume(workspace, progress).results()
 
 
+def try_resume(workspace: Workspace) -> None:
+    """Finish what was interrupted, as far as that goes: what is stuck keeps its quarantine, and holds up no reader."""
+    _resume(workspace, silent)
+
+
 def settle(workspace: Workspace, dataset: str) -> None:
     """Finishes what was interrupted; raises a fault only where it leaves this data set unfinished."""
     mine = [failure for failure in _resume(workspace, silent).failures if dataset in failure.datasets]

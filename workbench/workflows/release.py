@@ -22,6 +22,7 @@ from sqlalchemy import Connection
 
 from workbench import journal, lineage
 from workbench.config import SynthesizeConfig
+from workbench.data import catalog
 from workbench.data.dataset import Dataset
 from workbench.data.partition import Partition
 from workbench.data.store import Store
@@ -168,8 +169,10 @@ def finish_release(
     progress(0.9, "evaluating")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     cost = {"seconds": round(time.perf_counter() - began, 3), "peak_mb": round(peak)}
-    metrics = _evaluate(records, store.read("holdout"), path)
-    artifacts = _describe(config, name, path, rows, runs, metrics, cost)
+    metrics = figures_of(records, store.read("holdout"), path)
+    with workspace.engine.connect() as connection:
+        version = catalog.version(connection, store.name)
+    artifacts = _describe(config, name, path, rows, runs, metrics, cost, version)
     return Release(generator=name, path=path, rows=rows, metrics=metrics, artifacts=artifacts)
 
 
@@ -289,7 +292,7 @@ def _ours(dataset: str) -> re.Pattern[str]:
     return re.compile(rf"{re.escape(dataset)}-[a-z-]+-[0-9a-f]{{6}}(\.parquet)?")
 
 
-def _evaluate(real: Dataset, holdout: Dataset, release: Path) -> dict[str, float | Estimate]:
+def figures_of(real: Dataset, holdout: Dataset, release: Path) -> dict[str, float | Estimate]:
     """Marginal distances to the training rows, and how well a model trained on the release does on the holdout."""
     codec = real.codec
     table: pa.Table = pq.read_table(release)
@@ -319,6 +322,7 @@ def _describe(
     runs: tuple[str, str],
     metrics: Mapping[str, float | Estimate],
     cost: Mapping[str, float],
+    version: int,
 ) -> tuple[Artifact, ...]:
     private = {"private": config.private, **budget_of(config), "mlflow_run": runs[0]}
     numbers = {key: value.to_json() if isinstance(value, Estimate) else value for key, value in metrics.items()}
@@ -351,6 +355,6 @@ def _describe(
             kind="evaluation",
             dataset=config.dataset,
             derived_from=[f"{name}-release", config.dataset],
-            body={"metrics": numbers, "mlflow_run": runs[1]},
+            body={"metrics": numbers, "mlflow_run": runs[1], "records_version": version},
         ),
     )
