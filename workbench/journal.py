@@ -21,6 +21,7 @@ from workbench.state.tables import journal
 
 GENESIS = "0" * 64
 _ACTOR: ContextVar[str | None] = ContextVar("actor", default=None)
+_JOB: ContextVar[str | None] = ContextVar("job", default=None)
 
 
 def now() -> str:
@@ -47,6 +48,21 @@ def actor() -> str:
         return f"local:{getpass.getuser()}"
     except (KeyError, OSError):  # a user id without a name, as in bare containers
         return "local:unknown"
+
+
+@contextmanager
+def working(job: str) -> Iterator[None]:
+    """Within it, in this thread, what is done is done as a job, named `ID (KIND)`."""
+    token = _JOB.set(job)
+    try:
+        yield
+    finally:
+        _JOB.reset(token)
+
+
+def job() -> str | None:
+    """Return the job that this thread is at, as `ID (KIND)`; None outside of all jobs."""
+    return _JOB.get()
 
 
 def _link(sequence: int, at: str, who: str, kind: str, body: Any, previous: str) -> str:

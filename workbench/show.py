@@ -86,6 +86,9 @@ def show_evaluation(document: Row) -> None:
     """Prints what a thing is fit for and why, then its figures, each with its interval, baseline and ceiling."""
     console = Console()
     console.print(f"{document['id']} (internal: computed from people's records)", soft_wrap=True, highlight=False)
+    if document.get("left_out"):
+        counts = ", ".join(f"{number} {what}" for what, number in document["left_out"].items())
+        console.print(f"  left out, because people wait for their erasure: {counts}", soft_wrap=True, highlight=False)
     for verdict in document["verdicts"]:
         sign = {True: "yes", False: "NO", None: "not shown"}[verdict["holds"]]
         console.print(f"  {verdict['use']}: {sign}", soft_wrap=True, highlight=False)

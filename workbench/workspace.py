@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from workbench import journal
 from workbench.errors import DamagedError, InputError, LockedError
 from workbench.files import content_of, locked_folder, remove_abandoned, remove_parts, write_atomic
 from workbench.state import create_database, has_tables, open_database, open_for_threads
@@ -35,6 +36,7 @@ FOLDERS = (
     "logs",
     "uploads",
 )
+_MOST_HOLDER = 200  # bytes
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -146,16 +148,23 @@ class Workspace:
 
     @contextmanager
     def lock(self, dataset: str) -> Iterator[None]:
-        """Serialises writers of one data set; raises LockedError at once where another process is at it."""
+        """Serialises writers of one data set; raises LockedError at once where another process is at it, and names its job."""
         path = self.root / "locks" / f"{check_name(dataset, 'data set')}.lock"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                holder = os.pread(descriptor, _MOST_HOLDER, 0).decode(errors="replace")
                 raise LockedError(
-                    f"another process is writing data set {dataset}", hint="wait for it to end, then try again"
+                    f"another process is writing data set {dataset}{f': {holder}' if holder else ''}",
+                    hint="wait for it to end, then try again",
                 ) from None
-            yield
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, (journal.job() or "").encode(), 0)
+            try:
+                yield
+            finally:
+                os.ftruncate(descriptor, 0)
         finally:
             os.close(descriptor)

@@ -23,7 +23,9 @@ from workbench.workflows import execute, release
 from workbench.workflows import sample as sampling
 from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
+from workbench.workflows.evaluate import evaluate
 from workbench.workflows.execute import carry_out_waiting, resume
+from workbench.workflows.measure_release import measure_release
 from workbench.workflows.requests import cancel_request, set_policy
 from workbench.workflows.retire import retire
 from workbench.workflows.sample import sample
@@ -46,6 +48,13 @@ def unprotected(trained: Workspace) -> Workspace:
 def the_generator(workspace: Workspace) -> Artifact:
     (generator,) = of_kind(workspace, "generator")
     return generator
+
+
+def test_it_is_not_measured_beside_an_open_request(unprotected: Workspace) -> None:
+    submit(unprotected, ["pupils"], placed(unprotected, "train")[0])
+    for measuring in (evaluate, measure_release):
+        with pytest.raises(QuarantinedError):
+            measuring(unprotected, the_generator(unprotected).id)
 
 
 def test_it_is_labelled_not_private_and_charges_nothing(unprotected: Workspace, tmp_path: Path) -> None:

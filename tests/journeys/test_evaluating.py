@@ -6,27 +6,38 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from conftest import PUPILS_SCHEMA, Answer, fill, pupils
 from stored import ensemble_of, placed
 from test_append import csv
+from test_queue import POLICY
 from test_retire import artifacts, generator_of
 
 from workbench.data.store import Store
+from workbench.erasure.locate import locate
 from workbench.erasure.request import submit
-from workbench.errors import BusyError, InputError
+from workbench.errors import BusyError, CheckFailedError, InputError
 from workbench.metrics import fidelity
 from workbench.metrics.measure import Metric
 from workbench.privacy.ledger import Ledger
+from workbench.reports.evaluation import evaluation_page
+from workbench.show import show_evaluation
+from workbench.sisa.ensemble import usable
 from workbench.tracking import Tracking
-from workbench.workflows import evaluate_release
+from workbench.workflows import evaluate_ensemble, evaluate_release, execute, jobs
 from workbench.workflows import sweep as sweeping
 from workbench.workflows.backup import backup
 from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
 from workbench.workflows.evaluate import Settings, evaluate, evaluation_of
+from workbench.workflows.execute import carry_out_waiting
+from workbench.workflows.findings import keep
 from workbench.workflows.ingest import append
+from workbench.workflows.jobs import list_jobs, run_job, take_job
+from workbench.workflows.overview import measured, quality
+from workbench.workflows.requests import approve_request, list_requests, set_policy
 from workbench.workflows.restore import restore
 from workbench.workflows.sweep import configs_of, sweep
 from workbench.workspace import Workspace
@@ -163,8 +174,98 @@ def test_nobody_is_measured_who_waits_for_an_erasure(trained, monkeypatch) -> No
     with pytest.raises(BusyError):
         evaluate(trained, generator)
     assert (files(trained), evaluations(trained), runs(trained)) == ([], {}, before)
+
+
+def test_beside_open_requests_is_evaluated_what_is_usable(trained, monkeypatch, capsys) -> None:
+    """Their people are left out of every table, their shard does not answer, and the document says how many."""
+    set_policy(trained, "pupils", POLICY, ["approval=required"])
+    keys = [placed(trained, "train")[0], placed(trained, "holdout")[0]]
+    for key in keys:
+        submit(trained, ["pupils"], key)
+    points = {subject.point for key in keys for subject in locate(trained, [("pupils", key)])}
+    seen: list[Any] = []
+    honest, voting = evaluate_release.measured, evaluate_ensemble.votes_of
+
+    def looked_at(metrics: Any, tables: Any, **more: Any) -> Any:
+        seen.extend([tables.training, tables.holdout])
+        return honest(metrics, tables, **more)
+
+    def asked(manifest: Any, objects: Any, rows: Any, **more: Any) -> Any:
+        seen.append(rows)
+        assert len(usable(manifest, ())) == 3, "one shard of four is under quarantine"
+        return voting(manifest, objects, rows, **more)
+
+    monkeypatch.setattr(evaluate_release, "measured", looked_at)
+    monkeypatch.setattr(evaluate_ensemble, "votes_of", asked)
+    few = Settings(rows=100)
+    of_release, of_model = (
+        evaluate(trained, name, settings=few) for name in (generator_of(trained), ensemble_of(trained))
+    )
+    assert (of_release["left_out"], of_model["left_out"]) == ({"people": 2}, {"people": 2, "shards": 1})
+    assert len(seen) > 4
+    assert not any(np.isin(sorted(points), rows.points).any() for rows in seen)
+    assert "2 people wait for erasure and were left out, with the 1 shard" in evaluation_page(of_model)
+    show_evaluation(of_release)
+    assert "left out, because people wait for their erasure: 2 people" in capsys.readouterr().out
     with pytest.raises(BusyError):
-        evaluate(trained, generator)
+        keep(trained, "advice", "pupils", "trees", {})
+
+    for request in [one["request"] for one in list_requests(trained)["requests"]]:
+        approve_request(trained, request)
+    assert len(carry_out_waiting(trained)) == 2
+    assert (files(trained), evaluations(trained)) == ([], {}), "they go with the erasure all the same"
+    assert doctor(trained)["healthy"]
+
+
+@pytest.mark.slow
+def test_an_evaluation_beside_an_erasure_that_is_stuck_goes_with_what_it_is_of(trained, monkeypatch) -> None:
+    def stuck(*_: object) -> None:
+        raise CheckFailedError("stuck")
+
+    submit(trained, ["pupils"], placed(trained, "train")[0])
+    with monkeypatch.context() as patch:
+        patch.setitem(execute.STEPS, "retrained", ("published", stuck))
+        with pytest.raises(CheckFailedError):
+            carry_out_waiting(trained)
+        assert evaluate(trained, ensemble_of(trained))["left_out"] == {"people": 1, "shards": 1}
+    assert len(evaluations(trained)) == 1
+    assert len(carry_out_waiting(trained)) == 1
+    assert (files(trained), evaluations(trained)) == ([], {}), "its version was superseded"
+    assert doctor(trained)["healthy"]
+
+
+@pytest.mark.parametrize("by", ["erase", *(pytest.param(by, marks=pytest.mark.slow) for by in ("evaluate", "measure"))])
+def test_the_figures_of_a_kept_release_come_back_after_an_erasure(trained, by: str) -> None:
+    release = f"{generator_of(trained)}-release"
+    first, made = quality(trained, release), measured(trained, release)
+    assert made is not None
+    assert made["records_version"] == 1
+    submit(trained, ["pupils"], placed(trained, "train")[0])
+    if by == "erase":  # in a process of its own, as the app does it
+        job, _ = detached(trained)
+        take_job(trained, job)
+    else:
+        carry_out_waiting(trained)
+        assert (quality(trained, release), measured(trained, release)) == ({}, None)
+        if by == "evaluate":
+            evaluate(trained, release)
+        else:
+            run_job(trained, "measure", {"name": release})
+    again, when = quality(trained, release), measured(trained, release)
+    assert set(again) == set(first)
+    assert again["fidelity/tvd1"] != first["fidelity/tvd1"], "on the records that remain"
+    assert when is not None
+    assert when["records_version"] == 2
+    kinds = [job["kind"] for job in list_jobs(trained)["jobs"]]
+    assert ("measure" in kinds) == (by != "evaluate")
+    assert doctor(trained)["healthy"]
+
+
+def detached(workspace: Workspace) -> tuple[str, dict[str, Any]]:
+    """A job of all that waits, which no process works on yet."""
+    job = jobs._reopen_erasures(workspace, patient=True)
+    assert job is not None
+    return job.id, dict(job.config)
 
 
 def test_a_metric_that_fails_does_not_lose_the_others(trained, monkeypatch) -> None:

@@ -12,12 +12,17 @@ from sqlalchemy import text
 from stored import ensemble_of, manifest_of, placed
 
 from workbench import journal
+from workbench.config import SynthesizeConfig, TrainConfig
 from workbench.erasure.locate import locate
 from workbench.erasure.request import quarantined_shards, submit, submit_person
 from workbench.errors import BusyError, InputError, NotFoundError
+from workbench.workflows import evaluate as evaluating
+from workbench.workflows import synthesize as synthesizing
+from workbench.workflows import train as training
 from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
 from workbench.workflows.execute import carry_out_waiting, resume
+from workbench.workflows.jobs import list_jobs
 from workbench.workflows.predict import predict_frame
 from workbench.workflows.requests import (
     approve_request,
@@ -31,6 +36,8 @@ from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
 
 POLICY = Path("configs/policies/default.yaml")
+COPULA = SynthesizeConfig(generator="gaussian_copula", dataset="pupils")
+TREES = TrainConfig.model_validate({"learner": "gradient_boosting", "dataset": "pupils", "shards": 2, "slices": 1})
 
 
 def count(workspace: Workspace, table: str) -> int:
@@ -83,7 +90,7 @@ def test_a_request_id_is_accepted_once(trained: Workspace) -> None:
         submit(trained, ["pupils"], first, request_id="../../etc/passwd")
 
 
-@pytest.mark.parametrize("how", ["denied", "cancelled"])
+@pytest.mark.parametrize("how", ["denied", pytest.param("cancelled", marks=pytest.mark.slow)])
 def test_a_decision_on_one_controllers_request_leaves_anothers_as_it_is(trained: Workspace, how: str) -> None:
     set_policy(trained, "pupils", POLICY, ["approval=required"])
     key = placed(trained, "train")[0]
@@ -121,7 +128,7 @@ def test_a_person_erased_for_one_controller_is_erased_for_all(trained: Workspace
     assert [step["kind"] for step in show_request(trained, same)["timeline"]][2:4] == ["JOINED", "PLANNED"]
 
 
-@pytest.mark.parametrize("step", ["planned", "retrained"])
+@pytest.mark.parametrize("step", [pytest.param("planned", marks=pytest.mark.slow), "retrained"])
 def test_a_request_that_joins_an_erasure_under_way_has_nothing_left_to_train(trained: Workspace, step: str) -> None:
     """Its share holds the person until the new version is out, and no shard after that."""
     key, before = placed(trained, "train")[0], manifest_of(trained)
@@ -200,6 +207,36 @@ def test_a_failed_verification_certifies_nothing_and_can_be_repeated(trained: Wo
     assert not list((trained.root / "certificates").iterdir())
     stray.unlink()
     assert next(iter(resume(trained).values()))["status"] == "completed"
+
+
+@pytest.mark.parametrize("kind", ["evaluate", "synthesize", pytest.param("train", marks=pytest.mark.slow)])
+def test_who_has_to_wait_for_another_learns_its_job(
+    trained: Workspace, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Work that holds a data set is a job, by every door, and the message names it."""
+    said: list[str] = []
+
+    def look(*_: object, **__: object) -> None:
+        (job,) = [one for one in list_jobs(trained)["jobs"] if one["status"] == "running"]
+        answer = erase(Workspace.open(trained.root), [placed(trained, "train")[0]])["requests"][0]
+        assert (answer["status"], answer["exit"]) == ("quarantined", BusyError.exit_code)
+        assert f"another process is writing data set pupils: {job['job']} ({kind});" in answer["reason"]
+        said.append(job["kind"])
+        raise KeyError
+
+    doors = {
+        "evaluate": (evaluating, lambda: evaluating.evaluate(trained, ensemble_of(trained))),
+        "synthesize": (synthesizing, lambda: synthesizing.synthesize(trained, COPULA)),
+        "train": (training, lambda: training.train(trained, TREES)),
+    }
+    module, run = doors[kind]
+    monkeypatch.setattr(module, {"evaluate": "_maker", "synthesize": "make_release", "train": "sweep"}[kind], look)
+    with pytest.raises(KeyError):
+        run()
+    assert said == [kind]
+    jobs = [(one["kind"], one["status"]) for one in list_jobs(trained)["jobs"]]
+    assert jobs[-2:] == [(kind, "failed"), ("erase", "failed")]
+    assert (trained.root / "locks" / "pupils.lock").read_bytes() == b"", "of a job that is over nothing is said"
 
 
 def test_writers_of_one_data_set_take_turns(trained: Workspace) -> None:

@@ -108,7 +108,7 @@ def test_a_file_is_carried_out_and_told_and_nothing_of_it_is_left(
     assert second.encode() not in told
     assert not scan_folder(trained.root, [first.encode(), second.encode()]).hits
     events = [json.loads(line)["event"] for line in answer.err.splitlines()]
-    assert events == ["accepted", "poison", "completed", "completed", "finished"]
+    assert events == ["accepted", "poison", "completed", "completed", "measured", "finished"]
     nonce = receipt["requests"][0]["nonce"]
     assert nonce not in answer.err
     assert not scan_folder(trained.root, [nonce.encode(), bytes.fromhex(nonce)]).hits

@@ -10,11 +10,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, String, select, type_coerce
 
+from workbench import journal
 from workbench.data.store import Store, bucket_path
 from workbench.errors import NotFoundError
 from workbench.files import file_sha256
 from workbench.schema import Schema
-from workbench.state.tables import buckets, datasets
+from workbench.state.tables import buckets, datasets, requests
 from workbench.workspace import Workspace
 
 
@@ -56,6 +57,16 @@ def entry(connection: Connection, name: str) -> Entry:
         mlflow_run=row.mlflow_run,
         policy=row.policy,
     )
+
+
+def version(connection: Connection, name: str) -> int:
+    """Return the version of a data set's records: 1 as ingested, and one more with each append and each erasure."""
+    appended = sum(1 for _, body in journal.entries(connection, "APPENDED") if body["dataset"] == name)
+    concerned = {
+        row.id for row in connection.execute(select(requests.c.id, requests.c.datasets)) if name in row.datasets
+    }
+    dropped = sum(not concerned.isdisjoint(body["requests"]) for _, body in journal.entries(connection, "DROPPED"))
+    return 1 + appended + dropped
 
 
 @lru_cache(maxsize=64)

@@ -12,9 +12,10 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from workbench import journal
 from workbench.errors import BusyError, WorkbenchError
 from workbench.jobs.detail import Look, listening, seen
-from workbench.jobs.job import LEASE_SECONDS, Job, beat, claim, finish
+from workbench.jobs.job import LEASE_SECONDS, Job, beat, claim, enqueue, finish
 from workbench.progress import Progress
 from workbench.state import writing
 
@@ -40,6 +41,15 @@ def new_worker() -> str:
     return f"{platform.node()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
+def as_job(engine: Engine, kind: str, config: Mapping[str, Any], work: Work, progress: Progress) -> Mapping[str, Any]:
+    """Does work as a job that others can see and cancel; as a part of the job that this thread is at, where it is at one."""
+    if journal.job() is not None:
+        return work(progress)
+    with writing(engine) as connection:
+        job = claim(connection, enqueue(connection, kind, config).id, new_worker())
+    return work_claimed(engine, job, work, progress)
+
+
 def work_claimed(engine: Engine, job: Job, work: Work, progress: Progress) -> Mapping[str, Any]:
     """Does the work of a job that was just claimed and records how it ended; returns what the work returned.
 
@@ -51,7 +61,7 @@ def work_claimed(engine: Engine, job: Job, work: Work, progress: Progress) -> Ma
     status: str = "failed"
     result: Mapping[str, Any] = {}
     try:
-        with pulse, listening(pulse.looks):
+        with pulse, listening(pulse.looks), journal.working(f"{job.id} ({job.kind})"):
             answer = work(pulse.report)
         status, result = "done", _ids(answer)
         return answer

@@ -73,6 +73,7 @@ def evaluation_page(document: Mapping[str, Any]) -> str:
         [
             f'<p class="kicker">Evaluation{f" of {_article(it.kind)}" if it.kind else ""}</p>',
             f'<p class="note">{INTERNAL}</p>',
+            _left_out(it),
             _verdict(it),
             _facts(it),
             *_charts(it),
@@ -83,6 +84,24 @@ def evaluation_page(document: Mapping[str, Any]) -> str:
         footer=f"Made from {it.id or 'an evaluation'} by the erasure workbench.",
         style=drawing.STYLE + STYLE,
     )
+
+
+def _left_out(it: Evaluation) -> str:
+    """Say how many people wait for their erasure, and were not looked at."""
+    text = left_out_text(it.left_out)
+    return f'<p class="note">{escaped(text)}</p>' if text else ""
+
+
+def left_out_text(counts: Mapping[str, Any]) -> str:
+    """Return the sentence about the people and shards that were left out; empty where all were looked at."""
+    people, shards = (counts.get(name) for name in ("people", "shards"))
+    if not isinstance(people, int) or not people:
+        return ""
+    who = "1 person waits for erasure and was" if people == 1 else f"{people:,} people wait for erasure and were"
+    said = f"{who} left out"
+    if isinstance(shards, int) and shards:
+        said += f", with the {shards:,} {'shard' if shards == 1 else 'shards'} that learnt from them"
+    return f"{said}."
 
 
 def _heading(verdicts: Sequence[Verdict]) -> str:

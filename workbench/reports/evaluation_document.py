@@ -45,6 +45,7 @@ class Evaluation:
     verdicts: tuple[Verdict, ...] = ()
     pictures: Mapping[str, Any] = field(default_factory=dict)
     sampled: Mapping[str, Fact] = field(default_factory=dict)
+    left_out: Mapping[str, Fact] = field(default_factory=dict)
     method: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
 
@@ -59,6 +60,7 @@ class Evaluation:
             verdicts=tuple(map(_verdict, records(document.get("verdicts")))),
             pictures=mapping(document.get("pictures")),
             sampled=_facts(document.get("sampled")),
+            left_out=_facts(document.get("left_out")),
             method=tuple(texts(document.get("method"))),
             limits=tuple(texts(document.get("limits"))),
         )

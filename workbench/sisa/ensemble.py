@@ -71,6 +71,12 @@ class Manifest:
         constituents = tuple(retrained.get(c.shard, c) for c in self.constituents)
         return replace(self, version=self.version + 1, constituents=constituents)
 
+    def silent(self, shards: Collection[int]) -> Manifest:
+        """Return the same version with the constituents of these shards abstaining, as if they were empty."""
+        nothing = (None,) * self.partition.n_slices
+        kept = (replace(c, checkpoints=nothing, sizes=()) if c.shard in shards else c for c in self.constituents)
+        return replace(self, constituents=tuple(kept))
+
     def files(self, constituent: Constituent, first: int | None = None) -> frozenset[str]:
         """Digests of a constituent's checkpoints that are stored; of those that training from slice `first` on needs."""
         last = len(constituent.checkpoints) - 1

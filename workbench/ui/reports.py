@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from workbench.reports.evaluation import left_out_text
 from workbench.ui import jobs, places, session
 from workbench.ui.words import label, moment, plain
 from workbench.workflows.evaluate import evaluation_of
@@ -43,6 +44,8 @@ def _reports(known: list[dict[str, Any]]) -> None:
         format_func=lambda i: f"{of[i]['of']} ({moment(of[i]['made'])})",
     )
     document = evaluation_of(session.workspace(), name, of[name]["dataset"])
+    if absent := left_out_text(document.get("left_out") or {}):
+        st.info(absent)
     for verdict in document["verdicts"]:
         with st.container(border=True):
             holds = verdict["holds"]

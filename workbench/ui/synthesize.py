@@ -10,11 +10,11 @@ import streamlit as st
 from workbench.config import MARGINAL, SynthesizeConfig, parse_config
 from workbench.reports.meaning import odds
 from workbench.ui import jobs, places, session
-from workbench.ui.words import day, figure, number, plain, strength
+from workbench.ui.words import day, figure, moment, number, plain, strength
 from workbench.workflows.handover import MOST_ROWS, release_file, release_rows, sample_file
 from workbench.workflows.jobs import detach_job
 from workbench.workflows.ledger import set_budget
-from workbench.workflows.overview import overview, quality
+from workbench.workflows.overview import measured, overview, quality
 from workbench.workflows.preflight import preflight
 
 _GENERATORS: Mapping[str, str] = {
@@ -54,8 +54,8 @@ def page() -> None:
         st.info("There is no data set yet to make a synthetic copy of.")
         places.link("data", "Take in a data set")
         return
-    jobs.watch("synthesize")
-    jobs.show_fault("synthesize")
+    jobs.watch("synthesize", "measure")
+    jobs.show_fault("synthesize", "measure")
     made, new = (
         st.tabs(["Synthetic tables", "New"]) if seen["releases"] else reversed(st.tabs(["New", "Synthetic tables"]))
     )
@@ -205,13 +205,27 @@ def _quality(one: dict[str, Any]) -> None:
     figures = quality(session.workspace(), one["release"])
     known = [name for name in _FIGURES if name in figures]
     if not known:
-        st.caption("The figures were purged by an erasure, as they were computed from people's rows.")
+        st.caption("The figures went with the records of a person who was erased, or of rows that were added.")
+        if session.may("operate") and st.button("Measure them again"):
+            detach_job(session.workspace(), "measure", {"name": one["release"]})
+            session.again("Begun.")
     else:
+        st.caption(_as_of(measured(session.workspace(), one["release"]) or {}))
         row = st.container(horizontal=True)
         for name in known:
             title, meaning = _FIGURES[name]
             row.metric(title, figure({"value": figures[name]["value"]}), border=True, help=meaning)
     places.link("reports", "Evaluate it in full: fidelity, utility and attacks", of=one["release"])
+
+
+def _as_of(when: Mapping[str, Any]) -> str:
+    """Say when the figures were measured, on which version of the records, and how many people were left out."""
+    said = f"Measured {moment(when.get('at'))}"
+    if when.get("records_version"):
+        said += f", on version {when['records_version']} of the records"
+    if waiting := when.get("left_out"):
+        said += f", without {waiting:,} {'person who waits' if waiting == 1 else 'people who wait'} for erasure"
+    return f"{said}."
 
 
 def _downloads(one: dict[str, Any]) -> None:

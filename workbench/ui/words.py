@@ -58,6 +58,9 @@ KINDS: Mapping[str, str] = {
     "train": "Training a model",
     "erase": "Erasing",
     "evaluate": "Evaluating",
+    "measure": "Measuring a synthetic table",
+    "sweep": "Trying several settings",
+    "audit": "Auditing a generator",
 }
 
 

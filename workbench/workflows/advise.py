@@ -24,6 +24,7 @@ from workbench.data.store import Store
 from workbench.erasure.request import refuse_open_request
 from workbench.errors import InputError
 from workbench.files import check_output
+from workbench.jobs.worker import as_job
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.utility import predictive
 from workbench.progress import Progress, silent
@@ -107,22 +108,26 @@ def advise(
     for path, endings in ((out, (".yaml", ".yml")), (plot, (".svg",))):
         if path is not None:
             check_output(path, endings)  # before minutes of measuring
-    with _alone(workspace, config.dataset):
-        found = _advised(
-            workspace,
-            config,
-            requests_a_day=requests_a_day,
-            most_lost=most_lost,
-            public=public,
-            progress=progress,
-        )
-        judge = partial(refuse_open_request, dataset=config.dataset, refused=_NOTHING)
-        if out is not None:
-            place_bytes(workspace, out, yaml.safe_dump(found["config"], sort_keys=False).encode(), judge)
-        if plot is not None:
-            place_bytes(workspace, plot, draw(found["choices"], found["recommended"], found["metric"]), judge)
-        _refuse(workspace, config.dataset)
-    return found
+
+    def work(report: Progress) -> Mapping[str, Any]:
+        with _alone(workspace, config.dataset):
+            found = _advised(
+                workspace,
+                config,
+                requests_a_day=requests_a_day,
+                most_lost=most_lost,
+                public=public,
+                progress=report,
+            )
+            judge = partial(refuse_open_request, dataset=config.dataset, refused=_NOTHING)
+            if out is not None:
+                place_bytes(workspace, out, yaml.safe_dump(found["config"], sort_keys=False).encode(), judge)
+            if plot is not None:
+                place_bytes(workspace, plot, draw(found["choices"], found["recommended"], found["metric"]), judge)
+            _refuse(workspace, config.dataset)
+        return found
+
+    return dict(as_job(workspace.engine, "advise", config.model_dump(mode="json"), work, progress))
 
 
 @internal

@@ -18,6 +18,7 @@ from workbench.errors import InputError
 from workbench.generators.generator import FittedGenerator, Generator
 from workbench.generators.kinds import check_size, generator_of
 from workbench.generators.marginals.table import FittedTable
+from workbench.jobs.worker import as_job
 from workbench.metrics.attacks.placed import placed
 from workbench.metrics.canaries import Codes, Coins, Counted, count_scores, distance_scores, epsilon_bound, rare_rows
 from workbench.metrics.estimate import Estimate
@@ -52,6 +53,25 @@ def audit(
     low, high = CANARIES
     if not low <= canaries <= high:
         raise InputError(f"asked for {canaries} canaries; an audit takes from {low} to {high:,}", hint="--canaries 500")
+    return dict(
+        as_job(
+            workspace.engine,
+            "audit",
+            {},
+            lambda tell: _audited(workspace, config, canaries, public, started, tell),
+            progress,
+        )
+    )
+
+
+def _audited(
+    workspace: Workspace,
+    config: SynthesizeConfig,
+    canaries: int,
+    public: bool,
+    started: float,
+    progress: Progress,
+) -> dict[str, Any]:
     settle(workspace, config.dataset)
     generator, rng = generator_of(config), np.random.default_rng()
     with workspace.engine.connect() as connection:

@@ -9,7 +9,8 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from sqlalchemy import Connection
 
 from workbench import journal, lineage
 from workbench.config import CONFIGS, read_config
+from workbench.erasure.left_out import NO_ONE, LeftOut, left_out, refuse_newcomers
 from workbench.erasure.request import refuse_open_request
-from workbench.errors import InputError, NotFoundError
+from workbench.errors import BusyError, InputError, NotFoundError
 from workbench.files import finite, remove, sha256, write_atomic
+from workbench.jobs.worker import as_job
 from workbench.lineage import Artifact
 from workbench.metrics.measure import Measure
 from workbench.progress import Progress, silent
@@ -27,7 +30,8 @@ from workbench.reports.verdict import VerdictRules, verdicts
 from workbench.roles import allowed, internal, open_to_all
 from workbench.state import writing
 from workbench.tracking import RunRecord, Tracking, log_run, purge_runs
-from workbench.workflows.execute import settle
+from workbench.workflows.append import finish_append
+from workbench.workflows.execute import try_resume
 from workbench.workspace import Workspace
 
 Document = dict[str, Any]
@@ -51,23 +55,31 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What was found of a thing; `facts` are known without measuring, `sampled` how much of the tables was looked at."""
+    """What was found of a thing; `facts` are known without measuring, `sampled` how much of the tables was looked at.
+
+    `left_out` counts what was not used, because people wait for their erasure.
+    """
 
     facts: Mapping[str, Any]
     measures: list[Measure]
     pictures: Mapping[str, Any] = field(default_factory=dict)
     sampled: Mapping[str, Any] = field(default_factory=dict)
     method: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Thing:
-    """What is to be evaluated: its kind, its name, its data set, and the artifacts it is or was made of."""
+    """What is to be evaluated: its kind, its name, its data set, and the artifacts it is or was made of.
+
+    `left_out` are the people who wait for their erasure: their records are not looked at, and no shard that learnt from them.
+    """
 
     kind: str
     name: str
     dataset: str
     artifacts: tuple[Artifact, ...]
+    left_out: LeftOut = NO_ONE
 
     @property
     def evaluation(self) -> str:
@@ -82,27 +94,68 @@ def evaluate(
     *,
     dataset: str | None = None,
     settings: Settings = Settings(),
-    rules: Path | None = None,
+    rules: Path | VerdictRules | None = None,
     progress: Progress = silent,
 ) -> Document:
-    """The evaluation of a release, an ensemble's current version or an erasure request, which takes the place of an older one.
+    """The evaluation of a release, an ensemble's current version or an erasure request, in the place of an older one.
 
-    Of each table at most about `rows` rows are looked at, drawn by subject. Equal seeds give equal measures. One measure that
-    fails does not lose the others. Shadow releases are fits of the generator, charged for each if it is private. Raises
-    NotFoundError for what is not there, BudgetError where the ledger refuses, BusyError where a subject of the data set has an
-    open erasure request, also one accepted meanwhile: then nothing is left of it.
+    It is made as a job. Of each table at most about `rows` rows are looked at, drawn by subject. Equal seeds give equal
+    measures. One measure that fails does not lose the others. Shadow releases are fits of the generator, charged for each if
+    it is private.
+
+    People who wait for their erasure are left out, and so is every shard that learnt from them; the document says how many.
+    An erasure is not evaluated beside open requests, because its certificate is verified by training on all records.
+
+    Raises NotFoundError for what is not there, BudgetError where the ledger refuses, QuarantinedError where nothing of it may
+    be used, BusyError where one more subject of the data set asks to be erased in the meantime: then nothing is left of it.
     """
     if settings.rows < 1:
         raise InputError(f"asked for {settings.rows} rows", hint=f"--rows {ROWS}")
-    judged_by = read_rules(rules)
+    judged_by = rules if isinstance(rules, VerdictRules) else read_rules(rules)
+    config = {"name": name, "dataset": dataset, "rules": judged_by.model_dump(mode="json"), **asdict(settings)}
+
+    def work(tell: Progress) -> Mapping[str, Any]:
+        document = _evaluated(workspace, name, dataset, settings, judged_by, tell)
+        return {"dataset": document["dataset"], "evaluation": document["id"], "document": document}
+
+    return dict(as_job(workspace.engine, "evaluate", config, work, progress)["document"])
+
+
+def _evaluated(
+    workspace: Workspace,
+    name: str,
+    dataset: str | None,
+    settings: Settings,
+    judged_by: VerdictRules,
+    progress: Progress,
+) -> Document:
     thing = _thing(workspace, name, dataset)
-    settle(workspace, thing.dataset)
+    try_resume(workspace)
     with workspace.lock(thing.dataset):
-        thing = _thing(workspace, name, thing.dataset)  # as it is now that nobody writes
-        found = _maker(thing.kind)(workspace, thing, settings, _abortable(workspace, thing.dataset, progress))
+        finish_append(workspace, thing.dataset)
+        thing = _thing(workspace, name, thing.dataset)  # as it is now that no other process writes
+        with workspace.engine.connect() as connection:
+            if thing.kind == "erasure":
+                refuse_open_request(connection, thing.dataset, _NOTHING)
+            thing = replace(thing, left_out=left_out(connection, thing.dataset))
+        found = _maker(thing.kind)(workspace, thing, settings, _abortable(workspace, thing.left_out, progress))
         document = _document(thing, found, settings, judged_by)
         _publish(workspace, thing, document)
+        if thing.kind == "release":
+            _restore_figures(workspace, thing)
     return document
+
+
+def _restore_figures(workspace: Workspace, thing: Thing) -> None:
+    """Measure the figures of a release again that an erasure purged; a request accepted at this moment leaves them out."""
+    from workbench.workflows.measure_release import has_figures, record_figures
+
+    (release,) = thing.artifacts
+    with workspace.engine.connect() as connection:
+        known = has_figures(connection, release)
+    if not known:
+        with suppress(BusyError):
+            record_figures(workspace, release, thing.left_out)
 
 
 @internal
@@ -190,12 +243,12 @@ def _maker(kind: str) -> Callable[[Workspace, Thing, Settings, Progress], Found]
     return evaluate_erasure
 
 
-def _abortable(workspace: Workspace, dataset: str, progress: Progress) -> Progress:
+def _abortable(workspace: Workspace, absent: LeftOut, progress: Progress) -> Progress:
     """Progress whose next report ends an evaluation that may no longer be published."""
 
     def tell(fraction: float, text: str) -> None:
         with workspace.engine.connect() as connection:
-            refuse_open_request(connection, dataset, _NOTHING)
+            refuse_newcomers(connection, absent, _NOTHING)
         progress(fraction, text)
 
     tell(0.0, "reading")
@@ -213,6 +266,7 @@ def _document(thing: Thing, found: Found, settings: Settings, rules: VerdictRule
         "measures": [measure.to_json() for measure in found.measures],
         "pictures": dict(found.pictures),
         "sampled": dict(found.sampled) or None,
+        "left_out": {"people": len(thing.left_out.points), **found.left_out} if thing.left_out.points else None,
         "settings": asdict(settings) | {"rules": sha256(rules.model_dump_json().encode())},
         "method": list(found.method),
         "limits": list(_LIMITS),
@@ -228,6 +282,7 @@ def _publish(workspace: Workspace, thing: Thing, document: Document) -> None:
             a for a in lineage.find(connection, dataset=thing.dataset, kind="evaluation") if a.id == document["id"]
         ]
     content = json.dumps(document, allow_nan=False).encode()
+    without = sorted(thing.left_out.requests)
     path = Path("evaluations") / thing.dataset / f"{document['id']}.{secrets.token_hex(3)}.json"
     tracking = Tracking(workspace.root)
     run = log_run(tracking, _run(thing, document))
@@ -240,10 +295,10 @@ def _publish(workspace: Workspace, thing: Thing, document: Document) -> None:
             derived_from=[*(a.id for a in thing.artifacts), thing.dataset],
             digest=sha256(content),
             path=str(path),
-            body={"of": thing.name, "metrics": _estimates(document), "mlflow_run": run},
+            body={"of": thing.name, "metrics": _estimates(document), "mlflow_run": run, "without": without},
         )
         with writing(workspace.engine) as connection:
-            refuse_open_request(connection, thing.dataset, _NOTHING)
+            refuse_newcomers(connection, thing.left_out, _NOTHING)
             lineage.remove(connection, [a.id for a in older])
             lineage.record(connection, artifact)
     except BaseException:

@@ -12,6 +12,7 @@ from workbench.config import TrainConfig
 from workbench.data import catalog
 from workbench.data.dataset import Dataset
 from workbench.erasure.plan import pending_of
+from workbench.errors import QuarantinedError
 from workbench.lineage import Artifact
 from workbench.metrics.attacks import ON_ENSEMBLE
 from workbench.metrics.attacks.answers import Answers, Asked
@@ -22,7 +23,7 @@ from workbench.metrics.tables import Tables
 from workbench.metrics.utility.scores import CLASSIFICATION, REGRESSION, Score, estimated
 from workbench.progress import Progress
 from workbench.roles import internal
-from workbench.sisa.ensemble import Constituent, Manifest, aggregate
+from workbench.sisa.ensemble import Constituent, Manifest, aggregate, usable
 from workbench.sisa.shard import Floats, fit_whole
 from workbench.sisa.task import Task, task_of
 from workbench.sisa.training import learner_of
@@ -46,11 +47,18 @@ _METHOD = (
 def evaluate_ensemble(workspace: Workspace, thing: Thing, settings: Settings, progress: Progress) -> Found:
     """The measures of an ensemble's version; InputError where it or its records are damaged."""
     version = thing.artifacts[0]
-    manifest = read_manifest(workspace, version)
+    published = read_manifest(workspace, version)
+    manifest = published.silent(thing.left_out.shards(published.partition))
+    if not usable(manifest, ()) and usable(published, ()):
+        raise QuarantinedError(
+            f"every shard of {published.ensemble} learnt from a person with an open erasure request",
+            hint="finish the open erasure requests: workbench resume, workbench requests list",
+        )
     with workspace.engine.connect() as connection:
         store = catalog.store(connection, workspace, thing.dataset)
-    training, nothing = store.read("train"), np.empty((0, len(store.schema.encoded)))
-    whole = Tables(training=training, holdout=store.read("holdout"), synthetic=nothing, seed=settings.seed)
+    training, nothing = thing.left_out.rest(store.read("train")), np.empty((0, len(store.schema.encoded)))
+    holdout = thing.left_out.rest(store.read("holdout"))
+    whole = Tables(training=training, holdout=holdout, synthetic=nothing, seed=settings.seed)
     looked_at = subsampled(whole, settings.rows)
     tables = looked_at.part
 
@@ -68,10 +76,10 @@ def evaluate_ensemble(workspace: Workspace, thing: Thing, settings: Settings, pr
         )
     except NotComputableError as why:
         measures += lacking(ON_ENSEMBLE, str(why))
-    shards = shards_drawn(workspace, version, manifest)
+    shards = shards_drawn(workspace, version, published)
     seconds = sum(shard["seconds"] for shard in shards)
     objects = objects_of(workspace, thing.dataset)
-    stored = sum(objects.path(digest).stat().st_size for digest in manifest.objects())
+    stored = sum(objects.path(digest).stat().st_size for digest in published.objects())
     config = TrainConfig.model_validate(manifest.config)
     return Found(
         facts=_facts(manifest, config),
@@ -97,6 +105,7 @@ def evaluate_ensemble(workspace: Workspace, thing: Thing, settings: Settings, pr
         pictures={"shards": shards},
         sampled=sampled(looked_at.factor),
         method=_METHOD,
+        left_out={"shards": len(usable(published, ())) - len(usable(manifest, ()))},
     )
 
 

@@ -15,6 +15,7 @@ from workbench.config import SynthesizeConfig
 from workbench.data import catalog
 from workbench.data.dataset import Dataset
 from workbench.data.store import Store
+from workbench.erasure.request import refuse_quarantined
 from workbench.errors import BudgetError, InputError
 from workbench.files import file_sha256
 from workbench.generators.kinds import generator_of
@@ -65,15 +66,17 @@ def evaluate_release(workspace: Workspace, thing: Thing, settings: Settings, pro
         store = catalog.store(connection, workspace, thing.dataset)
         generator = lineage.get(connection, release.derived_from[0])
         others = lineage.find(connection, dataset=thing.dataset)
+        refuse_quarantined(connection, release)
         added = [at for at, body in journal.entries(connection, "APPENDED") if body["dataset"] == thing.dataset]
     appended = any(at > generator.created for at in added)
     schema = store.schema
     attacks = on_release(schema)
     if settings.shadow:
         attacks += (shadow(_refitted(workspace, store, generator)),)  # before a row is read
-    training = store.read("train")
+    training = thing.left_out.rest(store.read("train"))
     synthetic: Values = training.codec.encode(_read(workspace, release)).values
-    whole = Tables(training=training, holdout=store.read("holdout"), synthetic=synthetic, seed=settings.seed)
+    holdout = thing.left_out.rest(store.read("holdout"))
+    whole = Tables(training=training, holdout=holdout, synthetic=synthetic, seed=settings.seed)
     looked_at = subsampled(whole, settings.rows)
     tables = looked_at.part
     metrics: tuple[Metric[Tables], ...] = (*FIDELITY, *utility_metrics(schema, _learners(schema)))

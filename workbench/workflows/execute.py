@@ -136,6 +136,12 @@ def finish_interrupted(workspace: Workspace) -> None:
 
 
 @internal
+def try_resume(workspace: Workspace) -> None:
+    """Finish what was interrupted, as far as that goes: what is stuck keeps its quarantine, and holds up no reader."""
+    _resume(workspace, silent, "none")
+
+
+@internal
 def settle(workspace: Workspace, dataset: str) -> None:
     """Finishes what was interrupted; raises a fault only where it leaves this data set unfinished."""
     mine = [failure for failure in _resume(workspace, silent, "none").failures if dataset in failure.datasets]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from workbench.files import remove
 from workbench.jobs.job import OVER, Job, cancel, claim, enqueue, find, get, reopen
 from workbench.jobs.worker import Work, new_worker, work_claimed, work_on
 from workbench.progress import Progress, silent
+from workbench.reports.verdict import VerdictRules
 from workbench.roles import allowed, open_to_all
 from workbench.state import writing
 from workbench.workspace import Workspace
@@ -79,7 +81,10 @@ def take_job(workspace: Workspace, job_id: str, progress: Progress = silent) -> 
         job = get(connection, job_id)
     with journal.acting(job.actor):  # whoever asked for it, whatever process does it
         # made once the job is ours: of one that is over there is no config left
-        return dict(work_on(workspace.engine, job.id, lambda p: _work(workspace, job.kind, job.config)(p), progress))
+        done = dict(work_on(workspace.engine, job.id, lambda p: _work(workspace, job.kind, job.config)(p), progress))
+        if job.kind == "erase":
+            measure_again(workspace, [one["request"] for one in done["requests"]])
+        return done
 
 
 @allowed("operate")
@@ -142,6 +147,7 @@ def _work(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> Work:
         "erase": _erase,
         "evaluate": _evaluate,
         "ingest": _ingest,
+        "measure": _measure,
         "synthesize": _synthesize,
         "train": _train,
     }
@@ -211,14 +217,43 @@ def _demo(workspace: Workspace, config: Mapping[str, Any]) -> Work:  # noqa: ARG
 def _evaluate(workspace: Workspace, config: Mapping[str, Any]) -> Work:
     from workbench.workflows.evaluate import ROWS, Settings, evaluate
 
-    name, dataset = str(config["name"]), config.get("dataset")
-    settings = Settings(rows=int(config.get("rows") or ROWS), seed=int(config.get("seed") or 0))
+    name, dataset, given = str(config["name"]), config.get("dataset"), config.get("rules")
+    settings = Settings(
+        rows=int(config.get("rows") or ROWS), seed=int(config.get("seed") or 0), shadow=bool(config.get("shadow"))
+    )
+    rules = None if given is None else VerdictRules.model_validate(given)
 
     def work(progress: Progress) -> dict[str, Any]:
-        found = evaluate(workspace, name, dataset=dataset, settings=settings, progress=progress)
+        found = evaluate(workspace, name, dataset=dataset, settings=settings, rules=rules, progress=progress)
         return {"dataset": found["dataset"], "evaluation": found["id"]}
 
     return work
+
+
+def _measure(workspace: Workspace, config: Mapping[str, Any]) -> Work:
+    """The quality figures of a release, measured again after an erasure purged them."""
+    from workbench.workflows.measure_release import measure_release
+
+    name = str(config["name"])
+    return lambda progress: measure_release(workspace, name, progress)
+
+
+@allowed("operate")
+def measure_again(workspace: Workspace, request_ids: Collection[str]) -> list[str]:
+    """Measure, a job each, the releases whose figures these erasures purged; return those that have theirs again.
+
+    What can't be measured now is left: `evaluate` or the app does it later.
+    """
+    from workbench.workflows.measure_release import without_figures
+
+    done = []
+    for release in without_figures(workspace, request_ids):
+        with writing(workspace.engine) as connection:
+            job = enqueue(connection, "measure", {"name": release})
+        with suppress(WorkbenchError, OSError):
+            take_job(workspace, job.id)
+            done.append(release)
+    return done
 
 
 def _forget_upload(config: Mapping[str, Any]) -> None:

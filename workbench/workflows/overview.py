@@ -83,6 +83,17 @@ def quality(workspace: Workspace, of: str) -> dict[str, Row]:
     return figures
 
 
+@open_to_all
+def measured(workspace: Workspace, of: str) -> Row | None:
+    """When the figures of a release were measured and on which version of its records; None once an erasure purged them."""
+    with workspace.engine.connect() as connection:
+        found = [a for a in lineage.find(connection, kind="evaluation") if a.path is None and of in a.derived_from]
+    known = next((a for a in found if "metrics" in a.body), None)
+    if known is None:
+        return None
+    return {"at": known.created, **{key: known.body.get(key) for key in ("records_version", "left_out")}}
+
+
 def _datasets(connection: Connection) -> list[Row]:
     created = {row.name: row.created for row in connection.execute(select(datasets.c.name, datasets.c.created))}
     return [_dataset(catalog.entry(connection, name), created[name]) for name in catalog.names(connection)]

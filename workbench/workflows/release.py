@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 
 from workbench import journal, lineage
 from workbench.config import SynthesizeConfig
+from workbench.data import catalog
 from workbench.data.dataset import Dataset
 from workbench.data.partition import Partition
 from workbench.data.store import Store
@@ -168,7 +169,9 @@ def finish_release(
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     cost = {"seconds": round(time.perf_counter() - began, 3), "peak_mb": round(peak)}
     figures = figures_of(records, store.read("holdout"), path)
-    artifacts = _describe(config, name, path, rows, runs, figures, cost)
+    with workspace.engine.connect() as connection:
+        version = catalog.version(connection, store.name)
+    artifacts = _describe(config, name, path, rows, runs, figures, cost, version)
     return Release(generator=name, path=path, rows=rows, figures=figures, artifacts=artifacts)
 
 
@@ -325,6 +328,7 @@ def _describe(
     runs: tuple[str, str],
     figures: Figures,
     cost: Mapping[str, float],
+    version: int,
 ) -> tuple[Artifact, ...]:
     private = {"private": config.private, **budget_of(config), "mlflow_run": runs[0]}
     return (
@@ -356,6 +360,6 @@ def _describe(
             dataset=config.dataset,
             derived_from=[f"{name}-release", config.dataset],
             # seconds and memory depend on the rows as the metrics do: they stand here, where all is internal
-            body={**figures.to_json(), "cost": dict(cost), "mlflow_run": runs[1]},
+            body={**figures.to_json(), "cost": dict(cost), "mlflow_run": runs[1], "records_version": version},
         ),
     )

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from workbench import lineage
 from workbench.data import catalog
-from workbench.erasure.request import refuse_open_request
+from workbench.erasure.left_out import refuse_unless_left_out
 from workbench.errors import BusyError, InputError
 from workbench.files import check_output, file_sha256, write_atomic
 from workbench.lineage import Artifact
@@ -74,7 +74,8 @@ def _judge(*evaluations: Artifact) -> Judge:
 
     def judge(connection: Connection) -> None:
         for evaluation in evaluations:
-            refuse_open_request(connection, evaluation.dataset, "nothing that read its rows is handed out")
+            without = evaluation.body.get("without", ())
+            refuse_unless_left_out(connection, evaluation.dataset, without, "nothing that read its rows is handed out")
             current = {a.id: a.digest for a in lineage.find(connection, dataset=evaluation.dataset, kind="evaluation")}
             if current.get(evaluation.id) != evaluation.digest:
                 raise BusyError(f"{evaluation.id} was purged or made again since", hint="evaluate it, then try again")

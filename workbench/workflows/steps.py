@@ -202,8 +202,16 @@ def _mend(
 
 
 @internal
-def publish(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasure, Commit]:  # noqa: ARG001
+def publish(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasure, Commit]:
     """The new versions become current and the quarantine ends, all at one moment."""
+    with workspace.engine.connect() as connection:
+        late = {name: _evaluated_since(connection, name, state) for name, state in erasure.datasets.items()}
+    erasure = erasure.with_datasets(
+        {
+            name: state.model_copy(update={"purge": (*state.purge, *late[name])})
+            for name, state in erasure.datasets.items()
+        }
+    )
 
     def commit(connection: Connection) -> None:
         for dataset, state in erasure.datasets.items():
@@ -221,6 +229,13 @@ def publish(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasur
             lift(connection, dataset, erasure.requests)
 
     return erasure, commit
+
+
+def _evaluated_since(connection: Connection, dataset: str, state: DatasetState) -> list[dict[str, Any]]:
+    """Evaluations that were made after the plan, beside the open requests, of what is purged now."""
+    gone = {artifact["id"] for artifact in state.purge}
+    found = [a for a in lineage.find(connection, dataset=dataset, kind="evaluation") if a.id not in gone]
+    return [artifact_to_json(a) for a in found if not gone.isdisjoint(a.derived_from)]
 
 
 @internal

@@ -15,6 +15,7 @@ from workbench.data import catalog
 from workbench.erasure.request import refuse_open_request
 from workbench.errors import BudgetError, BusyError, InputError
 from workbench.generators.kinds import generator_of
+from workbench.jobs.worker import as_job
 from workbench.lineage import Artifact
 from workbench.privacy.ledger import Ledger, spent, unrecorded
 from workbench.progress import Progress, silent
@@ -67,6 +68,12 @@ def sweep(
             f"all {len(configs)} fits together would spend epsilon {planned['spent_after']:.4g}; nothing was read",
             hint="try fewer values, or set a larger budget: workbench ledger budget",
         )
+    return dict(as_job(workspace.engine, "sweep", {}, lambda tell: _swept(workspace, configs, out, tell), progress))
+
+
+def _swept(
+    workspace: Workspace, configs: Sequence[SynthesizeConfig], out: Path | None, progress: Progress
+) -> dict[str, Any]:
     documents = []
     for number, config in enumerate(configs):
 

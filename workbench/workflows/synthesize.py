@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from workbench.config import SynthesizeConfig
 from workbench.data import catalog
 from workbench.erasure.request import refuse_open_request
+from workbench.jobs.worker import as_job
 from workbench.progress import Progress, silent
 from workbench.roles import allowed
 from workbench.state import writing
@@ -21,12 +22,24 @@ from workbench.workspace import Workspace
 
 @allowed("operate")
 def synthesize(workspace: Workspace, config: SynthesizeConfig, *, progress: Progress = silent) -> dict[str, Any]:
-    """Charges the ledger, fits the generator, writes a release and how good it is; raises BudgetError before reading.
+    """Charges the ledger, fits the generator, writes a release and how good it is, as a job; BudgetError before reading.
 
     Release and generator are private with the stated epsilon, or say that they are not. The evaluation reads real rows, so it
     is internal. Raises BusyError where the generator is not private and a subject asked to be erased, also meanwhile; then
     nothing of it is left.
     """
+    return dict(
+        as_job(
+            workspace.engine,
+            "synthesize",
+            config.model_dump(mode="json"),
+            lambda tell: _synthesized(workspace, config, tell),
+            progress,
+        )
+    )
+
+
+def _synthesized(workspace: Workspace, config: SynthesizeConfig, progress: Progress) -> dict[str, Any]:
     started = time.perf_counter()
     settle(workspace, config.dataset)
     with workspace.engine.connect() as connection:

@@ -12,6 +12,7 @@ from workbench.data.store import Store
 from workbench.erasure.request import refuse_open_request
 from workbench.errors import InputError
 from workbench.files import sha256
+from workbench.jobs.worker import as_job
 from workbench.progress import Progress, silent
 from workbench.roles import allowed
 from workbench.sisa.ensemble import Manifest
@@ -33,12 +34,24 @@ _NOTE = (
 
 @allowed("operate")
 def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = silent) -> dict[str, Any]:
-    """Trains every shard slice by slice, publishes version 1 and evaluates it on the holdout.
+    """Trains every shard slice by slice, publishes version 1 and evaluates it on the holdout, as a job.
 
     A private learner's training is charged before a row is read: BudgetError where that is refused. Raises InputError where
     there are more shards than subjects, BusyError where a subject asked to be erased meanwhile; then nothing of the training
     is left but a charge.
     """
+    return dict(
+        as_job(
+            workspace.engine,
+            "train",
+            config.model_dump(mode="json"),
+            lambda tell: _trained(workspace, config, tell),
+            progress,
+        )
+    )
+
+
+def _trained(workspace: Workspace, config: TrainConfig, progress: Progress) -> dict[str, Any]:
     started = time.perf_counter()
     settle(workspace, config.dataset)
     with workspace.engine.connect() as connection:

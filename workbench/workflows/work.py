@@ -36,7 +36,7 @@ from workbench.state.tables import requests
 from workbench.workflows.callbacks import tell_due, tell_waiting, telling
 from workbench.workflows.erase import exit_of
 from workbench.workflows.identities import identities_of
-from workbench.workflows.jobs import erase_waiting
+from workbench.workflows.jobs import erase_waiting, measure_again
 from workbench.workspace import Workspace
 
 RECEIPT, RESULT, REJECTED = ".receipt.json", ".result.json", "rejected"
@@ -184,6 +184,8 @@ def _carry_out(workspace: Workspace) -> int:
     outcome = erase_waiting(workspace)
     for request, result in outcome.done.items():
         log("completed", request=request, retrain_seconds=result["retrain_seconds"])
+    for release in measure_again(workspace, outcome.done):
+        log("measured", release=release)
     outcome.results()
     return 0
 
