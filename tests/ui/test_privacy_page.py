@@ -126,7 +126,8 @@ def test_a_budget_is_held_after_a_restore_until_an_admin_says_why_nothing_is_mis
     assert "restored from a backup" in app.error[0].value
     assert next(one.value for one in app.metric if one.label.startswith("Left")) == "0.00"
     assert "held since the workspace was restored" in str(overview(trained)["attention"])
-    assert any("a reason is needed" in fault.value for fault in press(app, "State it").error)
+    app = press(app, "State it")
+    assert any("reason is needed" in fault.value for fault in app.error)
     next(one for one in app.text_input if one.label.startswith("How is that")).set_value("It was a drill.")
     app = press(app, "State it")
     assert not app.error
