@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine, func, select
 
 from workbench import journal
 from workbench.errors import BudgetError, InputError
-from workbench.privacy.calibration import ORDERS, filter_order, zcdp_rho
+from workbench.privacy.calibration import ORDERS, filter_order
 from workbench.privacy.events import Event, event_from_json, event_to_json, split_failure
 from workbench.privacy.hash_lines import (
     EVERYONE,
@@ -290,7 +290,7 @@ def _may_fail(entry: LedgerEntry) -> bool:
 
 def _check_budget(epsilon: float, delta: float, ceiling: float | None) -> None:
     for most in (epsilon, *([] if ceiling is None else [ceiling])):
-        zcdp_rho(most, delta)  # refuses what is not positive and finite
+        filter_order(most, delta)  # refuses what is not positive and finite
         if most > MOST_EPSILON:
             raise InputError(
                 f"epsilon must be at most {MOST_EPSILON}, found {most:g}: a larger one protects no one",
