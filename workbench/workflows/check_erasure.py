@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -22,6 +22,7 @@ from workbench.erasure.free_text import withhold_names
 from workbench.erasure.request import advance
 from workbench.erasure.saga import Erasure
 from workbench.erasure.verify import Check, check_isolation, check_objects, check_purged, check_removed, check_rows
+from workbench.erasure.weak_scan import COMMON, SHORT, is_common, scan_common, scan_short
 from workbench.errors import CheckFailedError, HeldError, InputError
 from workbench.progress import Progress
 from workbench.state import compact, writing
@@ -32,6 +33,7 @@ from workbench.workflows.train_shards import objects_of
 from workbench.workspace import Workspace
 
 _KEPT_HITS = 100  # of a request; one is enough to keep it open
+DIGITS = "numbers in differentially private results, for an identifier of digits alone"
 _ONCE = (
     "untouched shards",
     "checkpoints",
@@ -44,11 +46,17 @@ class _Person:
 
     tokens: frozenset[bytes]
     identifiers: frozenset[bytes]
+    short: frozenset[bytes]
+    unsearched: tuple[str, ...]
     places: tuple[tuple[str, bytes, int], ...]  # data set, token, shard point
 
     @property
     def needles(self) -> frozenset[bytes]:
-        return self.tokens | self.identifiers
+        return self.tokens | self.texts
+
+    @property
+    def texts(self) -> frozenset[bytes]:
+        return self.identifiers | self.short
 
 
 def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[Erasure, Callable[[Connection], None]]:
@@ -63,7 +71,7 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
     with writing(workspace.engine) as connection:
         if not erasure.held:
             advance(connection, erasure.requests, "verifying")
-        withhold_names(connection, {needle for person in people.values() for needle in person.identifiers})
+        withhold_names(workspace, connection, {needle for person in people.values() for needle in person.texts})
     checks = _state_checks(workspace, erasure, people)
     if failed := [check for check in checks if not check.ok]:
         raise CheckFailedError(
@@ -73,14 +81,16 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
     compact(workspace.engine)
     places = {(token, point) for person in people.values() for _, token, point in person.places}
     stay = _staying(workspace, erasure, places)
+    common = {i for person in people.values() for i in person.identifiers if is_common(workspace, i)}
     found = scan_bytes(
         workspace,
         tokens={token for person in people.values() for token in person.tokens}
         - stay
         - {token.hex().encode() for token in stay},
-        identifiers={identifier for person in people.values() for identifier in person.identifiers},
+        identifiers={identifier for person in people.values() for identifier in person.identifiers} - common,
         removed=_removed(workspace, erasure),
     )
+    found = _with_texts(workspace, found, common, {short for person in people.values() for short in person.short})
     judged = judge(workspace, found, people=places, accepted=erasure.accepted)
     left = {
         request: [f for f in judged.left if f.hit.where == "copy" or not person.needles.isdisjoint(f.needles)]
@@ -103,7 +113,7 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
             f"the erasure could not be verified: {reasons[stuck[0]]}",
             hint="nothing was certified, and nothing else waits for it: workbench requests show tells what to do",
         )
-    scans = {request: _for_certificate(judged, people[request]) for request in clean}
+    scans = {request: _for_certificate(judged, people[request], common) for request in clean}
     checks.append(found.check([], _counted(judged, [people[request] for request in clean])))
     done = _of(erasure, clean, people).model_copy(
         update={"checks": tuple(check.to_json() for check in checks), "scans": scans, "hits": ()}
@@ -115,12 +125,28 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
     return done, commit
 
 
+def _with_texts(
+    workspace: Workspace, found: BytesFound, common: Collection[bytes], short: Collection[bytes]
+) -> BytesFound:
+    """What was found, with what a search of texts finds of identifiers that are not searched for in all bytes."""
+    words = {one for one in short if is_common(workspace, one)}
+    texts, unread = scan_short(workspace, set(short) - words)
+    names = scan_common(workspace, {*common, *words})
+    return replace(found, findings=(*found.findings, *texts, *names), unread=(*found.unread, *unread))
+
+
 def _person(box: Mapping[str, Any]) -> _Person:
     places = tuple((dataset, bytes.fromhex(token), int(point)) for dataset, token, point in box["subjects"])
     tokens = {token for _, token, _ in places}
     tokens |= {token.hex().encode() for token in tokens}
     needles = {bytes.fromhex(needle) for needle in box["needles"]}
-    return _Person(tokens=frozenset(tokens), identifiers=frozenset(needles - tokens), places=places)
+    return _Person(
+        tokens=frozenset(tokens),
+        identifiers=frozenset(needles - tokens),
+        short=frozenset(bytes.fromhex(needle) for needle in box.get("short", ())),
+        unsearched=tuple(box.get("unsearched", ())),
+        places=places,
+    )
 
 
 def _state_checks(workspace: Workspace, erasure: Erasure, people: Mapping[str, _Person]) -> list[Check]:
@@ -196,14 +222,23 @@ def _told(found: BytesFound, left: Sequence[Finding]) -> str:
     return f"{check.name}: {check.detail}"
 
 
-def _for_certificate(judged: Judged, person: _Person) -> dict[str, Any]:
+def _for_certificate(judged: Judged, person: _Person, common: Set[bytes]) -> dict[str, Any]:
     """What the certificate of a request says of its scan; nothing where there is nothing to say."""
     told: dict[str, Any] = {}
+    unsearched = [
+        *person.unsearched,
+        *([SHORT] if person.short else []),
+        *([COMMON] if common & person.identifiers else []),
+    ]
+    if any(identifier.isdigit() for identifier in person.identifiers):
+        unsearched.append(DIGITS)
+    if unsearched:
+        told["not_searched"] = sorted(unsearched)
     for finding in judged.chance:
-        if not person.identifiers.isdisjoint(finding.needles):
+        if not person.texts.isdisjoint(finding.needles):
             told.setdefault("chance", []).append({"file": finding.file, "offset": finding.hit.offset})
     for finding, kept in judged.accepted:
-        if not person.identifiers.isdisjoint(finding.needles):
+        if not person.texts.isdisjoint(finding.needles):
             one = {key: kept[key] for key in ("file", "offset", "reason")}
             if one not in told.setdefault("accepted", []):
                 told["accepted"].append(one)
@@ -211,7 +246,7 @@ def _for_certificate(judged: Judged, person: _Person) -> dict[str, Any]:
 
 
 def _counted(judged: Judged, people: Sequence[_Person]) -> str:
-    mine = {needle for person in people for needle in person.identifiers}
+    mine = {needle for person in people for needle in person.texts}
     chance = sum(not mine.isdisjoint(finding.needles) for finding in judged.chance)
     accepted = sum(not mine.isdisjoint(finding.needles) for finding, _ in judged.accepted)
     told = f"; {chance} more by chance, proved by replay" if chance else ""

@@ -17,7 +17,8 @@ from workbench.data import catalog
 from workbench.data.bundled import BUNDLED, BUNDLED_FILES, bundled_path
 from workbench.data.ingest import Ingested, KeyRing, ingest_table
 from workbench.data.reader import estimate_rows, read_chunks
-from workbench.data.store import Split
+from workbench.data.store import Split, Store
+from workbench.erasure.free_text import refuse_names, refuse_table_of
 from workbench.erasure.suppression import key_ring, refuse_erased_meanwhile
 from workbench.errors import InputError, NotFoundError
 from workbench.lineage import Artifact
@@ -51,6 +52,8 @@ def ingest(
     settle(workspace, name)
     schema_path, data_path = _paths(name, schema, data)
     declared = read_schema(schema_path)
+    for called in (name, declared.population, declared.identity_type):
+        refuse_names(workspace, called, "the name of a data set, population or identity type")
     started = time.perf_counter()
     with workspace.lock(name), workspace.staging() as staging:
         _refuse_taken(workspace, name, declared)
@@ -61,6 +64,8 @@ def ingest(
         sources = _sources(declared, data_path, schema_path.parent, progress)
         (staging / "raw").mkdir()
         stored = ingest_table(name, declared, sources, ring, staging=staging / "raw", target=staging / "out")
+        taken = Store(name, staging / "out", declared, stored.digests)
+        refuse_table_of(workspace, taken, [name, declared.population, declared.identity_type])
         runs = _log(workspace, name, declared, stored)
         try:
             (staging / "out").rename(target)

@@ -9,6 +9,7 @@ from typing import Any
 from workbench.config import TrainConfig
 from workbench.data import catalog
 from workbench.data.store import Store
+from workbench.erasure.free_text import refuse_names
 from workbench.erasure.request import refuse_open_request
 from workbench.errors import InputError
 from workbench.files import sha256
@@ -38,6 +39,7 @@ def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = sil
     is left but a charge.
     """
     started = time.perf_counter()
+    refuse_words(workspace, config)
     settle(workspace, config.dataset)
     with workspace.engine.connect() as connection:
         schema = catalog.entry(connection, config.dataset).schema
@@ -78,6 +80,13 @@ def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = sil
         "training_seconds": round(sum(sum(t.seconds) for t in trained.values()), 3),
         "seconds": seconds,
     }
+
+
+def refuse_words(workspace: Workspace, config: TrainConfig) -> None:
+    """Raises NamingError where a config that manifests and MLflow will keep names somebody who is in the data."""
+    words = [value for value in (config.parameters or {}).values() if isinstance(value, str)]
+    for text in (config.informed_by, config.estimator, *words):
+        refuse_names(workspace, text or "", "the training config")
 
 
 def _publish(
