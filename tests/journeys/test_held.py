@@ -89,7 +89,8 @@ def test_a_backup_brings_the_open_request_and_what_names_the_person(held: Held, 
     done = restore(tmp_path / "again", tmp_path / "w.tar.zst", suppressions=tmp_path / "list.json")
     assert (done["suppressed"], done["open_requests"]) == (0, 1), "no row of theirs was in it"
     again = Workspace.open(tmp_path / "again")
-    assert "certificates/left.txt at byte 4" in str(show_request(again, request)["reason"]), "it was searched again"
+    assert [hit["file"] for hit in show_request(again, request)["hits"]] == ["certificates/left.txt"], "searched again"
+    assert "left.txt" not in str(show_request(again, request)["reason"]), "controllers are told the reason"
     (again.root / "certificates" / "left.txt").unlink()
     assert not carry_out(again).done, "it was tried a moment ago"
     with writing(again.engine) as connection:

@@ -26,7 +26,7 @@ from workbench.erasure.weak_scan import COMMON, SHORT, is_common, scan_common, s
 from workbench.errors import CheckFailedError, HeldError, InputError
 from workbench.progress import Progress
 from workbench.state import compact, writing
-from workbench.state.tables import quarantine, requests
+from workbench.state.tables import quarantine
 from workbench.workflows.judge_hits import Judged, judge
 from workbench.workflows.publish import live_objects
 from workbench.workflows.train_shards import objects_of
@@ -34,6 +34,7 @@ from workbench.workspace import Workspace
 
 _KEPT_HITS = 100  # of a request; one is enough to keep it open
 DIGITS = "numbers in differentially private results, for an identifier of digits alone"
+_HELD = "the search for what is left of the person found something that no step removes"
 _ONCE = (
     "untouched shards",
     "checkpoints",
@@ -104,15 +105,11 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
         checks.append(Check(name="people elsewhere", ok=True, detail=detail))
     erasure = erasure.model_copy(update={"checks": tuple(check.to_json() for check in checks)})
     aside = [_aside(workspace, erasure, request, people[request], found, left[request]) for request in stuck]
-    reasons = {request: _told(found, left[request]) for request in stuck}
     clean = [request for request in erasure.requests if request not in stuck]
     if not clean:
         with writing(workspace.engine) as connection:
-            _hold(connection, erasure, aside, reasons)
-        raise HeldError(
-            f"the erasure could not be verified: {reasons[stuck[0]]}",
-            hint="nothing was certified, and nothing else waits for it: workbench requests show tells what to do",
-        )
+            _hold(connection, erasure, aside)
+        raise held_error(aside[0])
     scans = {request: _for_certificate(judged, people[request], common) for request in clean}
     checks.append(found.check([], _counted(judged, [people[request] for request in clean])))
     done = _of(erasure, clean, people).model_copy(
@@ -120,7 +117,7 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
     )
 
     def commit(connection: Connection) -> None:
-        _put_aside(connection, aside, reasons)
+        _put_aside(connection, aside)
 
     return done, commit
 
@@ -186,7 +183,13 @@ def _aside(
     """The erasure of one request that something is left of."""
     marks = Marks(workspace.key("token"), found)
     hits = [_kept(marks, found, finding) for finding in left[:_KEPT_HITS]]
-    update = {"held": True, "tried": time.time(), "hits": tuple(hits), "scans": {}}
+    update = {
+        "held": True,
+        "tried": time.time(),
+        "found": found.check(left).detail,
+        "hits": tuple(hits),
+        "scans": {},
+    }
     alone = _of(erasure, [request], {request: person}).model_copy(update=update)
     return alone if erasure.held else alone.model_copy(update={"id": f"erasure-{secrets.token_hex(6)}"})
 
@@ -199,27 +202,28 @@ def _kept(marks: Marks, found: BytesFound, finding: Finding) -> dict[str, Any]:
     return place | marks.of(finding)
 
 
-def _hold(connection: Connection, erasure: Erasure, aside: Sequence[Erasure], reasons: Mapping[str, str]) -> None:
+def held_error(erasure: Erasure) -> HeldError:
+    """What is said of an erasure that is held."""
+    return HeldError(
+        f"the erasure could not be verified: byte scan: {erasure.found}",
+        hint="nothing was certified, and nothing else waits for it: workbench requests show tells what was found",
+    )
+
+
+def _hold(connection: Connection, erasure: Erasure, aside: Sequence[Erasure]) -> None:
     """Records that no request of an erasure can be certified yet."""
-    if not erasure.held:
+    if erasure.held:
+        saga.save(connection, aside[0])
+    else:
         saga.finish(connection, erasure)
-        _put_aside(connection, aside, reasons)
-        return
-    saga.save(connection, aside[0])
-    for request, reason in reasons.items():
-        connection.execute(requests.update().where(requests.c.id == request).values(reason=reason))
+        _put_aside(connection, aside)
 
 
-def _put_aside(connection: Connection, aside: Sequence[Erasure], reasons: Mapping[str, str]) -> None:
-    """Records erasures that are held from now on, each of one request."""
+def _put_aside(connection: Connection, aside: Sequence[Erasure]) -> None:
+    """Records erasures that are held from now on, each of one request. What was found is for operators, not in the reason."""
     for alone in aside:
         saga.create(connection, alone)
-        advance(connection, alone.requests, "failed", reason=reasons[alone.requests[0]])
-
-
-def _told(found: BytesFound, left: Sequence[Finding]) -> str:
-    check = found.check(left)
-    return f"{check.name}: {check.detail}"
+        advance(connection, alone.requests, "failed", reason=_HELD)
 
 
 def _for_certificate(judged: Judged, person: _Person, common: Set[bytes]) -> dict[str, Any]:
