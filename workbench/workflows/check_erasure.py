@@ -134,9 +134,10 @@ def _with_texts(
 
 def _person(box: Mapping[str, Any]) -> _Person:
     places = tuple((dataset, bytes.fromhex(token), int(point)) for dataset, token, point in box["subjects"])
-    tokens = {token for _, token, _ in places}
-    tokens |= {token.hex().encode() for token in tokens}
     needles = {bytes.fromhex(needle) for needle in box["needles"]}
+    # a box holds each token with its hexadecimal digits, those of data sets that the person was not found in too
+    tokens = {token for _, token, _ in places} | {n for n in needles if n.hex().encode() in needles}
+    tokens |= {token.hex().encode() for token in tokens}
     return _Person(
         tokens=frozenset(tokens),
         identifiers=frozenset(needles - tokens),
