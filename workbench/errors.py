@@ -87,6 +87,10 @@ class ScopeError(InputError):
     """The token of who asks does not cover that."""
 
 
+class NamingError(InputError):
+    """A text that would stay names a person of the data; nothing was done."""
+
+
 class MalformedKeyError(InputError):
     """A key that cannot name a person of the data set, whoever they are."""
 

@@ -1,14 +1,17 @@
 """An append-only, hash-chained log of what was done to the workspace and by whom.
 
 Each entry's digest covers its content and the digest before it, so an edit anywhere breaks every later link.
-An entry names a person only by a request id.
+An entry names a person only by a request id, and whoever acted by a reference: their name is kept beside the log, where it
+can be taken out.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import getpass
+import hmac
 import json
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,9 +20,10 @@ from typing import Any
 from sqlalchemy import Connection, String, cast, select
 
 from workbench.files import sha256
-from workbench.state.tables import journal
+from workbench.state.tables import actors, journal
 
 GENESIS = "0" * 64
+_REF, _API = "actor-", "api:"
 _ACTOR: ContextVar[str | None] = ContextVar("actor", default=None)
 _JOB: ContextVar[str | None] = ContextVar("job", default=None)
 
@@ -65,6 +69,52 @@ def job() -> str | None:
     return _JOB.get()
 
 
+def reference(connection: Connection, who: str) -> str:
+    """What the journal calls an actor; where it never named them they get a reference, in the caller's write transaction."""
+    known = _known(connection, who)
+    if known is None:
+        salt = secrets.token_bytes(16)
+        known = _hash(salt, who)
+        connection.execute(actors.insert().values(ref=known, salt=salt, name=who))
+    return known
+
+
+def is_actor(connection: Connection, stored: str, who: str | None = None) -> bool:
+    """Whether a name or reference that was stored is that of `who`, or else of whoever acts now."""
+    who = actor() if who is None else who
+    return stored == who or (stored.startswith(_REF) and stored == _known(connection, who))
+
+
+def withhold(connection: Connection, who: str) -> str:
+    """Takes an actor's name away, in the caller's write transaction; returns the reference that is left."""
+    ref = reference(connection, who)
+    connection.execute(actors.update().where(actors.c.ref == ref).values(name=None))
+    return ref
+
+
+def named(connection: Connection) -> dict[str, str]:
+    """The names of actors that are still known, by reference."""
+    rows = connection.execute(select(actors).where(actors.c.name.is_not(None)))
+    return {row.ref: row.name for row in rows}
+
+
+def _known(connection: Connection, who: str) -> str | None:
+    short = who.removeprefix(_API)  # a controller whose name was taken away is called by its reference
+    rows = connection.execute(select(actors)).all()
+    return next(
+        (
+            r.ref
+            for r in rows
+            if r.name == who or r.ref in (short, who) or (r.name is None and r.ref == _hash(r.salt, who))
+        ),
+        None,
+    )
+
+
+def _hash(salt: bytes, who: str) -> str:
+    return _REF + hmac.digest(salt, who.encode(), "sha256").hex()[:24]
+
+
 def _link(sequence: int, at: str, who: str, kind: str, body: Any, previous: str) -> str:
     return sha256(json.dumps([sequence, at, who, kind, body, previous], sort_keys=True).encode())
 
@@ -78,7 +128,7 @@ def append_each(connection: Connection, kind: str, bodies: Sequence[dict[str, An
     """Adds an entry per body, in their order, as `append` does; many at once hold the write lock for a moment only."""
     last = connection.execute(select(journal).order_by(journal.c.sequence.desc()).limit(1)).one_or_none()
     before, digest = (last.sequence, last.digest) if last else (0, GENESIS)
-    at, who = now(), actor()
+    at, who = now(), reference(connection, actor())
     rows = []
     for sequence, body in enumerate(bodies, start=before + 1):
         previous, digest = digest, _link(sequence, at, who, kind, body, digest)
@@ -119,9 +169,12 @@ def entries(connection: Connection, kind: str) -> list[tuple[str, dict[str, Any]
 
 def about(connection: Connection, request: str) -> list[dict[str, Any]]:
     """The entries that name a request, oldest first, with `at`, `actor`, `kind` and `body`."""
+    names = named(connection)
     rows = connection.execute(select(journal).order_by(journal.c.sequence))
-    named = (row for row in rows if request == row.body.get("request") or request in row.body.get("requests", ()))
-    return [{"at": row.at, "actor": row.actor, "kind": row.kind, "body": row.body} for row in named]
+    about = (row for row in rows if request == row.body.get("request") or request in row.body.get("requests", ()))
+    return [
+        {"at": row.at, "actor": names.get(row.actor, row.actor), "kind": row.kind, "body": row.body} for row in about
+    ]
 
 
 def latest(connection: Connection, *, kind: str | None = None, limit: int = 500) -> list[dict[str, Any]]:
@@ -129,4 +182,6 @@ def latest(connection: Connection, *, kind: str | None = None, limit: int = 500)
     chosen = select(journal).order_by(journal.c.sequence.desc()).limit(limit)
     if kind is not None:
         chosen = chosen.where(journal.c.kind == kind)
-    return [dict(row._mapping) for row in connection.execute(chosen)]
+    names = named(connection)
+    rows = connection.execute(chosen)
+    return [dict(row._mapping) | {"actor": names.get(row.actor, row.actor)} for row in rows]

@@ -8,6 +8,7 @@ Where no door said who acts it is whoever runs the command, and they may do ever
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -60,7 +61,9 @@ class RoleMap(BaseModel):
     groups: dict[str, Role] = {}
     """Roles by group: what the provider tells in the claim `groups`."""
     emails: dict[str, Role] = {}
-    """Roles by e-mail address; one counts only where the provider says that it is verified."""
+    """Roles by e-mail address; one counts only where the provider says that it is verified. Where a person with that
+    address is erased from the data, the workbench puts `keyed:…` in its place, which gives them their role as before.
+    """
     subjects: dict[str, Role] = {}
     """Roles by the provider's id of a person, its claim `sub`."""
 
@@ -162,7 +165,12 @@ def read_roles(root: Path) -> RoleMap:
         ) from None
 
 
-def person_of(claims: Mapping[str, Any], roles: RoleMap) -> Person | None:
+def keyed(key: bytes, address: str) -> str:
+    """What stands for an e-mail address in `roles.yaml` once it may not be named there."""
+    return f"keyed:{hmac.digest(key, b'role' + bytes(1) + address.casefold().encode(), 'sha256').hex()[:32]}"
+
+
+def person_of(claims: Mapping[str, Any], roles: RoleMap, key: bytes | None = None) -> Person | None:
     """Whoever an identity provider vouches for, with the highest role that the map gives them; None where it gives none.
 
     An e-mail address counts only where the provider says that it is verified. The journal gets the provider's subject id
@@ -175,5 +183,7 @@ def person_of(claims: Mapping[str, Any], roles: RoleMap) -> Person | None:
     given = {roles.groups.get(g) for g in groups if isinstance(g, str)} if isinstance(groups, list | tuple) else set()
     given.add(roles.subjects.get(subject))
     if isinstance(email, str) and claims.get("email_verified") is True:
-        given.add({address.casefold(): role for address, role in roles.emails.items()}.get(email.casefold()))
+        addresses = {address.casefold(): role for address, role in roles.emails.items()}
+        given.add(addresses.get(email.casefold()))
+        given.add(addresses.get(keyed(key, email)) if key else None)
     return next((Person(actor=f"oidc:{subject}", role=role) for role in reversed(list(_MAY)) if role in given), None)

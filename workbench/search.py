@@ -153,7 +153,7 @@ class Search:
     def hits(self, window: bytes, *, where: Where, offset: int = 0) -> Iterator[Hit]:
         """The hits in a piece of memory that begins at `offset` of what it is a piece of."""
         for needle, start in self.occurrences(window):
-            yield _hit(window, needle, start, where=where, offset=offset)
+            yield hit_at(window, needle, start, where=where, offset=offset)
 
     def content(self, path: Path) -> Found:
         """The search of a file's content, and of what is packed in it."""
@@ -359,7 +359,7 @@ class _Tap(io.RawIOBase):
         base = self._read - len(self._tail)
         for needle, start in self._search.occurrences(self._tail, is_database=self._is_database):
             if self._judged < base + start + len(needle) <= upto and len(self._hits) <= _MOST_HITS:
-                self._hits.append(_hit(self._tail, needle, start, where=self._where, offset=base))
+                self._hits.append(hit_at(self._tail, needle, start, where=self._where, offset=base))
         self._judged = max(self._judged, upto)
 
     @property
@@ -367,7 +367,8 @@ class _Tap(io.RawIOBase):
         return self._hash.hexdigest() if self._hash is not None else ""
 
 
-def _hit(window: bytes, needle: bytes, start: int, *, where: Where, offset: int) -> Hit:
+def hit_at(window: bytes, needle: bytes, start: int, *, where: Where, offset: int = 0) -> Hit:
+    """The hit of a needle in a piece of memory that begins at `offset` of what it is a piece of."""
     end = start + len(needle)
     around = {"before": window[max(0, start - CONTEXT) : start], "after": window[end : end + CONTEXT]}
     return Hit(needle=needle, offset=offset + start, where=where, **around)

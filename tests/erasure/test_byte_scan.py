@@ -8,9 +8,12 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from workbench.erasure.byte_scan import BytesFound, Finding, Marks, scan_bytes
+from workbench.erasure.weak_scan import is_common, scan_short
 from workbench.scan import words
 from workbench.search import Search
 from workbench.workspace import Workspace
@@ -156,3 +159,41 @@ def test_what_is_beside_a_hit_is_part_of_it(workspace: Workspace) -> None:
     plant(workspace, "a.txt", b"a word: pupil-123456, and less")
     marks, (other,) = marked(workspace)
     assert not marks.recognises(other, kept)
+
+
+@pytest.mark.parametrize(
+    ("place", "content", "is_found"),
+    [
+        ("logs/x_123456.txt", "", True),
+        ("logs/a.csv", "pupil,term\n123456,3\n", True),
+        ("logs/a.json", '{"pupil": "nr 123456"}', True),
+        ("logs/a.log", '{"a": 1}\n{"pupil": "123456"}\n', True),
+        ("logs/a.txt", "took 0.123456 s, 1234567 bytes, x123456y", False),
+        ("logs/a.json", '{"rows": 123456}', False),
+        ("logs/a.bin", "\0123456\0", False),
+    ],
+)
+def test_a_short_identifier_is_searched_as_a_word_of_texts(
+    workspace: Workspace, place: str, content: str, *, is_found: bool
+) -> None:
+    plant(workspace, place, content.encode())
+    found, unread = scan_short(workspace, [b"123456"])
+    assert (bool(found), unread) == (is_found, [])
+
+
+def test_a_short_identifier_is_searched_in_columns_and_cells(workspace: Workspace) -> None:
+    pq.write_table(pa.table({"a": ["x", "123456"], "b": [123456.0, 1.0]}), workspace.root / "a.parquet")
+    pq.write_table(pa.table({"a": [123456, 654321]}), workspace.root / "b.parquet")
+    with closing(sqlite3.connect(workspace.root / "a.db")) as connection, connection:
+        connection.execute("CREATE TABLE t (a, b)")
+        connection.execute("INSERT INTO t VALUES (123456, ?)", ('{"rows": 123456, "by": "local:123456"}',))
+    found, _ = scan_short(workspace, [b"123456"])
+    assert [f.file for f in found] == ["a.db", "a.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("word", "is_one"),
+    [(b"quarantined", True), (b"lovelace", False), (b"12345678", False), (b"ada@example.org", False)],
+)
+def test_a_word_of_the_workbench_is_one_of_letters(workspace: Workspace, word: bytes, *, is_one: bool) -> None:
+    assert is_common(workspace, word) == is_one

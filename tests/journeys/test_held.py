@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from conftest import Answer, pupils
-from stored import placed
 
 from workbench.config import TrainConfig
 from workbench.erasure import saga
@@ -43,7 +42,7 @@ def held_workspace(full_workspace: Path, tmp_path_factory: pytest.TempPathFactor
     root = tmp_path_factory.mktemp("held") / "workspace"
     shutil.copytree(full_workspace, root)
     workspace = Workspace.open(root)
-    key, other = placed(workspace, "train")[:2]
+    key, other = "pupil-1000", "pupil-1001"
     plant(workspace, f"see {key}")
     stuck, done = erase(workspace, [key, other])["requests"]
     return root, key, stuck, done
@@ -72,7 +71,7 @@ def test_what_is_held_holds_up_nothing_else(held: Held, command: Callable[..., A
     pupils(1).assign(pupil=key).to_csv(tmp_path / "back.csv", index=False)
     with pytest.raises(InputError, match="the subject was erased"):
         append(workspace, "pupils", data=tmp_path / "back.csv")
-    assert erase(workspace, [placed(workspace, "train")[5]])["requests"][0]["status"] == "completed"
+    assert erase(workspace, ["pupil-1005"])["requests"][0]["status"] == "completed"
     again = command("--workspace", workspace.root, "resume", "--json")
     assert (again.code, again.error["code"]) == (1, "check_failed")
     (workspace.root / "logs" / "left.txt").unlink()
@@ -90,7 +89,8 @@ def test_a_backup_brings_the_open_request_and_what_names_the_person(held: Held, 
     done = restore(tmp_path / "again", tmp_path / "w.tar.zst", suppressions=tmp_path / "list.json")
     assert (done["suppressed"], done["open_requests"]) == (0, 1), "no row of theirs was in it"
     again = Workspace.open(tmp_path / "again")
-    assert "certificates/left.txt at byte 4" in str(show_request(again, request)["reason"]), "it was searched again"
+    assert [hit["file"] for hit in show_request(again, request)["hits"]] == ["certificates/left.txt"], "searched again"
+    assert "left.txt" not in str(show_request(again, request)["reason"]), "controllers are told the reason"
     (again.root / "certificates" / "left.txt").unlink()
     assert not carry_out(again).done, "it was tried a moment ago"
     with writing(again.engine) as connection:

@@ -86,6 +86,7 @@ def test_only_what_replays_is_chance(numbered: tuple[Workspace, Path, str]) -> N
     assert left_of(workspace, number), "what was added to it was not learnt"
 
 
+@pytest.mark.slow
 def test_the_model_of_a_person_who_is_in_it_is_no_chance(
     numbered: tuple[Workspace, Path, str],
 ) -> None:
@@ -100,6 +101,7 @@ def test_the_model_of_a_person_who_is_in_it_is_no_chance(
     assert judge(workspace, found, people=people | trained).left != ()
 
 
+@pytest.mark.slow
 def test_digits_of_private_results_are_not_searched_for_numbers_alone(numbered: tuple[Workspace, Path, str]) -> None:
     workspace, _, number = numbered
     generator = next((workspace.root / "generators").iterdir())
@@ -148,6 +150,7 @@ def test_a_person_answers_for_a_hit_and_the_certificate_says_so(
     assert verify(workspace, Path(done["certificate"]))["valid"]
 
 
+@pytest.mark.slow
 def test_what_was_not_looked_at_is_not_accepted_with_it(held: tuple[Workspace, str, str]) -> None:
     workspace, key, request = held
     accept_hit(workspace, request, file="logs/old.log", offset=9, reason="the name of a street")

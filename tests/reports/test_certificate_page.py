@@ -202,3 +202,26 @@ def test_the_command_writes_a_page_of_a_verified_certificate_only(
     assert (answer.code, answer.error["code"], out.exists()) == (1, "check_failed", False)
     assert command(*home, "certificate", certificate, "--html", tmp_path / "out.txt", "--json").code == 2
     assert command(*home, "certificate", tmp_path / "no.json", "--html", out, "--json").code == 4
+
+
+def test_the_page_says_what_the_search_left_and_what_was_not_searched() -> None:
+    scan = {
+        "chance": [{"file": "objects/p/ab", "offset": 7}],
+        "accepted": [{"file": "logs/<a>", "offset": 9, "reason": "a street & no person"}],
+        "not_searched": ["numbers in private results"],
+    }
+    statement = copy.deepcopy(STATEMENT)
+    statement["predicate"]["scan"] = scan
+    shown = page(statement)
+    for text in (
+        "objects/p/ab</code> at byte 7",
+        "by chance",
+        "logs/&lt;a&gt;",
+        "a street &amp; no person",
+        "Not searched",
+    ):
+        assert text in shown
+    for nothing in ({}, None, "x", {"chance": "x", "not_searched": 3}):
+        statement["predicate"]["scan"] = nothing
+        assert "What the search for the identifier left" not in page(statement)
+    assert "What the search for the identifier left" not in page(STATEMENT)

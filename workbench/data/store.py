@@ -7,7 +7,7 @@ and slices trains from it without a new ingest, and erasing a person rewrites on
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -122,6 +122,18 @@ class Store:
         bucket = point >> (64 - BUCKET_BITS)
         present = (split for split in SPLITS if (split, bucket) in self.digests)
         return tuple(s for s in present if token in self._bucket(s, bucket, (_TOKEN,))[_TOKEN].to_pylist())
+
+    def holds_any(self, people: Iterable[tuple[bytes, int]]) -> bool:
+        """Whether any of the subjects, given by token and shard point, has records; each bucket file is read once at most."""
+        wanted: dict[int, set[bytes]] = {}
+        for token, point in people:
+            wanted.setdefault(point >> (64 - BUCKET_BITS), set()).add(token)
+        return any(
+            not tokens.isdisjoint(self._bucket(split, bucket, (_TOKEN,))[_TOKEN].to_pylist())
+            for bucket, tokens in wanted.items()
+            for split in SPLITS
+            if (split, bucket) in self.digests
+        )
 
     def without(self, split: Split, bucket: int, tokens: Collection[bytes]) -> bytes | None:
         """What a bucket file becomes without the subjects' records; None where nothing is left of it."""

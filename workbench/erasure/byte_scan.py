@@ -48,7 +48,13 @@ class BytesFound:
 
     def is_named(self, file: str) -> bool:
         """Whether a file is called after the person, so that its name may not be shown."""
-        return any(spelling in os.fsencode(file) for spelling in self.wanted)
+        if any(spelling in os.fsencode(file) for spelling in self.wanted):
+            return True
+        return any(file == named or file.startswith(f"{named}/") for named in self._named)
+
+    @cached_property
+    def _named(self) -> frozenset[str]:
+        return frozenset(finding.file for finding in self.findings if finding.hit.where == "name")
 
     def check(self, left: Sequence[Finding], note: str = "") -> Check:
         """The result, where these findings are left to be looked at; it names no file that is called after the person."""
@@ -70,7 +76,7 @@ class BytesFound:
             return f"in the name of {finding.file}"
         if hit.where == "copy":
             return f"in {finding.file}, which is a copy of a removed file"
-        of = {"": "", "unpacked": " of what is unpacked from it", "rows": " of a cell"}[hit.where]
+        of = {"": "", "unpacked": " of what is unpacked from it", "rows": " of a text in it"}[hit.where]
         return f"in {finding.file} at byte {hit.offset}{of}"
 
 

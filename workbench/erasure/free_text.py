@@ -1,67 +1,192 @@
-"""What people write in their own words: it may name nobody, for it stays where the byte scan of an erasure looks."""
+"""What people write in their own words: it may name nobody, for it stays where the byte scan of an erasure looks.
+
+Who is in the data already is refused at entry. Whoever comes into the data later under a name that was written before is
+taken out of it before the byte scan, wherever that can be changed.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Column, Connection, Table
 
+from workbench import journal, lineage, roles
 from workbench.data import catalog
-from workbench.erasure.locate import SCANNABLE, locate
-from workbench.errors import InputError
+from workbench.data.identity import canonical, identify
+from workbench.data.store import Store
+from workbench.erasure.locate import NAMED
+from workbench.errors import DamagedError, InputError, NamingError
+from workbench.files import write_atomic
+from workbench.jobs.job import abandon, find
 from workbench.scan import words
 from workbench.schema.schema import ROW_SUBJECT
 from workbench.search import Search
-from workbench.state.tables import requests, statements
+from workbench.state.tables import actors, charges, jobs, requests, statements, tokens
 from workbench.workspace import Workspace
 
 NAMES_SOMEBODY = "names somebody who is in the data, and would stay after their erasure"
 WITHHELD = "withheld: it named somebody who was erased"
 _MOST = 1000  # characters
 _LONGEST = 4  # words of an identifier
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_PIECES = 9  # of an identifier such as a UUID or an e-mail address, with what is between them
 
 
 def refuse_names(workspace: Workspace, text: str, what: str) -> None:
     """Raises InputError where a text is too long, or holds the identifier of somebody who is in a data set."""
     if len(text) > _MOST:
         raise InputError(f"{what} has {len(text):,} characters; at most {_MOST:,} are kept", hint="shorten it")
-    with workspace.engine.connect() as connection:
-        entries = {name: catalog.entry(connection, name) for name in catalog.names(connection)}
-    sets = [name for name, entry in entries.items() if entry.schema.subject != ROW_SUBJECT]
-    parts = parts_of(text)
-    if locate(workspace, [(name, part) for name in sets for part in sorted(parts)]):
-        raise InputError(
+    if _names_anybody(workspace, text):
+        raise NamingError(
             f"{what} {NAMES_SOMEBODY}",
             hint="say it without identifiers; a request is named by its id",
         )
 
 
-def parts_of(text: str) -> set[str]:
-    """What in a text may be an identifier that a byte scan looks for."""
-    return {part for part in _parts(text) if len(part) >= SCANNABLE}
+def refuse_name_in_id(workspace: Workspace, request_id: str, keys: Collection[str]) -> None:
+    """Raises InputError where a request's id names its person, or anybody else in the data; it stays in the journal."""
+    what = "the request id"
+    refuse_own_names([canonical(key).encode() for key in keys if len(canonical(key)) >= NAMED], request_id, what)
+    is_uuid = _UUID.fullmatch(request_id) is not None
+    # of a random id only the whole, or a number in it, is anybody's identifier: each part is looked for in a bucket file
+    text = " ".join([request_id, *re.findall(r"\d{5,}", request_id)]) if is_uuid else request_id
+    if _names_anybody(workspace, text, words_alone=is_uuid):
+        raise NamingError(
+            f"{what} {NAMES_SOMEBODY}",
+            hint="send the request with another id, such as a random UUID",
+        )
 
 
 def refuse_own_names(needles: Collection[bytes], text: str, what: str) -> None:
     """Raises InputError where a text names the person of these needles, as the byte scan would find them."""
-    wanted = {spelling: width for needle in needles for spelling, width in words(needle).items()}
-    if Search(wanted).find(text.encode(errors="surrogatepass")):
-        raise InputError(f"{what} names the person of the request", hint="say it without identifiers")
+    if _search(needles).find(text.encode(errors="surrogatepass")):
+        raise NamingError(
+            f"{what} names the person of the request, and would stay after their erasure",
+            hint="say it without identifiers",
+        )
 
 
-def withhold_names(connection: Connection, needles: Collection[bytes]) -> None:
-    """Takes back reasons that name one of these, inside the caller's write transaction."""
+def refuse_table_of(workspace: Workspace, store: Store, names: Collection[str]) -> None:
+    """Raises InputError where one of the names that a table comes in under is the identifier of a person in it."""
+    if store.schema.subject != ROW_SUBJECT and any(_holds(workspace, store, _parts(name)) for name in names):
+        raise NamingError(
+            "the table comes in under a name that is a person's in it, and would stay after their erasure",
+            hint="give the data set, its population and its identity type other names",
+        )
+
+
+def withhold_names(workspace: Workspace, connection: Connection, needles: Collection[bytes]) -> None:
+    """Takes out free texts and names of actors that name one of these, inside the caller's write transaction.
+
+    An actor keeps a reference, by which they are recognised. A job that is over or at work loses its config by itself; one
+    that nobody is at is ended.
+    """
+    search = _search(needles)
+
+    def named(text: Any) -> bool:
+        return isinstance(text, str) and search.find(text.encode(errors="surrogatepass"))
+
     for table in (requests, statements):
-        for row in connection.execute(select(table.c.id, table.c.reason)).all():
-            if row.reason and any(needle in row.reason.encode() for needle in needles):
-                connection.execute(table.update().where(table.c.id == row.id).values(reason=WITHHELD))
+        for row, reason in connection.execute(table.select().with_only_columns(table.c.id, table.c.reason)).all():
+            if named(reason):
+                connection.execute(table.update().where(table.c.id == row).values(reason=WITHHELD))
+    for (name,) in connection.execute(actors.select().with_only_columns(actors.c.name)).all():
+        if named(name):
+            journal.withhold(connection, name)
+    for table, column, prefix in _ACTORS:
+        for (name,) in connection.execute(table.select().with_only_columns(column).distinct()).all():
+            if named(name):
+                ref = journal.withhold(connection, prefix + name)
+                connection.execute(table.update().where(column == name).values({column.name: ref}))
+    for export in lineage.find(connection, kind="export"):
+        if named(export.body.get("recipient")):
+            lineage.amend(connection, export.id, recipient=WITHHELD)
+    for job in find(connection):
+        if any(named(text) for text in _texts(job.config)):
+            abandon(connection, job)
+    _key_addresses(workspace, search)
+
+
+_ACTORS: tuple[tuple[Table, Column[Any], str], ...] = (
+    (requests, requests.c.actor, ""),
+    (statements, statements.c.actor, ""),
+    (charges, charges.c.actor, ""),
+    (jobs, jobs.c.actor, ""),
+    (tokens, tokens.c.name, "api:"),
+)
+
+
+def _key_addresses(workspace: Workspace, search: Search) -> None:
+    """Puts what stands for it in the place of an e-mail address in `roles.yaml` that is sought."""
+    path = workspace.root / roles.ROLES_FILE
+    with suppress(InputError):  # one that can't be read gives nobody a role; the scan tells what is in it
+        for address in roles.read_roles(workspace.root).emails:
+            if search.find(address.encode(errors="surrogatepass")):
+                text = path.read_text(encoding="utf-8-sig").replace(
+                    address, roles.keyed(workspace.key("token"), address)
+                )
+                write_atomic(path, text.encode(), mode=path.stat().st_mode & 0o777)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def _search(needles: Collection[bytes]) -> Search:
+    return Search({spelling: width for needle in needles for spelling, width in words(needle).items()})
+
+
+def _names_anybody(workspace: Workspace, text: str, *, words_alone: bool = False) -> bool:
+    """Whether a text holds the identifier of somebody in a data set; a damaged data set can't be asked, and hinders nobody."""
+    with workspace.engine.connect() as connection:
+        stores = [catalog.store(connection, workspace, name) for name in catalog.names(connection)]
+    for store in stores:
+        with suppress(DamagedError):
+            parts = text.split() if words_alone else _parts(text)
+            if store.schema.subject != ROW_SUBJECT and _holds(workspace, store, parts):
+                return True
+    return False
+
+
+def parts_of(text: str) -> set[str]:
+    """What in a text may be an identifier that a byte scan looks for."""
+    return {canonical(part) for part in _parts(text) if len(canonical(part)) >= NAMED}
+
+
+def _holds(workspace: Workspace, store: Store, texts: Iterable[str]) -> bool:
+    """Whether a store has records of anybody whose identifier is among the texts."""
+    parts = sorted({canonical(text) for text in texts if len(canonical(text)) >= NAMED})
+    ids = identify(
+        parts,
+        identity_type=store.schema.identity_type,
+        token_key=workspace.key("token"),
+        placement_key=workspace.key("placement"),
+    )
+    return store.holds_any(zip(ids.tokens, map(int, ids.points), strict=True))
 
 
 def _parts(text: str) -> Iterator[str]:
-    """The text, its words with and without punctuation around them, and up to four of them in a row."""
-    yield text.strip()
+    """What of a text may be an identifier: all of it, up to four words in a row with and without punctuation around them,
+    pieces of such words in a row, and its numbers."""
+    yield text
     words = text.split()
     for bare in (words, [re.sub(r"^\W+|\W+$", "", word) for word in words]):
         for start in range(len(bare)):
             for end in range(start + 1, min(start + _LONGEST, len(bare)) + 1):
                 yield " ".join(bare[start:end])
+    pieces = re.findall(r"[^\W_]+|[\W_]", text)
+    edges = [number for number, piece in enumerate(pieces) if piece.isalnum()]
+    for start in edges:
+        yield from ("".join(pieces[start : end + 1]) for end in edges if start <= end < start + _PIECES)
+    yield from re.findall(r"\d+", text)

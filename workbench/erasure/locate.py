@@ -19,6 +19,9 @@ from workbench.workspace import Workspace
 
 # What the byte scan looks for must be long enough not to occur by chance
 SCANNABLE = 8
+NAMED = 5  # characters from which on an identifier that somebody writes is no other number
+ROW_NUMBERS = "the number of a row: it was searched with the id of the ingest that numbered it, and the token"
+VERY_SHORT = "an identifier of fewer than 5 characters: the token that stands for it was searched"
 _ROW_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 Pair = tuple[str, str]  # a data set and a person's key in it
 ERASED: Literal["erased"] = "erased"
@@ -39,11 +42,16 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class Located:
-    """A person's places; the texts and tokens to search for; the keyed tokens by which they are recognised later."""
+    """A person's places; the texts and tokens to search for; the keyed tokens by which they are recognised later.
+
+    `short` are identifiers that are searched for as whole words in texts alone; `unsearched` says of which kind others are.
+    """
 
     subjects: tuple[Subject, ...]
     needles: frozenset[bytes]
     suppress: frozenset[tuple[str, bytes]]
+    short: frozenset[bytes] = frozenset()
+    unsearched: frozenset[str] = frozenset()
 
 
 NOWHERE = Located(subjects=(), needles=frozenset(), suppress=frozenset())
@@ -58,7 +66,9 @@ def find_person(workspace: Workspace, identities: Sequence[Pair]) -> Located:
     """Where a person is, with what else a request keeps of them; raises MalformedKeyError for a key that can be nobody's."""
     pairs = list(dict.fromkeys((name, canonical(key)) for name, key in identities))
     subjects: list[Subject] = []
-    needles = {identifier.encode() for _, identifier in pairs if len(identifier) >= SCANNABLE}
+    needles: set[bytes] = set()
+    short: set[bytes] = set()
+    unsearched: set[str] = set()
     suppress: set[tuple[str, bytes]] = set()
     with workspace.engine.connect() as connection:
         for name, identifier in pairs:
@@ -71,6 +81,13 @@ def find_person(workspace: Workspace, identities: Sequence[Pair]) -> Located:
                         hint="give a decimal number",
                     )
                 person = row_identifier(entry.ingest, int(identifier))
+                unsearched.add(ROW_NUMBERS)
+            if len(person) >= SCANNABLE:
+                needles.add(person.encode())
+            elif len(person) >= NAMED:
+                short.add(person.encode())
+            else:
+                unsearched.add(VERY_SHORT)
             ids = identify(
                 [person],
                 identity_type=kind,
@@ -93,7 +110,13 @@ def find_person(workspace: Workspace, identities: Sequence[Pair]) -> Located:
                 )
                 for split in splits
             ]
-    return Located(subjects=tuple(subjects), needles=frozenset(needles), suppress=frozenset(suppress))
+    return Located(
+        subjects=tuple(subjects),
+        needles=frozenset(needles),
+        suppress=frozenset(suppress),
+        short=frozenset(short),
+        unsearched=frozenset(unsearched),
+    )
 
 
 def _splits(connection: Connection, workspace: Workspace, dataset: str, token: bytes, point: int) -> tuple[Split, ...]:

@@ -21,6 +21,7 @@ from workbench.data.identity import Points, canonical
 from workbench.data.partition import Partition
 from workbench.data.store import SPLITS
 from workbench.erasure import vault
+from workbench.erasure.free_text import refuse_name_in_id
 from workbench.erasure.limits import crowded, policies_of, window_end
 from workbench.erasure.locate import ERASED, NOWHERE, Located, Pair, Subject, Where, find_person
 from workbench.erasure.policy import ErasurePolicy
@@ -74,6 +75,7 @@ def submit_person(
     identities: Sequence[Pair],
     *,
     request_id: str | None = None,
+    is_random_id: bool = False,
     nonce: bytes | None = None,
     controller: str | None = None,
     beside: Callable[[Connection, Receipt], None] | None = None,
@@ -87,8 +89,12 @@ def submit_person(
     - An unknown subject is `rejected`, never "erased"; so is one whom one open request of the same controller covers wholly.
     - Requests of several controllers for one person stand side by side: each has its own share of the quarantine, which its
       own withdrawal lifts, and one erasure carries them out together.
+    - Raises NamingError for a new request id that names the person or somebody else in the data, unless it was made here
+      (`is_random_id`).
     - `beside` is called in the same transaction, for a request that is new: what it writes is there with it or not at all.
     """
+    if request_id is not None and not is_random_id and not _is_known(workspace, request_id):
+        refuse_name_in_id(workspace, request_id, [key for _, key in identities])
     try:
         found, malformed = find_person(workspace, identities), None
     except MalformedKeyError as fault:
@@ -112,7 +118,8 @@ def submit_subjects(workspace: Workspace, subjects: Sequence[Subject]) -> Receip
     """
     tokens = {subject.token for subject in subjects}
     needles = frozenset(tokens | {token.hex().encode() for token in tokens})
-    found = Located(subjects=tuple(subjects), needles=needles, suppress=frozenset())
+    by_token = frozenset(["the identifier: the person is known by their token alone, which was searched"])
+    found = Located(subjects=tuple(subjects), needles=needles, suppress=frozenset(), unsearched=by_token)
     return _accept(workspace, [(subject.dataset, subject.token.hex()) for subject in subjects], found)
 
 
@@ -199,7 +206,7 @@ def approve(workspace: Workspace, request: str) -> None:
 def refuse_own(connection: Connection, row: Any, what: str) -> None:
     """Raises ForbiddenError where the policy wants four eyes, and whoever acts handed the request in."""
     policies = policies_of(connection, row.datasets).values()
-    if row.actor == journal.actor() and any(policy.four_eyes for policy in policies):
+    if any(policy.four_eyes for policy in policies) and journal.is_actor(connection, row.actor):
         raise ForbiddenError(
             f"request {row.id} needs four eyes: whoever handed it in may not {what}",
             hint=f"ask somebody else to {what}",
@@ -362,12 +369,19 @@ def _open_request(connection: Connection, found: Located, controller: str) -> st
     return min(covering) if covering else None
 
 
+def _is_known(workspace: Workspace, request: str) -> bool:
+    with workspace.engine.connect() as connection:
+        return connection.execute(select(requests.c.id).where(requests.c.id == request)).first() is not None
+
+
 def _quarantine(connection: Connection, request: str, found: Located, *, suppress: bool) -> None:
     for subject in found.subjects:
         places = {"request": request, "point": str(subject.point), "slice_point": str(subject.slice_point)}
         connection.execute(quarantine.insert().values(**subject.__dict__ | places))
     content: dict[str, Any] = {
         "needles": sorted(needle.hex() for needle in found.needles),
+        "short": sorted(needle.hex() for needle in found.short),
+        "unsearched": sorted(found.unsearched),
         "subjects": [[s.dataset, s.token.hex(), str(s.point)] for s in found.subjects],
         "suppress": [[kind, token.hex()] for kind, token in sorted(found.suppress)] if suppress else [],
     }

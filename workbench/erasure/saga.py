@@ -80,8 +80,9 @@ class Erasure(_Frozen):
     """All that waited together: requests, their data sets, and the checks once the result was verified.
 
     `held`: its byte scan found something that no step removes. Rows, models and files of the person are gone, so it holds up
-    nothing else; it is of one request, and is tried again from time to time (`tried`, in seconds of the clock). `hits` are
-    what was found and `accepted` what a person accepted of it (`Marks.of`); `scans` is what each request's certificate says.
+    nothing else; it is of one request, and is tried again from time to time (`tried`, in seconds of the clock). `found` says
+    what was found, `hits` are what of it can be shown, and `accepted` what a person accepted of it (`Marks.of`); `scans` is
+    what each request's certificate says.
     """
 
     id: str
@@ -92,6 +93,7 @@ class Erasure(_Frozen):
     checks: tuple[dict[str, Any], ...] = ()
     held: bool = False
     tried: float = 0.0
+    found: str = ""
     hits: tuple[dict[str, Any], ...] = ()
     accepted: tuple[dict[str, Any], ...] = ()
     scans: dict[str, dict[str, Any]] = {}

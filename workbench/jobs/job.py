@@ -132,6 +132,12 @@ def cancel(connection: Connection, job_id: str) -> Job:
     return get(connection, job_id)
 
 
+def abandon(connection: Connection, job: Job) -> None:
+    """Ends a job that nobody is at, and forgets what it was to do; one that is being worked on is left to its worker."""
+    if job.status == "waiting" or job.lost:
+        _update(connection, job.id, status="failed", config={}, detail={}, lease_until=0.0)
+
+
 def get(connection: Connection, job_id: str) -> Job:
     """A job by id; raises NotFoundError where there is none."""
     row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one_or_none()

@@ -101,6 +101,16 @@ journal = Table(
     Column("digest", String, nullable=False),
 )
 
+# Whom the journal means: it names them by `ref`, a hash of their name under a salt of its own. A name goes when a person of
+# that name is erased; they are recognised still.
+actors = Table(
+    "actors",
+    metadata,
+    Column("ref", String, primary_key=True),
+    Column("salt", LargeBinary, nullable=False),
+    Column("name", String),
+)
+
 artifacts = Table(
     "artifacts",
     metadata,

@@ -126,7 +126,7 @@ def person() -> Person | None:
     expires = claims.get("exp")
     if not st.user.is_logged_in or (isinstance(expires, int | float) and expires < time.time()):
         return None
-    return roles.person_of(claims, roles.read_roles(workspace().root))
+    return roles.person_of(claims, roles.read_roles(workspace().root), workspace().key("token"))
 
 
 def on_click(make: Callable[[], bytes | str]) -> Callable[[], bytes | str]:

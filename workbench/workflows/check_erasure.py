@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -22,17 +22,20 @@ from workbench.erasure.free_text import withhold_names
 from workbench.erasure.request import advance
 from workbench.erasure.saga import Erasure
 from workbench.erasure.verify import Check, check_isolation, check_objects, check_purged, check_removed, check_rows
+from workbench.erasure.weak_scan import COMMON, SHORT, is_common, scan_common, scan_short
 from workbench.errors import CheckFailedError, HeldError, InputError
 from workbench.progress import Progress
 from workbench.roles import internal
 from workbench.state import compact, writing
-from workbench.state.tables import quarantine, requests
+from workbench.state.tables import quarantine
 from workbench.workflows.judge_hits import Judged, judge
 from workbench.workflows.publish import live_objects
 from workbench.workflows.train_shards import objects_of
 from workbench.workspace import Workspace
 
 _KEPT_HITS = 100  # of a request; one is enough to keep it open
+DIGITS = "numbers in differentially private results, for an identifier of digits alone"
+_HELD = "the search for what is left of the person found something that no step removes"
 _ONCE = (
     "untouched shards",
     "checkpoints",
@@ -45,11 +48,17 @@ class _Person:
 
     tokens: frozenset[bytes]
     identifiers: frozenset[bytes]
+    short: frozenset[bytes]
+    unsearched: tuple[str, ...]
     places: tuple[tuple[str, bytes, int], ...]  # data set, token, shard point
 
     @property
     def needles(self) -> frozenset[bytes]:
-        return self.tokens | self.identifiers
+        return self.tokens | self.texts
+
+    @property
+    def texts(self) -> frozenset[bytes]:
+        return self.identifiers | self.short
 
 
 @internal
@@ -65,7 +74,7 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
     with writing(workspace.engine) as connection:
         if not erasure.held:
             advance(connection, erasure.requests, "verifying")
-        withhold_names(connection, {needle for person in people.values() for needle in person.identifiers})
+        withhold_names(workspace, connection, {needle for person in people.values() for needle in person.texts})
     checks = _state_checks(workspace, erasure, people)
     if failed := [check for check in checks if not check.ok]:
         raise CheckFailedError(
@@ -75,14 +84,16 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
     compact(workspace.engine)
     places = {(token, point) for person in people.values() for _, token, point in person.places}
     stay = _staying(workspace, erasure, places)
+    common = {i for person in people.values() for i in person.identifiers if is_common(workspace, i)}
     found = scan_bytes(
         workspace,
         tokens={token for person in people.values() for token in person.tokens}
         - stay
         - {token.hex().encode() for token in stay},
-        identifiers={identifier for person in people.values() for identifier in person.identifiers},
+        identifiers={identifier for person in people.values() for identifier in person.identifiers} - common,
         removed=_removed(workspace, erasure),
     )
+    found = _with_texts(workspace, found, common, {short for person in people.values() for short in person.short})
     judged = judge(workspace, found, people=places, accepted=erasure.accepted)
     left = {
         request: [f for f in judged.left if f.hit.where == "copy" or not person.needles.isdisjoint(f.needles)]
@@ -97,33 +108,46 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
         checks.append(Check(name="people elsewhere", ok=True, detail=detail))
     erasure = erasure.model_copy(update={"checks": tuple(check.to_json() for check in checks)})
     aside = [_aside(workspace, erasure, request, people[request], found, left[request]) for request in stuck]
-    reasons = {request: _told(found, left[request]) for request in stuck}
     clean = [request for request in erasure.requests if request not in stuck]
     if not clean:
         with writing(workspace.engine) as connection:
-            _hold(connection, erasure, aside, reasons)
-        raise HeldError(
-            f"the erasure could not be verified: {reasons[stuck[0]]}",
-            hint="nothing was certified, and nothing else waits for it: workbench requests show tells what to do",
-        )
-    scans = {request: _for_certificate(judged, people[request]) for request in clean}
+            _hold(connection, erasure, aside)
+        raise held_error(aside[0])
+    scans = {request: _for_certificate(judged, people[request], common) for request in clean}
     checks.append(found.check([], _counted(judged, [people[request] for request in clean])))
     done = _of(erasure, clean, people).model_copy(
         update={"checks": tuple(check.to_json() for check in checks), "scans": scans, "hits": ()}
     )
 
     def commit(connection: Connection) -> None:
-        _put_aside(connection, aside, reasons)
+        _put_aside(connection, aside)
 
     return done, commit
 
 
+def _with_texts(
+    workspace: Workspace, found: BytesFound, common: Collection[bytes], short: Collection[bytes]
+) -> BytesFound:
+    """What was found, with what a search of texts finds of identifiers that are not searched for in all bytes."""
+    words = {one for one in short if is_common(workspace, one)}
+    texts, unread = scan_short(workspace, set(short) - words)
+    names = scan_common(workspace, {*common, *words})
+    return replace(found, findings=(*found.findings, *texts, *names), unread=(*found.unread, *unread))
+
+
 def _person(box: Mapping[str, Any]) -> _Person:
     places = tuple((dataset, bytes.fromhex(token), int(point)) for dataset, token, point in box["subjects"])
-    tokens = {token for _, token, _ in places}
-    tokens |= {token.hex().encode() for token in tokens}
     needles = {bytes.fromhex(needle) for needle in box["needles"]}
-    return _Person(tokens=frozenset(tokens), identifiers=frozenset(needles - tokens), places=places)
+    # a box holds each token with its hexadecimal digits, those of data sets that the person was not found in too
+    tokens = {token for _, token, _ in places} | {n for n in needles if n.hex().encode() in needles}
+    tokens |= {token.hex().encode() for token in tokens}
+    return _Person(
+        tokens=frozenset(tokens),
+        identifiers=frozenset(needles - tokens),
+        short=frozenset(bytes.fromhex(needle) for needle in box.get("short", ())),
+        unsearched=tuple(box.get("unsearched", ())),
+        places=places,
+    )
 
 
 def _state_checks(workspace: Workspace, erasure: Erasure, people: Mapping[str, _Person]) -> list[Check]:
@@ -163,7 +187,13 @@ def _aside(
     """The erasure of one request that something is left of."""
     marks = Marks(workspace.key("token"), found)
     hits = [_kept(marks, found, finding) for finding in left[:_KEPT_HITS]]
-    update = {"held": True, "tried": time.time(), "hits": tuple(hits), "scans": {}}
+    update = {
+        "held": True,
+        "tried": time.time(),
+        "found": found.check(left).detail,
+        "hits": tuple(hits),
+        "scans": {},
+    }
     alone = _of(erasure, [request], {request: person}).model_copy(update=update)
     return alone if erasure.held else alone.model_copy(update={"id": f"erasure-{secrets.token_hex(6)}"})
 
@@ -176,37 +206,48 @@ def _kept(marks: Marks, found: BytesFound, finding: Finding) -> dict[str, Any]:
     return place | marks.of(finding)
 
 
-def _hold(connection: Connection, erasure: Erasure, aside: Sequence[Erasure], reasons: Mapping[str, str]) -> None:
+@internal
+def held_error(erasure: Erasure) -> HeldError:
+    """What is said of an erasure that is held."""
+    return HeldError(
+        f"the erasure could not be verified: byte scan: {erasure.found}",
+        hint="nothing was certified, and nothing else waits for it: workbench requests show tells what was found",
+    )
+
+
+def _hold(connection: Connection, erasure: Erasure, aside: Sequence[Erasure]) -> None:
     """Records that no request of an erasure can be certified yet."""
-    if not erasure.held:
+    if erasure.held:
+        saga.save(connection, aside[0])
+    else:
         saga.finish(connection, erasure)
-        _put_aside(connection, aside, reasons)
-        return
-    saga.save(connection, aside[0])
-    for request, reason in reasons.items():
-        connection.execute(requests.update().where(requests.c.id == request).values(reason=reason))
+        _put_aside(connection, aside)
 
 
-def _put_aside(connection: Connection, aside: Sequence[Erasure], reasons: Mapping[str, str]) -> None:
-    """Records erasures that are held from now on, each of one request."""
+def _put_aside(connection: Connection, aside: Sequence[Erasure]) -> None:
+    """Records erasures that are held from now on, each of one request. What was found is for operators, not in the reason."""
     for alone in aside:
         saga.create(connection, alone)
-        advance(connection, alone.requests, "failed", reason=reasons[alone.requests[0]])
+        advance(connection, alone.requests, "failed", reason=_HELD)
 
 
-def _told(found: BytesFound, left: Sequence[Finding]) -> str:
-    check = found.check(left)
-    return f"{check.name}: {check.detail}"
-
-
-def _for_certificate(judged: Judged, person: _Person) -> dict[str, Any]:
+def _for_certificate(judged: Judged, person: _Person, common: Set[bytes]) -> dict[str, Any]:
     """What the certificate of a request says of its scan; nothing where there is nothing to say."""
     told: dict[str, Any] = {}
+    unsearched = [
+        *person.unsearched,
+        *([SHORT] if person.short else []),
+        *([COMMON] if common & person.identifiers else []),
+    ]
+    if any(identifier.isdigit() for identifier in person.identifiers):
+        unsearched.append(DIGITS)
+    if unsearched:
+        told["not_searched"] = sorted(unsearched)
     for finding in judged.chance:
-        if not person.identifiers.isdisjoint(finding.needles):
+        if not person.texts.isdisjoint(finding.needles):
             told.setdefault("chance", []).append({"file": finding.file, "offset": finding.hit.offset})
     for finding, kept in judged.accepted:
-        if not person.identifiers.isdisjoint(finding.needles):
+        if not person.texts.isdisjoint(finding.needles):
             one = {key: kept[key] for key in ("file", "offset", "reason")}
             if one not in told.setdefault("accepted", []):
                 told["accepted"].append(one)
@@ -214,7 +255,7 @@ def _for_certificate(judged: Judged, person: _Person) -> dict[str, Any]:
 
 
 def _counted(judged: Judged, people: Sequence[_Person]) -> str:
-    mine = {needle for person in people for needle in person.identifiers}
+    mine = {needle for person in people for needle in person.texts}
     chance = sum(not mine.isdisjoint(finding.needles) for finding in judged.chance)
     accepted = sum(not mine.isdisjoint(finding.needles) for finding, _ in judged.accepted)
     told = f"; {chance} more by chance, proved by replay" if chance else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +30,7 @@ from workbench.state import writing
 from workbench.state.tables import requests
 from workbench.workflows.append import finish_append, finish_appends
 from workbench.workflows.certify import Result, certify
+from workbench.workflows.check_erasure import held_error
 from workbench.workflows.fit_runs import end_runs_of_the_dead
 from workbench.workflows.publish import (
     current_versions,
@@ -308,13 +309,10 @@ def _carry_out(workspace: Workspace, erasure: Erasure, progress: Progress) -> Ou
     return Outcome(done=done, failures=tuple(_held(workspace, everyone.difference(erasure.requests))))
 
 
-def _held(workspace: Workspace, put_aside: Collection[str]) -> Iterator[Failure]:
+def _held(workspace: Workspace, put_aside: Set[str]) -> Iterator[Failure]:
     """What is said of requests that were put aside while the others were carried out."""
     with workspace.engine.connect() as connection:
-        rows = connection.execute(select(requests).where(requests.c.id.in_(put_aside)).order_by(requests.c.id)).all()
-    for row in rows:
-        fault = HeldError(
-            f"the erasure could not be verified: {row.reason}",
-            hint="nothing was certified, and nothing else waits for it: workbench requests show tells what to do",
-        )
-        yield Failure(fault=fault, datasets=frozenset(), requests=frozenset([row.id]))
+        held = [erasure for erasure in saga.unfinished(connection) if erasure.held]
+    for erasure in held:
+        if not put_aside.isdisjoint(erasure.requests):
+            yield Failure(fault=held_error(erasure), datasets=frozenset(), requests=frozenset(erasure.requests))

@@ -22,7 +22,8 @@ def follow(workspace: Workspace, caller: Caller, request: str) -> dict[str, Any]
     """How a request of the caller's controller stands; raises NotFoundError for any other."""
     with workspace.engine.connect() as connection:
         row = connection.execute(select(requests).where(requests.c.id == request)).one_or_none()
-    if row is None or row.actor != caller.actor:
+        is_theirs = row is not None and journal.is_actor(connection, row.actor, caller.actor)
+    if row is None or not is_theirs:
         raise NotFoundError("no such request of this controller")
     return standing(row, caller.name)
 

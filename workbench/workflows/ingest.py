@@ -18,6 +18,7 @@ from workbench.data.bundled import BUNDLED, BUNDLED_FILES, bundled_path
 from workbench.data.ingest import Ingested, KeyRing, ingest_table
 from workbench.data.reader import estimate_rows, read_chunks
 from workbench.data.store import Split, Store
+from workbench.erasure.free_text import refuse_names, refuse_table_of
 from workbench.erasure.suppression import key_ring, refuse_erased_meanwhile
 from workbench.errors import InputError, NotFoundError
 from workbench.lineage import Artifact
@@ -73,6 +74,8 @@ def ingest(
     with workspace.lock(name), workspace.staging() as staging:
         joined = _refuse_taken(workspace, name, declared, confirmed=same_people is not None)
         declared = joined.schema
+        for called in (name, declared.population, declared.identity_type):
+            refuse_names(workspace, called, "the name of a data set, population or identity type")
         target = workspace.data_folder(name)
         shutil.rmtree(target, ignore_errors=True)  # left by an ingest that was killed before it was recorded
         ingest_id = secrets.token_hex(8)
@@ -81,7 +84,9 @@ def ingest(
         (staging / "raw").mkdir()
         with noting_refusals(workspace, name, declared):
             stored = ingest_table(name, declared, sources, ring, staging=staging / "raw", target=staging / "out")
-        tokens = tokens_of(Store(name, staging / "out", declared, stored.digests))
+        taken = Store(name, staging / "out", declared, stored.digests)
+        refuse_table_of(workspace, taken, [name, declared.population, declared.identity_type])
+        tokens = tokens_of(taken)
         refuse_names_in(ring, tokens, same_people)
         with workspace.engine.connect() as connection:
             joined = join_people(connection, workspace, name, joined, tokens, confirmed=same_people is not None)

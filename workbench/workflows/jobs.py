@@ -270,9 +270,10 @@ def _synthesize(workspace: Workspace, config: Mapping[str, Any]) -> Work:
 
 
 def _train(workspace: Workspace, config: Mapping[str, Any]) -> Work:
-    from workbench.workflows.train import train
+    from workbench.workflows.train import refuse_words, train
 
     parsed = parse_config(dict(config), TrainConfig, source="the job")
+    refuse_words(workspace, parsed)  # before there is a row
     return lambda progress: train(workspace, parsed, progress=progress)
 
 

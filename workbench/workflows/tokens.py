@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from workbench import journal
+from workbench.erasure.free_text import refuse_names
 from workbench.errors import InputError, NotFoundError, ScopeError, UnknownCallerError
 from workbench.files import write_atomic
 from workbench.roles import allowed, open_to_all
@@ -52,6 +53,7 @@ class Caller:
 def create_token(workspace: Workspace, name: str, scopes: Collection[str], *, days: int = 90) -> dict[str, Any]:
     """A new token for the controller `name`, with its secret, which is told here and never again."""
     check_name(name, "controller")
+    refuse_names(workspace, name, "the controller's name")
     if not scopes or not set(scopes) <= set(SCOPES):
         raise InputError("a token takes one scope or more", hint=f"the scopes are {', '.join(SCOPES)}")
     if not 1 <= days <= _MAX_DAYS:
@@ -112,7 +114,7 @@ def _make(connection: Connection, key: bytes, name: str, scopes: Collection[str]
     token, secret = f"tk-{secrets.token_hex(6)}", _PREFIX + secrets.token_urlsafe(32)
     values = {"name": name, "scopes": list(scopes), "created": journal.now(), "expires": expires}
     connection.execute(tokens.insert().values(id=token, digest=_digest(key, secret), **values))
-    journal.append(connection, "TOKEN_CREATED", token=token, name=name, scopes=list(scopes), expires=expires)
+    journal.append(connection, "TOKEN_CREATED", token=token, scopes=list(scopes), expires=expires)  # the name can go
     return _told(_get(connection, token)) | {"secret": secret}
 
 

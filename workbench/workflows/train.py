@@ -9,12 +9,13 @@ from typing import Any
 from workbench.config import TrainConfig
 from workbench.data import catalog
 from workbench.data.store import Store
+from workbench.erasure.free_text import refuse_names
 from workbench.erasure.request import refuse_open_request
 from workbench.errors import InputError
 from workbench.files import sha256
 from workbench.jobs.worker import as_job
 from workbench.progress import Progress, silent
-from workbench.roles import allowed
+from workbench.roles import allowed, internal
 from workbench.sisa.ensemble import Manifest
 from workbench.sisa.task import task_of
 from workbench.sisa.training import DOUBTED, partition_of, refuse_unsuited, train_shard
@@ -53,6 +54,7 @@ def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = sil
 
 def _trained(workspace: Workspace, config: TrainConfig, progress: Progress) -> dict[str, Any]:
     started = time.perf_counter()
+    refuse_words(workspace, config)
     settle(workspace, config.dataset)
     with workspace.engine.connect() as connection:
         schema = catalog.entry(connection, config.dataset).schema
@@ -93,6 +95,14 @@ def _trained(workspace: Workspace, config: TrainConfig, progress: Progress) -> d
         "training_seconds": round(sum(sum(t.seconds) for t in trained.values()), 3),
         "seconds": seconds,
     }
+
+
+@internal
+def refuse_words(workspace: Workspace, config: TrainConfig) -> None:
+    """Raises NamingError where a config that manifests and MLflow will keep names somebody who is in the data."""
+    words = [value for value in (config.parameters or {}).values() if isinstance(value, str)]
+    for text in (config.informed_by, config.estimator, *words):
+        refuse_names(workspace, text or "", "the training config")
 
 
 def _publish(

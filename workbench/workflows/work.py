@@ -28,7 +28,7 @@ from sqlalchemy import select
 from workbench import journal
 from workbench.erasure.intake import MAX_BYTES, Asked, Intake, ending_of, parse
 from workbench.erasure.request import OPEN, reason_of, submit_person
-from workbench.errors import BusyError, InputError, NotFoundError, WorkbenchError, exit_code_of
+from workbench.errors import BusyError, InputError, NamingError, NotFoundError, WorkbenchError, exit_code_of
 from workbench.files import remove, sync, write_atomic
 from workbench.foreign import read_stream
 from workbench.roles import allowed, open_to_all
@@ -274,13 +274,17 @@ def _submit(workspace: Workspace, batch: Batch, asked: Asked) -> Entry:
         identities = identities_of(workspace, asked)
     except (InputError, NotFoundError) as fault:
         return _refused(asked.line, str(fault), fault.exit_code)
-    receipt = submit_person(
-        workspace,
-        identities,
-        request_id=asked.request_id or f"er-{batch.derive('request', asked.line).hex()[:20]}",
-        nonce=batch.derive("nonce", asked.line),
-        controller=f"inbox:{batch.tag}",  # who sent another file may be another party
-    )
+    try:
+        receipt = submit_person(
+            workspace,
+            identities,
+            request_id=asked.request_id or f"er-{batch.derive('request', asked.line).hex()[:20]}",
+            is_random_id=asked.request_id is None,
+            nonce=batch.derive("nonce", asked.line),
+            controller=f"inbox:{batch.tag}",  # who sent another file may be another party
+        )
+    except NamingError as fault:
+        return _refused(asked.line, str(fault), fault.exit_code)
     return {
         "line": asked.line,
         "request": receipt.id,
