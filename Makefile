@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# Without compiled files every process that a test starts compiles the package again.
 QUICK := tests/schema tests/data tests/erasure/test_certificate.py tests/erasure/test_intake.py tests/erasure/test_plan.py \
   tests/reports tests/state tests/privacy/test_events.py tests/privacy/test_ledger.py tests/test_config.py tests/test_journal.py \
   tests/test_roles.py tests/test_threats.py tests/test_workspace.py tests/api/test_callback_urls.py
+# Without compiled files every process that a test starts compiles the package again.
 TEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: install ui demo test quick lint bench slow oracle faults mutants wheel reference constraints
