@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+KEPT = "WORKBENCH_TEST_SHARED"  # a folder of several runs, where one names it
+
 
 def shared(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], None]) -> Path:
     """Return a folder that one worker builds; the others wait for it."""
     base = factory.getbasetemp()
     root = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    root = Path(os.environ.get(KEPT, root))
     folder, done = root / f"shared-{name}", root / f"shared-{name}.done"
     with (root / f"shared-{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

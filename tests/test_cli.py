@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
 import os
@@ -10,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from conftest import Answer, pupils
+from until import until
 
 from workbench.data.store import SPLITS
 from workbench.erasure.request import submit
@@ -61,7 +60,7 @@ def test_help_answers_without_loading_anything_heavy() -> None:
         "sys.argv = ['workbench', '--help']\n"
         "main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert "LOADED []" in done.stdout
     commands = "init ingest synthesize sample train predict erase verify lineage doctor demo schema ledger requests"
     for word in commands.split():
@@ -197,12 +196,10 @@ def test_keys_come_by_file_and_by_standard_input(trained: Workspace, tmp_path: P
     keys = tmp_path / "keys.txt"
     keys.write_text("\ufeffpupil-1001\r\n\r\n  pupil-1002  \r\npupil-1001\r\n", encoding="utf-8")
     erase = [*PROGRAM, "--workspace", str(trained.root), "erase", "--json", "--file"]
-    done = subprocess.run([*erase, "-"], input=keys.read_bytes(), capture_output=True, timeout=60, check=False)
+    done = subprocess.run([*erase, "-"], input=keys.read_bytes(), capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert [request["status"] for request in json.loads(done.stdout)["requests"]] == ["completed"] * 2
-    closed = subprocess.run(
-        ["/bin/sh", "-c", '"$@" <&-', "sh", *erase, "-"], capture_output=True, timeout=60, check=False
-    )
+    closed = subprocess.run(["/bin/sh", "-c", '"$@" <&-', "sh", *erase, "-"], capture_output=True, check=False)
     assert (closed.returncode, json.loads(closed.stdout)["error"]["code"]) == (2, "bad_input")
 
 
@@ -277,17 +274,9 @@ def test_a_training_that_is_stopped_leaves_nothing(trained: Workspace, how: sign
         preexec_fn=lambda: signal.signal(how, signal.SIG_DFL),  # tests that run in the background ignore SIGINT
     )
     try:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and not any(
-            j["text"].startswith("shard") for j in list_jobs(trained)["jobs"]
-        ):
-            time.sleep(0.05)
-        out = None
-        while out is None and time.monotonic() < deadline + 60:
-            process.send_signal(how)  # again where it is lost, as one may be that meets a callback of a C library
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                out, _ = process.communicate(timeout=15)
-        assert out is not None
+        until(lambda: any(j["text"].startswith("shard") for j in list_jobs(trained)["jobs"]), process)
+        process.send_signal(how)
+        out, _ = process.communicate()
     finally:
         process.kill()
     assert (process.returncode, json.loads(out)["error"]["code"]) == (5, "interrupted")

@@ -19,6 +19,7 @@ from asking import bearer, erasure_of, log_of
 from conftest import Answer
 from served import api_server
 from test_callbacks import Ear, ear  # noqa: F401 (a fixture)
+from until import until
 
 from workbench import journal
 from workbench.api import serve
@@ -94,13 +95,11 @@ def test_callbacks_are_told_by_the_next_server_and_it_ends_when_it_is_asked_to(
         process.wait()
     withdraw(trained, request["subject_request_id"], status="denied", reason="x")
     with api_server(trained, *options) as (process, port):
-        deadline = time.monotonic() + 60
-        while not ear.heard and time.monotonic() < deadline:
-            time.sleep(0.02)
+        until(lambda: ear.heard, process)
         assert ear.told() == ["denied"]
         assert ear.headers[0]["X-OpenDSR-Processor-Domain"] == "here.example"
         process.terminate()
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate()
         assert (process.returncode, out, err) == (0, "", "")
     events = [json.loads(line)["event"] for line in log_of(trained).read_text().splitlines()]
     assert events[-1] == "stopped"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 import uuid
 from typing import Any
 
@@ -178,6 +179,7 @@ LINES = st.lists(
 
 @given(content=st.binary(max_size=200) | LINES.map(lambda lines: "\n".join(lines).encode("utf-8", "replace")))
 @example(content=b"")
+@example(content=b"a\x00b\n")
 @pytest.mark.parametrize("ending", [None, ".txt", ".csv", ".jsonl", ".json"])
 def test_no_bytes_make_it_raise_anything_but_input_error(ending: str | None, content: bytes) -> None:
     try:
@@ -186,7 +188,9 @@ def test_no_bytes_make_it_raise_anything_but_input_error(ending: str | None, con
         return
     for one in found.asked:
         assert all(identity.value.strip() for identity in one.identities)
-        "".join(identity.value for identity in one.identities).encode()
+        text = "".join(identity.value for identity in one.identities)
+        assert not {unicodedata.category(character) for character in text} & {"Cc", "Cs"}
+        text.encode()
 
 
 @pytest.mark.parametrize("ending", [".txt", ".csv", ".jsonl", ".json"])

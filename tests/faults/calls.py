@@ -15,9 +15,10 @@ import signal
 import socket
 import struct
 import sys
-from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
 
 # Every call by which work changes a file; each is swept alone.
 _NUMBERS = {
@@ -33,12 +34,14 @@ _NUMBERS = {
     "unlinkat": 263,
 }
 CALLS = tuple(_NUMBERS)
+_ON_DESCRIPTORS = {"write", "pwrite64", "fsync", "fdatasync", "ftruncate"}
 _NAMES = {number: name for name, number in _NUMBERS.items()}
 
 _SECCOMP, _SET_FILTER, _GET_SIZES, _LISTENER = 317, 1, 3, 1 << 3  # seccomp(2)
 _NO_NEW_PRIVILEGES = 38  # prctl(2)
 _ALLOW, _NOTIFY, _CONTINUE = 0x7FFF0000, 0x7FC00000, 1
 _LOAD, _JUMP_EQUAL, _RETURN = 0x20, 0x15, 0x06  # classic BPF
+_FIRST_ARGUMENT = 32  # where a notification holds it
 _RECEIVE, _ANSWER = 0xC0502100, 0xC0182101  # ioctl(2) of the listener
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -60,6 +63,32 @@ class Fault:
     def strikes(self, call: str, number: int) -> bool:
         """Whether the `number`-th of these calls is concerned."""
         return call == self.call and (number == self.when or (self.onward and number > self.when))
+
+
+def _concerned(pid: int, call: str, descriptor: int) -> str:
+    """Return the path of the file that a call changes; nothing where it names a path, as each is of a kind of its own."""
+    if call not in _ON_DESCRIPTORS:
+        return ""
+    try:
+        return str(Path(f"/proc/{pid}/fd/{descriptor}").readlink())
+    except OSError:
+        return ""
+
+
+def distinct(made: Sequence[tuple[str, str]], call: str) -> list[int]:
+    """Return which of the calls of a kind, counted from 1, differ in what a fault at them leaves.
+
+    Calls of one kind on one file with nothing between them are a run. Inside a run a fault only leaves more or less of what
+    that file shows after its last call, as frames of one transaction in a log: of each run the first two and the last count.
+    """
+    chosen, number = [], 0
+    runs = [list(run) for _, run in groupby(made)]
+    for run in runs:
+        if run[0][0] == call:
+            whole = range(number + 1, number + len(run) + 1)
+            chosen += sorted({*whole[:2], whole[-1]} if run[0][1] else whole)
+            number += len(run)
+    return chosen
 
 
 def available() -> bool:
@@ -86,8 +115,8 @@ def watch(calls: Collection[str], connection: socket.socket) -> None:
     os.close(listener)
 
 
-def answer(listener: int, pid: int, fault: Fault | None, counts: Counter[str]) -> None:
-    """Lets one call that waits happen, or does the fault to it; in the parent."""
+def answer(listener: int, pid: int, fault: Fault | None, made: list[tuple[str, str]]) -> None:
+    """Let one call that waits happen, or do the fault to it, in the parent; `made` gets the call and what it concerns."""
     message = bytearray(80)
     try:
         fcntl.ioctl(listener, _RECEIVE, message)
@@ -97,8 +126,9 @@ def answer(listener: int, pid: int, fault: Fault | None, counts: Counter[str]) -
         return
     identifier, _, _, number = struct.unpack_from("QIIi", message)
     call = _NAMES[number]
-    counts[call] += 1
-    struck = fault is not None and fault.strikes(call, counts[call])
+    # with a fault, only calls of its kind are watched, and what they concern is not asked
+    made.append((call, "" if fault else _concerned(pid, call, *struct.unpack_from("Q", message, _FIRST_ARGUMENT))))
+    struck = fault is not None and fault.strikes(call, len(made))
     if struck and fault is not None and fault.error is None:
         os.kill(pid, signal.SIGKILL)
         return

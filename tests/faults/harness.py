@@ -24,7 +24,7 @@ from pathlib import Path
 from select import POLLIN, poll
 from typing import Any
 
-from calls import CALLS, Fault, answer, available, watch
+from calls import CALLS, Fault, answer, available, distinct, watch
 from sqlalchemy import select, text
 from stored import placed
 
@@ -80,6 +80,8 @@ class Deed:
     work: Work
     resume: Work
     begun: Callable[[Workspace], bool]
+    beside: Callable[[Path, Sequence[str]], None] | None = None
+    """Puts into the folder beside the workspace what concerns these keys, before every try."""
 
 
 @dataclass
@@ -122,6 +124,7 @@ class Lab:
             (lab.folder / "base").mkdir()
             if lab.root.exists():
                 shutil.copytree(lab.root, lab.folder / "base", dirs_exist_ok=True)
+            lab.reset()
             lab.initial = lab.look()
             lab.warm_up()
             lab.reset()
@@ -144,6 +147,8 @@ class Lab:
                 shutil.rmtree(path, ignore_errors=True)
         if any((self.folder / "base").iterdir()):
             shutil.copytree(self.folder / "base", self.root)
+        if self.deed.beside is not None:
+            self.deed.beside(self.folder, self.keys)
 
     def run(self, work: Work, fault: Fault | None = None, *, at: str | None = None) -> Outcome:
         """Does `work` in a forked child with the fault, which is armed where the function `at` is first entered."""
@@ -164,15 +169,15 @@ class Lab:
         return Child(pid, ours, fault)
 
     def points(self) -> list[Fault]:
-        """A kill at every call of the undisturbed deed, and at every point of the crash hook."""
+        """A kill at every distinct call of the undisturbed deed, or at every point of the crash hook where calls can't be
+        stopped."""
         self.reset()
-        counts = {"hook": int(self.run(lambda workspace: _counting(self.deed.work, workspace)).answer)}
-        if STOPPABLE:
-            self.reset()
-            child = self.start(self.deed.work, watched=CALLS)
-            assert child.wait().error is None
-            counts |= {call: child.counts[call] for call in CALLS if child.counts[call]}
-        return [Fault(call, when) for call, count in counts.items() for when in range(1, count + 1)]
+        if not STOPPABLE:
+            count = int(self.run(lambda workspace: _counting(self.deed.work, workspace)).answer)
+            return [Fault("hook", when) for when in range(1, count + 1)]
+        child = self.start(self.deed.work, watched=CALLS)
+        assert child.wait().error is None
+        return [Fault(call, when) for call in CALLS for when in distinct(child.made, call)]
 
     def look(self, keys: Sequence[str] = ()) -> dict[str, Any]:
         """What the workspace holds, looked at from a fresh process: digests, certificates, strays, rows per table."""
@@ -236,7 +241,7 @@ class Child:
     pid: int
     socket: socket.socket
     fault: Fault | None = None
-    counts: Counter[str] = field(default_factory=Counter)
+    made: list[tuple[str, str]] = field(default_factory=list)
 
     def wait(self) -> Outcome:
         """How it ends; one that takes longer than it may is killed."""
@@ -251,7 +256,7 @@ class Child:
                 break
             for descriptor, event in ready:
                 if descriptor in listeners and event & POLLIN:
-                    answer(descriptor, self.pid, self.fault, self.counts)
+                    answer(descriptor, self.pid, self.fault, self.made)
                 elif descriptor in listeners:  # nobody is left who could call
                     calling.unregister(descriptor)
             if any(descriptor == self.socket.fileno() for descriptor, _ in ready):
@@ -438,6 +443,7 @@ def _look(workspace: Workspace, keys: Sequence[str]) -> dict[str, Any]:
         "files": dict(sorted(files.items())),
         "doctor": [c for c in report["checks"] if not c["ok"]],
         "beside": sorted(path.name for path in workspace.root.parent.iterdir()),
+        "inbox": sorted(path.name for path in (workspace.root.parent / "inbox").rglob("*")),
     }
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import fill, pupils
-from harness import STOPPABLE, Deed, Fault, Lab
+from harness import STOPPABLE, Deed, Fault, Lab, _accepted
 from sqlalchemy import select
 from stored import placed
 
@@ -25,6 +26,7 @@ from workbench.workflows.ingest import append
 from workbench.workflows.keys import list_keys, rotate_key
 from workbench.workflows.restore import restore
 from workbench.workflows.suppressions import export_suppressions
+from workbench.workflows.work import work as run_worker
 from workbench.workspace import Workspace
 
 PARTS = 40  # the sweep is cut into as many tests, for pytest -n
@@ -181,13 +183,39 @@ def settle(workspace: Workspace) -> None:
 
 ROTATION = Deed(work=rotate_key, resume=settle, begun=has_rotated_again)
 
-DEEDS = {"append": (APPEND, more_rows), "restore": (RESTORE, back_up), "rotation": (ROTATION, rotate_key)}
+
+def send(folder: Path, keys: Sequence[str]) -> None:
+    """A request file in the inbox, as its sender leaves it."""
+    shutil.rmtree(folder / "inbox", ignore_errors=True)
+    (folder / "inbox").mkdir()
+    (folder / "inbox" / "a.txt").write_text("\n".join(keys) + "\n")
+
+
+def work_through(workspace: Workspace) -> None:
+    answer = run_worker(workspace, workspace.root.parent / "inbox", stop=threading.Event(), once=True)
+    assert answer["poison"] == 0
+
+
+def is_taken_or_there(workspace: Workspace) -> bool:
+    """A file is carried out whatever happened to its worker; no request may be certified that is not over."""
+    _accepted(workspace)
+    return True
+
+
+INBOX = Deed(work=work_through, resume=work_through, begun=is_taken_or_there, beside=send)
+
+DEEDS = {
+    "append": (APPEND, more_rows, ["pupil-5003"]),
+    "restore": (RESTORE, back_up, ["pupil-5003"]),
+    "rotation": (ROTATION, rotate_key, ["pupil-5003"]),
+    "inbox": (INBOX, None, []),
+}
 
 
 @pytest.fixture(scope="module", params=DEEDS)
 def other(small_workspace: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, Lab, list[Fault]]]:
-    deed, prepare = DEEDS[request.param]
-    with Lab.opened(small_workspace, deed, keys=["pupil-5003"], prepare=prepare) as lab:
+    deed, prepare, keys = DEEDS[request.param]
+    with Lab.opened(small_workspace, deed, keys=keys, prepare=prepare) as lab:
         yield request.param, lab, lab.points()
 
 

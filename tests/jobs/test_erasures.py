@@ -15,6 +15,7 @@ import pytest
 from conftest import Answer
 from sqlalchemy import select, text
 from test_jobs import let_lease_end
+from until import until
 
 from workbench.erasure.locate import locate
 from workbench.erasure.request import submit
@@ -44,11 +45,7 @@ def erasures(workspace: Workspace) -> list[dict[str, Any]]:
 
 def awaited(workspace: Workspace, is_so: Callable[[dict[str, Any]], bool]) -> None:
     """Waits until something is so of every job of an erasure."""
-    for _ in range(600):
-        if all(is_so(job) for job in erasures(workspace)):
-            return
-        time.sleep(0.1)
-    raise AssertionError(erasures(workspace))
+    until(lambda: all(is_so(job) for job in erasures(workspace)))
 
 
 def lease(workspace: Workspace) -> float:
@@ -210,11 +207,8 @@ def test_a_detached_ingest_reads_the_file_when_it_runs(
         Path("a-canary.csv").write_bytes(pupils_files[1].read_bytes())
     options = ["--schema", pupils_files[0], "--data", "a-canary.csv", "--detach", "--json"]
     job = command("--workspace", workspace.root, "ingest", "pupils", *options).json["job"]
-    for _ in range(600):
-        shown = list_jobs(workspace)["jobs"][-1]
-        if shown["status"] in ("done", "failed"):
-            break
-        time.sleep(0.1)
+    until(lambda: list_jobs(workspace)["jobs"][-1]["status"] in ("done", "failed"))
+    shown = list_jobs(workspace)["jobs"][-1]
     expected = ("done", {"dataset": "pupils"}) if has_file else ("failed", {"error": "bad_input"})
     assert (shown["job"], shown["status"], shown["result"]) == (job, *expected)
     with workspace.engine.connect() as connection:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from until import until
 
 from workbench.errors import InputError
 from workbench.jobs.executor import Local, local
@@ -50,11 +51,10 @@ def test_the_work_stops_where_watching_raises():
 
 
 _PARENT = """
-import sys, time
-sys.path.insert(0, sys.argv[1])
+import sys
 from test_executor import sleeping
 from workbench.jobs.executor import Local
-list(Local(2).run(sleeping, [sys.argv[2]] * 2, watch=lambda: None))
+list(Local(2).run(sleeping, [sys.argv[1]] * 2, watch=lambda: None))
 """
 
 
@@ -69,17 +69,13 @@ def test_processes_end_with_a_parent_that_was_killed(tmp_path):
     script.write_text(_PARENT)
     pids = tmp_path / "pids"
     pids.mkdir()
-    parent = subprocess.Popen([sys.executable, script, Path(__file__).parent, pids])
-    while len(list(pids.iterdir())) < 2:
-        assert parent.poll() is None
-        time.sleep(0.05)
+    parent = subprocess.Popen(
+        [sys.executable, script, pids], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    until(lambda: len(list(pids.iterdir())) >= 2, parent)
     parent.kill()
     parent.wait()
-    for _ in range(100):
-        if not any(_runs(int(path.name)) for path in pids.iterdir()):
-            return
-        time.sleep(0.05)
-    pytest.fail("a process outlived its parent")
+    until(lambda: not any(_runs(int(path.name)) for path in pids.iterdir()))
 
 
 def _runs(pid):

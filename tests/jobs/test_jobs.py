@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from conftest import Answer
 from sqlalchemy import text
+from until import until
 
 from workbench.errors import BusyError, InputError, NotFoundError
 from workbench.jobs import worker as worker_module
@@ -153,11 +155,12 @@ def test_a_config_that_cannot_be_read_makes_no_job(trained: Workspace) -> None:
 
 def test_a_detached_job_goes_on_in_a_process_of_its_own(trained: Workspace) -> None:
     job = detach_job(trained, "train", TRAIN)["job"]
-    for _ in range(600):
+
+    def over() -> Any:
         shown = next(j for j in list_jobs(trained)["jobs"] if j["job"] == job)
-        if shown["status"] in ("done", "failed"):
-            break
-        time.sleep(0.1)
+        return shown if shown["status"] in ("done", "failed") else None
+
+    shown = until(over)
     assert (shown["status"], shown["result"]["version"]) == ("done", 1)
 
 

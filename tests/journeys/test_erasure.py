@@ -17,7 +17,7 @@ from workbench import lineage
 from workbench.config import TrainConfig
 from workbench.data import catalog
 from workbench.data.identity import identify
-from workbench.erasure.request import quarantined_shards, submit
+from workbench.erasure.request import commit_to, quarantined_shards, submit
 from workbench.errors import BusyError, InputError, NotFoundError, QuarantinedError
 from workbench.scan import scan_folder
 from workbench.state import writing
@@ -160,7 +160,7 @@ def test_an_interrupted_erasure_is_finished_by_asking_again(trained: Workspace) 
 
 def test_requests_name_nobody(trained: Workspace) -> None:
     key = placed(trained, "train")[0]
-    erase(trained, [key])
+    (answer,) = erase(trained, [key])["requests"]
     with trained.engine.connect() as connection:
         body = json.dumps([list(map(str, row)) for row in connection.execute(text("SELECT * FROM journal"))])
         assert connection.execute(text("SELECT count(*) FROM quarantine")).scalar() == 0
@@ -169,6 +169,8 @@ def test_requests_name_nobody(trained: Workspace) -> None:
     )
     for secret in (key, ids.tokens[0].hex(), str(int(ids.points[0]))):
         assert secret not in body
+    assert commit_to(bytes.fromhex(answer["nonce"]), [key]) in body
+    assert commit_to(b"", [key]) not in body, "a commitment without salt can be guessed from a list of keys"
 
 
 def test_private_releases_stay_and_their_recipients_are_listed(trained: Workspace) -> None:

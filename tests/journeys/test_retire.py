@@ -22,6 +22,7 @@ from workbench.erasure.plan import pending_of
 from workbench.errors import BusyError, CheckFailedError, InputError, NotFoundError
 from workbench.lineage import Artifact
 from workbench.sisa.ensemble import Manifest
+from workbench.state import writing
 from workbench.tracking import Tracking
 from workbench.workflows import execute
 from workbench.workflows import retire as retiring
@@ -71,11 +72,31 @@ def slice_of(workspace: Workspace, manifest: Manifest, key: str) -> int | None:
     return None if is_held_out else int(manifest.partition.slice_of(ids.slice_points)[0])
 
 
+def without_copy(workspace: Workspace) -> None:
+    """As versions are that were published before the database kept a copy of their manifest."""
+    with writing(workspace.engine) as connection:
+        lineage.amend(connection, version_of(workspace).id, manifest="")
+
+
+@pytest.mark.parametrize("damage", [b"damaged", None])
+def test_a_damaged_manifest_holds_up_nobody(trained: Workspace, damage: bytes | None) -> None:
+    path, key = trained.root / "ensembles" / ensemble_of(trained) / "v000001.json", placed(trained, "train")[0]
+    path.unlink() if damage is None else path.write_bytes(damage)
+    (check,) = [c for c in doctor(trained)["checks"] if not c["ok"]]
+    assert check["name"] == f"manifest of {ensemble_of(trained)}"
+    (result,) = erase(trained, [key])["requests"]
+    assert (result["status"], manifest_of(trained).version) == ("completed", 2)
+    assert verify(trained, Path(result["certificate"]), replay=True)["valid"]
+    assert not path.exists()
+    assert doctor(trained)["healthy"]
+
+
 @pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
 def test_a_damaged_manifest_blocks_an_erasure_until_its_ensemble_is_retired(
     trained: Workspace, command: Callable[..., Answer], damage: str
 ) -> None:
     home, manifest = ("--workspace", trained.root), manifest_of(trained)
+    without_copy(trained)
     path = trained.root / "ensembles" / manifest.ensemble / "v000001.json"
     content = path.read_bytes()
     path.unlink() if damage == "gone" else path.write_bytes(
@@ -198,6 +219,7 @@ def test_what_is_no_model_is_not_retired(trained: Workspace) -> None:
 
 def test_an_append_that_a_damaged_manifest_holds_up_goes_on(trained: Workspace, tmp_path: Path) -> None:
     ensemble = ensemble_of(trained)
+    without_copy(trained)
     path = trained.root / "ensembles" / ensemble / "v000001.json"
     path.write_bytes(b"damaged")
     with pytest.raises(InputError):

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from killing import Killed, killer
 from sqlalchemy import select
 from stored import placed
 from test_queue import POLICY
+from until import until
 
 from workbench.erasure.request import advance, commit_to, submit_person
 from workbench.errors import BusyError, CheckFailedError, InputError
@@ -330,11 +330,9 @@ def test_sigterm_ends_the_loop_after_the_step_at_hand(trained: Workspace, inbox:
     (inbox / "a.txt").write_text("nobody-at-all\n")
     process = subprocess.Popen([*program, "worker", "--inbox", str(inbox), "--interval", "60", "--json"])
     try:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and not (inbox / "a.txt.result.json").exists():
-            time.sleep(0.05)
+        until((inbox / "a.txt.result.json").exists, process)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
+        assert process.wait() == 0
     finally:
         process.kill()
     assert left(inbox) == {"a.txt.receipt.json", "a.txt.result.json"}

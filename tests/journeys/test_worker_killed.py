@@ -42,7 +42,7 @@ from workbench.workspace import Workspace
 
 PEOPLE, SHARED = 300, 150  # in each of the two data sets, and in both
 DATASETS = {"school": 0, "camp": PEOPLE - SHARED}  # the number of the first of its people
-PATIENCE = 120.0
+PATIENCE = 900.0
 
 
 @dataclass(frozen=True)

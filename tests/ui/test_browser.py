@@ -7,10 +7,9 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +21,7 @@ from conftest import pupils
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from provider import provider
 from stored import placed
+from until import until
 
 from workbench.config import CONFIGS
 from workbench.erasure.request import submit
@@ -33,7 +33,7 @@ CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := s
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
 CLONE = Path(__file__).parents[2]
 SEEN = CLONE / "screenshots"
-WAIT = 60_000
+WAIT = 300_000
 STREAMLITS_OWN = ("list", "listitem")  # how it marks up its navigation, which no app can change
 PAGES = (
     "Home",
@@ -120,13 +120,12 @@ def free_port() -> int:
 
 
 def wait_for(port: int) -> None:
-    for _ in range(300):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError("the app did not start")
+    def answers() -> bool:
+        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=10):
+            return True
+        return False
+
+    until(answers)
 
 
 def take_in(page: Page, folder: Path) -> None:
@@ -147,12 +146,9 @@ def take_in(page: Page, folder: Path) -> None:
 
 def completed(workspace: Workspace) -> dict[str, Any]:
     """The one request, once it is carried out."""
-    for _ in range(300):
-        (request,) = list_requests(workspace)["requests"]
-        if request["status"] == "completed":
-            return request
-        time.sleep(0.2)
-    raise AssertionError(f"the request is {request['status']}")
+    until(lambda: [r["status"] for r in list_requests(workspace)["requests"]] == ["completed"])
+    (request,) = list_requests(workspace)["requests"]
+    return dict(request)
 
 
 def download(page: Page, button: Locator, folder: Path) -> Path:

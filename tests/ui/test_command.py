@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Answer
+from until import until
 
 from workbench.cli import ui
 from workbench.errors import BusyError
@@ -81,10 +81,10 @@ def test_whatever_ends_the_command_ends_the_server(tmp_path: Path) -> None:
         start_new_session=True,
     )
     try:
-        assert soon(lambda: listens(port))
+        until(lambda: listens(port), process)
         process.kill()
-        process.wait(20)
-        assert soon(lambda: not listens(port))
+        process.wait()
+        until(lambda: not listens(port))
     finally:
         with suppress(ProcessLookupError):  # as it should be: nobody is left
             os.killpg(process.pid, 9)
@@ -93,13 +93,6 @@ def test_whatever_ends_the_command_ends_the_server(tmp_path: Path) -> None:
 def listens(port: int) -> bool:
     with socket.socket() as tried:
         return tried.connect_ex(("127.0.0.1", port)) == 0
-
-
-def soon(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 60
-    while not (held := holds()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return held
 
 
 def test_beyond_this_machine_other_host_names_are_the_providers_to_check() -> None:

@@ -15,7 +15,7 @@ from workbench.erasure.verify import Check, check_objects
 from workbench.errors import InputError, LockedError, WorkbenchError
 from workbench.roles import ROLES_FILE, open_to_all
 from workbench.state.tables import requests
-from workbench.workflows.publish import current_versions, read_manifest
+from workbench.workflows.publish import current_versions, is_whole, read_manifest
 from workbench.workflows.release import unrecorded
 from workbench.workflows.train_shards import objects_of
 from workbench.workspace import FOLDERS, SECRET_KEYS, Workspace
@@ -89,6 +89,9 @@ def _ensembles(workspace: Workspace) -> list[Check]:
     for name, artifact in versions.items():
         try:
             found = check_objects(objects_of(workspace, artifact.dataset), read_manifest(workspace, artifact).objects())
+            if not is_whole(workspace, artifact):
+                detail = "its file is damaged or missing; the copy in the database is used until the next version"
+                checks.append(Check(name=f"manifest of {name}", ok=False, detail=detail))
             stale = "; stale: rows were appended since it was trained" if artifact.body.get("stale") else ""
             checks.append(Check(name=f"checkpoints of {name}", ok=found.ok, detail=found.detail + stale))
         except WorkbenchError as fault:

@@ -15,7 +15,7 @@ from workbench.config import TrainConfig
 from workbench.data.store import Store
 from workbench.erasure.environment import learnt_with
 from workbench.errors import DamagedError, InputError
-from workbench.files import content_of, remove, write_atomic
+from workbench.files import content_of, file_sha256, remove, write_atomic
 from workbench.lineage import Artifact
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.utility import predictive
@@ -105,6 +105,9 @@ def _dataset_of(manifest: Path) -> str | None:
         return None
 
 
+_COPY = "manifest"  # in the body of a version's artifact; versions published before have none
+
+
 @internal
 def manifest_path(ensemble: str, version: int) -> Path:
     """Where a version's manifest lies, relative to the workspace."""
@@ -113,16 +116,27 @@ def manifest_path(ensemble: str, version: int) -> Path:
 
 @internal
 def read_manifest(workspace: Workspace, artifact: Artifact) -> Manifest:
-    """The manifest of an ensemble's version; raises DamagedError where it is missing or not what was published."""
+    """Return the manifest of an ensemble's version, from the database where its file is damaged or missing.
+
+    Raises DamagedError where neither is what was published.
+    """
     path = workspace.root / (artifact.path or "")
-    with suppress(InputError):
-        manifest = parse_manifest(content_of(path))
-        if manifest.digest == artifact.digest:
-            return manifest
+    for copy in (lambda: content_of(path), lambda: str(artifact.body.get(_COPY, "")).encode()):
+        with suppress(InputError):
+            manifest = parse_manifest(copy())
+            if manifest.digest == artifact.digest:
+                return manifest
     raise DamagedError(
         f"the manifest of {artifact.id} is missing, damaged, of an earlier version or not the published one",
         hint=f"restore it from a backup, or withdraw the ensemble: workbench retire {artifact.body['ensemble']}",
     )
+
+
+@internal
+def is_whole(workspace: Workspace, artifact: Artifact) -> bool:
+    """Return whether the file of a version's manifest is the one that was published."""
+    path = workspace.root / (artifact.path or "")
+    return path.is_file() and file_sha256(path) == artifact.digest
 
 
 @internal
@@ -211,6 +225,7 @@ def write_version(
             "mlflow_run": run,
             "train_run": train_run,
             "registered": [manifest.ensemble, registered],
+            _COPY: manifest.to_bytes().decode(),
             "peak_mb": round(max(map(_peak, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))),
             **({"stale": True, "pending": {str(s): f for s, f in pending.items()}} if pending else {}),
         },
