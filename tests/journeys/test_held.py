@@ -18,7 +18,8 @@ from workbench.workflows.erase import erase
 from workbench.workflows.execute import carry_out
 from workbench.workflows.ingest import append
 from workbench.workflows.requests import show_request
-from workbench.workflows.restore import export_suppressions, restore
+from workbench.workflows.restore import restore
+from workbench.workflows.suppressions import export_suppressions
 from workbench.workflows.train import train
 from workbench.workflows.verify import verify
 from workbench.workspace import Workspace

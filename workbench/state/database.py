@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -27,14 +28,16 @@ _NEWER = "install the newer workbench that wrote it"
 _PATIENCE_MS = 30_000  # how long one waits for others
 _LOOK_MS = 3  # SQLite looks after 1 and 3 ms, and would go on to every 100
 _PRAGMAS = (
+    f"busy_timeout={_PATIENCE_MS}",  # first: the next one may have to wait, while the last connection of another process closes
     *("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "foreign_keys=ON"),
-    f"busy_timeout={_PATIENCE_MS}",
     "temp_store=MEMORY",  # VACUUM's copy must not reach a disk outside the workspace
 )
 
 
-# SQLite lets writers wait by sleeping, in no order: threads of one process take turns before they come to it
+# SQLite lets writers wait by sleeping, in no order: one of thirty never finds it free within its patience. So threads of one
+# process, then processes, take turns before they come to it
 _TURN = threading.RLock()
+_held: set[Path] = set()
 
 
 def _engine(path: Path, pool: type[Pool] = NullPool, **kept: int) -> Engine:
@@ -179,7 +182,7 @@ def _unreadable(path: Path) -> DamagedError:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """One write transaction: the write lock is taken at its start, so what is read inside stays true until commit."""
-    with _TURN, engine.connect() as connection:
+    with _turn(engine), engine.connect() as connection:
         _begin(connection)
         try:
             yield connection
@@ -199,6 +202,25 @@ def reading(engine: Engine) -> Iterator[Connection]:
             yield connection
         finally:
             connection.exec_driver_sql("COMMIT")
+
+
+@contextmanager
+def _turn(engine: Engine) -> Iterator[None]:
+    """The right to ask SQLite for the write lock. The kernel hands it on in order, and takes it from a process that dies."""
+    path = Path(str(engine.url.database))
+    lock = path.parent / "locks" / f".{path.name}"
+    with _TURN:
+        if path in _held or not lock.parent.is_dir():
+            yield
+            return
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _held.add(path)
+            yield
+        finally:
+            _held.discard(path)
+            os.close(descriptor)
 
 
 def _begin(connection: Connection) -> None:
@@ -223,7 +245,7 @@ def compact(engine: Engine) -> None:
     """Rewrites the database without its free pages and empties its log; raises BusyError where a reader prevents it."""
     for _ in range(_COMPACT_TRIES):  # a reader holds the log only for a moment
         try:
-            with engine.connect() as connection:
+            with _turn(engine), engine.connect() as connection:
                 connection.execute(text("VACUUM"))
                 if not connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)")).one()[0]:
                     return
