@@ -121,9 +121,9 @@ def read_manifest(workspace: Workspace, artifact: Artifact) -> Manifest:
     Raises DamagedError where neither is what was published.
     """
     path = workspace.root / (artifact.path or "")
-    for copy in (lambda: content_of(path), lambda: str(artifact.body.get(_COPY, "")).encode()):
+    for content in (content_of(path), str(artifact.body.get(_COPY, "")).encode()):
         with suppress(InputError):
-            manifest = parse_manifest(copy())
+            manifest = parse_manifest(content)
             if manifest.digest == artifact.digest:
                 return manifest
     raise DamagedError(
