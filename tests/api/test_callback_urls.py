@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import pytest
 
@@ -28,6 +28,82 @@ FORBIDDEN = [
     *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2002:a00:1::"),
     *("64:ff9b:1::1", "100::1"),
 ]
+# IANA's registries of special-purpose addresses (2025-10-09), whole, but for the two blocks that hold any IPv4 address
+SPECIAL = [
+    "0.0.0.0/8",
+    "0.0.0.0/32",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.0.0.0/29",
+    "192.0.0.8/32",
+    "192.0.0.9/32",
+    "192.0.0.10/32",
+    "192.0.0.170/32",
+    "192.0.0.171/32",
+    "192.0.2.0/24",
+    "192.31.196.0/24",
+    "192.52.193.0/24",
+    "192.88.99.0/24",
+    "192.168.0.0/16",
+    "192.175.48.0/24",
+    "198.18.0.0/15",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "240.0.0.0/4",
+    "255.255.255.255/32",
+    "224.0.0.0/4",
+    "::1/128",
+    "::/128",
+    "64:ff9b:1::/48",
+    "100::/64",
+    "100:0:0:1::/64",
+    "2001::/23",
+    "2001::/32",
+    "2001:1::1/128",
+    "2001:1::2/128",
+    "2001:1::3/128",
+    "2001:2::/48",
+    "2001:3::/32",
+    "2001:4:112::/48",
+    "2001:10::/28",
+    "2001:20::/28",
+    "2001:30::/28",
+    "2001:db8::/32",
+    "2002::/16",
+    "2620:4f:8000::/48",
+    "3fff::/20",
+    "5f00::/16",
+    "fc00::/7",
+    "fe80::/10",
+    "ff00::/8",
+    "fec0::/10",
+    "::/96",
+]
+BLOCKS = [ip_network(block) for block in SPECIAL]
+
+
+def ways_to(address: IPv4Address) -> list[str]:
+    """Every IPv6 address that leads to an IPv4 one: mapped, compatible, translated, 6to4, and Teredo as server and client."""
+    number = int(address)
+    mapped, nat64, teredo = 0xFFFF << 32, 0x64FF9B << 96, 0x20010000 << 96
+    six_to_four = (0x2002 << 112) | number << 80
+    return [
+        str(IPv6Address(n))
+        for n in (
+            mapped | number,
+            number,
+            nat64 | number,
+            six_to_four,
+            teredo | number << 64,
+            teredo | number ^ 0xFFFFFFFF,
+        )
+    ]
+
+
 PUBLIC = ["93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34", "64:ff9b::5db8:d822"]
 
 
@@ -44,6 +120,34 @@ def test_no_address_that_is_not_public_is_called(address: str) -> None:
         address_of(named, STRICT, resolver=lambda *_: [address])
     with pytest.raises(InputError, match="not public"):
         address_of(named, STRICT, resolver=lambda *_: [PUBLIC[0], address])  # one public address is no excuse
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_no_address_of_a_special_purpose_is_called(block: IPv4Network | IPv6Network) -> None:
+    """The ends of each block and its middle, and for IPv4 each way of writing these within IPv6."""
+    for address in {block[0], block[-1], block[block.num_addresses // 2]}:
+        for text in [str(address), *(ways_to(address) if isinstance(address, IPv4Address) else ())]:
+            with pytest.raises(InputError, match="not public"):
+                checked(f"https://{bracketed(text)}/x", STRICT)
+            with pytest.raises(InputError, match="not public"):
+                address_of(checked("https://example.org/x", STRICT), STRICT, resolver=lambda *_, text=text: [text])
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_the_neighbours_of_a_special_block_are_called_unless_they_are_special_too(
+    block: IPv4Network | IPv6Network,
+) -> None:
+    """So the blocks are no wider than the registries say."""
+    routed = ip_network("2000::/3")
+    for number in (int(block[0]) - 1, int(block[-1]) + 1):
+        if not 0 <= number < 2**block.max_prefixlen:
+            continue
+        address = type(block[0])(number)
+        is_special = any(address in other for other in BLOCKS if other.version == address.version)
+        is_given_out = address.version == 4 or address in routed
+        if is_special or not is_given_out:
+            continue
+        assert checked(f"https://{bracketed(str(address))}/x", STRICT).host == str(address)
 
 
 @pytest.mark.parametrize("address", PUBLIC)

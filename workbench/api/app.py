@@ -62,7 +62,7 @@ def make_app(workspace: Workspace, settings: Settings, log: Log) -> ASGIApp:
     tell_faults(app, str(workspace.root))
     _add_requests(app, workspace, settings, gate)
     _add_others(app, workspace, settings, gate, metrics)
-    return Front(app, log, metrics)
+    return Front(app, log, metrics, most=settings.most_calls)
 
 
 def _add_requests(app: FastAPI, workspace: Workspace, settings: Settings, gate: Gate) -> None:

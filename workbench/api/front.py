@@ -10,6 +10,7 @@ from pathlib import Path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import workbench
+from workbench.api.fault import RETRY_SECONDS, answer
 from workbench.api.log import Log
 from workbench.api.metrics import Metrics
 
@@ -21,8 +22,9 @@ _HOME = Path(workbench.__file__).parent
 class Front:
     """Wraps the app. What it logs is ours: the template of the route, never the path that was asked for."""
 
-    def __init__(self, app: ASGIApp, log: Log, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, log: Log, metrics: Metrics, *, most: int) -> None:
         self._app, self._log, self._metrics = app, log, metrics
+        self._most, self._running = most, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one call."""
@@ -40,10 +42,13 @@ class Front:
             await send(message)
 
         fault = None
+        self._running += 1
         try:
-            await self._app(scope, receive, passed_on)
+            await (self._app if self._running <= self._most else _full)(scope, receive, passed_on)
         except Exception as unexpected:  # it was answered; its message could quote the call, so it goes no further
             fault = unexpected
+        finally:
+            self._running -= 1
         seconds = time.perf_counter() - started
         method = scope["method"] if scope["method"] in _METHODS else "other"
         route = getattr(scope.get("route"), "path", "none")
@@ -59,6 +64,15 @@ class Front:
             token=scope["state"].get("token"),
             **told,
         )
+
+
+_full = answer(
+    503,
+    "busy",
+    "the server answers as many calls as it can",
+    hint="try again shortly",
+    headers={"Retry-After": str(RETRY_SECONDS)},
+)
 
 
 def _place(fault: Exception) -> str | None:

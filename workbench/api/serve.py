@@ -9,11 +9,14 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from workbench.api.app import make_app
 from workbench.api.log import Log, ServerFaults
+from workbench.api.protocol import StrictHttp, Waiting
 from workbench.api.settings import Settings
 from workbench.errors import InputError
 from workbench.workflows.callbacks import note_rules
@@ -21,7 +24,6 @@ from workbench.workspace import Workspace
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _NAME = re.compile(r"\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+")
-_AT_ONCE = 256  # calls; more are answered 503
 
 
 def serve(
@@ -43,15 +45,7 @@ def serve(
     note_rules(workspace, settings.callbacks, settings.domain)
     log = Log(workspace.root / "logs" / "api.log")
     faults = ServerFaults(log)
-    config = uvicorn.Config(
-        make_app(workspace, settings if remote else _at_home(settings, host), log),
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        proxy_headers=False,
-        limit_concurrency=_AT_ONCE,
-        timeout_graceful_shutdown=10,
-    )
+    config = configured(make_app(workspace, settings if remote else _at_home(settings, host), log), settings)
     complaints = logging.getLogger("uvicorn")
     complaints.addHandler(faults)
     complaints.propagate = False
@@ -64,6 +58,21 @@ def serve(
         complaints.removeHandler(faults)
         listener.close()
         log.close()
+
+
+def configured(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    """How the server answers: by our own reading of HTTP/1.1, whatever other library is installed."""
+    waiting = Waiting(settings.header_seconds, settings.most_waiting)
+    return uvicorn.Config(
+        app,
+        http=partial(StrictHttp, waiting),  # type: ignore[arg-type]  # it asks for a class, and calls it
+        ws="none",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=10,
+    )
 
 
 def _at_home(settings: Settings, host: str) -> Settings:

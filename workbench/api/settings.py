@@ -28,6 +28,12 @@ class Settings:
     """Most bytes of rows to predict in one call. Fixed."""
     most_rows: int = 10_000
     """Most rows to predict in one call. Fixed."""
+    header_seconds: float = 10.0
+    """Seconds that a connection may wait for the headers of a call; then it is answered 408 and ended. Fixed."""
+    most_waiting: int = 256
+    """Most connections that wait for a call; beyond it the client with the most loses its oldest. Fixed."""
+    most_calls: int = 256
+    """Most calls that are answered at the same time; more are answered 503. Fixed."""
     body_seconds: float = 20.0
     """Seconds that a body may take to arrive. Fixed."""
     callbacks: CallbackRules = field(default_factory=CallbackRules)

@@ -11,6 +11,7 @@ from workbench.cli.terms import Json, opened, show
 from workbench.errors import InputError
 
 app = typer.Typer()
+_MOST_AUTHORITIES = 10_000_000  # bytes
 tokens_app = typer.Typer(help="Tokens for those who ask over HTTP.", no_args_is_help=True)
 app.add_typer(tokens_app, name="tokens")
 
@@ -57,6 +58,9 @@ def _resolved(authorities: Path) -> str:
     """The whole path: whoever tells callbacks by it later runs in another folder."""
     if not authorities.is_file():
         raise InputError("the file of --callback-authorities is not there", hint="a file of certificates, in PEM")
+    from workbench.foreign import read_text
+
+    read_text(authorities, most=_MOST_AUTHORITIES, what="file of --callback-authorities")
     return str(authorities.resolve(strict=True))
 
 

@@ -18,6 +18,20 @@ from workbench.errors import InputError
 
 MAX_URL = 2_000
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_ROUTED = ipaddress.IPv6Network("2000::/3")  # all that IANA has given out for unicast
+# IANA's registries of special-purpose addresses as of October 2025, whole, and multicast. Python's own lists lag behind them
+# and call some of these blocks global. IPv4-mapped and NAT64 addresses count as the IPv4 address that they hold.
+_SPECIAL = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+            *("192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16"),
+            *("192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+            *("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"),  # of 2000::/3
+        ),
+    )
+)
 _PORTS = {"https": 443, "http": 80}
 _IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Collection[str]]
@@ -106,16 +120,17 @@ def _literal(host: str) -> _IP | None:
 
 def _require_public(address: _IP, rules: CallbackRules) -> None:
     meant = _embedded(address) or address
-    odd = meant.is_multicast or meant.is_reserved or meant.is_loopback or meant.is_link_local or meant.is_unspecified
-    odd = odd or (isinstance(meant, ipaddress.IPv6Address) and meant.is_site_local)
-    if not rules.private and (odd or not meant.is_global):
+    is_routed = isinstance(meant, ipaddress.IPv4Address) or meant in _ROUTED
+    if not rules.private and (
+        not is_routed or any(meant in block for block in _SPECIAL if block.version == meant.version)
+    ):
         raise InputError("a callback URL leads to an address that is not public")
 
 
 def _embedded(address: _IP) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that an IPv6 one leads to; what Teredo makes is not global anyway."""
+    """The IPv4 address that an IPv6 one leads to. 6to4 and Teredo, which lead to one too, are special as a whole."""
     if not isinstance(address, ipaddress.IPv6Address):
         return None
     if address in _NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour
+    return address.ipv4_mapped
