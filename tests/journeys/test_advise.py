@@ -87,7 +87,7 @@ def test_what_makes_no_sense_is_refused(command, trained, asked):
     ],
 )
 def test_options_that_do_not_fit_are_refused_before_anything_is_measured(command, trained, monkeypatch, asked, said):
-    monkeypatch.setattr("workbench.workflows.advise.advise", lambda *_, **__: pytest.fail("it measured"))
+    monkeypatch.setattr("workbench.workflows.advise._advised", lambda *_, **__: pytest.fail("it measured"))
     before = files_of(trained.root)
     answer = command("--workspace", trained.root, "train", "configs/models/trees.yaml", *SETS, *asked)
     assert answer.code == 2
