@@ -84,7 +84,7 @@ PAGES = {
     "all": """attacks.attacks attacks.audits doctor.glance evaluate.evaluation_of findings.findings handover.name_of
         handover.release_rows handover.verify_upload
         history.read_history jobs.list_jobs keys.list_keys ledger.show_ledger lineage.show_lineage
-        overview.overview overview.model overview.evaluations overview.quality preflight.preflight
+        overview.overview overview.model overview.evaluations overview.measured overview.quality preflight.preflight
         preflight.preflight_together profile.schema_of report.certificate_html report.comparison_html
         report.evaluation_html requests.list_requests requests.show_request retention.retention trace.buckets_of
         trace.in_mlflow trace.trace_bucket trace.trace_ensemble trace.trace_request trace.trace_shard""",

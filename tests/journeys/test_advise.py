@@ -8,6 +8,7 @@ import pytest
 import yaml
 from stored import placed
 
+from workbench import journal, lineage
 from workbench.config import TrainConfig
 from workbench.erasure.request import submit
 from workbench.metrics.estimate import Estimate
@@ -24,10 +25,13 @@ def advise(command, workspace, *more):
     return command("--workspace", workspace.root, "train", "configs/models/trees.yaml", *SETS, "--advise", *more)
 
 
-def files_of(root):
-    return {
-        str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in root.rglob("*") if p.is_file()
-    }
+def kept_in(workspace):
+    """Every file but the database, which notes the job; of that, what was journalled and made."""
+    root = workspace.root
+    files = [p for p in root.rglob("*") if p.is_file() and not p.name.startswith("state.db")]
+    with workspace.engine.connect() as connection:
+        made = {artifact.id for artifact in lineage.find(connection)}, journal.head(connection)
+    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}, made
 
 
 def choice(shards, slices, achieved, seconds):
@@ -43,14 +47,14 @@ def choice(shards, slices, achieved, seconds):
 
 
 def test_partitions_are_compared_and_nothing_is_written(command, trained, tmp_path):
-    before = files_of(trained.root)
+    before = kept_in(trained)
     answer = advise(command, trained, "--json", "--out", tmp_path / "a.yaml", "--plot", tmp_path / "a.svg")
     assert answer.code == 0, answer.err
     found = answer.json
     tried = [(c["shards"], c["slices"]) for c in found["choices"]]
     assert tried[:3] == [(1, 1), (2, 1), (2, 5)]
     assert all(c["low"] <= c["auc"] <= c["high"] and c["one_request_s"] > 0 for c in found["choices"])
-    assert files_of(trained.root) == before
+    assert kept_in(trained) == before
     written = yaml.safe_load((tmp_path / "a.yaml").read_text())
     assert written["informed_by"] == "pupils"
     assert TrainConfig.model_validate(written).shards == found["recommended"]["shards"]
@@ -88,11 +92,11 @@ def test_what_makes_no_sense_is_refused(command, trained, asked):
 )
 def test_options_that_do_not_fit_are_refused_before_anything_is_measured(command, trained, monkeypatch, asked, said):
     monkeypatch.setattr("workbench.workflows.advise._advised", lambda *_, **__: pytest.fail("it measured"))
-    before = files_of(trained.root)
+    before = kept_in(trained)
     answer = command("--workspace", trained.root, "train", "configs/models/trees.yaml", *SETS, *asked)
     assert answer.code == 2
     assert said in " ".join(answer.err.split())
-    assert files_of(trained.root) == before
+    assert kept_in(trained) == before
 
 
 @pytest.mark.parametrize(("shards", "slices", "requests"), [(1, 1, 1), (4, 3, 1), (5, 2, 8), (20, 5, 8)])
