@@ -114,10 +114,12 @@ def read_manifest(workspace: Workspace, artifact: Artifact) -> Manifest:
 
     Raises DamagedError where neither is what was published.
     """
-    path = workspace.root / (artifact.path or "")
-    for copy in (lambda: content_of(path), lambda: str(artifact.body.get(_COPY, "")).encode()):
+    contents = [str(artifact.body.get(_COPY, "")).encode()]
+    with suppress(InputError):
+        contents.insert(0, content_of(workspace.root / (artifact.path or "")))
+    for content in contents:
         with suppress(InputError):
-            manifest = parse_manifest(copy())
+            manifest = parse_manifest(content)
             if manifest.digest == artifact.digest:
                 return manifest
     raise DamagedError(
