@@ -138,17 +138,20 @@ def _quotes_match(lines: Iterable[str]) -> bool:
     """Return whether each quoted cell ends before the file, and each of several lines ends at a delimiter."""
     import csv
 
-    csv.field_size_limit(max(csv.field_size_limit(), _BLOCK))
     reader = csv.reader(lines, strict=True)
-    while True:
-        before = reader.line_num
-        try:
-            next(reader)
-        except StopIteration:
-            return True
-        except csv.Error as fault:  # "expected after": text follows a closing quote, as in "5" inches
-            if "expected after" not in str(fault) or reader.line_num > before + 1:
-                return False
+    limit = csv.field_size_limit(_BLOCK)  # of the whole process
+    try:
+        while True:
+            before = reader.line_num
+            try:
+                next(reader)
+            except StopIteration:
+                return True
+            except csv.Error as fault:  # "expected after": text follows a closing quote, as in "5" inches
+                if "expected after" not in str(fault) or reader.line_num > before + 1:
+                    return False
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _header(start: bytes, path: Path) -> list[str]:
