@@ -63,7 +63,7 @@ TABLES: dict[str, tuple[bytes, str]] = {
 
 SCHEMAS = {
     "bounds are inverted": (PUPILS_SCHEMA.replace("[0, 50]", "[50, 0]"), "bounds are inverted: [50.0, 0.0]"),
-    "a bound is infinite": (PUPILS_SCHEMA.replace("[0, 50]", "[0, .inf]"), "bounds must be finite"),
+    "a bound is infinite": (PUPILS_SCHEMA.replace("[0, 50]", "[0, .inf]"), "a number that is not finite"),
     "a field is misspelt": (PUPILS_SCHEMA.replace("bounds: [0, 50]", "bonds: [0, 50]"), "columns.hours.bonds"),
     "a column is declared twice": (PUPILS_SCHEMA + "  town: {kind: boolean}\n", "keys repeat: ['town']"),
     "the subject column is not declared": (PUPILS_SCHEMA.replace("subject: pupil", "subject: person"), "'person'"),
@@ -127,7 +127,7 @@ WORDS: dict[str, tuple[tuple[str, ...], int, str]] = {
 def contents(root: Path) -> dict[Path, bytes]:
     """Every file that a command could leave, with what is in it; SQLite's own log files come and go.
 
-    That a job was tried and failed is on record, and no change.
+    That a job was tried and failed, and which columns a refusal named, is on record, and no change.
     """
     passing = ("-wal", "-shm", ".lock")
     files = (p for p in root.rglob("*") if p.is_file() and not p.name.endswith(passing))
@@ -135,10 +135,11 @@ def contents(root: Path) -> dict[Path, bytes]:
 
 
 def rows(database: Path) -> bytes:
-    """All rows but those of jobs; a file that is no database as it is."""
+    """All rows but those of jobs and refusals; a file that is no database as it is."""
     with closing(sqlite3.connect(database)) as connection:
         try:
             lines = [line for line in connection.iterdump() if not line.startswith('INSERT INTO "jobs"')]
+            lines = [line for line in lines if "'INGEST_REFUSED'" not in line]
         except sqlite3.DatabaseError:
             return database.read_bytes()
     return "\n".join(lines).encode()

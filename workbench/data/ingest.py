@@ -56,7 +56,7 @@ class KeyRing(NamedTuple):
 class BrokenSchemaError(InputError):
     """Rows break their schema; `columns` are those whose rules they break."""
 
-    def __init__(self, message: str, *, hint: str, columns: Iterable[str]) -> None:
+    def __init__(self, message: str, *, hint: str = "", columns: Iterable[str] = ()) -> None:
         super().__init__(message, hint=hint)
         self.columns = tuple(columns)
 

@@ -110,8 +110,9 @@ def features_schema(schema: Schema) -> Schema:
 class OutdatedError(BusyError):
     """A constituent that predicted was quarantined or superseded since: what it predicted may not be seen."""
 
-    def __init__(self) -> None:
-        super().__init__("a model that predicted this may not be used any more", hint="predict again")
+
+def _outdated() -> OutdatedError:
+    return OutdatedError("a model that predicted this may not be used any more", hint="predict again")
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ class Voters:
         quarantined = quarantined_shards(connection, self.manifest.dataset, self.manifest.partition)
         used = {constituent_id(self.manifest.ensemble, c) for c in self.constituents}
         if not used.issubset(current.derived_from) or any(c.shard in quarantined for c in self.constituents):
-            raise OutdatedError()
+            raise _outdated()
 
 
 @internal
@@ -199,7 +200,7 @@ def _voters(workspace: Workspace, ensemble: str) -> Voters:
         with reading(workspace.engine) as connection:
             if _artifact(connection, ensemble).id == artifact.id:
                 raise
-        raise OutdatedError() from None
+        raise _outdated() from None
     quarantined = {int(shard) for shard in manifest.partition.shard_of(points)}
     constituents = usable(manifest, quarantined)
     if not constituents:
