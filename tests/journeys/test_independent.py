@@ -203,7 +203,12 @@ def test_each_process_begins_with_its_own(both: Workspace, monkeypatch: pytest.M
     submit(both, ["pupils"], people(both)[0])
     mine = submit(both, ["more"], "pupil-3000").id
     order: list[frozenset[str]] = []
-    monkeypatch.setattr(execute, "_carry_out_group", lambda _, datasets, __: order.append(datasets) or {})
+
+    def noted(_: Workspace, datasets: frozenset[str], __: object) -> execute.Outcome:
+        order.append(datasets)
+        return execute.Outcome(done={}, failures=())
+
+    monkeypatch.setattr(execute, "_carry_out_group", noted)
     carry_out(both, first=[mine])
     assert order == [{"more"}, {"pupils"}]
 

@@ -380,7 +380,7 @@ def test_the_command_sets_a_budget_by_population_and_finds_a_schema(
     assert "--population" in command(*asked, "--private", *price).error["message"]
     assert command(*asked, "--private", "--population", "people", *price).code == 3
     budget = command(*at, "ledger", "budget", "--population", "people", "--epsilon", 4, "--delta", "1e-5", "--json")
-    assert budget.json == {"population": "people", "budget": {"epsilon": 4.0, "delta": 1e-5}}
+    assert (budget.json["population"], budget.json["budget"]) == ("people", {"epsilon": 4.0, "delta": 1e-5})
     found = command(*asked, "--private", "--population", "people", *price)
     assert found.code == 0, found.out
     ledger = command(*at, "ledger", "show", "--population", "people", "--json").json

@@ -239,8 +239,8 @@ def _measure(workspace: Workspace, config: Mapping[str, Any]) -> Work:
 
 
 @allowed("operate")
-def measure_again(workspace: Workspace, request_ids: Collection[str]) -> list[str]:
-    """Measure, a job each, the releases whose figures these erasures purged; return those that have theirs again.
+def measure_again(workspace: Workspace, request_ids: Collection[str] | None = None) -> list[str]:
+    """Measure, a job each, the releases whose figures these erasures purged, or any; return those that have theirs again.
 
     What can't be measured now is left: `evaluate` or the app does it later.
     """

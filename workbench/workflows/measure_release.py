@@ -19,12 +19,13 @@ from workbench.progress import Progress, silent
 from workbench.roles import allowed, internal
 from workbench.state import writing
 from workbench.state.tables import requests
-from workbench.tracking import RunRecord, Tracking, estimate_metrics, log_run, purge_runs
+from workbench.tracking import RunRecord, Tracking, estimate_metrics, find_runs, log_run, purge_runs
 from workbench.workflows.append import finish_append
 from workbench.workflows.release_figures import figures_of
 from workbench.workspace import Workspace
 
 _NOTHING = "nothing is measured"
+_TAG = "workbench.figures_of"
 
 
 @allowed("operate")
@@ -61,6 +62,11 @@ def record_figures(workspace: Workspace, release: Artifact, absent: LeftOut) -> 
     for name, value in measured.metrics.items():
         flat |= estimate_metrics(name, value) if isinstance(value, Estimate) else {name: value}
     tracking = Tracking(workspace.root)
+    with workspace.engine.connect() as connection:
+        kept = {a.body["mlflow_run"] for a in _evaluations(connection, release.dataset)}
+    purge_runs(
+        tracking, run_ids=set(find_runs(tracking, tag=_TAG, value=release.id)) - kept
+    )  # of a try that was killed
     run = log_run(tracking, _run(release, flat))
     artifact = Artifact(
         id=figures_id(release),
@@ -94,10 +100,11 @@ def has_figures(connection: Connection, release: Artifact) -> bool:
 
 
 @internal
-def without_figures(workspace: Workspace, request_ids: Collection[str]) -> list[str]:
-    """Return the releases that have no figures, of the data sets that these requests concern."""
+def without_figures(workspace: Workspace, request_ids: Collection[str] | None) -> list[str]:
+    """Return the releases that have no figures, of the data sets that these requests concern, or any completed one."""
+    chosen = requests.c.status == "completed" if request_ids is None else requests.c.id.in_(request_ids)
     with workspace.engine.connect() as connection:
-        rows = connection.execute(select(requests.c.datasets).where(requests.c.id.in_(request_ids))).scalars()
+        rows = connection.execute(select(requests.c.datasets).where(chosen)).scalars()
         datasets = {name for names in rows for name in names}
         made = [a for name in sorted(datasets) for a in lineage.find(connection, dataset=name, kind="release")]
         return [release.id for release in made if not has_figures(connection, release)]
@@ -127,5 +134,5 @@ def _run(release: Artifact, metrics: dict[str, float]) -> RunRecord:
         kind="evaluation",
         params={},
         metrics=metrics,
-        tags={"workbench.of": release.id},
+        tags={_TAG: release.id},
     )

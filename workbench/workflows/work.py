@@ -15,7 +15,7 @@ import re
 import secrets
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -106,10 +106,10 @@ def work(workspace: Workspace, inbox: Path, *, stop: Stop, once: bool = False, i
     with _alone(inbox), workspace.engine.connect():
         _clear(inbox)
         with telling(partial(tell_due, workspace, log=log), interval=interval, log=log):
-            while True:
+            worst = _round(workspace, inbox, done, stop)
+            _guarded(_measure, workspace, None)  # what a killed worker did not come to
+            while not (once or stop.is_set() or stop.wait(interval)):
                 worst = _round(workspace, inbox, done, stop)
-                if once or stop.is_set() or stop.wait(interval):
-                    break
         if not stop.is_set():
             tell_waiting(workspace, log=log)
     return {"inbox": str(inbox), **done, "exit": worst if once and not stop.is_set() else 0}
@@ -120,6 +120,12 @@ def log(event: str, **fields: Any) -> None:
     """One line of JSON on standard error; it names nobody and no file of a sender."""
     known = {name: value for name, value in fields.items() if value is not None}
     print(json.dumps({"at": journal.now(), "event": event, **known}), file=sys.stderr, flush=True)
+
+
+def _measure(workspace: Workspace, request_ids: Collection[str] | None) -> int:
+    for release in measure_again(workspace, request_ids):
+        log("measured", release=release)
+    return 0
 
 
 def _checked(workspace: Workspace, inbox: Path) -> Path:
@@ -184,8 +190,7 @@ def _carry_out(workspace: Workspace) -> int:
     outcome = erase_waiting(workspace)
     for request, result in outcome.done.items():
         log("completed", request=request, retrain_seconds=result["retrain_seconds"])
-    for release in measure_again(workspace, outcome.done):
-        log("measured", release=release)
+    _measure(workspace, outcome.done)
     outcome.results()
     return 0
 
