@@ -175,8 +175,7 @@ def release_file(workspace: Workspace, release: str, ending: str) -> bytes:
     require("operate")
     path, judge = _release(workspace, release)
     with _judged_after(workspace, judge):
-        content = path.read_bytes() if ending == ".parquet" else _csv(pq.read_table(path))
-    return content
+        return path.read_bytes() if ending == ".parquet" else _csv(pq.read_table(path))
 
 
 def release_rows(workspace: Workspace, release: str, n: int = 20) -> pd.DataFrame:
