@@ -193,18 +193,17 @@ def sample_file(
 def release_file(workspace: Workspace, release: str, ending: str) -> bytes:
     """A release as CSV, without formulas, or as Parquet; raises QuarantinedError where it may not be handed out now."""
     path, judge = _release(workspace, release)
-    content = path.read_bytes() if ending == ".parquet" else _csv(pq.read_table(path))
-    judge_now(workspace, judge)
-    return content
+    with _judged_after(workspace, judge):
+        return path.read_bytes() if ending == ".parquet" else _csv(pq.read_table(path))
 
 
 @open_to_all
 def release_rows(workspace: Workspace, release: str, n: int = 20) -> pd.DataFrame:
     """The first rows of a release; raises QuarantinedError where it may not be shown now."""
     path, judge = _release(workspace, release)
-    batches = pq.ParquetFile(path).iter_batches(batch_size=n)
-    rows: pd.DataFrame = pa.Table.from_batches([next(batches)]).to_pandas()
-    judge_now(workspace, judge)
+    with _judged_after(workspace, judge):
+        batches = pq.ParquetFile(path).iter_batches(batch_size=n)
+        rows: pd.DataFrame = pa.Table.from_batches([next(batches)]).to_pandas()
     return rows
 
 
@@ -250,6 +249,17 @@ def _release(workspace: Workspace, release: str) -> tuple[Path, Judge]:
     if made.digest is not None and (not path.is_file() or file_sha256(path) != made.digest):
         raise InputError(f"the file of release {release} is damaged or missing", hint="workbench doctor")
     return path, judge
+
+
+@contextmanager
+def _judged_after(workspace: Workspace, judge: Judge) -> Iterator[None]:
+    """Judge at the end, also where an erasure purged the file that is read: then the judge says that it is gone."""
+    try:
+        yield
+    except FileNotFoundError:
+        judge_now(workspace, judge)
+        raise
+    judge_now(workspace, judge)
 
 
 def _csv(table: pa.Table) -> bytes:
