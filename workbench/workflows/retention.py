@@ -22,6 +22,12 @@ _TABLES: tuple[tuple[str, str, str, Table], ...] = (
         "always: a chain that loses an entry proves nothing",
         tables.journal,
     ),
+    (
+        "Names of those who act",
+        "who acts, until the name is withheld at their erasure",
+        "always: the audit log refers to them",
+        tables.actors,
+    ),
     ("Privacy ledger", "nobody", "always: what was spent never comes back", tables.charges),
     ("Requests", "nobody: an id and a commitment", "always", tables.requests),
     ("Whom open requests concern", "the person, sealed", "the request ends: the key is destroyed first", tables.vault),
