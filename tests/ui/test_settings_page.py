@@ -24,7 +24,7 @@ from workbench.workflows.retention import retention
 from workbench.workspace import Workspace
 
 PER_DAY, SECONDS = "Requests in 24 hours", "Seconds of training again, as predicted"
-STATE = {"alembic_version", "datasets", "buckets", "appends", "budgets", "artifacts", "erasures", "quarantine"}
+STATE = {"alembic_version", "datasets", "buckets", "appends", "budgets", "holds", "artifacts", "erasures", "quarantine"}
 
 
 def limits(workspace: Workspace) -> tuple[object, object]:
