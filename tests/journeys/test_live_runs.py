@@ -98,7 +98,7 @@ def test_nothing_but_what_is_noisy_or_public_is_shown(pupils_alone: Workspace, a
         spent = figures(pupils_alone, run, "epsilon")
         assert list(spent) == list(range(2, 41, 2))
         assert list(spent.values()) == sorted(spent.values())
-        assert spent[40] == pytest.approx(2.0, rel=1e-2)
+        assert 1.9 < spent[40] <= 2.0, "at its best order; the ledger's filter has one for all charges"
 
 
 def test_a_killed_fit_is_ended_by_the_next_command_and_gone_on_with_in_a_run_of_its_own(
