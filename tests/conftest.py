@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 from hypothesis import settings
-from shared import shared
+from shared import changed, copied, shared
 
-from workbench.cli import main
+from workbench import cli
+from workbench.cli import app, main
 from workbench.config import SynthesizeConfig, TrainConfig
 from workbench.privacy.ledger import Ledger
 from workbench.state import writing
@@ -94,26 +96,20 @@ def full_workspace(
 ) -> Path:
     """A workspace with the pupils, a budget, a release and an ensemble of 4 shards by 3 slices; copy it before writing."""
 
-    def build(folder: Path) -> None:
-        shutil.copytree(empty_workspace, folder / "workspace")
-        workspace = Workspace.open(folder / "workspace")
-        fill(workspace, *pupils_files, shards=4, slices=3, rounds=9, leaves=7, min_rows_per_leaf=5)
-
-    return shared(tmp_path_factory, "full", build) / "workspace"
+    trees = {"shards": 4, "slices": 3, "rounds": 9, "leaves": 7, "min_rows_per_leaf": 5}
+    return changed(tmp_path_factory, "full", empty_workspace, lambda made, _: fill(made, *pupils_files, **trees))
 
 
 @pytest.fixture
 def workspace(empty_workspace: Path, tmp_path: Path) -> Workspace:
     """A fresh, empty workspace."""
-    shutil.copytree(empty_workspace, tmp_path / "workspace")
-    return Workspace.open(tmp_path / "workspace")
+    return copied(empty_workspace, tmp_path)
 
 
 @pytest.fixture
 def trained(full_workspace: Path, tmp_path: Path) -> Workspace:
     """A fresh copy of the full workspace."""
-    shutil.copytree(full_workspace, tmp_path / "workspace")
-    return Workspace.open(tmp_path / "workspace")
+    return copied(full_workspace, tmp_path)
 
 
 @dataclass(frozen=True)
@@ -141,9 +137,17 @@ class Answer:
         return error
 
 
+@cache
+def commands() -> typer.core.TyperGroup:
+    """The tree of commands: Typer builds it at each call, which takes ten times as long as what most commands do."""
+    return typer.main.get_command(app)
+
+
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     """Runs `workbench` with the arguments given, in this process."""
+
+    monkeypatch.setattr(cli, "app", commands())
 
     def run(*arguments: object) -> Answer:
         monkeypatch.setattr(sys, "argv", ["workbench", *map(str, arguments)])

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from workbench.workspace import Workspace
+
 KEPT = "WORKBENCH_TEST_SHARED"  # a folder of several runs, where one names it
 
 
@@ -27,3 +29,19 @@ def shared(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], N
             build(folder)
             done.touch()
     return folder
+
+
+def changed(
+    factory: pytest.TempPathFactory, name: str, base: Path, change: Callable[[Workspace, Path], object]
+) -> Path:
+    """Return a workspace that one worker makes from a copy of another, with a folder for its files; copy it before writing."""
+
+    def build(folder: Path) -> None:
+        change(Workspace.open(Path(shutil.copytree(base, folder / "workspace"))), folder)
+
+    return shared(factory, name, build) / "workspace"
+
+
+def copied(root: Path, folder: Path) -> Workspace:
+    """Return a fresh copy of a workspace, in a folder of a test."""
+    return Workspace.open(Path(shutil.copytree(root, folder / "workspace")))

@@ -20,7 +20,7 @@ from typing import Any, get_args
 import pytest
 import typer
 from asking import bearer, client, fault
-from conftest import Answer
+from conftest import Answer, commands
 from fastapi.testclient import TestClient
 
 from workbench import cli, journal, ui, workflows
@@ -208,9 +208,9 @@ def served(empty_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture(scope="module", autouse=True)
 def _built_once() -> Iterator[None]:
-    """The command line with its tree of commands built once: Typer builds it at each call, which takes ten times as long."""
+    """The command line with its tree of commands built once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "app", typer.main.get_command(app))
+        patch.setattr(cli, "app", commands())
         yield
 
 

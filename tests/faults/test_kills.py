@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import fill, pupils
 from harness import STOPPABLE, Deed, Fault, Lab, _accepted
+from shared import changed
 from sqlalchemy import select
 from stored import placed
 
@@ -38,26 +39,18 @@ ROOM = ("write", "pwrite64", "ftruncate", "mkdir")  # calls that can find the di
 needs_stopping = pytest.mark.skipif(not STOPPABLE, reason="the calls of a process can't be stopped on this machine")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def small_workspace(
     tmp_path_factory: pytest.TempPathFactory, empty_workspace: Path, pupils_files: tuple[Path, Path]
 ) -> Path:
     """Few pupils, a release and an ensemble: what a try costs is mostly reading files that don't matter to it."""
-    folder = tmp_path_factory.mktemp("small")
-    shutil.copytree(empty_workspace, folder / "workspace")
-    workspace = Workspace.open(folder / "workspace")
-    pupils(40).to_csv(folder / "pupils.csv", index=False)
-    fill(
-        workspace,
-        pupils_files[0],
-        folder / "pupils.csv",
-        shards=2,
-        slices=2,
-        rounds=4,
-        leaves=4,
-        min_rows_per_leaf=3,
-    )
-    return workspace.root
+    trees = {"shards": 2, "slices": 2, "rounds": 4, "leaves": 4, "min_rows_per_leaf": 3}
+
+    def change(workspace: Workspace, folder: Path) -> None:
+        pupils(40).to_csv(folder / "pupils.csv", index=False)
+        fill(workspace, pupils_files[0], folder / "pupils.csv", **trees)
+
+    return changed(tmp_path_factory, "small", empty_workspace, change)
 
 
 @pytest.fixture(scope="module")

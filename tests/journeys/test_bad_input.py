@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import PUPILS_SCHEMA, Answer, pupils
+from shared import changed
 
 from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
@@ -249,13 +250,9 @@ def test_a_key_that_is_no_row_number_is_rejected(key: str, command: Command, ger
 @pytest.fixture(scope="module")
 def german(empty_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with a table whose every row is a person."""
-    import shutil
-
     from workbench.workflows.ingest import ingest
 
-    root = Path(shutil.copytree(empty_workspace, tmp_path_factory.mktemp("german") / "workspace"))
-    ingest(Workspace.open(root), "german")
-    return root
+    return changed(tmp_path_factory, "german", empty_workspace, lambda workspace, _: ingest(workspace, "german"))
 
 
 def test_a_person_erased_twice_is_rejected_the_second_time(command: Command, trained: Workspace) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from conftest import Answer
 from killing import killed_in
+from shared import changed, copied
 from stored import placed
 from test_queue import POLICY
 from test_remeasure import bases, charges, nothing_unnamed, of_kind, predicate
@@ -36,13 +37,22 @@ from workbench.workspace import Workspace
 COPULA = SynthesizeConfig(generator="gaussian_copula", dataset="pupils")
 
 
-@pytest.fixture
-def unprotected(trained: Workspace) -> Workspace:
+@pytest.fixture(scope="session")
+def unprotected_root(full_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pupils' workspace with a Gaussian copula and nothing private."""
-    (private,) = of_kind(trained, "generator")
-    retire(trained, private.id)
-    synthesize(trained, COPULA)
-    return trained
+
+    def change(workspace: Workspace, _: Path) -> None:
+        (private,) = of_kind(workspace, "generator")
+        retire(workspace, private.id)
+        synthesize(workspace, COPULA)
+
+    return changed(tmp_path_factory, "unprotected", full_workspace, change)
+
+
+@pytest.fixture
+def unprotected(unprotected_root: Path, tmp_path: Path) -> Workspace:
+    """A fresh copy of it."""
+    return copied(unprotected_root, tmp_path)
 
 
 def the_generator(workspace: Workspace) -> Artifact:

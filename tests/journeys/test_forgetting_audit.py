@@ -1,13 +1,14 @@
 """`workbench forgetting`: trial erasures in memory tell an erasure that works from one that does not, and leave nothing."""
 
 import hashlib
-import shutil
 import sys
 
 import numpy as np
 import pytest
 import yaml
 from conftest import PUPILS_SCHEMA, pupils
+from shared import changed, copied
+from stored import ensemble_of
 
 from workbench.config import TrainConfig
 from workbench.erasure.locate import locate
@@ -30,19 +31,21 @@ OVERFITTED |= {"min_rows_per_leaf": 1, "learning_rate": 0.5, "category_smoothing
 @pytest.fixture(scope="module")
 def overfitted(empty_workspace, pupils_files, tmp_path_factory):
     """A workspace whose ensemble knows everybody by heart, and its name; nothing may be written to it."""
-    root = tmp_path_factory.mktemp("overfitted") / "workspace"
-    shutil.copytree(empty_workspace, root)
-    (root / "keys" / "placement.key").write_bytes(bytes(32))  # or an interval would leave out 0.5 in some runs
-    schema, data = pupils_files
-    ingest(Workspace.open(root), "pupils", schema=schema, data=data)
-    return root, train(Workspace.open(root), TrainConfig.model_validate(OVERFITTED))["ensemble"]
+
+    def change(workspace, _):
+        # or an interval would leave out 0.5 in some runs
+        (workspace.root / "keys" / "placement.key").write_bytes(bytes(32))
+        ingest(workspace, "pupils", schema=pupils_files[0], data=pupils_files[1])
+        train(workspace, TrainConfig.model_validate(OVERFITTED))
+
+    root = changed(tmp_path_factory, "overfitted", empty_workspace, change)
+    return root, ensemble_of(Workspace.open(root))
 
 
 @pytest.fixture
-def copied(overfitted, tmp_path):
+def own(overfitted, tmp_path):
     """A copy that may be written to."""
-    shutil.copytree(overfitted[0], tmp_path / "workspace")
-    return Workspace.open(tmp_path / "workspace"), overfitted[1]
+    return copied(overfitted[0], tmp_path), overfitted[1]
 
 
 def everything(root):
@@ -116,8 +119,8 @@ def test_going_on_from_a_checkpoint_that_saw_the_subject_is_seen_by_the_digests(
     assert answer.json["equal"] < answer.json["compared"]
 
 
-def test_a_trial_ends_in_the_very_bytes_of_the_erasure(copied):
-    workspace, ensemble = copied
+def test_a_trial_ends_in_the_very_bytes_of_the_erasure(own):
+    workspace, ensemble = own
     audited = read(workspace, ensemble)
     number, person = next(
         (number, found)
@@ -144,8 +147,8 @@ def test_the_same_seed_tries_the_same_people(overfitted):
     assert runs[0]["attacks"] != runs[2]["attacks"]
 
 
-def test_nothing_is_told_once_somebody_asks_to_be_erased(copied, command, monkeypatch):
-    workspace, ensemble = copied
+def test_nothing_is_told_once_somebody_asks_to_be_erased(own, command, monkeypatch):
+    workspace, ensemble = own
     asked = ("--workspace", workspace.root, "forgetting", ensemble, "--subjects", 20, "--canaries", 0, "--json")
     honest, done = Audited.trained, []
 
@@ -199,9 +202,9 @@ def test_with_fewer_than_three_siblings_there_are_no_references(shards, command,
     assert "reference models" in answer.error["message"]
 
 
-def test_shards_that_received_rows_are_left_out(copied, tmp_path):
+def test_shards_that_received_rows_are_left_out(own, tmp_path):
     """Their constituents are not what training on the store gives, so nothing could be compared."""
-    workspace, ensemble = copied
+    workspace, ensemble = own
     pupils(3, first=5000).to_csv(tmp_path / "more.csv", index=False)
     append(workspace, "pupils", data=tmp_path / "more.csv")
     audited = read(workspace, ensemble)

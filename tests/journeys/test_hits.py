@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import Answer, pupils
+from shared import changed, copied
 from test_exports import predicate
 
 from workbench.erasure.byte_scan import Finding, scan_bytes
@@ -40,20 +41,20 @@ def numbered_root(
     full_workspace: Path, pupils_files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The pupils' workspace with a second data set, whose first person's identifier stands in a model of the pupils."""
-    root = tmp_path_factory.mktemp("hits") / "workspace"
-    shutil.copytree(full_workspace, root)
-    _, number = by_chance(root)
-    table = pd.concat([pupils(1).assign(pupil=number), pupils(20, first=3000)])
-    table.to_csv(root.parent / "more.csv", index=False)
-    ingest(Workspace.open(root), "more", schema=pupils_files[0], data=root.parent / "more.csv")
-    return root
+
+    def change(workspace: Workspace, folder: Path) -> None:
+        _, number = by_chance(workspace.root)
+        table = pd.concat([pupils(1).assign(pupil=number), pupils(20, first=3000)])
+        table.to_csv(folder / "more.csv", index=False)
+        ingest(workspace, "more", schema=pupils_files[0], data=folder / "more.csv")
+
+    return changed(tmp_path_factory, "numbered", full_workspace, change)
 
 
 @pytest.fixture
 def numbered(numbered_root: Path, tmp_path: Path) -> tuple[Workspace, Path, str]:
     """A fresh copy, with the checkpoint and the person's number."""
-    shutil.copytree(numbered_root, tmp_path / "workspace")
-    return Workspace.open(tmp_path / "workspace"), *by_chance(tmp_path / "workspace")
+    return copied(numbered_root, tmp_path), *by_chance(tmp_path / "workspace")
 
 
 def test_digits_of_a_model_that_replays_are_chance_and_stand_on_the_certificate(

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from conftest import Answer, pupils
 from killing import Killed
+from shared import changed, copied
 from stored import placed
 from test_exports import predicate
 
@@ -35,14 +36,23 @@ from workbench.workspace import Workspace
 SMALL = {"learner": "gradient_boosting", "shards": 2, "slices": 2, "rounds": 4, "leaves": 4, "min_rows_per_leaf": 5}
 
 
-@pytest.fixture
-def both(trained: Workspace, pupils_files: tuple[Path, Path], tmp_path: Path) -> Workspace:
+@pytest.fixture(scope="session")
+def both_root(full_workspace: Path, pupils_files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pupils' workspace with others in a second data set, one of them in both, and an ensemble there."""
-    first = pupils(1).assign(pupil=placed(trained, "train")[0])
-    pd.concat([first, pupils(200, first=3000)]).to_csv(tmp_path / "more.csv", index=False)
-    ingest(trained, "more", schema=pupils_files[0], data=tmp_path / "more.csv")
-    train(trained, TrainConfig(dataset="more", **SMALL))
-    return trained
+
+    def change(workspace: Workspace, folder: Path) -> None:
+        first = pupils(1).assign(pupil=placed(workspace, "train")[0])
+        pd.concat([first, pupils(200, first=3000)]).to_csv(folder / "more.csv", index=False)
+        ingest(workspace, "more", schema=pupils_files[0], data=folder / "more.csv")
+        train(workspace, TrainConfig(dataset="more", **SMALL))
+
+    return changed(tmp_path_factory, "both", full_workspace, change)
+
+
+@pytest.fixture
+def both(both_root: Path, tmp_path: Path) -> Workspace:
+    """A fresh copy of it."""
+    return copied(both_root, tmp_path)
 
 
 def people(workspace: Workspace) -> list[str]:

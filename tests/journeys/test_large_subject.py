@@ -5,6 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import PUPILS_SCHEMA, pupils
+from shared import changed, copied
+from stored import ensemble_of
 
 from workbench.config import TrainConfig
 from workbench.workflows.doctor import doctor
@@ -18,8 +20,13 @@ BIG = "pupil-big"
 
 
 @pytest.fixture
-def ensemble(workspace, tmp_path):
+def ensemble(empty_workspace, tmp_path, tmp_path_factory):
     """40 pupils in 3 shards of 2 slices, and one with ten times as many rows as all of them."""
+    workspace = copied(changed(tmp_path_factory, "large-subject", empty_workspace, train_on_a_large_subject), tmp_path)
+    return workspace, ensemble_of(workspace)
+
+
+def train_on_a_large_subject(workspace, folder):
     few = pupils(40)
     many = pupils(500, first=5000).assign(pupil=BIG)
     many["term"] = many["term"].clip(1, 9)
@@ -27,11 +34,11 @@ def ensemble(workspace, tmp_path):
     schema = PUPILS_SCHEMA.replace("max_rows_per_subject: 3", "max_rows_per_subject: 1000").replace(
         "row_key: [term]\nholdout: {share: 0.25}", "row_key: [term, hours]\nholdout: {share: 0.000001}"
     )
-    (tmp_path / "schema.yaml").write_text(schema, encoding="utf-8")
-    table.to_csv(tmp_path / "table.csv", index=False)
-    ingest(workspace, "pupils", schema=tmp_path / "schema.yaml", data=tmp_path / "table.csv")
+    (folder / "schema.yaml").write_text(schema, encoding="utf-8")
+    table.to_csv(folder / "table.csv", index=False)
+    ingest(workspace, "pupils", schema=folder / "schema.yaml", data=folder / "table.csv")
     config = TrainConfig(learner="gradient_boosting", dataset="pupils", shards=3, slices=2, rounds=6, leaves=4)
-    return workspace, train(workspace, config)["ensemble"]
+    train(workspace, config)
 
 
 def manifest_of(workspace, ensemble):

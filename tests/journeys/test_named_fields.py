@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import threading
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import pupils
+from shared import changed, copied
 from test_exports import predicate
 
 from workbench import journal, roles
@@ -41,20 +41,20 @@ SHORT = "123456"
 @pytest.fixture(scope="module")
 def mixed_root(full_workspace: Path, pupils_files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pupils' workspace, with a second data set whose people have all kinds of identifiers."""
-    root = tmp_path_factory.mktemp("named") / "workspace"
-    shutil.copytree(full_workspace, root)
-    keys = [UUID, ADDRESS, WORD, SHORT, "12345678", "grace.hopper", "1234"]
-    table = pd.concat([pupils(1).assign(pupil=key) for key in keys] + [pupils(10, first=3000)])
-    table.to_csv(root.parent / "mixed.csv", index=False)
-    ingest(Workspace.open(root), "mixed", schema=pupils_files[0], data=root.parent / "mixed.csv")
-    return root
+
+    def change(workspace: Workspace, folder: Path) -> None:
+        keys = [UUID, ADDRESS, WORD, SHORT, "12345678", "grace.hopper", "1234"]
+        table = pd.concat([pupils(1).assign(pupil=key) for key in keys] + [pupils(10, first=3000)])
+        table.to_csv(folder / "mixed.csv", index=False)
+        ingest(workspace, "mixed", schema=pupils_files[0], data=folder / "mixed.csv")
+
+    return changed(tmp_path_factory, "mixed", full_workspace, change)
 
 
 @pytest.fixture
 def mixed(mixed_root: Path, tmp_path: Path) -> Workspace:
     """A fresh copy."""
-    shutil.copytree(mixed_root, tmp_path / "workspace")
-    return Workspace.open(tmp_path / "workspace")
+    return copied(mixed_root, tmp_path)
 
 
 IDS = {

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from shared import changed, copied
 from stored import placed
 from test_queue import POLICY
 
@@ -37,11 +38,16 @@ DELTA = 1e-5
 
 
 @pytest.fixture
-def pupils_alone(workspace: Workspace, pupils_files: tuple[Path, Path]) -> Workspace:
+def pupils_alone(
+    empty_workspace: Path, pupils_files: tuple[Path, Path], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Workspace:
     """The pupils' table with a budget, and nothing made of it."""
-    ingest(workspace, "pupils", schema=pupils_files[0], data=pupils_files[1])
-    Ledger(workspace.engine).set_budget("pupils", epsilon=20, delta=DELTA)
-    return workspace
+
+    def change(workspace: Workspace, _: Path) -> None:
+        ingest(workspace, "pupils", schema=pupils_files[0], data=pupils_files[1])
+        Ledger(workspace.engine).set_budget("pupils", epsilon=20, delta=DELTA)
+
+    return copied(changed(tmp_path_factory, "pupils-alone", empty_workspace, change), tmp_path)
 
 
 def config(generator: str = "aim", **more: object) -> SynthesizeConfig:

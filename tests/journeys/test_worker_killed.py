@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import pytest
 from conftest import PUPILS_SCHEMA, pupils
+from shared import changed, copied
 from sqlalchemy import func, select
 
 from workbench.config import SynthesizeConfig, TrainConfig
@@ -31,7 +32,6 @@ from workbench.state.tables import charges, erasures, quarantine, requests
 from workbench.state.tables import journal as entries
 from workbench.workflows.doctor import doctor
 from workbench.workflows.ingest import ingest
-from workbench.workflows.initialise import initialise
 from workbench.workflows.publish import current_versions, read_manifest
 from workbench.workflows.scan import scan
 from workbench.workflows.synthesize import synthesize
@@ -59,15 +59,18 @@ def key_of(number: int) -> str:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
+def workspace(empty_workspace: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Two data sets of the same identity type, an ensemble of each, and a release of the first."""
-    workspace = initialise(tmp_path / "workspace")
-    (tmp_path / "schema.yaml").write_text(PUPILS_SCHEMA, encoding="utf-8")
+    return copied(changed(tmp_path_factory, "school", empty_workspace, fill_school), tmp_path)
+
+
+def fill_school(workspace: Workspace, folder: Path) -> None:
+    (folder / "schema.yaml").write_text(PUPILS_SCHEMA, encoding="utf-8")
     for number, (name, first) in enumerate(DATASETS.items()):
         frame = pupils(PEOPLE, first=first, seed=number)
         frame["pupil"] = frame["pupil"].str.removeprefix("pupil-").astype(int).map(key_of)
-        frame.to_csv(tmp_path / "table.csv", index=False)
-        ingest(workspace, name, schema=tmp_path / "schema.yaml", data=tmp_path / "table.csv")
+        frame.to_csv(folder / "table.csv", index=False)
+        ingest(workspace, name, schema=folder / "schema.yaml", data=folder / "table.csv")
         train(
             workspace,
             TrainConfig(
@@ -80,10 +83,9 @@ def workspace(tmp_path: Path) -> Workspace:
                 min_rows_per_leaf=5,
             ),
         )
-    (tmp_path / "table.csv").unlink()
+    (folder / "table.csv").unlink()
     Ledger(workspace.engine).set_budget("pupils", epsilon=4, delta=1e-5)
     synthesize(workspace, SynthesizeConfig(generator="mst", dataset="school", epsilon=1, delta=1e-5))
-    return workspace
 
 
 def files_of(n: int, chance: random.Random) -> dict[str, list[Sent]]:

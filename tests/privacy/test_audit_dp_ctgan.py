@@ -223,7 +223,7 @@ def found_of_steps(broken: Callable, *, rate: float, steps: int, k: int, runs: i
 # The product samples at 0.1. Where a defect has nothing to do with sampling, a rate near 1 shows it in fewer runs.
 
 
-@pytest.mark.parametrize(("rate", "steps", "k", "runs"), [(0.1, 8, 3, 50), (0.99, 1, 1, 200), (0.99, 1, 3, 200)])
+@pytest.mark.parametrize(("rate", "steps", "k", "runs"), [(0.1, 8, 3, 25), (0.99, 1, 3, 100)])
 def test_an_honest_generator_stays_below_its_claim(rate, steps, k, runs):
     bound, event = found_of_steps(nothing_broken, rate=rate, steps=steps, k=k, runs=runs)
     assert bound.share_of(event) <= 1
@@ -231,9 +231,7 @@ def test_an_honest_generator_stays_below_its_claim(rate, steps, k, runs):
 
 CAUGHT = [
     ("no clipping", 0.99, 1, 300),
-    ("rows counted as subjects", 0.99, 1, 350),
     ("conditions by true frequencies", 0.1, 1, 100),
-    ("everybody in every batch", 0.1, 8, 160),
 ]
 
 
@@ -254,6 +252,8 @@ def test_an_honest_generator_stays_below_its_claim_in_many_runs(rate, steps, k, 
 
 
 SLOWLY = [
+    ("rows counted as subjects", 0.99, 1, 350),
+    ("everybody in every batch", 0.1, 8, 160),
     ("half the noise", 0.99, 2, 4000),
     ("clipped at twice the bound", 0.99, 1, 2000),
     ("clipped at twice the bound", 0.1, 30, 800),

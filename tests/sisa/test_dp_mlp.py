@@ -11,6 +11,7 @@ import torch
 from conftest import PUPILS_SCHEMA, pupils
 from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
 from pydantic import ValidationError
+from shared import changed, copied
 from test_mlp import LABELS, shard_with, table, task_of_kind
 
 from workbench.config import TrainConfig
@@ -169,11 +170,13 @@ def test_a_config_declares_what_the_training_may_know():
 
 
 @pytest.fixture
-def ready(workspace, tmp_path):
-    (tmp_path / "s.yaml").write_text(PUPILS_SCHEMA, encoding="utf-8")
-    pupils(120).to_parquet(tmp_path / "t.parquet", index=False)
-    ingest(workspace, "pupils", schema=tmp_path / "s.yaml", data=tmp_path / "t.parquet")
-    return workspace
+def ready(empty_workspace, tmp_path, tmp_path_factory):
+    def change(workspace, folder):
+        (folder / "s.yaml").write_text(PUPILS_SCHEMA, encoding="utf-8")
+        pupils(120).to_parquet(folder / "t.parquet", index=False)
+        ingest(workspace, "pupils", schema=folder / "s.yaml", data=folder / "t.parquet")
+
+    return copied(changed(tmp_path_factory, "few-pupils", empty_workspace, change), tmp_path)
 
 
 def manifest_of(workspace):
