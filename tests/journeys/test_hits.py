@@ -17,6 +17,7 @@ from workbench.erasure.byte_scan import Finding, scan_bytes
 from workbench.erasure.locate import find_person
 from workbench.errors import ForbiddenError, InputError
 from workbench.roles import Person, acting
+from workbench.workflows import judge_hits
 from workbench.workflows.accept_hit import accept_hit
 from workbench.workflows.erase import erase
 from workbench.workflows.execute import carry_out
@@ -79,6 +80,9 @@ def left_of(workspace: Workspace, number: str, dataset: str = "more") -> list[Fi
 def test_only_what_replays_is_chance(numbered: tuple[Workspace, Path, str]) -> None:
     workspace, checkpoint, number = numbered
     assert left_of(workspace, number) == []
+    with pytest.MonkeyPatch.context() as other:
+        other.setattr(judge_hits, "train_shard", lambda *_, **__: [b"another model"])
+        assert left_of(workspace, number), "what is stored gives another model"
     stray = checkpoint.with_name("0" * 64)
     stray.write_bytes(number.encode())
     assert [f.file for f in left_of(workspace, number)] == [stray.relative_to(workspace.root).as_posix()]

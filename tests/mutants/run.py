@@ -36,12 +36,12 @@ def named_tests() -> dict[str, list[str]]:
     }
 
 
-def copy(folder: Path) -> None:
-    """Copy the tree as it is in the working folder."""
+def copy(tree: Path, folder: Path, *ignored: str) -> None:
+    """Copy a tree; what was compiled of it is good for the copy, too, but for the files that a patch changes."""
     for name in COPIED:
-        source = ROOT / name
+        source = tree / name
         if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns(*ignored))
         elif source.exists():
             shutil.copy2(source, folder / name)
 
@@ -55,18 +55,18 @@ def run(folder: Path, shared: Path, tests: Sequence[str], *options: str) -> tupl
     return done.returncode, done.stdout + done.stderr
 
 
-def tried(patch: Path, tests: Sequence[str], shared: Path) -> str:
-    """Return how a patch ended: which test noticed it, or what is wrong."""
+def tried(patch: Path, tests: Sequence[str], sound: Path, shared: Path) -> str:
+    """Return how a patch of the sound tree ended: which test noticed it, or what is wrong."""
     if not tests:
         return "NO SUCH ROW"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        copy(folder)
+        copy(sound, folder)
         command = ["patch", "-p1", "--forward", "--silent", "-i", str(patch)]
         if subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode:
             return "DOES NOT APPLY"
         code, output = run(folder, shared, tests, "-n", "0", "-x")
-        if code == FAILED and (failed := re.search(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)):
+        if code == FAILED and (failed := re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", output, re.MULTILINE)):
             return f"noticed by {failed[1]}"
         return "NOT NOTICED" if code == 0 else f"TESTS CAN'T RUN: pytest ended with {code}"
 
@@ -82,13 +82,13 @@ def main(chosen: Sequence[str]) -> int:
         shared, sound = Path(name) / "shared", Path(name) / "sound"
         shared.mkdir()
         sound.mkdir()
-        copy(sound)
+        copy(ROOT, sound, "__pycache__")
         code, output = run(sound, shared, sorted(set(concerned)), "-n", str(AT_ONCE), "--dist", "worksteal")
         if code:
             print(output, "\nwithout any patch these must pass", sep="")
             return 1
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            ends = pool.map(lambda patch: tried(patch, rows.get(patch.name[:3], []), shared), patches)
+            ends = pool.map(lambda patch: tried(patch, rows.get(patch.name[:3], []), sound, shared), patches)
             table = []
             for patch, end in zip(patches, ends, strict=True):
                 table.append(end)

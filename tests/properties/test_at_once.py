@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,14 @@ from workbench.erasure.request import submit, withdraw
 from workbench.errors import NotFoundError, WorkbenchError
 from workbench.files import sha256, write_atomic
 from workbench.lineage import Artifact
-from workbench.state import writing
+from workbench.state import reading, writing
 from workbench.workflows import sample as sampling
 from workbench.workflows.advise import advise, advise_and_keep
 from workbench.workflows.evaluate import Settings, evaluate
 from workbench.workflows.execute import carry_out_waiting
 from workbench.workflows.forgetting import forgetting
 from workbench.workflows.handover import predict_upload, release_file, release_rows, sample_file
-from workbench.workflows.predict import predict, predict_frame, predict_rows
+from workbench.workflows.predict import OutdatedError, _voters, predict, predict_frame, predict_rows
 from workbench.workflows.profile import profile
 from workbench.workflows.report import compare as compare_evaluations
 from workbench.workflows.report import comparison_html, evaluation_html, report_card, report_evaluation
@@ -270,6 +270,17 @@ def test_nothing_that_used_the_person_is_seen_after_acceptance(ready: Workspace,
 def test_nor_is_it_after_acceptance_at_any_instant(ready: Workspace, tmp_path: Path, deed: Deed) -> None:
     for at in spread(counted(deed, ready, tmp_path / "undisturbed")[0], deed.tries):
         try_at(deed, ready, tmp_path / str(at), at)
+
+
+def test_a_model_that_was_trained_again_since_is_judged(ready: Workspace) -> None:
+    """As after a request that was accepted and carried out in between: nobody is under quarantine any more."""
+    voters = _voters(ready, ensemble_of(ready))
+    first, *others = voters.constituents
+    with reading(ready.engine) as connection:
+        voters.judge(connection)
+        before = replace(voters, constituents=(replace(first, generation=first.generation - 1), *others))
+        with pytest.raises(OutdatedError):
+            before.judge(connection)
 
 
 def erased(workspace: Workspace, who: str) -> None:
