@@ -33,7 +33,7 @@ from workbench.workspace import Workspace
 PARTS = 40  # the sweep is cut into as many tests, for pytest -n
 STRIDE = int(os.environ.get("WORKBENCH_FAULTS_STRIDE", "1"))
 PAIRS = 200
-THIN = 12
+THIN = 6
 ROOM = ("write", "pwrite64", "ftruncate", "mkdir")  # calls that can find the disk full
 
 needs_stopping = pytest.mark.skipif(not STOPPABLE, reason="the calls of a process can't be stopped on this machine")

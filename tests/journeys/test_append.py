@@ -323,7 +323,7 @@ def rows_of(rng: np.random.Generator, n: int) -> pd.DataFrame:
     return pd.DataFrame({"who": who, "x": rng.normal(0, 3, n).clip(-9, 9), "y": rng.choice(["u", "v"], n)})
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", [pytest.param(n, marks=() if n < 3 else pytest.mark.slow) for n in range(10)])
 def test_random_appends_and_erasures_end_where_training_from_scratch_does(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

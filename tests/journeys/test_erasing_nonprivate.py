@@ -260,8 +260,15 @@ def test_a_purged_file_that_is_still_there_is_found_before_anything_is_certified
 
 
 @pytest.mark.parametrize("step", ["planned", "dropped", "retrained", "published", "purged", "verified"])
-@pytest.mark.parametrize("late", [False, True])
-@pytest.mark.parametrize("policy", ["retire", "refit"])
+@pytest.mark.parametrize(
+    ("policy", "late"),
+    [
+        ("retire", False),
+        ("refit", True),
+        pytest.param("retire", True, marks=pytest.mark.slow),
+        pytest.param("refit", False, marks=pytest.mark.slow),
+    ],
+)
 def test_killed_in_any_step_nothing_of_it_is_left(
     unprotected: Workspace, tmp_path: Path, step: str, late: bool, policy: str
 ) -> None:

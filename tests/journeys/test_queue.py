@@ -178,7 +178,7 @@ def test_a_policy_can_retire_private_artifacts(trained: Workspace) -> None:
 
 
 @pytest.mark.parametrize("step", ["planned", "dropped", "retrained", "published", "purged", "verified"])
-@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("late", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_an_erasure_killed_in_any_step_is_finished_by_the_next(trained: Workspace, step: str, late: bool) -> None:
     """`late`: the step did its work and was killed before it was recorded; else before it began."""
     key = placed(trained, "train")[0]

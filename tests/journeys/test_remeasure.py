@@ -139,7 +139,7 @@ def test_who_was_only_in_the_holdout_costs_no_budget(remeasured: Workspace) -> N
 
 
 @pytest.mark.parametrize("step", ["dropped", "retrained", "published", "purged"])
-@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("late", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_killed_in_any_step_nothing_unnamed_is_left(remeasured: Workspace, step: str, late: bool) -> None:
     with killed_in(step, late=late):
         erase(remeasured, [placed(remeasured, "train")[0]])
@@ -151,8 +151,9 @@ def test_killed_in_any_step_nothing_unnamed_is_left(remeasured: Workspace, step:
     assert doctor(remeasured)["healthy"]
 
 
-@pytest.mark.parametrize("moment", ["write_rows", "figures_of", "_describe"])
-@pytest.mark.parametrize("then", ["synthesize", "erase"])
+@pytest.mark.parametrize(
+    ("moment", "then"), [("write_rows", "synthesize"), ("figures_of", "erase"), ("_describe", "synthesize")]
+)
 def test_what_a_killed_synthesis_left_is_swept(
     trained: Workspace, monkeypatch: pytest.MonkeyPatch, moment: str, then: str
 ) -> None:

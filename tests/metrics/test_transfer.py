@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from planted_tables import AGE, HOURS, PASSED, PEOPLE, by_name, dataset, people, shuffled, tables
-from scipy.stats import spearmanr
+from scipy.stats import kendalltau, spearmanr
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import brier_score_loss, f1_score, roc_auc_score
@@ -12,7 +12,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from workbench.metrics.measure import measured
 from workbench.metrics.tables import Tables
-from workbench.metrics.utility import importance, utility_metrics
+from workbench.metrics.utility import importance, ranking, utility_metrics
 from workbench.metrics.utility.predictions import accuracy, auc, brier, calibration_error, f1
 from workbench.schema.schema import parse_schema
 from workbench.sisa.learners.gradient_boosting import GradientBoosting
@@ -224,8 +224,18 @@ def test_of_many_features_a_model_is_asked_about_few_at_a_time(monkeypatch):
 
 def test_agreement_of_importances_is_spearmans():
     rng = np.random.default_rng(0)
-    one, other = rng.normal(size=8), rng.integers(0, 3, 8).astype(float)
-    assert importance._spearman(one, other) == pytest.approx(spearmanr(one, other).statistic)
+    one, other = rng.normal(size=(5, 8)), rng.integers(0, 3, (5, 8)).astype(float)
+    other[4] = 1
+    expected = [spearmanr(*rows).statistic for rows in zip(one[:4], other[:4], strict=True)]
+    np.testing.assert_allclose(importance._spearman(one, other), [*expected, np.nan])
+
+
+def test_agreement_of_orders_is_kendalls():
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(size=(5, 6)), rng.integers(0, 3, (5, 6)).astype(float)
+    other[4] = 1
+    expected = [kendalltau(*rows).statistic for rows in zip(one[:4], other[:4], strict=True)]
+    np.testing.assert_allclose(ranking._kendall(one, other), [*expected, np.nan])
 
 
 def test_an_order_turned_round_is_told():

@@ -468,12 +468,12 @@ def test_processes_that_race_never_overspend(ledger, tmp_path):
     ledger.set_budget("people", epsilon=1.0, delta=DELTA)
     command = [sys.executable, "-c", _WRITER, str(tmp_path / "state.db"), repr(RHO / 15)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    writers = [subprocess.Popen(command, **pipes) for _ in range(3)]
+    writers = [subprocess.Popen(command, **pipes) for _ in range(2)]
     for writer in writers:
         writer.stdin.write("go\n")
         writer.stdin.flush()
     accepted = [int(writer.communicate()[0]) for writer in writers]
-    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    assert [writer.returncode for writer in writers] == [0, 0]
     assert sum(accepted) == len(ledger.entries("people")) == 15
     assert spent(ledger.entries("people"), DELTA) == pytest.approx(1.0, abs=1e-6)
 

@@ -13,11 +13,12 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-import opendp.prelude as dp
+from opendp import domains, measurements, measures, metrics  # not opendp.prelude, which takes seconds to import
+from opendp.mod import Measurement, enable_features
 
 from workbench.errors import InputError
 
-dp.enable_features("contrib")
+enable_features("contrib")
 
 Counts = npt.NDArray[np.int64]
 
@@ -46,8 +47,8 @@ def gaussian_counts(counts: Counts, *, sigma: float) -> Counts:
         raise InputError(f"noise is added to int64 counts, found {counts.dtype}", hint="count rows with numpy.bincount")
     if counts.size == 0:
         return counts.copy()
-    space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T=float)
-    noisy = dp.m.make_gaussian(*space, scale=sigma)(np.ascontiguousarray(counts).ravel())
+    space = domains.vector_domain(domains.atom_domain(T="i64")), metrics.l2_distance(T=float)
+    noisy = measurements.make_gaussian(*space, scale=sigma)(np.ascontiguousarray(counts).ravel())
     return np.asarray(noisy, dtype=np.int64).reshape(counts.shape)
 
 
@@ -80,10 +81,10 @@ def common_counts(counts: Mapping[str, int], *, sigma: float, threshold: int) ->
     return dict(sorted((names[place], int(count)) for place, count in noisy.items()))
 
 
-def _threshold(sigma: float, threshold: int) -> dp.Measurement:
-    domain = dp.map_domain(dp.atom_domain(T="i64"), dp.atom_domain(T="i64"))
-    metric = dp.l02inf_distance(dp.absolute_distance(T="i64"))
-    return dp.m.make_gaussian_threshold(domain, metric, scale=sigma, threshold=threshold)
+def _threshold(sigma: float, threshold: int) -> Measurement:
+    domain = domains.map_domain(domains.atom_domain(T="i64"), domains.atom_domain(T="i64"))
+    metric = metrics.l02inf_distance(metrics.absolute_distance(T="i64"))
+    return measurements.make_gaussian_threshold(domain, metric, scale=sigma, threshold=threshold)
 
 
 def _failure(sigma: float, threshold: int, per_subject: int) -> float:
@@ -124,9 +125,9 @@ def choose(scores: Counts, *, epsilon: float, sensitivity: int) -> int:
         raise InputError(
             f"choosing needs a non-empty int64 vector of scores, found {scores.dtype} of shape {scores.shape}"
         )
-    space = dp.vector_domain(dp.atom_domain(T="i64")), dp.linf_distance(T="i64")
+    space = domains.vector_domain(domains.atom_domain(T="i64")), metrics.linf_distance(T="i64")
     scale = 2 * sensitivity / epsilon * _ROUNDING
-    select = dp.m.make_noisy_max(*space, dp.zero_concentrated_divergence(), scale=scale)
+    select = measurements.make_noisy_max(*space, measures.zero_concentrated_divergence(), scale=scale)
     return int(select(np.ascontiguousarray(scores)))
 
 

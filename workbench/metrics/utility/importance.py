@@ -6,11 +6,11 @@ import numpy as np
 from scipy.stats import rankdata
 
 from workbench.metrics.compare import beside
-from workbench.metrics.estimate import Estimate, bootstrap
+from workbench.metrics.estimate import Estimate, bootstrap_together
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
 from workbench.metrics.tables import Tables
 from workbench.metrics.utility.models import Floats, Models, Predict, check_trainable, is_regression
-from workbench.metrics.utility.predictions import brier_losses
+from workbench.metrics.utility.predictions import brier_losses, correlation
 from workbench.metrics.utility.scores import BASELINE, INTERVAL
 
 MOST_ROWS = 2_000  # of the holdout
@@ -53,7 +53,7 @@ def _agreement(definition: Definition, models: Models, learner: str, tables: Tab
         its = _increases(models.fitted(tables, learner, name), tables, rows)
         if np.ptp(its.sum(axis=0)) == 0 or np.ptp(own.sum(axis=0)) == 0:
             raise NotComputableError(f"not computable because to {learner} all features are of the same importance")
-        return bootstrap(lambda weights: _spearman(weights @ own, weights @ its), tables.holdout.points[rows])
+        return bootstrap_together(lambda w: _spearman(w @ own, w @ its), tables.holdout.points[rows])
 
     return beside(definition, tables, estimate, ceiling=None)
 
@@ -79,7 +79,7 @@ def _losses(predicted: Floats, truth: Floats, tables: Tables) -> Floats:
     return (truth - predicted[:, 0]) ** 2 if is_regression(tables) else brier_losses(truth, predicted)
 
 
-def _spearman(one: Floats, other: Floats) -> float:
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
-        return float("nan")
-    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
+def _spearman(one: Floats, other: Floats) -> Floats:
+    """Spearman's rank correlation of each row of two tables [k, features]; NaN where a row is constant."""
+    ranks = [rankdata(rows, axis=1) - (rows.shape[1] + 1) / 2 for rows in (one, other)]
+    return correlation(*ranks)

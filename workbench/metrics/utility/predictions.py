@@ -42,6 +42,13 @@ def regression(truth: Floats, predictions: Floats, subjects: npt.NDArray[np.uint
     return {name: bootstrap(figure, subjects) for name, figure in figures.items() if figure is not None}
 
 
+def correlation(one: Floats, other: Floats) -> Floats:
+    """The cosine of each row of two tables [k, n], which is the correlation of centred rows; NaN where a row is all 0."""
+    products = [np.einsum("ij,ij->i", *pair) for pair in ((one, other), (one, one), (other, other))]
+    with np.errstate(invalid="ignore"):
+        return np.asarray(products[0] / np.sqrt(products[1] * products[2]))
+
+
 def accuracy(truth: Floats, probabilities: Floats) -> Statistic:
     """The share of rows whose likeliest class is theirs. Range [0, 1], higher is better."""
     correct = (probabilities.argmax(axis=1) == truth.astype(np.int64)).astype(float)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from scipy.stats import kendalltau
 
 from workbench.metrics.compare import beside
-from workbench.metrics.estimate import Estimate, bootstrap
+from workbench.metrics.estimate import Estimate, bootstrap_together
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
 from workbench.metrics.tables import Tables
 from workbench.metrics.utility.models import Floats, Models, check_trainable
-from workbench.metrics.utility.predictions import Statistic
+from workbench.metrics.utility.predictions import Statistic, correlation
 from workbench.metrics.utility.scores import INTERVAL, Score
 
 FEWEST_LEARNERS = 3
@@ -44,14 +43,20 @@ def _agreement(definition: Definition, models: Models, score: Score, tables: Tab
     def estimate(name: str) -> Estimate:
         its = _figures(models, score, tables, name)
 
-        def tau(weights: Floats) -> float:
-            return float(kendalltau([f(weights) for f in own], [f(weights) for f in its]).statistic)
+        def tau(weights: Floats) -> Floats:
+            return _kendall(*(np.array([[f(row) for f in learners] for row in weights]) for learners in (own, its)))
 
-        if np.isnan(tau(np.ones(len(tables.holdout)))):
+        if np.isnan(tau(np.ones((1, len(tables.holdout))))).all():
             raise NotComputableError(f"not computable because all learners have the same {score.title}")
-        return bootstrap(tau, tables.holdout.points)
+        return bootstrap_together(tau, tables.holdout.points)
 
     return [beside(definition, tables, estimate, ceiling=None)]
+
+
+def _kendall(one: Floats, other: Floats) -> Floats:
+    """Kendall's tau-b of each row of two tables [k, learners]; NaN where a row is constant."""
+    first, second = np.triu_indices(one.shape[1], k=1)
+    return correlation(*(np.sign(rows[:, first] - rows[:, second]) for rows in (one, other)))
 
 
 def _figures(models: Models, score: Score, tables: Tables, name: str) -> list[Statistic]:
