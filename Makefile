@@ -10,7 +10,8 @@ QUICK := tests/schema tests/data tests/erasure/test_certificate.py tests/erasure
   --ignore tests/schema/test_constraint.py --ignore tests/schema/test_codec.py --ignore tests/data/test_ingest.py
 
 # Without compiled files every process that a test starts compiles the package again.
-TEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 2 --dist worksteal
+unexport PYTHONDONTWRITEBYTECODE
+TEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: install ui demo test quick lint bench slow oracle faults mutants wheel reference constraints
 
