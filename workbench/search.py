@@ -28,7 +28,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
@@ -38,6 +38,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workbench.parquet_pages import pages
+from workbench.sqlite_cells import Cell, read_rows, value_at
 
 DEPTH = 4  # containers within containers
 _CHUNK = 1 << 20
@@ -53,6 +54,7 @@ _HEAD = 512  # enough to tell a tar
 _IN_MEMORY = 256 << 20  # the largest packed zip or Parquet file: they need seeking
 _SQLITE = b"SQLite format 3\x00"
 _LOGS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")  # of a database: what its write-ahead log begins with
+_LOG = "-wal"
 _DATABASE = re.compile(r"\.(db|sqlite3?)(\b|[-.~])")  # its name, and those of its logs, journals and drafts
 _COPY = "import shutil, sys; shutil.copyfileobj(open(sys.argv[1], 'rb'), sys.stdout.buffer)"
 _SPELT_OUT = {"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"}  # encodings that keep values whole
@@ -78,7 +80,7 @@ class Hit:
     """A needle that was found: at which byte, with the bytes around it.
 
     `where` says of what the offset is: of the file as it is (empty), of what is unpacked from it, of a cell of a database's
-    rows, of the file's own name, or of nothing, where the whole file is a copy of what was removed.
+    rows (`cell`), of the file's own name, or of nothing, where the whole file is a copy of what was removed.
     """
 
     needle: bytes
@@ -86,6 +88,7 @@ class Hit:
     before: bytes = b""
     after: bytes = b""
     where: Where = ""
+    cell: Cell | None = None
 
 
 @dataclass
@@ -163,13 +166,25 @@ class Search:
         return found
 
     def file(self, path: Path) -> Found:
-        """The search of a file's content, and of the rows of a database."""
+        """The search of a file's content, and of the rows of a database.
+
+        A hit in a page that is the copy of a row's cell, in its table, an index or the log, is told once: as that cell.
+        """
         found = self.content(path)
         if found.head.startswith(_SQLITE):
-            found.pages = found.size // (int.from_bytes(found.head[16:18], "big") or 512)
-            self._database(path, found)
-        elif path.name.endswith("-wal") and len(found.head) >= 32:
-            found.pages = (found.size - 32) // (24 + int.from_bytes(found.head[8:12], "big"))
+            size = int.from_bytes(found.head[16:18], "big")
+            layout = _Layout(size=65536 if size == 1 else size or 512, reserved=found.head[20])
+            cells = self._cells(path, found)
+            self._fold(path, found, layout, cells)
+            found.add(hit for hits in cells.values() for hit in hits)
+        elif path.name.endswith(_LOG) and found.head.startswith(_LOGS) and len(found.head) >= 32:
+            layout = _Layout(size=int.from_bytes(found.head[8:12], "big"), start=32, before=24)
+            database = path.with_name(path.name.removesuffix(_LOG))
+            if found.hits and database.is_file():
+                self._fold(path, found, layout, self._cells(database, Found()))
+        else:
+            return found
+        found.pages = (found.size - layout.start) // (layout.size + layout.before)
         return found
 
     def _stream(self, raw: BinaryIO, found: Found, budget: _Budget, depth: int = 0) -> None:
@@ -252,22 +267,75 @@ class Search:
                 with archive.open(info) as inner:
                     self._stream(cast(BinaryIO, inner), found, budget, depth + 1)
 
-    def _database(self, path: Path, found: Found) -> None:
-        """Rows as SQLite reads them: a long value lies in several pages."""
+    def _cells(self, path: Path, found: Found) -> dict[Cell, list[Hit]]:
+        """The hits in rows as SQLite reads them, by cell: a long value is in several pages."""
+        cells: dict[Cell, list[Hit]] = {}
         try:
-            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
-                connection.execute("PRAGMA trusted_schema = OFF")
-                connection.text_factory = bytes  # text that is not UTF-8 is searched too
-                tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-                for (table,) in tables:
-                    name = table.decode().replace('"', '""')
-                    rows = connection.execute(f'SELECT * FROM "{name}"')
-                    while batch := rows.fetchmany(256):
-                        cells = [cell for row in batch for cell in row if isinstance(cell, bytes) and len(cell) > 1]
-                        if self.find(b"\x00".join(cells)):
-                            found.add(hit for cell in cells for hit in self.hits(cell, where="rows"))
+            for row in read_rows(path):
+                if self.find(b"\x00".join(cell.value for cell in row)):
+                    for cell in row:
+                        hits = [replace(hit, cell=cell) for hit in self.hits(cell.value, where="rows")]
+                        if hits and len(cells) <= _MOST_HITS:
+                            cells[cell] = hits
         except (sqlite3.Error, UnicodeDecodeError):
             found.unread.append("a damaged or locked database, whose pages were searched but not its rows")
+        return cells
+
+    def _fold(self, path: Path, found: Found, layout: _Layout, cells: Mapping[Cell, Sequence[Hit]]) -> None:
+        """Leaves out the hits in pages that are copies of these cells."""
+        raw = [hit for hit in found.hits if hit.where == ""]
+        if not raw or not cells:
+            return
+        by_row: dict[int | None, list[Cell]] = {}
+        for cell in cells:
+            by_row.setdefault(cell.rowid, []).append(cell)
+        pages_read = layout.read(path, {layout.page_of(hit.offset) for hit in raw})
+
+        def is_copy(hit: Hit) -> bool:
+            number, at = layout.page_of(hit.offset), layout.within(hit.offset)
+            page, is_first = pages_read.get(number, (b"", False))
+            stored = value_at(page, at, reserved=layout.reserved, is_first=is_first) if at >= 0 else None
+            if stored is None or at + len(hit.needle) > stored.start + len(stored.value):
+                return False
+            place = (hit.needle, at - stored.start)
+            return any(
+                stored.is_copy_of(cell) and place in {(one.needle, one.offset) for one in cells[cell]}
+                for cell in by_row.get(stored.rowid, ())
+            )
+
+        copies = {id(hit) for hit in raw if is_copy(hit)}
+        found.hits = [hit for hit in found.hits if id(hit) not in copies]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """Where the pages of a database file, or of its write-ahead log, begin."""
+
+    size: int
+    reserved: int = 0
+    start: int = 0
+    before: int = 0  # bytes before each page: the header of a frame of the log, which begins with the page's number
+
+    def page_of(self, offset: int) -> int:
+        """The place among the pages of the one that a byte is in."""
+        return (offset - self.start) // (self.size + self.before)
+
+    def within(self, offset: int) -> int:
+        """The place of a byte in its page; negative outside of pages."""
+        return (offset - self.start) % (self.size + self.before) - self.before if offset >= self.start else -1
+
+    def read(self, path: Path, numbers: Collection[int]) -> dict[int, tuple[bytes, bool]]:
+        """Pages by their place, each with whether it is the first of the database."""
+        found: dict[int, tuple[bytes, bool]] = {}
+        with _opened(path) as raw, io.BufferedReader(cast(io.RawIOBase, raw), _CHUNK) as stream:
+            stream.read(self.start)
+            number = 0
+            while frame := stream.read(self.before + self.size):  # to the end: a child that reads it would fail else
+                if number in numbers:
+                    is_first = int.from_bytes(frame[:4], "big") == 1 if self.before else number == 0
+                    found[number] = frame[self.before :], is_first
+                number += 1
+        return found
 
 
 def _compiled(needles: Sequence[bytes]) -> hyperscan.Database | None:

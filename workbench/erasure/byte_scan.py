@@ -77,6 +77,9 @@ class BytesFound:
         if hit.where == "copy":
             return f"in {finding.file}, which is a copy of a removed file"
         of = {"": "", "unpacked": " of what is unpacked from it", "rows": " of a text in it"}[hit.where]
+        if hit.cell is not None and hit.cell.table:
+            column = f"{hit.cell.table}.{hit.cell.column}"
+            of = " of a cell in it" if self.is_named(column) else f" of a cell of {column}"
         return f"in {finding.file} at byte {hit.offset}{of}"
 
 
@@ -119,54 +122,28 @@ def scan_bytes(
 
 @dataclass(frozen=True)
 class Marks:
-    """Recognises a hit by the bytes around it, also once the file has grown or its pages have moved.
+    """Recognises a hit by what it is in, also once the file has grown or its pages have moved.
 
-    What is kept of it is a keyed hash: the bytes may hold the person's identifier.
+    In a row that is the whole cell, in its table, column and row; else the bytes that are kept on each side of it, also where
+    these are few because the file or the text ends there. What is kept is a keyed hash: it may hold the person's identifier.
     """
 
     key: bytes
-    found: BytesFound
 
     def of(self, finding: Finding) -> dict[str, Any]:
-        """A hit as it is kept: file, offset, and the mark by which it is recognised.
-
-        In a database that is the cell that it is in, as far as the bytes kept of it go: what is beside the cell changes.
-        """
-        before, after = finding.hit.before, finding.hit.after
-        for cell in self._cells.get((_file(finding.file), finding.hit.needle), ()):
-            if before.endswith(cell.before) and after.startswith(cell.after):
-                before, after = cell.before, cell.after
-                break
-        return {
-            "file": finding.file,
-            "offset": finding.hit.offset,
-            "before": len(before),
-            "after": len(after),
-            "mark": self._mark(finding, before, after),
-        }
+        """A hit as it is kept: file, offset, and the mark by which it is recognised."""
+        return {"file": finding.file, "offset": finding.hit.offset, "mark": self._mark(finding)}
 
     def recognises(self, finding: Finding, kept: Mapping[str, Any]) -> bool:
         """Whether a hit is the one that was kept."""
-        first, last = int(kept["before"]), int(kept["after"])
-        before, after = finding.hit.before, finding.hit.after
-        if _file(finding.file) != _file(kept["file"]) or len(before) < first or len(after) < last:
-            return False
-        mark = self._mark(finding, before[len(before) - first :], after[:last])
-        return hmac.compare_digest(mark, str(kept["mark"]))
+        return _file(finding.file) == _file(kept["file"]) and hmac.compare_digest(self._mark(finding), kept["mark"])
 
-    @cached_property
-    def _cells(self) -> dict[tuple[str, bytes], list[Hit]]:
-        """Hits in cells of databases by file and needle, those first of which more is known."""
-        cells: dict[tuple[str, bytes], list[Hit]] = {}
-        for finding in self.found.findings:
-            if finding.hit.where == "rows":
-                cells.setdefault((_file(finding.file), finding.hit.needle), []).append(finding.hit)
-        for hits in cells.values():
-            hits.sort(key=lambda hit: -len(hit.before) - len(hit.after))
-        return cells
-
-    def _mark(self, finding: Finding, before: bytes, after: bytes) -> str:
-        parts = (b"hit", _file(finding.file).encode(errors="surrogateescape"), before, finding.hit.needle, after)
+    def _mark(self, finding: Finding) -> str:
+        hit, file = finding.hit, _file(finding.file).encode(errors="surrogateescape")
+        parts = (b"hit", file, hit.before, hit.needle, hit.after)
+        if (cell := hit.cell) is not None:
+            place = (cell.table.encode(), cell.column.encode(), cell.row, b"%d" % hit.offset)
+            parts = (b"cell", file, *place, hit.needle, cell.value)
         message = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
         return hmac.digest(self.key, message, "sha256").hex()
 

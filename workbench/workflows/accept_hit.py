@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import select
@@ -16,10 +17,16 @@ from workbench.state import writing
 from workbench.state.tables import requests
 from workbench.workspace import Workspace
 
+_MARK = 16  # hexadecimal digits of a mark that are shown
+
 
 @allowed("decide")
-def accept_hit(workspace: Workspace, request: str, *, file: str, offset: int, reason: str) -> dict[str, Any]:
-    """Accepts what the last byte scan of a held request found in `file` at `offset`, as requests show tells it.
+def accept_hit(
+    workspace: Workspace, request: str, *, file: str, offset: int, reason: str, mark: str = ""
+) -> dict[str, Any]:
+    """Accept what the last byte scan of a held request found in `file` at `offset`, as requests show names it.
+
+    `mark` tells hits apart that have the same offset, in different cells or members of the file.
 
     What is accepted is that text with the bytes around it: other words in the same file are other hits. It is journalled,
     and stands on the certificate with the reason. A token, a copy of a removed file and the name of a file can't be accepted.
@@ -42,11 +49,20 @@ def accept_hit(workspace: Workspace, request: str, *, file: str, offset: int, re
             )
         box = vault.unseal(connection, request)
         refuse_own_names({bytes.fromhex(needle) for needle in box["needles"]}, reason, "the reason")
-        found = [hit for hit in erasure.hits if hit.get("file") == file and hit.get("offset") == offset]
+        found = [
+            hit
+            for hit in erasure.hits
+            if hit.get("file") == file and hit.get("offset") == offset and hit["mark"].startswith(mark)
+        ]
         if not found:
             raise InputError(
                 f"the last byte scan of request {request} found nothing there that can be accepted",
                 hint="workbench requests show tells files and offsets; workbench resume scans again",
+            )
+        if len({hit["mark"] for hit in found}) > 1:
+            raise InputError(
+                f"the last byte scan of request {request} found {len(found)} hits there",
+                hint="each is accepted by itself: --mark MARK, which workbench requests show names",
             )
         taken = [{**hit, "reason": reason.strip()} for hit in found]
         left = tuple(hit for hit in erasure.hits if hit not in found)
@@ -58,8 +74,12 @@ def accept_hit(workspace: Workspace, request: str, *, file: str, offset: int, re
 
 @internal
 def held_hits(workspace: Workspace, request: str) -> list[dict[str, Any]]:
-    """What the last byte scan of a held request found: `file` and `offset` where it can be accepted, `place` in words."""
+    """Return what the last byte scan of a held request found: `file`, `offset`, `mark` where it can be accepted, and `place`."""
     with workspace.engine.connect() as connection:
         erasure = next((e for e in saga.unfinished(connection) if e.held and request in e.requests), None)
-    shown = ("place", "file", "offset")
-    return [{key: hit[key] for key in shown if key in hit} for hit in erasure.hits] if erasure else []
+    return [_shown(hit) for hit in erasure.hits] if erasure else []
+
+
+def _shown(hit: Mapping[str, Any]) -> dict[str, Any]:
+    mark = {"mark": hit["mark"][:_MARK]} if "mark" in hit else {}
+    return {key: hit[key] for key in ("place", "file", "offset") if key in hit} | mark

@@ -185,7 +185,7 @@ def _aside(
     left: Sequence[Finding],
 ) -> Erasure:
     """The erasure of one request that something is left of."""
-    marks = Marks(workspace.key("token"), found)
+    marks = Marks(workspace.key("token"))
     hits = [_kept(marks, found, finding) for finding in left[:_KEPT_HITS]]
     update = {
         "held": True,

@@ -51,7 +51,7 @@ def judge(
     accepted: Sequence[Mapping[str, Any]] = (),
 ) -> Judged:
     """Sorts what a scan found; `people` are those to be erased, `accepted` the hits a person accepted (`Marks.of`)."""
-    marks, replays = Marks(workspace.key("token"), found), _Replays(workspace, people)
+    marks, replays = Marks(workspace.key("token")), _Replays(workspace, people)
     left: list[Finding] = []
     chance: list[Finding] = []
     taken: list[tuple[Finding, Mapping[str, Any]]] = []
