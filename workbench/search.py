@@ -47,6 +47,7 @@ _LONGEST = (
 )  # bytes of a needle that are looked for at first: Hyperscan takes no expression of over 16,000 characters
 CONTEXT = 32  # bytes on each side of a hit that are kept with it
 _MOST_HITS = 1000  # in one file; more are not listed, and make the file one that was not searched to its end
+_MORE = f"more than {_MOST_HITS} hits"
 _HEX_RUN = 32  # hexadecimal digits in a row that are a digest or an id, whatever decimal number stands in them
 _HEX = re.compile(rb"[0-9a-f]+")
 _ESCAPE = re.compile(rb"(%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\\[abfnrtv])\Z")
@@ -72,7 +73,7 @@ _DAMAGED = (
 )
 
 
-Where = Literal["", "unpacked", "rows", "name", "copy"]
+Where = Literal["", "unpacked", "rows", "name", "copy", "unread"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,8 @@ class Hit:
     """A needle that was found: at which byte, with the bytes around it.
 
     `where` says of what the offset is: of the file as it is (empty), of what is unpacked from it, of a cell of a database's
-    rows (`cell`), of the file's own name, or of nothing, where the whole file is a copy of what was removed.
+    rows (`cell`), of the file's own name, or of nothing, where the whole file is a copy of what was removed or can't be
+    searched to its end.
     """
 
     needle: bytes
@@ -93,13 +95,32 @@ class Hit:
 
 @dataclass
 class Found:
-    """What the search of one file found, and what of it could not be read."""
+    """What the search of one file found, and what of it could not be read.
+
+    Of cells with more hits than are kept, `cells` is the digest of all that hold one.
+    """
 
     hits: list[Hit] = field(default_factory=list)
     size: int = 0
     head: bytes = b""
     pages: int = 0
     unread: list[str] = field(default_factory=list)
+    _cells: hashlib._Hash = field(default_factory=hashlib.sha256)
+
+    @property
+    def cells(self) -> str:
+        """The digest of the cells with hits, where there are more than are kept; nothing else."""
+        nothing = self._cells.digest() == hashlib.sha256().digest()
+        return "" if nothing or not self.has_more else self._cells.hexdigest()
+
+    def note(self, cell: Cell) -> None:
+        """Take a cell that holds a hit into the digest of all of them."""
+        self._cells.update(repr((cell.table, cell.column, cell.row, cell.value)).encode())
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are more hits than are kept."""
+        return _MORE in self.unread
 
     @property
     def hit(self) -> bool:
@@ -111,7 +132,7 @@ class Found:
         self.hits += islice(hits, _MOST_HITS + 1)
         if len(self.hits) > _MOST_HITS:
             del self.hits[_MOST_HITS:]
-            self.unread.append(f"more than {_MOST_HITS} hits")
+            self.unread.append(_MORE)
 
 
 class Search:
@@ -275,6 +296,8 @@ class Search:
                 if self.find(b"\x00".join(cell.value for cell in row)):
                     for cell in row:
                         hits = [replace(hit, cell=cell) for hit in self.hits(cell.value, where="rows")]
+                        if hits:
+                            found.note(cell)
                         if hits and len(cells) <= _MOST_HITS:
                             cells[cell] = hits
         except (sqlite3.Error, UnicodeDecodeError):
@@ -365,6 +388,15 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     if child.returncode:
         path.stat()  # raises where it is gone
         raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file, which may be a database that this process has open."""
+    with _opened(path) as raw:
+        digest = hashlib.sha256()
+        while chunk := raw.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 class _TooLargeError(Exception):

@@ -16,6 +16,10 @@ _TABLE_LEAF, _INDEX_LEAF, _INDEX_INTERIOR = 13, 10, 2
 _SIZES = (0, 1, 2, 3, 4, 6, 8, 8, 0, 0)  # bytes of a value by its serial type; texts and blobs come after these
 
 
+class Text(bytes):
+    """A value that SQLite keeps as text; a blob is plain bytes."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """One value of one row: of which table and column, by which key, and with which other texts beside it."""
@@ -48,7 +52,7 @@ def read_rows(path: Path) -> Iterator[list[Cell]]:
     """Yield the texts and blobs of each row of every table, with the row's primary key, or else its number."""
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
         connection.execute("PRAGMA trusted_schema = OFF")
-        connection.text_factory = bytes  # text that is not UTF-8 is searched too
+        connection.text_factory = Text  # text that is not UTF-8 is searched too
         for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
             name = table.decode().replace('"', '""')
             columns = connection.execute(f'PRAGMA table_info("{name}")').fetchall()

@@ -50,7 +50,7 @@ def test_it_names_no_file_that_is_called_after_the_person(workspace: Workspace, 
     check = found.check(found.findings)
     assert not check.ok
     assert KEY.decode() not in check.detail
-    assert KEY.decode() not in found.check([]).detail
+    assert KEY.decode() not in found.check([f for f in found.findings if f.unread]).detail
 
 
 WRITTEN = {
@@ -120,8 +120,11 @@ def test_every_place_of_a_file_is_told_once(tmp_path: Path, monkeypatch: pytest.
 def test_more_hits_than_are_listed_leave_a_file_unsearched(workspace: Workspace) -> None:
     plant(workspace, "a.txt", b"12345678 " * 1200)
     found = looked(workspace)
-    assert len(found.findings) == 1000
-    assert not found.check([]).ok, "those that are not listed were not judged"
+    assert len(found.findings) == 1001
+    (more,) = [finding for finding in found.findings if finding.unread]
+    check = found.check([more])
+    assert not check.ok, "those that are not listed were not judged"
+    assert check.detail.endswith("1 files can't be searched to their end, first a.txt: more than 1000 hits")
 
 
 def marked(workspace: Workspace) -> tuple[Marks, list[Finding]]:
@@ -229,6 +232,7 @@ def test_what_is_beside_a_hit_is_part_of_it(workspace: Workspace) -> None:
         ("logs/a.csv", "pupil,term\n123456,3\n", True),
         ("logs/a.json", '{"pupil": "nr 123456"}', True),
         ("logs/a.log", '{"a": 1}\n{"pupil": "123456"}\n', True),
+        ("logs/a.json", '{"123456": "ill"}', True),
         ("logs/a.txt", "took 0.123456 s, 1234567 bytes, x123456y", False),
         ("logs/a.json", '{"rows": 123456}', False),
         ("logs/a.bin", "\0123456\0", False),
@@ -240,6 +244,66 @@ def test_a_short_identifier_is_searched_as_a_word_of_texts(
     plant(workspace, place, content.encode())
     found, unread = scan_short(workspace, [b"123456"])
     assert (bool(found), unread) == (is_found, [])
+
+
+def test_no_text_file_is_too_large_for_a_short_identifier(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.erasure.weak_scan._MOST_BYTES", 1000)
+    monkeypatch.setattr("workbench.search._CHUNK", 128)
+    plant(workspace, "logs/big.log", b"0.123456 1234567 x\n" * 500 + b"to 123456 of Bonn" + b"\nx" * 500)
+    plant(workspace, "logs/big.json", b"[" + b"1234567, " * 500 + b'"by 123456"]')
+    found, unread = scan_short(workspace, [b"123456"])
+    assert ([(f.file, f.hit.before[-3:]) for f in found], unread) == (
+        [("logs/big.json", b"by "), ("logs/big.log", b"to ")],
+        [],
+    )
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.json", "a.db", "a.parquet"])
+def test_short_identifiers_that_are_a_whole_text_are_told_apart(workspace: Workspace, name: str) -> None:
+    path = workspace.root / name
+    if name == "a.csv":
+        path.write_text("123456\n" + "x" * 40 + "\n123456")
+    elif name == "a.json":
+        path.write_text('{"a": ["123456", "123456"]}')
+    elif name == "a.db":
+        fill(path, "123456", "123456")
+    else:
+        pq.write_table(pa.table({"a": ["x", "123456"], "b": ["123456", "y"]}), path)
+    found, _ = scan_short(workspace, [b"123456"])
+    marks = Marks(workspace.key("token"))
+    assert len({marks.of(finding)["mark"] for finding in found}) == 2
+
+
+def test_a_file_that_cannot_be_searched_is_recognised_as_long_as_it_is_the_same(workspace: Workspace) -> None:
+    path = plant(workspace, "a.gz", b"\x1f\x8bdamaged")
+    marks, (finding,) = marked(workspace)
+    kept = marks.of(finding)
+    assert (kept["file"], "offset" in kept) == ("a.gz", False)
+    assert marks.recognises(marked(workspace)[1][0], kept)
+    path.write_bytes(b"\x1f\x8bdamaged, too")
+    assert not marks.recognises(marked(workspace)[1][0], kept)
+
+
+def test_more_hits_than_are_listed_are_recognised_in_a_database_that_changes(workspace: Workspace) -> None:
+    path = workspace.root / "a.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE t (a, b)")
+        connection.executemany("INSERT INTO t VALUES (?, ?)", [("pupil-123456", n) for n in range(1100)])
+
+    def more() -> dict[str, object]:
+        marks, found = marked(workspace)
+        (finding,) = [f for f in found if f.unread and f.unread.has_more]
+        return marks.of(finding)
+
+    kept = more()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO t VALUES ('another', 7)")
+    assert more() == kept
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO t VALUES ('pupil-123456', 7)")
+    assert more() != kept
 
 
 def test_a_short_identifier_is_searched_in_columns_and_cells(workspace: Workspace) -> None:
