@@ -250,13 +250,11 @@ def _for_certificate(workspace: Workspace, judged: Judged, person: _Person, comm
     for finding in judged.chance:
         if not person.texts.isdisjoint(finding.needles):
             told.setdefault("chance", []).append({"file": finding.file, "offset": finding.hit.offset})
-    for finding, kept in judged.accepted:
-        if finding.concerns(person.texts):
-            one = {key: kept[key] for key in ("file", "offset", "unread", "reason") if key in kept}
-            one["file"] = shown_file(workspace, kept["file"])
-            listed = told.setdefault("unread" if "unread" in kept else "accepted", [])
-            if one not in listed:
-                listed.append(one)
+    answered = {kept["mark"]: kept for finding, kept in judged.accepted if finding.concerns(person.texts)}
+    for kept in answered.values():
+        one = {key: kept[key] for key in ("file", "offset", "unread", "reason") if key in kept}
+        one["file"] = shown_file(workspace, kept["file"])
+        told.setdefault("unread" if "unread" in kept else "accepted", []).append(one)
     return told
 
 
