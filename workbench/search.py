@@ -1,8 +1,8 @@
 """A byte search that looks inside: what should be gone must not be found, however it was packed.
 
-Files are read in pieces, and what is packed (gzip, bzip2, xz, zstd, tar, zip and so npz, Parquet) is unpacked on the way,
-in memory alone, as deep as `DEPTH` and as far as `_allowance`. Hyperscan looks for all needles at once: the time is linear in
-the bytes, whatever their number.
+Files are read in pieces, and what is packed (gzip, bzip2, xz, zstd, tar, zip and so npz, Parquet, Arrow) is unpacked on the
+way, in memory alone, as deep as `DEPTH` and as far as `_allowance`. Hyperscan looks for all needles at once: the time is
+linear in the bytes, whatever their number.
 
 A database file is read by a process of its own: closing a descriptor of one drops every lock that SQLite holds on it in the
 same process (POSIX locks; sqlite.org/howtocorrupt.html, 2.2), and a thread may be writing to it.
@@ -35,9 +35,8 @@ from typing import BinaryIO, Literal, cast
 
 import hyperscan
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from workbench.parquet_pages import pages
+from workbench.column_values import array_values, arrow_values, parquet_values
 from workbench.sqlite_cells import Cell, read_rows, value_at
 
 DEPTH = 4  # containers within containers
@@ -55,10 +54,16 @@ _HEAD = 512  # enough to tell a tar
 _IN_MEMORY = 256 << 20  # the largest packed zip or Parquet file: they need seeking
 _SQLITE = b"SQLite format 3\x00"
 _LOGS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")  # of a database: what its write-ahead log begins with
+_ARROW, _NPY = b"ARROW1\x00\x00", b"\x93NUMPY"
+_ADJOINED = (
+    _SQLITE,
+    *_LOGS,
+    _ARROW,
+    _NPY,
+)  # beginnings of files in which values follow each other with nothing between
 _LOG = "-wal"
 _DATABASE = re.compile(r"\.(db|sqlite3?)(\b|[-.~])")  # its name, and those of its logs, journals and drafts
 _COPY = "import shutil, sys; shutil.copyfileobj(open(sys.argv[1], 'rb'), sys.stdout.buffer)"
-_SPELT_OUT = {"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"}  # encodings that keep values whole
 _STREAMS: dict[bytes, Callable[[BinaryIO], BinaryIO]] = {
     b"\x1f\x8b": lambda stream: cast(BinaryIO, gzip.GzipFile(fileobj=stream)),
     b"BZh": lambda stream: cast(BinaryIO, bz2.BZ2File(stream)),
@@ -155,11 +160,11 @@ class Search:
         """Whether a piece of memory holds any needle."""
         return next(self.occurrences(window), None) is not None
 
-    def occurrences(self, window: bytes, *, is_database: bool = False) -> Iterator[tuple[bytes, int]]:
+    def occurrences(self, window: bytes, *, is_adjoined: bool = False) -> Iterator[tuple[bytes, int]]:
         """Each needle in a piece of memory, with its place there.
 
-        In the pages of a database one value follows another without anything between them: there a needle of letters and
-        digits counts anywhere.
+        In the pages of a database one value follows another without anything between them (`is_adjoined`): there a needle of
+        letters and digits counts anywhere.
         """
         if self._compiled is None:
             return
@@ -167,16 +172,16 @@ class Search:
         self._compiled.scan(window, match_event_handler=lambda number, *_: met.append(self._needles[number]))
         for needle in met:
             width = self._widths[needle]
-            anywhere = width == 0 or (is_database and not needle.isdigit() and not needle.isalpha())
+            anywhere = width == 0 or (is_adjoined and not needle.isdigit() and not needle.isalpha())
             start = window.find(needle)
             while start >= 0:
                 if anywhere or _is_word(window, start, start + len(needle), width):
                     yield needle, start
                 start = window.find(needle, start + 1)
 
-    def hits(self, window: bytes, *, where: Where, offset: int = 0) -> Iterator[Hit]:
+    def hits(self, window: bytes, *, where: Where, offset: int = 0, is_adjoined: bool = False) -> Iterator[Hit]:
         """The hits in a piece of memory that begins at `offset` of what it is a piece of."""
-        for needle, start in self.occurrences(window):
+        for needle, start in self.occurrences(window, is_adjoined=is_adjoined):
             yield hit_at(window, needle, start, where=where, offset=offset)
 
     def content(self, path: Path) -> Found:
@@ -241,6 +246,8 @@ class Search:
                     self._stream(inner, found, budget, depth + 1)
             elif kind == b"ustar":
                 self._tar(stream, found, budget, depth)
+            elif kind == _NPY:
+                self._windows(array_values(cast(BinaryIO, stream)), found, budget)
             elif kind is not None:
                 self._seekable(kind, stream, raw, found, budget, depth)
         except _TooLargeError:
@@ -258,7 +265,7 @@ class Search:
     def _seekable(
         self, kind: bytes, stream: io.BufferedReader[_Tap], raw: BinaryIO, found: Found, budget: _Budget, depth: int
     ) -> None:
-        """A zip or Parquet file: read from the disk where it lies there, else from memory."""
+        """A zip, Parquet or Arrow file: read from the disk where it lies there, else from memory."""
         if depth or not raw.seekable():
             content = stream.read(_IN_MEMORY)
             if stream.peek(1):
@@ -275,18 +282,22 @@ class Search:
                 raw.seek(0, io.SEEK_END)  # else the rest of it would be hashed a second time
 
     def _inside(self, kind: bytes, file: BinaryIO, found: Found, budget: _Budget, depth: int) -> None:
-        if kind == b"PAR1":
-            offset = 0
-            for window in _parquet(file):
-                budget.spend(len(window))
-                found.add(self.hits(window, where="unpacked", offset=offset))
-                offset += len(window)
+        if kind in (b"PAR1", _ARROW):
+            self._windows(parquet_values(file) if kind == b"PAR1" else arrow_values(file), found, budget)
             return
         with zipfile.ZipFile(file) as archive:
             for info in archive.infolist():
                 found.add(self.hits(info.filename.encode() + b"\x00" + info.comment, where="unpacked"))
                 with archive.open(info) as inner:
                     self._stream(cast(BinaryIO, inner), found, budget, depth + 1)
+
+    def _windows(self, windows: Iterable[tuple[bytes, bool]], found: Found, budget: _Budget) -> None:
+        """Searches what is decoded, each piece with whether its values are adjoined."""
+        offset = 0
+        for window, is_adjoined in windows:
+            budget.spend(len(window))
+            found.add(self.hits(window, where="unpacked", offset=offset, is_adjoined=is_adjoined))
+            offset += len(window)
 
     def _cells(self, path: Path, found: Found) -> dict[Cell, list[Hit]]:
         """The hits in rows as SQLite reads them, by cell: a long value is in several pages."""
@@ -427,7 +438,7 @@ class _Tap(io.RawIOBase):
         self._raw, self._search, self._budget, self._where = raw, search, budget, where
         self._tail, self._hash = b"", hashlib.sha256() if search.digests else None
         self._read, self._judged = 0, 0  # bytes read; up to which byte a hit and what follows it were seen
-        self._is_database = False
+        self._is_adjoined = False
         self._hits: list[Hit] = []
 
     def readable(self) -> bool:
@@ -441,7 +452,7 @@ class _Tap(io.RawIOBase):
             self._hash.update(chunk)
         if chunk:
             if not self._read:
-                self._is_database = chunk.startswith((_SQLITE, *_LOGS))
+                self._is_adjoined = chunk.startswith((_SQLITE, *_LOGS))
             self._tail += chunk
             self._read += len(chunk)
             self._judge(self._read - CONTEXT)
@@ -457,7 +468,7 @@ class _Tap(io.RawIOBase):
     def _judge(self, upto: int) -> None:
         """Keeps the hits that end after those judged before and by `upto`: what follows them was read, too."""
         base = self._read - len(self._tail)
-        for needle, start in self._search.occurrences(self._tail, is_database=self._is_database):
+        for needle, start in self._search.occurrences(self._tail, is_adjoined=self._is_adjoined):
             if self._judged < base + start + len(needle) <= upto and len(self._hits) <= _MOST_HITS:
                 self._hits.append(hit_at(self._tail, needle, start, where=self._where, offset=base))
         self._judged = max(self._judged, upto)
@@ -524,26 +535,4 @@ def _packing(head: bytes) -> bytes | None:
     """What a stream that begins so is packed as, if it is."""
     if head[257:262] == b"ustar":
         return b"ustar"
-    return next((magic for magic in (*_STREAMS, b"PK\x03\x04", b"PAR1") if head.startswith(magic)), None)
-
-
-def _parquet(file: BinaryIO) -> Iterator[bytes]:
-    """The pages of a Parquet file unpacked, dictionaries included; and decoded the columns whose pages spell nothing out."""
-    file.seek(0)
-    with pq.ParquetFile(file, memory_map=False, pre_buffer=False) as table:
-        metadata = table.metadata
-        yield from pages(file, metadata)
-        for group in range(metadata.num_row_groups):
-            row_group = metadata.row_group(group)
-            columns = [row_group.column(i) for i in range(metadata.num_columns)]
-            coded = sorted({c.path_in_schema.partition(".")[0] for c in columns if set(c.encodings) - _SPELT_OUT})
-            if coded:
-                for batch in table.iter_batches(65536, row_groups=[group], columns=coded, use_threads=False):
-                    for column in batch.columns:
-                        yield from (buffer.to_pybytes() for buffer in _buffers(column))
-
-
-def _buffers(column: pa.Array) -> Iterator[pa.Buffer]:
-    yield from (buffer for buffer in column.buffers() if buffer is not None)
-    if isinstance(column, pa.DictionaryArray):
-        yield from _buffers(column.dictionary)
+    return next((magic for magic in (*_STREAMS, b"PK\x03\x04", b"PAR1", _ARROW, _NPY) if head.startswith(magic)), None)
