@@ -481,8 +481,8 @@ class _Tap(io.RawIOBase):
 def hit_at(window: bytes, needle: bytes, start: int, *, where: Where, offset: int = 0) -> Hit:
     """The hit of a needle in a piece of memory that begins at `offset` of what it is a piece of."""
     end = start + len(needle)
-    around = {"before": window[max(0, start - CONTEXT) : start], "after": window[end : end + CONTEXT]}
-    return Hit(needle=needle, offset=offset + start, where=where, **around)
+    before, after = window[max(0, start - CONTEXT) : start], window[end : end + CONTEXT]
+    return Hit(needle=needle, offset=offset + start, before=before, after=after, where=where)
 
 
 def _is_word(window: bytes, start: int, end: int, width: int) -> bool:

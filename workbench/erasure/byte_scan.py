@@ -46,16 +46,20 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class BytesFound:
-    """What the scan found, what it could not read to its end among it, and how much it read."""
+    """What the scan found, what it could not read to its end among it, and how much it read.
+
+    `others` are files that are called after another person in the data: their names are not shown either.
+    """
 
     findings: tuple[Finding, ...]
     files: int
     pages: int
     wanted: frozenset[bytes]
+    others: frozenset[str] = frozenset()
 
     def is_named(self, file: str) -> bool:
-        """Whether a file is called after the person, so that its name may not be shown."""
-        if any(spelling in os.fsencode(file) for spelling in self.wanted):
+        """Whether a file is called after the person, or another one, so that its name may not be shown."""
+        if file in self.others or any(spelling in os.fsencode(file) for spelling in self.wanted):
             return True
         return any(file == named or file.startswith(f"{named}/") for named in self._named)
 
@@ -79,6 +83,8 @@ class BytesFound:
     def place(self, finding: Finding) -> str:
         """Where a finding is, in words."""
         hit, folder = finding.hit, finding.file.partition("/")[0]
+        if finding.file in self.others:
+            return "in a file that is called after a person" + ("" if self.is_named(folder) else f", below {folder}")
         if self.is_named(finding.file):
             return "in the name of a file" + ("" if self.is_named(folder) else f" below {folder}")
         if finding.unread:

@@ -18,7 +18,7 @@ from workbench.data import catalog
 from workbench.data.store import Store
 from workbench.erasure import saga, vault
 from workbench.erasure.byte_scan import BytesFound, Finding, Marks, scan_bytes, unsearched
-from workbench.erasure.free_text import shown_file, withhold_names
+from workbench.erasure.free_text import is_named_in, shown_file, withhold_names
 from workbench.erasure.request import advance
 from workbench.erasure.saga import Erasure
 from workbench.erasure.verify import Check, check_isolation, check_objects, check_purged, check_removed, check_rows
@@ -102,6 +102,8 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
         request: [finding for finding in judged.left if finding.concerns(person.needles)]
         for request, person in people.items()
     }
+    files = {finding.file for findings in left.values() for finding in findings}
+    found = replace(found, others=frozenset(file for file in files if is_named_in(workspace, file)))
     stuck = [request for request in erasure.requests if left[request]]
     if stay:
         detail = (
