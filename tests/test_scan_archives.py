@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import feather
 
 from workbench import search
-from workbench.scan import DEPTH, scan_folder, spellings
+from workbench.scan import DEPTH, scan_folder, spellings, words
 from workbench.search import Search
 
 CANARY = b"canary-7f3a"
@@ -98,6 +99,95 @@ def test_values_that_pages_only_tell_by_their_difference(tmp_path):
         pa.table({"v": column}), tmp_path / "t", use_dictionary=False, column_encoding=encoding, write_statistics=False
     )
     assert scan_folder(tmp_path, [CANARY]).hits == ("t",)
+
+
+NUMBERS = [str(47654321 + 7 * i) for i in range(50)]
+SIDE_BY_SIDE = {
+    "digits": [*NUMBERS, "12345678", *NUMBERS],
+    "letters": ["doe", "lovelace", "hopper"] * 9,
+    "an address": [
+        *(f"b{i}@example.org" for i in range(50)),
+        "ada@example.org",
+        *(f"x{i}@example.org" for i in range(9)),
+    ],
+}
+SOUGHT = {"digits": b"12345678", "letters": b"lovelace", "an address": b"ada@example.org"}
+
+
+def numpy_file(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def arrow_file(values, kind=None, **options):
+    file = io.BytesIO()
+    feather.write_feather(pa.table({"v": pa.array(values, kind)}), file, **options)
+    return file.getvalue()
+
+
+def coded(values, encoding, **options):
+    file = io.BytesIO()
+    pq.write_table(
+        pa.table({"n": range(len(values)), "v": values}),
+        file,
+        use_dictionary=False,
+        column_encoding={"n": "PLAIN", "v": encoding},
+        write_statistics=False,
+        store_schema=False,
+        **options,
+    )
+    return file.getvalue()
+
+
+def fixed(values):
+    width = max(map(len, values))
+    return pa.array([value.ljust(width, "0").encode() for value in values], pa.binary(width))
+
+
+ADJOINED = {
+    "Parquet, lengths first": lambda v: coded(v, "DELTA_LENGTH_BYTE_ARRAY", compression="none"),
+    "Parquet, lengths first, compressed": lambda v: coded(v, "DELTA_LENGTH_BYTE_ARRAY", compression="snappy"),
+    "Parquet, by difference": lambda v: coded(v, "DELTA_BYTE_ARRAY", compression="none"),
+    "Parquet, by difference, compressed": lambda v: coded(v, "DELTA_BYTE_ARRAY", compression="zstd"),
+    "Parquet, lists": lambda v: coded(pa.array([[x, x] for x in v]), "PLAIN"),
+    "Feather": lambda v: arrow_file(v, compression="uncompressed"),
+    "Feather, compressed": lambda v: arrow_file(v, compression="lz4"),
+    "Feather, lists": lambda v: arrow_file([[x, x] for x in v], compression="uncompressed"),
+    "Feather, structs": lambda v: arrow_file([{"a": x, "b": 1} for x in v], compression="uncompressed"),
+    "Feather, a dictionary": lambda v: arrow_file(pa.array(v).dictionary_encode(), compression="uncompressed"),
+    "NumPy": lambda v: numpy_file(np.array(v, dtype="S")),
+    "NumPy, Unicode": lambda v: numpy_file(np.array(v)),
+    "NumPy, fields": lambda v: numpy_file(
+        np.array([(x, 1) for x in v], dtype=[("a", f"S{max(map(len, v))}"), ("b", "i4")])
+    ),
+    "NumPy, packed": lambda v: zipped(numpy_file(np.array(v, dtype="S"))),
+}
+
+
+@pytest.mark.parametrize("kind", ADJOINED)
+@pytest.mark.parametrize("what", SIDE_BY_SIDE)
+def test_a_value_is_a_word_where_values_are_side_by_side(tmp_path, kind, what):
+    (tmp_path / "t").write_bytes(ADJOINED[kind](SIDE_BY_SIDE[what]))
+    found = scan_folder(tmp_path, words(SOUGHT[what]))
+    assert (found.hits, found.unread) == (("t",), ())
+    longer = SOUGHT[what].decode() + {"digits": "9", "letters": "s", "an address": "an"}[what]
+    others = [value for value in SIDE_BY_SIDE[what] if value.encode() != SOUGHT[what]] + [longer]
+    (tmp_path / "t").write_bytes(ADJOINED[kind](others))
+    assert scan_folder(tmp_path, words(SOUGHT[what])).hits == ()
+
+
+def test_numbers_of_one_width_in_parquet(tmp_path):
+    pq.write_table(pa.table({"v": fixed(SIDE_BY_SIDE["digits"])}), tmp_path / "t", use_dictionary=False)
+    assert scan_folder(tmp_path, words(b"12345678")).hits == ("t",)
+
+
+def test_damaged_arrays_are_named_and_numbers_searched_as_they_are(tmp_path):
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00\xff\xff damaged")
+    (tmp_path / "b.npy").write_bytes(numpy_file(np.zeros(9)) + CANARY)
+    (tmp_path / "c.feather").write_bytes(arrow_file(["a"])[:-9])
+    found = scan_folder(tmp_path, [CANARY])
+    assert (found.hits, [u.partition(":")[0] for u in found.unread]) == (("b.npy",), ["a.npy", "c.feather"])
 
 
 def test_an_entry_of_a_dictionary_that_no_row_uses(tmp_path):

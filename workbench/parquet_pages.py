@@ -15,16 +15,13 @@ _CODECS = {"SNAPPY": "snappy", "GZIP": "gzip", "BROTLI": "brotli", "ZSTD": "zstd
 _STRUCT, _LIST, _SET, _MAP, _BINARY, _BYTE, _DOUBLE = 12, 9, 10, 11, 8, 3, 7
 
 
-def pages(file: BinaryIO, metadata: Any) -> Iterator[bytes]:
-    """Every page of every column, unpacked; raises ValueError where the file is not what its footer says."""
-    for group in range(metadata.num_row_groups):
-        for index in range(metadata.num_columns):
-            column = metadata.row_group(group).column(index)
-            start = column.data_page_offset
-            if column.has_dictionary_page and column.dictionary_page_offset:
-                start = min(start, column.dictionary_page_offset)
-            file.seek(start)
-            yield from _pages(file.read(column.total_compressed_size), column.compression)
+def pages(file: BinaryIO, column: Any) -> Iterator[bytes]:
+    """Every page of a column of a row group, unpacked; raises ValueError where the file is not what its footer says."""
+    start = column.data_page_offset
+    if column.has_dictionary_page and column.dictionary_page_offset:
+        start = min(start, column.dictionary_page_offset)
+    file.seek(start)
+    yield from _pages(file.read(column.total_compressed_size), column.compression)
 
 
 def _pages(chunk: bytes, compression: str) -> Iterator[bytes]:

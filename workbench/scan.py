@@ -9,30 +9,58 @@ import os
 import stat
 import time
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from workbench.search import DEPTH, Found, Hit, Search
+from workbench.search import DEPTH, Found, Hit, Search, digest_of
 
-__all__ = ["DEPTH", "Hit", "Scan", "holds", "scan_folder", "spellings", "words"]
+__all__ = ["DEPTH", "Hit", "Scan", "Unread", "holds", "scan_folder", "spellings", "unread_file", "words"]
 
 _TRIES = 10  # at a file that someone is writing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unread:
+    """A file or folder that could not be searched to its end: why, and by what it is recognised as it was.
+
+    That is its digest; where it can't be read, its size and times; of a database with too many hits the cells that hold them.
+    """
+
+    place: str
+    reasons: tuple[str, ...]
+    content: str
+    has_more: bool = False
+
+    @property
+    def reason(self) -> str:
+        """Why, in words."""
+        return "; ".join(self.reasons)
+
+    def with_(self, other: Unread) -> Unread:
+        """The same file, with what another search of it could not read."""
+        reasons = tuple(dict.fromkeys((*self.reasons, *other.reasons)))
+        return replace(self, reasons=reasons, has_more=self.has_more or other.has_more)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scan:
     """Where the needles were found, relative to the folder searched; files and database pages that were read.
 
-    `places` are the hits themselves, each with its file. `unread` is what could not be looked into to its end, with the
-    reason: there a needle may be left.
+    `places` are the hits themselves, each with its file. `unsearched` is what could not be looked into to its end: there a
+    needle may be left.
     """
 
     hits: tuple[str, ...]
     places: tuple[tuple[str, Hit], ...] = ()
     files: int
     pages: int = 0
-    unread: tuple[str, ...] = ()
+    unsearched: tuple[Unread, ...] = ()
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Each file that could not be searched to its end, with each reason."""
+        return tuple(f"{one.place}: {reason}" for one in self.unsearched for reason in one.reasons)
 
 
 def scan_folder(root: Path, needles: Collection[bytes] | Mapping[bytes, int], digests: Collection[str] = ()) -> Scan:
@@ -45,7 +73,7 @@ def scan_folder(root: Path, needles: Collection[bytes] | Mapping[bytes, int], di
     """
     search = Search(needles, digests)
     places: list[tuple[str, Hit]] = []
-    unread: list[str] = []
+    unread: list[Unread] = []
     files, seen_pages = 0, 0
     for place, path in _walk(root, unread):
         places += [(place, hit) for hit in search.hits(os.fsencode(place), where="name")]
@@ -57,9 +85,21 @@ def scan_folder(root: Path, needles: Collection[bytes] | Mapping[bytes, int], di
         files += 1
         seen_pages += found.pages
         places += [(place, hit) for hit in found.hits]
-        unread += [f"{place}: {reason}" for reason in dict.fromkeys(found.unread)]
+        if found.unread:
+            unread.append(unread_file(path, place, found))
     hits = tuple(sorted({place for place, _ in places}))
-    return Scan(hits=hits, places=tuple(places), files=files, pages=seen_pages, unread=tuple(unread))
+    return Scan(hits=hits, places=tuple(places), files=files, pages=seen_pages, unsearched=tuple(unread))
+
+
+def unread_file(path: Path, place: str, found: Found) -> Unread:
+    """What a file that could not be searched to its end is recognised by."""
+    content = found.cells
+    if not content:
+        try:
+            content = digest_of(path)
+        except OSError:
+            content = repr(_signature(path))
+    return Unread(place=place, reasons=tuple(dict.fromkeys(found.unread)), content=content, has_more=found.has_more)
 
 
 def holds(path: Path, needles: Collection[bytes]) -> bool:
@@ -123,7 +163,7 @@ def _signature(path: Path) -> tuple[int, ...] | None:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _walk(root: Path, unread: list[str]) -> Iterator[tuple[str, Path | None]]:
+def _walk(root: Path, unread: list[Unread]) -> Iterator[tuple[str, Path | None]]:
     """Every name below `root`, with its path where it is a file; linked folders are followed, each once.
 
     Folders that can't be listed, for another reason than that they are gone, are added to `unread`.
@@ -132,7 +172,9 @@ def _walk(root: Path, unread: list[str]) -> Iterator[tuple[str, Path | None]]:
 
     def skipped(fault: OSError) -> None:
         if not isinstance(fault, FileNotFoundError):
-            unread.append(f"{Path(fault.filename).relative_to(root)}: {os.strerror(fault.errno or 0)}")
+            path = Path(fault.filename)
+            found = Found(unread=[os.strerror(fault.errno or 0)])
+            unread.append(unread_file(path, str(path.relative_to(root)), found))
 
     for folder, folders, names in os.walk(root, onerror=skipped, followlinks=True):
         try:

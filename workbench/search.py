@@ -1,8 +1,8 @@
 """A byte search that looks inside: what should be gone must not be found, however it was packed.
 
-Files are read in pieces, and what is packed (gzip, bzip2, xz, zstd, tar, zip and so npz, Parquet) is unpacked on the way,
-in memory alone, as deep as `DEPTH` and as far as `_allowance`. Hyperscan looks for all needles at once: the time is linear in
-the bytes, whatever their number.
+Files are read in pieces, and what is packed (gzip, bzip2, xz, zstd, tar, zip and so npz, Parquet, Arrow) is unpacked on the
+way, in memory alone, as deep as `DEPTH` and as far as `_allowance`. Hyperscan looks for all needles at once: the time is
+linear in the bytes, whatever their number.
 
 A database file is read by a process of its own: closing a descriptor of one drops every lock that SQLite holds on it in the
 same process (POSIX locks; sqlite.org/howtocorrupt.html, 2.2), and a thread may be writing to it.
@@ -28,16 +28,16 @@ import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
 import hyperscan
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from workbench.parquet_pages import pages
+from workbench.column_values import array_values, arrow_values, parquet_values
+from workbench.sqlite_cells import Cell, read_rows, value_at
 
 DEPTH = 4  # containers within containers
 _CHUNK = 1 << 20
@@ -46,6 +46,7 @@ _LONGEST = (
 )  # bytes of a needle that are looked for at first: Hyperscan takes no expression of over 16,000 characters
 CONTEXT = 32  # bytes on each side of a hit that are kept with it
 _MOST_HITS = 1000  # in one file; more are not listed, and make the file one that was not searched to its end
+_MORE = f"more than {_MOST_HITS} hits"
 _HEX_RUN = 32  # hexadecimal digits in a row that are a digest or an id, whatever decimal number stands in them
 _HEX = re.compile(rb"[0-9a-f]+")
 _ESCAPE = re.compile(rb"(%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\\[abfnrtv])\Z")
@@ -53,9 +54,16 @@ _HEAD = 512  # enough to tell a tar
 _IN_MEMORY = 256 << 20  # the largest packed zip or Parquet file: they need seeking
 _SQLITE = b"SQLite format 3\x00"
 _LOGS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")  # of a database: what its write-ahead log begins with
+_ARROW, _NPY = b"ARROW1\x00\x00", b"\x93NUMPY"
+_ADJOINED = (
+    _SQLITE,
+    *_LOGS,
+    _ARROW,
+    _NPY,
+)  # beginnings of files in which values follow each other with nothing between
+_LOG = "-wal"
 _DATABASE = re.compile(r"\.(db|sqlite3?)(\b|[-.~])")  # its name, and those of its logs, journals and drafts
 _COPY = "import shutil, sys; shutil.copyfileobj(open(sys.argv[1], 'rb'), sys.stdout.buffer)"
-_SPELT_OUT = {"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"}  # encodings that keep values whole
 _STREAMS: dict[bytes, Callable[[BinaryIO], BinaryIO]] = {
     b"\x1f\x8b": lambda stream: cast(BinaryIO, gzip.GzipFile(fileobj=stream)),
     b"BZh": lambda stream: cast(BinaryIO, bz2.BZ2File(stream)),
@@ -70,7 +78,7 @@ _DAMAGED = (
 )
 
 
-Where = Literal["", "unpacked", "rows", "name", "copy"]
+Where = Literal["", "unpacked", "rows", "name", "copy", "unread"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +86,8 @@ class Hit:
     """A needle that was found: at which byte, with the bytes around it.
 
     `where` says of what the offset is: of the file as it is (empty), of what is unpacked from it, of a cell of a database's
-    rows, of the file's own name, or of nothing, where the whole file is a copy of what was removed.
+    rows (`cell`), of the file's own name, or of nothing, where the whole file is a copy of what was removed or can't be
+    searched to its end.
     """
 
     needle: bytes
@@ -86,17 +95,37 @@ class Hit:
     before: bytes = b""
     after: bytes = b""
     where: Where = ""
+    cell: Cell | None = None
 
 
 @dataclass
 class Found:
-    """What the search of one file found, and what of it could not be read."""
+    """What the search of one file found, and what of it could not be read.
+
+    Of cells with more hits than are kept, `cells` is the digest of all that hold one.
+    """
 
     hits: list[Hit] = field(default_factory=list)
     size: int = 0
     head: bytes = b""
     pages: int = 0
     unread: list[str] = field(default_factory=list)
+    _cells: hashlib._Hash = field(default_factory=hashlib.sha256)
+
+    @property
+    def cells(self) -> str:
+        """The digest of the cells with hits, where there are more than are kept; nothing else."""
+        nothing = self._cells.digest() == hashlib.sha256().digest()
+        return "" if nothing or not self.has_more else self._cells.hexdigest()
+
+    def note(self, cell: Cell) -> None:
+        """Take a cell that holds a hit into the digest of all of them."""
+        self._cells.update(repr((cell.table, cell.column, cell.row, cell.value)).encode())
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are more hits than are kept."""
+        return _MORE in self.unread
 
     @property
     def hit(self) -> bool:
@@ -108,7 +137,7 @@ class Found:
         self.hits += islice(hits, _MOST_HITS + 1)
         if len(self.hits) > _MOST_HITS:
             del self.hits[_MOST_HITS:]
-            self.unread.append(f"more than {_MOST_HITS} hits")
+            self.unread.append(_MORE)
 
 
 class Search:
@@ -131,11 +160,11 @@ class Search:
         """Whether a piece of memory holds any needle."""
         return next(self.occurrences(window), None) is not None
 
-    def occurrences(self, window: bytes, *, is_database: bool = False) -> Iterator[tuple[bytes, int]]:
+    def occurrences(self, window: bytes, *, is_adjoined: bool = False) -> Iterator[tuple[bytes, int]]:
         """Each needle in a piece of memory, with its place there.
 
-        In the pages of a database one value follows another without anything between them: there a needle of letters and
-        digits counts anywhere.
+        In the pages of a database one value follows another without anything between them (`is_adjoined`): there a needle of
+        letters and digits counts anywhere.
         """
         if self._compiled is None:
             return
@@ -143,16 +172,16 @@ class Search:
         self._compiled.scan(window, match_event_handler=lambda number, *_: met.append(self._needles[number]))
         for needle in met:
             width = self._widths[needle]
-            anywhere = width == 0 or (is_database and not needle.isdigit() and not needle.isalpha())
+            anywhere = width == 0 or (is_adjoined and not needle.isdigit() and not needle.isalpha())
             start = window.find(needle)
             while start >= 0:
                 if anywhere or _is_word(window, start, start + len(needle), width):
                     yield needle, start
                 start = window.find(needle, start + 1)
 
-    def hits(self, window: bytes, *, where: Where, offset: int = 0) -> Iterator[Hit]:
+    def hits(self, window: bytes, *, where: Where, offset: int = 0, is_adjoined: bool = False) -> Iterator[Hit]:
         """The hits in a piece of memory that begins at `offset` of what it is a piece of."""
-        for needle, start in self.occurrences(window):
+        for needle, start in self.occurrences(window, is_adjoined=is_adjoined):
             yield hit_at(window, needle, start, where=where, offset=offset)
 
     def content(self, path: Path) -> Found:
@@ -163,13 +192,25 @@ class Search:
         return found
 
     def file(self, path: Path) -> Found:
-        """The search of a file's content, and of the rows of a database."""
+        """The search of a file's content, and of the rows of a database.
+
+        A hit in a page that is the copy of a row's cell, in its table, an index or the log, is told once: as that cell.
+        """
         found = self.content(path)
         if found.head.startswith(_SQLITE):
-            found.pages = found.size // (int.from_bytes(found.head[16:18], "big") or 512)
-            self._database(path, found)
-        elif path.name.endswith("-wal") and len(found.head) >= 32:
-            found.pages = (found.size - 32) // (24 + int.from_bytes(found.head[8:12], "big"))
+            size = int.from_bytes(found.head[16:18], "big")
+            layout = _Layout(size=65536 if size == 1 else size or 512, reserved=found.head[20])
+            cells = self._cells(path, found)
+            self._fold(path, found, layout, cells)
+            found.add(hit for hits in cells.values() for hit in hits)
+        elif path.name.endswith(_LOG) and found.head.startswith(_LOGS) and len(found.head) >= 32:
+            layout = _Layout(size=int.from_bytes(found.head[8:12], "big"), start=32, before=24)
+            database = path.with_name(path.name.removesuffix(_LOG))
+            if found.hits and database.is_file():
+                self._fold(path, found, layout, self._cells(database, Found()))
+        else:
+            return found
+        found.pages = (found.size - layout.start) // (layout.size + layout.before)
         return found
 
     def _stream(self, raw: BinaryIO, found: Found, budget: _Budget, depth: int = 0) -> None:
@@ -205,6 +246,8 @@ class Search:
                     self._stream(inner, found, budget, depth + 1)
             elif kind == b"ustar":
                 self._tar(stream, found, budget, depth)
+            elif kind == _NPY:
+                self._windows(array_values(cast(BinaryIO, stream)), found, budget)
             elif kind is not None:
                 self._seekable(kind, stream, raw, found, budget, depth)
         except _TooLargeError:
@@ -222,7 +265,7 @@ class Search:
     def _seekable(
         self, kind: bytes, stream: io.BufferedReader[_Tap], raw: BinaryIO, found: Found, budget: _Budget, depth: int
     ) -> None:
-        """A zip or Parquet file: read from the disk where it lies there, else from memory."""
+        """A zip, Parquet or Arrow file: read from the disk where it lies there, else from memory."""
         if depth or not raw.seekable():
             content = stream.read(_IN_MEMORY)
             if stream.peek(1):
@@ -239,12 +282,8 @@ class Search:
                 raw.seek(0, io.SEEK_END)  # else the rest of it would be hashed a second time
 
     def _inside(self, kind: bytes, file: BinaryIO, found: Found, budget: _Budget, depth: int) -> None:
-        if kind == b"PAR1":
-            offset = 0
-            for window in _parquet(file):
-                budget.spend(len(window))
-                found.add(self.hits(window, where="unpacked", offset=offset))
-                offset += len(window)
+        if kind in (b"PAR1", _ARROW):
+            self._windows(parquet_values(file) if kind == b"PAR1" else arrow_values(file), found, budget)
             return
         with zipfile.ZipFile(file) as archive:
             for info in archive.infolist():
@@ -252,22 +291,85 @@ class Search:
                 with archive.open(info) as inner:
                     self._stream(cast(BinaryIO, inner), found, budget, depth + 1)
 
-    def _database(self, path: Path, found: Found) -> None:
-        """Rows as SQLite reads them: a long value lies in several pages."""
+    def _windows(self, windows: Iterable[tuple[bytes, bool]], found: Found, budget: _Budget) -> None:
+        """Searches what is decoded, each piece with whether its values are adjoined."""
+        offset = 0
+        for window, is_adjoined in windows:
+            budget.spend(len(window))
+            found.add(self.hits(window, where="unpacked", offset=offset, is_adjoined=is_adjoined))
+            offset += len(window)
+
+    def _cells(self, path: Path, found: Found) -> dict[Cell, list[Hit]]:
+        """The hits in rows as SQLite reads them, by cell: a long value is in several pages."""
+        cells: dict[Cell, list[Hit]] = {}
         try:
-            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
-                connection.execute("PRAGMA trusted_schema = OFF")
-                connection.text_factory = bytes  # text that is not UTF-8 is searched too
-                tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-                for (table,) in tables:
-                    name = table.decode().replace('"', '""')
-                    rows = connection.execute(f'SELECT * FROM "{name}"')
-                    while batch := rows.fetchmany(256):
-                        cells = [cell for row in batch for cell in row if isinstance(cell, bytes) and len(cell) > 1]
-                        if self.find(b"\x00".join(cells)):
-                            found.add(hit for cell in cells for hit in self.hits(cell, where="rows"))
+            for row in read_rows(path):
+                if self.find(b"\x00".join(cell.value for cell in row)):
+                    for cell in row:
+                        hits = [replace(hit, cell=cell) for hit in self.hits(cell.value, where="rows")]
+                        if hits:
+                            found.note(cell)
+                        if hits and len(cells) <= _MOST_HITS:
+                            cells[cell] = hits
         except (sqlite3.Error, UnicodeDecodeError):
             found.unread.append("a damaged or locked database, whose pages were searched but not its rows")
+        return cells
+
+    def _fold(self, path: Path, found: Found, layout: _Layout, cells: Mapping[Cell, Sequence[Hit]]) -> None:
+        """Leaves out the hits in pages that are copies of these cells."""
+        raw = [hit for hit in found.hits if hit.where == ""]
+        if not raw or not cells:
+            return
+        by_row: dict[int | None, list[Cell]] = {}
+        for cell in cells:
+            by_row.setdefault(cell.rowid, []).append(cell)
+        pages_read = layout.read(path, {layout.page_of(hit.offset) for hit in raw})
+
+        def is_copy(hit: Hit) -> bool:
+            number, at = layout.page_of(hit.offset), layout.within(hit.offset)
+            page, is_first = pages_read.get(number, (b"", False))
+            stored = value_at(page, at, reserved=layout.reserved, is_first=is_first) if at >= 0 else None
+            if stored is None or at + len(hit.needle) > stored.start + len(stored.value):
+                return False
+            place = (hit.needle, at - stored.start)
+            return any(
+                stored.is_copy_of(cell) and place in {(one.needle, one.offset) for one in cells[cell]}
+                for cell in by_row.get(stored.rowid, ())
+            )
+
+        copies = {id(hit) for hit in raw if is_copy(hit)}
+        found.hits = [hit for hit in found.hits if id(hit) not in copies]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """Where the pages of a database file, or of its write-ahead log, begin."""
+
+    size: int
+    reserved: int = 0
+    start: int = 0
+    before: int = 0  # bytes before each page: the header of a frame of the log, which begins with the page's number
+
+    def page_of(self, offset: int) -> int:
+        """The place among the pages of the one that a byte is in."""
+        return (offset - self.start) // (self.size + self.before)
+
+    def within(self, offset: int) -> int:
+        """The place of a byte in its page; negative outside of pages."""
+        return (offset - self.start) % (self.size + self.before) - self.before if offset >= self.start else -1
+
+    def read(self, path: Path, numbers: Collection[int]) -> dict[int, tuple[bytes, bool]]:
+        """Pages by their place, each with whether it is the first of the database."""
+        found: dict[int, tuple[bytes, bool]] = {}
+        with _opened(path) as raw, io.BufferedReader(cast(io.RawIOBase, raw), _CHUNK) as stream:
+            stream.read(self.start)
+            number = 0
+            while frame := stream.read(self.before + self.size):  # to the end: a child that reads it would fail else
+                if number in numbers:
+                    is_first = int.from_bytes(frame[:4], "big") == 1 if self.before else number == 0
+                    found[number] = frame[self.before :], is_first
+                number += 1
+        return found
 
 
 def _compiled(needles: Sequence[bytes]) -> hyperscan.Database | None:
@@ -299,6 +401,15 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file, which may be a database that this process has open."""
+    with _opened(path) as raw:
+        digest = hashlib.sha256()
+        while chunk := raw.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
 class _TooLargeError(Exception):
     """What is unpacked goes on longer than it may."""
 
@@ -327,7 +438,7 @@ class _Tap(io.RawIOBase):
         self._raw, self._search, self._budget, self._where = raw, search, budget, where
         self._tail, self._hash = b"", hashlib.sha256() if search.digests else None
         self._read, self._judged = 0, 0  # bytes read; up to which byte a hit and what follows it were seen
-        self._is_database = False
+        self._is_adjoined = False
         self._hits: list[Hit] = []
 
     def readable(self) -> bool:
@@ -341,7 +452,7 @@ class _Tap(io.RawIOBase):
             self._hash.update(chunk)
         if chunk:
             if not self._read:
-                self._is_database = chunk.startswith((_SQLITE, *_LOGS))
+                self._is_adjoined = chunk.startswith((_SQLITE, *_LOGS))
             self._tail += chunk
             self._read += len(chunk)
             self._judge(self._read - CONTEXT)
@@ -357,7 +468,7 @@ class _Tap(io.RawIOBase):
     def _judge(self, upto: int) -> None:
         """Keeps the hits that end after those judged before and by `upto`: what follows them was read, too."""
         base = self._read - len(self._tail)
-        for needle, start in self._search.occurrences(self._tail, is_database=self._is_database):
+        for needle, start in self._search.occurrences(self._tail, is_adjoined=self._is_adjoined):
             if self._judged < base + start + len(needle) <= upto and len(self._hits) <= _MOST_HITS:
                 self._hits.append(hit_at(self._tail, needle, start, where=self._where, offset=base))
         self._judged = max(self._judged, upto)
@@ -370,8 +481,8 @@ class _Tap(io.RawIOBase):
 def hit_at(window: bytes, needle: bytes, start: int, *, where: Where, offset: int = 0) -> Hit:
     """The hit of a needle in a piece of memory that begins at `offset` of what it is a piece of."""
     end = start + len(needle)
-    around = {"before": window[max(0, start - CONTEXT) : start], "after": window[end : end + CONTEXT]}
-    return Hit(needle=needle, offset=offset + start, where=where, **around)
+    before, after = window[max(0, start - CONTEXT) : start], window[end : end + CONTEXT]
+    return Hit(needle=needle, offset=offset + start, before=before, after=after, where=where)
 
 
 def _is_word(window: bytes, start: int, end: int, width: int) -> bool:
@@ -424,26 +535,4 @@ def _packing(head: bytes) -> bytes | None:
     """What a stream that begins so is packed as, if it is."""
     if head[257:262] == b"ustar":
         return b"ustar"
-    return next((magic for magic in (*_STREAMS, b"PK\x03\x04", b"PAR1") if head.startswith(magic)), None)
-
-
-def _parquet(file: BinaryIO) -> Iterator[bytes]:
-    """The pages of a Parquet file unpacked, dictionaries included; and decoded the columns whose pages spell nothing out."""
-    file.seek(0)
-    with pq.ParquetFile(file, memory_map=False, pre_buffer=False) as table:
-        metadata = table.metadata
-        yield from pages(file, metadata)
-        for group in range(metadata.num_row_groups):
-            row_group = metadata.row_group(group)
-            columns = [row_group.column(i) for i in range(metadata.num_columns)]
-            coded = sorted({c.path_in_schema.partition(".")[0] for c in columns if set(c.encodings) - _SPELT_OUT})
-            if coded:
-                for batch in table.iter_batches(65536, row_groups=[group], columns=coded, use_threads=False):
-                    for column in batch.columns:
-                        yield from (buffer.to_pybytes() for buffer in _buffers(column))
-
-
-def _buffers(column: pa.Array) -> Iterator[pa.Buffer]:
-    yield from (buffer for buffer in column.buffers() if buffer is not None)
-    if isinstance(column, pa.DictionaryArray):
-        yield from _buffers(column.dictionary)
+    return next((magic for magic in (*_STREAMS, b"PK\x03\x04", b"PAR1", _ARROW, _NPY) if head.startswith(magic)), None)

@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import update
 from stored import placed
 
-from workbench.erasure.free_text import WITHHELD
+from workbench.erasure.free_text import WITHHELD, withhold_names
 from workbench.erasure.request import submit
 from workbench.errors import InputError
+from workbench.jobs.job import enqueue, find
 from workbench.state import writing
 from workbench.state.tables import requests
 from workbench.workflows.erase import erase
@@ -48,3 +49,13 @@ def test_a_reason_of_before_is_withheld_and_the_erasure_ends(trained: Workspace)
         connection.execute(update(requests).values(reason=f"see {erased}"))
     assert erase(trained, [erased])["requests"][0]["status"] == "completed"
     assert show_request(trained, request)["reason"] == WITHHELD
+
+
+def test_a_job_waits_on_for_the_name_of_its_data_set(trained: Workspace) -> None:
+    request = submit(trained, ["pupils"], placed(trained, "train")[0], request_id="dsr-2026-17").id
+    configs = [{"dataset": "pupils"}, {"request": request}, {"dataset": "pupils", "data": "/home/pupils/a.csv"}]
+    with writing(trained.engine) as connection:
+        jobs = [enqueue(connection, "train", config).id for config in configs]
+        withhold_names(trained, connection, [b"pupils", request.encode()])
+        found = {job.id: job.status for job in find(connection)}
+    assert [found[job] for job in jobs] == ["waiting", "waiting", "failed"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
@@ -13,10 +16,12 @@ from conftest import Answer, pupils
 from shared import changed, copied
 from test_exports import predicate
 
-from workbench.erasure.byte_scan import Finding, scan_bytes
+from workbench.erasure import saga
+from workbench.erasure.byte_scan import BytesFound, Finding, scan_bytes
 from workbench.erasure.locate import find_person
-from workbench.errors import ForbiddenError, InputError
+from workbench.errors import ForbiddenError, InputError, NamingError
 from workbench.roles import Person, acting
+from workbench.search import Hit
 from workbench.workflows import judge_hits
 from workbench.workflows.accept_hit import accept_hit
 from workbench.workflows.erase import erase
@@ -26,6 +31,8 @@ from workbench.workflows.judge_hits import judge
 from workbench.workflows.requests import set_policy, show_request
 from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
+
+SHORT = "77001"
 
 
 def by_chance(root: Path) -> tuple[Path, str]:
@@ -45,7 +52,7 @@ def numbered_root(
 
     def change(workspace: Workspace, folder: Path) -> None:
         _, number = by_chance(workspace.root)
-        table = pd.concat([pupils(1).assign(pupil=number), pupils(20, first=3000)])
+        table = pd.concat([pupils(1).assign(pupil=key) for key in (number, SHORT)] + [pupils(20, first=3000)])
         table.to_csv(folder / "more.csv", index=False)
         ingest(workspace, "more", schema=pupils_files[0], data=folder / "more.csv")
 
@@ -106,11 +113,104 @@ def test_the_model_of_a_person_who_is_in_it_is_no_chance(
     assert judge(workspace, found, people=people | trained).left != ()
 
 
+def left_in(workspace: Workspace, place: str, content: bytes, number: bytes = b"12345678") -> bool:
+    """Whether judging leaves a number that stands in a file."""
+    path = workspace.root / place
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    hit = Hit(needle=number, offset=content.find(number))
+    finding = Finding(file=place, hit=hit, needles=frozenset([number]))
+    found = BytesFound(findings=(finding,), files=1, pages=0, wanted=frozenset())
+    return judge(workspace, found, people=()).left == (finding,)
+
+
+def test_a_file_is_no_model_for_its_name(trained: Workspace) -> None:
+    models = [path for path in (trained.root / "objects" / "pupils").rglob("*") if path.is_file()]
+    assert left_in(trained, f"objects/pupils/zz/{models[0].name}", b"a letter of customer 12345678")
+    assert left_in(trained, f"objects/pupils/{models[0].name}", b"a letter of customer 12345678")
+
+
+def tensors(header: bytes, numbers: bytes, rest: bytes = b"") -> bytes:
+    header = b'{"__metadata__":{"by":"%s"},"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}}' % header
+    return len(header).to_bytes(8, "little") + header + numbers + rest
+
+
+def test_of_private_results_numbers_alone_are_left_out(trained: Workspace) -> None:
+    generator = next((trained.root / "generators").iterdir()).relative_to(trained.root).as_posix()
+    assert not left_in(trained, f"{generator}/a.json", b'{"a": [0.5, 12345678]}')
+    assert not left_in(trained, f"{generator}/a.jsonl", b'{"a": 1}\n{"a": [12345678]}\n')
+    assert not left_in(trained, f"{generator}/a.safetensors", tensors(b"", b"12345678"))
+    assert left_in(trained, f"{generator}/a.json", b'{"a": "12345678 is ill", "b": [12345678]}')
+    assert left_in(trained, f"{generator}/a.json", b'{"12345678": 1}')
+    assert left_in(trained, f"{generator}/a.json", b"12345678 is ill")
+    assert left_in(trained, f"{generator}/a.safetensors", tensors(b"12345678", b"........"))
+    assert left_in(trained, f"{generator}/a.safetensors", tensors(b"", b"........", b"12345678"))
+    assert left_in(trained, f"{generator}/note.txt", b"12345678 is ill")
+    assert left_in(trained, "fits/x/note.txt", b"12345678 is ill")
+    assert left_in(trained, "fits/pupils-mst-012345/notes.jsonl", b"[12345678]"), "no fit says what it is"
+    (trained.root / "fits" / "pupils-mst-012345" / "about.json").write_text(
+        json.dumps({"config": {"dataset": "pupils", "generator": "mst", "epsilon": 1.0, "delta": 1e-6, "rows": 10}})
+    )
+    assert not left_in(trained, "fits/pupils-mst-012345/notes.jsonl", b"[12345678]")
+    release = next((trained.root / "releases").glob("*.parquet")).relative_to(trained.root).as_posix()
+    assert left_in(trained, release, b"12345678"), "it is not what was recorded"
+
+
+def test_each_hit_and_each_file_is_answered_for_by_itself(
+    numbered: tuple[Workspace, Path, str], command: Callable[..., Answer]
+) -> None:
+    workspace, _, number = numbered
+    with closing(sqlite3.connect(workspace.root / "notes.db")) as connection, connection:
+        connection.execute("CREATE TABLE t (a)")
+        connection.executemany("INSERT INTO t VALUES (?)", [(f"{SHORT} is a course",), (f"{SHORT} is ill",)])
+    other = workspace.root / "logs" / f"x_{number}.txt"
+    other.write_text(f"course {SHORT} started")
+    (workspace.root / "logs" / "old.gz").write_bytes(b"\x1f\x8bdamaged")
+    request = erase(workspace, [SHORT], dataset="more")["requests"][0]["request"]
+
+    hits = show_request(workspace, request)["hits"]
+    assert [(hit.get("file"), hit.get("offset")) for hit in hits] == [
+        ("logs/old.gz", None),
+        (None, None),
+        ("notes.db", 0),
+        ("notes.db", 0),
+    ]
+    assert hits[1]["place"] == "in a file that is called after a person, below logs"
+    assert hits[2]["mark"] != hits[3]["mark"]
+    with workspace.engine.connect() as connection:
+        assert f"x_{number}" not in str(saga.unfinished(connection)), "the name would hold up another person's erasure"
+    with pytest.raises(InputError, match="2 hits there"):
+        accept_hit(workspace, request, file="notes.db", offset=0, reason="a course")
+    with pytest.raises(NamingError, match="the reason"):
+        accept_hit(workspace, request, file="notes.db", offset=0, mark=hits[2]["mark"], reason=f"{SHORT} is a course")
+    with pytest.raises(NamingError, match="name of the file") as fault:
+        accept_hit(workspace, request, file=f"logs/x_{number}.txt", offset=7, reason="a course")
+    assert number not in f"{fault.value} {fault.value.hint}"
+    words = ("--workspace", workspace.root, "requests", "accept-hit", request, "--json", "--file")
+    assert command(*words, "notes.db", "--offset", 0, "--mark", hits[2]["mark"], "--reason", "a course").code == 0
+    assert command(*words, "logs/old.gz", "--reason", "an empty archive").code == 0
+    other.rename(workspace.root / "logs" / "renamed.txt")
+    (failure,) = carry_out(workspace).failures
+    assert "2 hits" in str(failure.fault)
+    for hit in show_request(workspace, request)["hits"]:
+        accept_hit(workspace, request, file=hit["file"], offset=hit["offset"], reason="a course")
+
+    done = carry_out(workspace).done[request]
+    said = predicate(Path(done["certificate"]))["scan"]
+    assert [hit["file"] for hit in said["accepted"]] == ["logs/renamed.txt", "notes.db", "notes.db"]
+    reason = "damaged or encrypted"
+    assert said["unread"] == [{"file": "logs/old.gz", "unread": reason, "reason": "an empty archive"}]
+    with closing(sqlite3.connect(workspace.root / "state.db")) as connection:
+        (bodies,) = connection.execute("SELECT group_concat(body) FROM journal WHERE kind = 'HIT_ACCEPTED'").fetchone()
+    assert "logs" not in bodies
+    assert hits[2]["mark"] in bodies
+
+
 @pytest.mark.slow
 def test_digits_of_private_results_are_not_searched_for_numbers_alone(numbered: tuple[Workspace, Path, str]) -> None:
     workspace, _, number = numbered
     generator = next((workspace.root / "generators").iterdir())
-    (generator / "more.json").write_text(f"[{number}, pupil-123456]")
+    (generator / "more.json").write_text(f'[{number}, "pupil-123456"]')
     assert left_of(workspace, number) == []
     found = scan_bytes(workspace, identifiers=[b"pupil-123456"])
     assert len(judge(workspace, found, people=()).left) == 1
@@ -118,11 +218,14 @@ def test_digits_of_private_results_are_not_searched_for_numbers_alone(numbered: 
     assert len(left_of(workspace, number)) == 1, "no artifact names that one"
 
 
+_TOWN = "of the town of Aix on the river Arc"
+
+
 @pytest.fixture
 def held(numbered: tuple[Workspace, Path, str]) -> tuple[Workspace, str, str]:
     """A workspace whose request is held by what a log says, the person's key, and the request."""
     workspace, _, _ = numbered
-    (workspace.root / "logs" / "old.log").write_text("by order pupil-3003, of the town")
+    (workspace.root / "logs" / "old.log").write_text(f"by order pupil-3003, {_TOWN}")
     answer = erase(workspace, ["pupil-3003"], dataset="more")["requests"][0]
     return workspace, "pupil-3003", answer["request"]
 
@@ -159,7 +262,9 @@ def test_a_person_answers_for_a_hit_and_the_certificate_says_so(
 def test_what_was_not_looked_at_is_not_accepted_with_it(held: tuple[Workspace, str, str]) -> None:
     workspace, key, request = held
     accept_hit(workspace, request, file="logs/old.log", offset=9, reason="the name of a street")
-    (workspace.root / "logs" / "old.log").write_text(f"by order pupil-3003, of the town; and {key} of the village")
+    (workspace.root / "logs" / "old.log").write_text(f"by order pupil-3003, {_TOWN}; and {key} of the village")
     (failure,) = carry_out(workspace).failures
     assert "1 hits" in str(failure.fault)
-    assert [hit["offset"] for hit in show_request(workspace, request)["hits"]] == [38]
+    assert [hit["offset"] for hit in show_request(workspace, request)["hits"]] == [
+        len(f"by order pupil-3003, {_TOWN}; and ")
+    ]

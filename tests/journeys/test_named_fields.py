@@ -14,9 +14,9 @@ from test_exports import predicate
 
 from workbench import journal, roles
 from workbench.config import TrainConfig
-from workbench.erasure.request import submit
+from workbench.erasure.request import submit, withdraw
 from workbench.errors import InputError, NamingError
-from workbench.jobs.job import enqueue
+from workbench.jobs.job import enqueue, find
 from workbench.scan import scan_folder
 from workbench.state import writing
 from workbench.state.tables import jobs
@@ -25,7 +25,7 @@ from workbench.workflows.erase import erase
 from workbench.workflows.execute import carry_out
 from workbench.workflows.history import read_history
 from workbench.workflows.ingest import ingest
-from workbench.workflows.requests import list_requests
+from workbench.workflows.requests import list_requests, show_request
 from workbench.workflows.sample import sample
 from workbench.workflows.tokens import create_token, list_tokens, recognise
 from workbench.workflows.train import train
@@ -157,8 +157,15 @@ def test_the_certificate_says_what_was_not_searched(mixed: Workspace) -> None:
     (mixed.root / "logs" / "a.txt").write_text(f"took 0.{SHORT} s; {WORD}")
     left = mixed.root / "logs" / "b.txt"
     left.write_text(f"1234 12345678 {SHORT}")
+    denied = submit(mixed, ["pupils"], "pupil-1000").id
+    withdraw(mixed, denied, status="denied", reason=f"kept while {WORD}")
+    with writing(mixed.engine) as connection:
+        job = enqueue(connection, "train", {"dataset": "pupils", "informed_by": WORD}).id
     answers = erase(mixed, [WORD, "1234", SHORT, "12345678"], dataset="mixed")["requests"]
     assert [a["status"] for a in answers] == ["completed"] * 2 + ["failed"] * 2, [a["reason"] for a in answers]
+    assert show_request(mixed, denied)["reason"] == f"kept while {WORD}", "a word of the workbench is not taken out"
+    with mixed.engine.connect() as connection:
+        assert [one.status for one in find(connection) if one.id == job] == ["waiting"]
     left.unlink()
     done = carry_out(mixed, held="all").done
     certificates = [done.get(answer["request"], answer)["certificate"] for answer in answers]

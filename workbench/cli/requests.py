@@ -89,14 +89,18 @@ def requests_accept_hit(
     context: typer.Context,
     request: Request,
     file: Annotated[str, typer.Option(help="The file, as the failed byte scan names it.")],
-    offset: Annotated[int, typer.Option(help="The byte, as the failed byte scan tells it.", min=0)],
     reason: Annotated[str, typer.Option(help="Why it says nothing of the person; it stands on the certificate.")],
+    offset: Annotated[
+        int | None,
+        typer.Option(help="The byte, as requests show names it; none for a file that can't be searched.", min=0),
+    ] = None,
+    mark: Annotated[str, typer.Option(help="The hit's mark, where several have this offset.")] = "",
     as_json: Json = False,
 ) -> None:
     """Answer for a hit of the byte scan that keeps a request open; resume then scans again."""
     from workbench.workflows.accept_hit import accept_hit
 
-    show(accept_hit(opened(context), request, file=file, offset=offset, reason=reason), as_json)
+    show(accept_hit(opened(context), request, file=file, offset=offset, reason=reason, mark=mark), as_json)
 
 
 @requests_app.command("deny")

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from workbench.erasure.verify import Check
-from workbench.scan import Hit, scan_folder, spellings, words
+from workbench.scan import Hit, Unread, scan_folder, spellings, words
 from workbench.workspace import Workspace
 
 _LOG = "-wal"  # the ending of a database's write-ahead log: what is in it will be in the database
@@ -22,7 +22,10 @@ _LOG = "-wal"  # the ending of a database's write-ahead log: what is in it will 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A hit: in which file, relative to the workspace, and which of the needles asked for it is. None: of a removed file."""
+    """A hit: in which file, relative to the workspace, and which of the needles asked for it is.
+
+    None: the copy of a removed file, or a file that could not be searched to its end (`unread`), which may hold any.
+    """
 
     file: str
     hit: Hit
@@ -34,21 +37,29 @@ class Finding:
         return self.hit.where == "copy" or self.is_token
 
     is_token: bool = False
+    unread: Unread | None = None
+
+    def concerns(self, needles: Set[bytes]) -> bool:
+        """Whether it may be of the person of these needles."""
+        return self.hit.where in ("copy", "unread") or not needles.isdisjoint(self.needles)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BytesFound:
-    """What the scan found, how much it read, and what it could not read to its end."""
+    """What the scan found, what it could not read to its end among it, and how much it read.
+
+    `others` are files that are called after another person in the data: their names are not shown either.
+    """
 
     findings: tuple[Finding, ...]
-    unread: tuple[str, ...]
     files: int
     pages: int
     wanted: frozenset[bytes]
+    others: frozenset[str] = frozenset()
 
     def is_named(self, file: str) -> bool:
-        """Whether a file is called after the person, so that its name may not be shown."""
-        if any(spelling in os.fsencode(file) for spelling in self.wanted):
+        """Whether a file is called after the person, or another one, so that its name may not be shown."""
+        if file in self.others or any(spelling in os.fsencode(file) for spelling in self.wanted):
             return True
         return any(file == named or file.startswith(f"{named}/") for named in self._named)
 
@@ -58,25 +69,34 @@ class BytesFound:
 
     def check(self, left: Sequence[Finding], note: str = "") -> Check:
         """The result, where these findings are left to be looked at; it names no file that is called after the person."""
-        detail = f"{len(left)} hits in {self.files} files, {self.pages} pages{note}"
-        if left:
-            detail += f", first {self.place(left[0])}"
-        if self.unread:
-            detail += f"; {len(self.unread)} files can't be searched to their end"
-            shown = next((reason for reason in self.unread if not self.is_named(reason)), None)
-            detail += f", first {shown}" if shown and not left else ""
-        return Check(name="byte scan", ok=not left and not self.unread, detail=detail)
+        unread = [finding for finding in left if finding.unread]
+        hits = [finding for finding in left if not finding.unread]
+        detail = f"{len(hits)} hits in {self.files} files, {self.pages} pages{note}"
+        if hits:
+            detail += f", first {self.place(hits[0])}"
+        if unread:
+            detail += f"; {len(unread)} files can't be searched to their end"
+            shown = next((one.unread for one in unread if not self.is_named(one.file)), None)
+            detail += f", first {shown.place}: {shown.reason}" if shown and not hits else ""
+        return Check(name="byte scan", ok=not left, detail=detail)
 
     def place(self, finding: Finding) -> str:
         """Where a finding is, in words."""
         hit, folder = finding.hit, finding.file.partition("/")[0]
+        if finding.file in self.others:
+            return "in a file that is called after a person" + ("" if self.is_named(folder) else f", below {folder}")
         if self.is_named(finding.file):
             return "in the name of a file" + ("" if self.is_named(folder) else f" below {folder}")
+        if finding.unread:
+            return f"{finding.file} can't be searched to its end: {finding.unread.reason}"
         if hit.where == "name":
             return f"in the name of {finding.file}"
         if hit.where == "copy":
             return f"in {finding.file}, which is a copy of a removed file"
         of = {"": "", "unpacked": " of what is unpacked from it", "rows": " of a text in it"}[hit.where]
+        if hit.cell is not None and hit.cell.table:
+            column = f"{hit.cell.table}.{hit.cell.column}"
+            of = " of a cell in it" if self.is_named(column) else f" of a cell of {column}"
         return f"in {finding.file} at byte {hit.offset}{of}"
 
 
@@ -113,60 +133,47 @@ def scan_bytes(
         for file, hit in scan.places
     ]
     return BytesFound(
-        findings=tuple(findings), unread=scan.unread, files=scan.files, pages=scan.pages, wanted=frozenset(wanted)
+        findings=(*findings, *map(unsearched, scan.unsearched)),
+        files=scan.files,
+        pages=scan.pages,
+        wanted=frozenset(wanted),
     )
+
+
+def unsearched(unread: Unread) -> Finding:
+    """A file that could not be searched to its end, as a finding."""
+    return Finding(file=unread.place, hit=Hit(needle=b"", offset=0, where="unread"), needles=frozenset(), unread=unread)
 
 
 @dataclass(frozen=True)
 class Marks:
-    """Recognises a hit by the bytes around it, also once the file has grown or its pages have moved.
+    """Recognises a hit by what it is in, also once the file has grown or its pages have moved.
 
-    What is kept of it is a keyed hash: the bytes may hold the person's identifier.
+    In a row that is the whole cell, in its table, column and row; else the bytes that are kept on each side of it, also where
+    these are few because the file or the text ends there. Of a file that can't be searched it is the file as it is. What is
+    kept is a keyed hash: it may hold the person's identifier.
     """
 
     key: bytes
-    found: BytesFound
 
     def of(self, finding: Finding) -> dict[str, Any]:
-        """A hit as it is kept: file, offset, and the mark by which it is recognised.
-
-        In a database that is the cell that it is in, as far as the bytes kept of it go: what is beside the cell changes.
-        """
-        before, after = finding.hit.before, finding.hit.after
-        for cell in self._cells.get((_file(finding.file), finding.hit.needle), ()):
-            if before.endswith(cell.before) and after.startswith(cell.after):
-                before, after = cell.before, cell.after
-                break
-        return {
-            "file": finding.file,
-            "offset": finding.hit.offset,
-            "before": len(before),
-            "after": len(after),
-            "mark": self._mark(finding, before, after),
-        }
+        """A hit as it is kept: file, offset if any, and the mark by which it is recognised."""
+        if finding.unread is not None:
+            return {"file": finding.file, "mark": self._mark(finding), "unread": finding.unread.reason}
+        return {"file": finding.file, "offset": finding.hit.offset, "mark": self._mark(finding)}
 
     def recognises(self, finding: Finding, kept: Mapping[str, Any]) -> bool:
         """Whether a hit is the one that was kept."""
-        first, last = int(kept["before"]), int(kept["after"])
-        before, after = finding.hit.before, finding.hit.after
-        if _file(finding.file) != _file(kept["file"]) or len(before) < first or len(after) < last:
-            return False
-        mark = self._mark(finding, before[len(before) - first :], after[:last])
-        return hmac.compare_digest(mark, str(kept["mark"]))
+        return _file(finding.file) == _file(kept["file"]) and hmac.compare_digest(self._mark(finding), kept["mark"])
 
-    @cached_property
-    def _cells(self) -> dict[tuple[str, bytes], list[Hit]]:
-        """Hits in cells of databases by file and needle, those first of which more is known."""
-        cells: dict[tuple[str, bytes], list[Hit]] = {}
-        for finding in self.found.findings:
-            if finding.hit.where == "rows":
-                cells.setdefault((_file(finding.file), finding.hit.needle), []).append(finding.hit)
-        for hits in cells.values():
-            hits.sort(key=lambda hit: -len(hit.before) - len(hit.after))
-        return cells
-
-    def _mark(self, finding: Finding, before: bytes, after: bytes) -> str:
-        parts = (b"hit", _file(finding.file).encode(errors="surrogateescape"), before, finding.hit.needle, after)
+    def _mark(self, finding: Finding) -> str:
+        hit, file = finding.hit, _file(finding.file).encode(errors="surrogateescape")
+        parts: tuple[bytes, ...] = (b"hit", file, hit.before, hit.needle, hit.after)
+        if (cell := hit.cell) is not None:
+            place = (cell.table.encode(), cell.column.encode(), cell.row, b"%d" % hit.offset)
+            parts = (b"cell", file, *place, hit.needle, cell.value)
+        if finding.unread is not None:
+            parts = (b"unread", file, finding.unread.content.encode())
         message = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
         return hmac.digest(self.key, message, "sha256").hex()
 

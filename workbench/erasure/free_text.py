@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
+from pathlib import PurePath
 from typing import Any
 
 from sqlalchemy import Column, Connection, Table
@@ -32,6 +33,7 @@ WITHHELD = "withheld: it named somebody who was erased"
 _MOST = 1000  # characters
 _LONGEST = 4  # words of an identifier
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_DIGEST = re.compile(r"[0-9a-f]{32,}(\.\w+)?")
 _PIECES = 9  # of an identifier such as a UUID or an e-mail address, with what is between them
 
 
@@ -69,6 +71,31 @@ def refuse_own_names(needles: Collection[bytes], text: str, what: str) -> None:
         )
 
 
+def refuse_file(workspace: Workspace, file: str) -> None:
+    """Raise NamingError where the name of a file in the workspace names a person who is in the data."""
+    if is_named_in(workspace, file):
+        raise NamingError(
+            f"the name of the file {NAMES_SOMEBODY}",
+            hint="rename or remove the file; workbench resume then scans again",
+        )
+
+
+def is_named_in(workspace: Workspace, file: str) -> bool:
+    """Return whether the name of a file names a person who is in the data; digests and random endings of ids do not."""
+    with workspace.engine.connect() as connection:
+        ids = {artifact.id for artifact in lineage.find(connection)}
+    parts = [part for part in PurePath(file).parts if PurePath(part).stem not in ids and not _DIGEST.fullmatch(part)]
+    return _names_anybody(workspace, "/".join(parts).encode(errors="surrogateescape").decode(errors="replace"))
+
+
+def shown_file(workspace: Workspace, file: str) -> str:
+    """Return the name of a file, or where it names a person who came into the data since, what folder it is in."""
+    if not is_named_in(workspace, file):
+        return file
+    folder = file.partition("/")[0]
+    return "a file" if folder == file or is_named_in(workspace, folder) else f"a file below {folder}"
+
+
 def refuse_table_of(workspace: Workspace, store: Store, names: Collection[str]) -> None:
     """Raises InputError where one of the names that a table comes in under is the identifier of a person in it."""
     if store.schema.subject != ROW_SUBJECT and any(_holds(workspace, store, _parts(name)) for name in names):
@@ -82,7 +109,7 @@ def withhold_names(workspace: Workspace, connection: Connection, needles: Collec
     """Takes out free texts and names of actors that name one of these, inside the caller's write transaction.
 
     An actor keeps a reference, by which they are recognised. A job that is over or at work loses its config by itself; one
-    that nobody is at is ended.
+    that waits is ended, but not for the name of a data set or the id of a request: its work needs these.
     """
     search = _search(needles)
 
@@ -104,8 +131,12 @@ def withhold_names(workspace: Workspace, connection: Connection, needles: Collec
     for export in lineage.find(connection, kind="export"):
         if named(export.body.get("recipient")):
             lineage.amend(connection, export.id, recipient=WITHHELD)
+    needed = {
+        *catalog.names(connection),
+        *connection.execute(requests.select().with_only_columns(requests.c.id)).scalars(),
+    }
     for job in find(connection):
-        if any(named(text) for text in _texts(job.config)):
+        if any(named(text) for text in _texts(job.config) if text not in needed):
             abandon(connection, job)
     _key_addresses(workspace, search)
 

@@ -7,13 +7,14 @@ files; as whole words, and not as a number that the workbench wrote. What is not
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,7 +22,10 @@ import pyarrow.parquet as pq
 from workbench import lineage
 from workbench.data import catalog
 from workbench.erasure.byte_scan import Finding
-from workbench.search import Hit, Search, hit_at
+from workbench.erasure.json_texts import parsed
+from workbench.scan import Unread, unread_file
+from workbench.search import Found, Hit, Search, hit_at
+from workbench.sqlite_cells import Cell, Text, read_rows
 from workbench.workspace import Workspace
 
 SHORT = (
@@ -34,7 +38,7 @@ COMMON = (
 )
 _TEXT = (".csv", ".tsv", ".txt", ".log", ".md", ".yaml", ".yml")
 _JSON = (".json", ".jsonl")
-_MOST_BYTES = 64 << 20  # of a file that is read as text; a larger one is named as not searched
+_MOST_BYTES = 64 << 20  # of a JSON file whose texts are told from its numbers; in a larger one both are searched
 _WORD = re.compile(rb"[A-Za-z][A-Za-z_.-]*")
 _RANDOM = re.compile(r"-\d{5,7}\Z")  # an id whose random ending is made of digits alone
 _ROWS = pa.types.is_string, pa.types.is_large_string, pa.types.is_dictionary
@@ -81,102 +85,112 @@ def scan_common(workspace: Workspace, identifiers: Collection[bytes]) -> Iterato
                     for needle in identifiers:
                         if needle in (text, text.partition(b":")[2]):
                             hit = hit_at(text, needle, text.find(needle), where="rows")
-                            yield Finding(file="state.db", hit=hit, needles=frozenset([needle]))
+                            cell = Cell(table=table, column=column, row=b"", value=text)
+                            yield _finding("state.db", replace(hit, cell=cell))
 
 
-def scan_short(workspace: Workspace, identifiers: Collection[bytes]) -> tuple[list[Finding], list[str]]:
-    """Where short identifiers are a whole word, and the files that could not be read."""
+def scan_short(workspace: Workspace, identifiers: Collection[bytes]) -> tuple[list[Finding], list[Unread]]:
+    """Where short identifiers are a whole word, and the files that could not be read to their end."""
     if not identifiers:
         return [], []
-    search, found, unread = Search(dict.fromkeys(identifiers, 1)), [], []
+    search = Search(dict.fromkeys(identifiers, 1))
+    findings: list[Finding] = []
+    unread: list[Unread] = []
     with workspace.engine.connect() as connection:
         artifacts = lineage.find(connection)
     ids = {name for a in artifacts for name in (a.id, str(a.body.get("ensemble", ""))) if _RANDOM.search(name)}
     for path in sorted(workspace.root.rglob("*")):
         place = path.relative_to(workspace.root).as_posix()
-        found += [_finding(place, hit) for hit in _words(search, _without(place, ids), where="name")]
+        hits = list(search.hits(os.fsencode(place), where="name"))
+        found = Found()
         try:
-            values = _values(path) if path.is_file() else ()
-            for value in values:
-                found += [_finding(place, hit) for hit in _words(search, _without(value, ids), where="rows")]
+            found = _searched(search, path) if path.is_file() else found
         except FileNotFoundError:
             continue
         except (OSError, ValueError, sqlite3.Error, pa.ArrowException) as fault:
-            unread.append(f"{place}: its texts can't be read ({type(fault).__name__})")
-    return found, unread
+            found.unread.append(f"its texts can't be read ({type(fault).__name__})")
+        findings += [_finding(place, hit) for hit in (*hits, *found.hits) if _is_alone(hit, ids)]
+        if found.unread:
+            unread.append(unread_file(path, place, found))
+    return findings, unread
 
 
 def _finding(place: str, hit: Hit) -> Finding:
     return Finding(file=place, hit=hit, needles=frozenset([hit.needle]))
 
 
-def _without(text: str, ids: Iterable[str]) -> bytes:
-    for name in ids:
-        text = text.replace(name, " " * len(name))
-    return text.encode(errors="surrogateescape")
+def _is_alone(hit: Hit, ids: Collection[str]) -> bool:
+    """Whether a hit is a whole word, and neither a decimal fraction nor the random ending of an artifact's id."""
+    before, after = hit.before[-2:], hit.after[:2]
+    decimal = re.fullmatch(rb"\d\.", before) or re.fullmatch(rb"\.\d", after)
+    if before[-1:].isalnum() or after[:1].isalnum() or (decimal and hit.needle.isdigit()):
+        return False
+    ends = [name.encode().removesuffix(hit.needle)[-len(hit.before) :] for name in ids if name.endswith(_text(hit))]
+    return not any(hit.before.endswith(end) for end in ends if end)
 
 
-def _words(search: Search, window: bytes, *, where: Any) -> Iterator[Hit]:
-    for hit in search.hits(window, where=where):
-        before, after = hit.before[-2:], hit.after[:2]
-        alone = not before[-1:].isalnum() and not after[:1].isalnum()
-        decimal = re.fullmatch(rb"\d\.", before) or re.fullmatch(rb"\.\d", after)
-        if alone and not (decimal and hit.needle.isdigit()):
-            yield hit
+def _text(hit: Hit) -> str:
+    return hit.needle.decode(errors="surrogateescape")
 
 
-def _values(path: Path) -> Iterator[str]:
-    """The texts that a file holds, where it is of a kind that holds any."""
+def _searched(search: Search, path: Path) -> Found:
+    """The search of the texts that a file holds, where it is of a kind that holds any; no file is too large."""
     ending = path.suffix.lower()
+    if ending in _TEXT and not _begins_as_json(path):
+        return search.content(path)
+    if ending in (*_TEXT, *_JSON) and path.stat().st_size > _MOST_BYTES:
+        return search.content(path)
+    found = Found()
+    for cell in _texts(path, ending):
+        hits = [replace(hit, cell=cell) for hit in search.hits(cell.value, where="rows")]
+        if hits:
+            found.note(cell)
+            found.add(hits)
+    return found
+
+
+def _begins_as_json(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(512).lstrip().startswith((b"{", b"["))
+
+
+def _texts(path: Path, ending: str) -> Iterator[Cell]:
+    """The texts in a database, a Parquet file or JSON, each with its place."""
     if ending == ".db":
         yield from _cells(path)
     elif ending == ".parquet":
         yield from _columns(path)
     elif ending in (*_TEXT, *_JSON):
-        if path.stat().st_size > _MOST_BYTES:
-            raise ValueError("too large")
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
-        yield from _texts(text) if ending in _JSON or text.lstrip().startswith(("{", "[")) else [text]
+        yield from _inside(path.read_text(encoding="utf-8", errors="surrogateescape"))
 
 
-def _texts(text: str) -> Iterator[str]:
-    """The texts in JSON, or in lines of it; numbers are not texts. What is no JSON is one text."""
-    try:
-        yield from _strings(json.loads(text))
-    except (ValueError, RecursionError):
-        for line in text.splitlines():
-            try:
-                yield from _strings(json.loads(line))
-            except (ValueError, RecursionError):
-                yield line
+def _inside(text: str, table: str = "", column: str = "", row: bytes = b"") -> Iterator[Cell]:
+    for place, inner in parsed(text):
+        value = inner.encode(errors="surrogateescape")
+        yield Cell(table=table, column=column, row=row + repr(place).encode(), value=value)
 
 
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _strings(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _strings(inner)
-
-
-def _cells(path: Path) -> Iterator[str]:
+def _cells(path: Path) -> Iterator[Cell]:
     """The texts in a database; in MLflow's a text that is a number is a setting."""
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
-        connection.text_factory = lambda raw: raw.decode(errors="surrogateescape")
-        for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-            for row in connection.execute('SELECT * FROM "' + table.replace('"', '""') + '"'):
-                for cell in row:
-                    if isinstance(cell, str) and not (path.name == "mlflow.db" and cell.isdigit()):
-                        yield from _texts(cell) if cell.startswith(("{", "[")) else [cell]
+    for row in read_rows(path):
+        for cell in row:
+            if not isinstance(cell.value, Text) or (path.name == "mlflow.db" and cell.value.isdigit()):
+                continue
+            if cell.value.startswith((b"{", b"[")):
+                text = cell.value.decode(errors="surrogateescape")
+                yield from _inside(text, cell.table, cell.column, cell.row)
+            else:
+                yield cell
 
 
-def _columns(path: Path) -> Iterator[str]:
+def _columns(path: Path) -> Iterator[Cell]:
     with pq.ParquetFile(path) as table:
         names = [field.name for field in table.schema_arrow if any(kind(field.type) for kind in _ROWS)]
-        for batch in table.iter_batches(65536, columns=names) if names else ():
-            for column in batch.columns:
+        for number, batch in enumerate(table.iter_batches(65536, columns=names) if names else ()):
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 with suppress(pa.ArrowException):
-                    yield from (str(value) for value in column.unique().to_pylist() if value is not None)
+                    for count in column.value_counts().to_pylist():
+                        if count["values"] is not None:
+                            row = repr((number, count["counts"])).encode()
+                            value = str(count["values"]).encode(errors="surrogateescape")
+                            yield Cell(table="", column=name, row=row, value=value)

@@ -26,6 +26,8 @@ _STOOD = {
     "chance": "The same digits stand by chance in models learnt from other people's records. Learning them again, without the "
     "person's records, gave the same files:",
     "accepted": "A person of the organisation looked at these and answered for it that they say nothing of the person:",
+    "unread": "These could not be searched to their end. A person of the organisation answered for it that they say nothing of "
+    "the person:",
 }
 _COMMITMENT = (
     "python3 -c \"import hashlib; print(hashlib.sha256(bytes.fromhex(input('nonce: '))"
@@ -238,7 +240,9 @@ def _scan(it: _Statement) -> str:
     parts = []
     for name, said in _STOOD.items():
         found = "".join(
-            f"<li><code>{escaped(hit.get('file', ''))}</code> at byte {escaped(hit.get('offset', ''))}"
+            f"<li><code>{escaped(hit.get('file', ''))}</code>"
+            f"{' at byte ' + escaped(hit['offset']) if 'offset' in hit else ''}"
+            f"{' (' + escaped(hit['unread']) + ')' if hit.get('unread') else ''}"
             f"{': ' + escaped(hit['reason']) if hit.get('reason') else ''}</li>"
             for hit in records(scan.get(name))
         )

@@ -17,8 +17,8 @@ from sqlalchemy import Connection, select
 from workbench.data import catalog
 from workbench.data.store import Store
 from workbench.erasure import saga, vault
-from workbench.erasure.byte_scan import BytesFound, Finding, Marks, scan_bytes
-from workbench.erasure.free_text import withhold_names
+from workbench.erasure.byte_scan import BytesFound, Finding, Marks, scan_bytes, unsearched
+from workbench.erasure.free_text import is_named_in, shown_file, withhold_names
 from workbench.erasure.request import advance
 from workbench.erasure.saga import Erasure
 from workbench.erasure.verify import Check, check_isolation, check_objects, check_purged, check_removed, check_rows
@@ -26,6 +26,7 @@ from workbench.erasure.weak_scan import COMMON, SHORT, is_common, scan_common, s
 from workbench.errors import CheckFailedError, HeldError, InputError
 from workbench.progress import Progress
 from workbench.roles import internal
+from workbench.scan import Unread
 from workbench.state import compact, writing
 from workbench.state.tables import quarantine
 from workbench.workflows.judge_hits import Judged, judge
@@ -71,10 +72,13 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
     progress(0.9, "verifying")
     with workspace.engine.connect() as connection:
         people = {request: _person(vault.unseal(connection, request)) for request in erasure.requests}
+    common = {text for person in people.values() for text in person.texts if is_common(workspace, text)}
     with writing(workspace.engine) as connection:
         if not erasure.held:
             advance(connection, erasure.requests, "verifying")
-        withhold_names(workspace, connection, {needle for person in people.values() for needle in person.texts})
+        withhold_names(
+            workspace, connection, {needle for person in people.values() for needle in person.texts} - common
+        )
     checks = _state_checks(workspace, erasure, people)
     if failed := [check for check in checks if not check.ok]:
         raise CheckFailedError(
@@ -84,7 +88,6 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
     compact(workspace.engine)
     places = {(token, point) for person in people.values() for _, token, point in person.places}
     stay = _staying(workspace, erasure, places)
-    common = {i for person in people.values() for i in person.identifiers if is_common(workspace, i)}
     found = scan_bytes(
         workspace,
         tokens={token for person in people.values() for token in person.tokens}
@@ -96,10 +99,12 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
     found = _with_texts(workspace, found, common, {short for person in people.values() for short in person.short})
     judged = judge(workspace, found, people=places, accepted=erasure.accepted)
     left = {
-        request: [f for f in judged.left if f.hit.where == "copy" or not person.needles.isdisjoint(f.needles)]
+        request: [finding for finding in judged.left if finding.concerns(person.needles)]
         for request, person in people.items()
     }
-    stuck = [request for request in erasure.requests if left[request] or found.unread]
+    files = {finding.file for findings in left.values() for finding in findings}
+    found = replace(found, others=frozenset(file for file in files if is_named_in(workspace, file)))
+    stuck = [request for request in erasure.requests if left[request]]
     if stay:
         detail = (
             f"{len(stay)} of the people are in other data sets, or asked about by another open request, still: their tokens, "
@@ -113,7 +118,7 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
         with writing(workspace.engine) as connection:
             _hold(connection, erasure, aside)
         raise held_error(aside[0])
-    scans = {request: _for_certificate(judged, people[request], common) for request in clean}
+    scans = {request: _for_certificate(workspace, judged, people[request], common) for request in clean}
     checks.append(found.check([], _counted(judged, [people[request] for request in clean])))
     done = _of(erasure, clean, people).model_copy(
         update={"checks": tuple(check.to_json() for check in checks), "scans": scans, "hits": ()}
@@ -125,14 +130,15 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
     return done, commit
 
 
-def _with_texts(
-    workspace: Workspace, found: BytesFound, common: Collection[bytes], short: Collection[bytes]
-) -> BytesFound:
+def _with_texts(workspace: Workspace, found: BytesFound, common: Set[bytes], short: Set[bytes]) -> BytesFound:
     """What was found, with what a search of texts finds of identifiers that are not searched for in all bytes."""
-    words = {one for one in short if is_common(workspace, one)}
-    texts, unread = scan_short(workspace, set(short) - words)
-    names = scan_common(workspace, {*common, *words})
-    return replace(found, findings=(*found.findings, *texts, *names), unread=(*found.unread, *unread))
+    texts, unread = scan_short(workspace, short - common)
+    names = scan_common(workspace, common)
+    merged: dict[str, Unread] = {}
+    for one in (*(finding.unread for finding in found.findings if finding.unread), *unread):
+        merged[one.place] = merged[one.place].with_(one) if one.place in merged else one
+    hits = [finding for finding in found.findings if not finding.unread]
+    return replace(found, findings=(*map(unsearched, merged.values()), *hits, *texts, *names))
 
 
 def _person(box: Mapping[str, Any]) -> _Person:
@@ -185,7 +191,7 @@ def _aside(
     left: Sequence[Finding],
 ) -> Erasure:
     """The erasure of one request that something is left of."""
-    marks = Marks(workspace.key("token"), found)
+    marks = Marks(workspace.key("token"))
     hits = [_kept(marks, found, finding) for finding in left[:_KEPT_HITS]]
     update = {
         "held": True,
@@ -231,13 +237,13 @@ def _put_aside(connection: Connection, aside: Sequence[Erasure]) -> None:
         advance(connection, alone.requests, "failed", reason=_HELD)
 
 
-def _for_certificate(judged: Judged, person: _Person, common: Set[bytes]) -> dict[str, Any]:
+def _for_certificate(workspace: Workspace, judged: Judged, person: _Person, common: Set[bytes]) -> dict[str, Any]:
     """What the certificate of a request says of its scan; nothing where there is nothing to say."""
     told: dict[str, Any] = {}
     unsearched = [
         *person.unsearched,
         *([SHORT] if person.short else []),
-        *([COMMON] if common & person.identifiers else []),
+        *([COMMON] if common & person.texts else []),
     ]
     if any(identifier.isdigit() for identifier in person.identifiers):
         unsearched.append(DIGITS)
@@ -246,18 +252,18 @@ def _for_certificate(judged: Judged, person: _Person, common: Set[bytes]) -> dic
     for finding in judged.chance:
         if not person.texts.isdisjoint(finding.needles):
             told.setdefault("chance", []).append({"file": finding.file, "offset": finding.hit.offset})
-    for finding, kept in judged.accepted:
-        if not person.texts.isdisjoint(finding.needles):
-            one = {key: kept[key] for key in ("file", "offset", "reason")}
-            if one not in told.setdefault("accepted", []):
-                told["accepted"].append(one)
+    answered = {kept["mark"]: kept for finding, kept in judged.accepted if finding.concerns(person.texts)}
+    for kept in answered.values():
+        one = {key: kept[key] for key in ("file", "offset", "unread", "reason") if key in kept}
+        one["file"] = shown_file(workspace, kept["file"])
+        told.setdefault("unread" if "unread" in kept else "accepted", []).append(one)
     return told
 
 
 def _counted(judged: Judged, people: Sequence[_Person]) -> str:
     mine = {needle for person in people for needle in person.texts}
     chance = sum(not mine.isdisjoint(finding.needles) for finding in judged.chance)
-    accepted = sum(not mine.isdisjoint(finding.needles) for finding, _ in judged.accepted)
+    accepted = sum(finding.concerns(mine) for finding, _ in judged.accepted)
     told = f"; {chance} more by chance, proved by replay" if chance else ""
     return told + (f"; {accepted} more that a person accepted" if accepted else "")
 

@@ -12,6 +12,7 @@ import resource
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -310,6 +311,20 @@ def _new_name(workspace: Workspace, config: SynthesizeConfig) -> str:
         taken = (_folder(workspace, name), _file(workspace, name), workspace.root / "fits" / name)
         if not any(path.exists() for path in taken):
             return name
+
+
+@internal
+def private_fits(workspace: Workspace) -> set[str]:
+    """Return the folders of notes of private fits, relative to the workspace."""
+    with workspace.engine.connect() as connection:
+        folders = [folder for name in catalog.names(connection) for folder in _fits(workspace, name)]
+    found = set()
+    for folder in folders:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            about = json.loads((folder / "about.json").read_bytes())
+            if SynthesizeConfig.model_validate(about["config"]).private:
+                found.add(str(folder.relative_to(workspace.root)))
+    return found
 
 
 def _fits(workspace: Workspace, dataset: str) -> list[Path]:
