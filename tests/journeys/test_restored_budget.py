@@ -19,8 +19,10 @@ from workbench.erasure.keys import create_signing_key, public_key_path
 from workbench.erasure.suppression_list import PAYLOAD_TYPE
 from workbench.errors import BudgetError, InputError, NotFoundError
 from workbench.privacy.calibration import zcdp_rho
+from workbench.privacy.hash_lines import LINE, Scope
 from workbench.privacy.ledger import Ledger, spent
 from workbench.workflows.backup import backup
+from workbench.workflows.ingest import ingest
 from workbench.workflows.keys import rotate_key
 from workbench.workflows.ledger import show_population_ledger
 from workbench.workflows.restore import restore
@@ -214,6 +216,48 @@ def test_the_stricter_of_two_budgets_stands(backed_up: tuple[Workspace, Path], t
     import_suppressions(again, tmp_path / "list.json")
     budget = ledger.budget("mini")
     assert (budget and budget.epsilon) == 0.5, "a raise is made again here, by a role and with its reason"
+
+
+ROWS = """population: mini
+identity_type: visits-row
+subject: row
+columns:
+  a: {kind: integer, bounds: [0, 9]}
+"""
+LOWER, UPPER = [(0, LINE // 2)], [(LINE // 2, LINE)]
+
+
+def take_in_rows(workspace: Workspace, folder: Path) -> None:
+    (folder / "visits.yaml").write_text(ROWS)
+    (folder / "visits.csv").write_text("a\n" + "".join(f"{n % 10}\n" for n in range(30)))
+    ingest(workspace, "visits", schema=folder / "visits.yaml", data=folder / "visits.csv")
+
+
+def charge_rows(workspace: Workspace, scope: Scope, share: float = 0.9) -> None:
+    event = ZCDpEvent(share * zcdp_rho(1, DELTA))
+    Ledger(workspace.engine).charge(
+        "mini", event, dataset="visits", purpose="again", scope=scope, identity_type="visits-row"
+    )
+
+
+def test_two_ingests_of_a_row_table_are_two_lines(backed_up: tuple[Workspace, Path], tmp_path: Path) -> None:
+    """A row's place is bound to its ingest, so one person is in the lower half of one ingest and the upper of another."""
+    live, file = backed_up
+    take_in_rows(live, tmp_path)
+    charge_rows(live, LOWER)
+    again, _ = restored(file, tmp_path)
+    take_in_rows(again, tmp_path)
+    with pytest.raises(BudgetError, match="exceed"):
+        charge_rows(again, UPPER)
+    charge_rows(again, LOWER, share=0.1)
+    charge_rows(again, UPPER, share=0.1)  # nobody is in both halves of one ingest
+    export_suppressions(again, tmp_path / "list.json")
+    import_suppressions(live, tmp_path / "list.json")
+    for workspace in (live, again):
+        assert cost(workspace) == pytest.approx(1, rel=1e-6)
+        lines = {one["identity_type"] for one in show_population_ledger(workspace, "mini")["entries"]}
+        assert len(lines) == 2
+        assert all(line.startswith("visits-row/") for line in lines)
 
 
 HOSTILE: dict[str, Callable[[dict[str, Any]], Any]] = {

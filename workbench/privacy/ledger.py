@@ -1,7 +1,8 @@
 """The privacy ledger: one budget per population, charged before anything private is read, never refunded.
 
-A charge covers a scope of the hash line of an identity type (the subjects whose points are there). A person has one point on
-each line, and they all add up: what is spent is what everybody paid, and for each line the most that one of its points paid
+A charge covers a scope of the hash line of an identity type (the subjects whose points are there). Where each row is a subject,
+points are bound to the ingest that numbered the rows, so each ingest is a line. A person has one point on each line, and they
+all add up: what is spent is what everybody paid, and for each line the most that one of its points paid
 (parallel composition across disjoint scopes of one line, and of no two). Refusal is a
 Rényi filter at one order fixed by the budget alone, sound for adaptively chosen mechanisms (Feldman & Zrnic 2021, Thm 4.3).
 
@@ -41,8 +42,9 @@ from workbench.privacy.hash_lines import (
 )
 from workbench.privacy.holds import holding, refuse_held
 from workbench.privacy.raises import Raise, promised_before, raises, record_raise
+from workbench.schema.schema import ROW_SUBJECT
 from workbench.state import writing
-from workbench.state.tables import budgets, charges
+from workbench.state.tables import budgets, charges, datasets
 
 ADJACENCY = "add or remove one subject"
 _RELATION = dpa.NeighboringRelation.ADD_OR_REMOVE_ONE
@@ -73,7 +75,7 @@ class LedgerEntry:
     actor: str
     created: str
     adjacency: str = ADJACENCY
-    identity_type: str | None = None  # whose points the scope holds; None: unknown, it counts for everybody
+    identity_type: str | None = None  # the line, see `_line`; None: unknown, it counts for everybody
     uid: str = ""  # the same in every copy of the workspace; empty where nothing was charged
 
 
@@ -154,7 +156,8 @@ class Ledger:
     ) -> None:
         """Record a charge, or raise BudgetError where no budget is set or the charge would exceed it.
 
-        `identity_type` names the hash line that the points of `scope` are on; a scope without one counts for everybody.
+        `identity_type` and `dataset` say which hash line the points of `scope` are on; a scope without a type counts for
+        everybody.
         """
         document = event_to_json(event)
         _check_scope(scope)
@@ -174,7 +177,7 @@ class Ledger:
                 scope=scope,
                 actor=journal.actor(),
                 created=journal.now(),
-                identity_type=identity_type,
+                identity_type=_line(connection, dataset, identity_type),
                 uid=secrets.token_hex(16),
             )
             entries = _entries(connection, population)
@@ -204,7 +207,7 @@ class Ledger:
                     adjacency=ADJACENCY,
                     actor=entry.actor,
                     created=entry.created,
-                    identity_type=identity_type,
+                    identity_type=entry.identity_type,
                     uid=entry.uid,
                 )
             )
@@ -347,6 +350,14 @@ def _record_raise(
         reason=reason.strip(),
     )
     return {"was": was, "statement": record_raise(connection, population, made)}
+
+
+def _line(connection: Connection, dataset: str, identity_type: str | None) -> str | None:
+    """Return the hash line of a data set's subjects: their identity type, and the ingest too where each row is a subject."""
+    here = (datasets.c.name == dataset) & (datasets.c.identity_type == identity_type)
+    of_rows = select(datasets.c.ingest).where(here & (datasets.c.schema["subject"].as_string() == ROW_SUBJECT))
+    ingest = connection.execute(of_rows).scalar()
+    return identity_type if ingest is None else f"{identity_type}/{ingest}"
 
 
 def _charged(connection: Connection, population: str) -> int:

@@ -21,6 +21,9 @@ from workbench.state.tables import budgets, charges
 _MOST_EVENT_DEPTH = 32
 
 Name = Annotated[str, StringConstraints(pattern=POPULATION)]
+Line = Annotated[
+    str, StringConstraints(pattern=POPULATION[:-1] + r"(/[0-9a-f]{1,64})?$")
+]  # an ingest where rows are subjects
 Short = Annotated[str, StringConstraints(max_length=500)]
 Place = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
 
@@ -34,7 +37,7 @@ class Charge(_Record):
 
     uid: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
     population: Name
-    identity_type: Name | None = None
+    identity_type: Line | None = None
     dataset: Short
     purpose: Short
     event: dict[str, Any]
