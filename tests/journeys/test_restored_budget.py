@@ -149,6 +149,46 @@ def test_a_list_that_is_older_or_of_a_restored_copy_lifts_nothing(
         charge(again)
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_vouched_copy_is_no_evidence_of_what_was_charged(
+    backed_up: tuple[Workspace, Path], tmp_path: Path, named: bool
+) -> None:
+    """What rests on a statement does not become a fact, also where the copy takes the place of the lost workspace."""
+    live, file = backed_up
+    charge(live, 2)
+    live.root.rename(tmp_path / "lost")
+    again, _ = restored(file, tmp_path)
+    vouch(again, None, "I think nothing was charged.")
+    if not named:
+        again.root.rename(live.root)
+    copy = again.root if named else live.root
+    third = restore(tmp_path / "third", file, **({"live": copy} if named else {"without": True}))
+    assert third["held"] is not None
+    with pytest.raises(BudgetError, match="counts as wholly spent"):
+        charge(Workspace.open(tmp_path / "third"))
+    # its own later backup holds the statement, so nothing more is missing there than is shown
+    backup(Workspace.open(copy), tmp_path / "later.tar.zst")
+    later = restore(tmp_path / "later", tmp_path / "later.tar.zst", live=copy)
+    assert later["held"] is None
+    shown = show_population_ledger(Workspace.open(tmp_path / "later"), "mini")
+    assert "I think nothing was charged" in shown["statements"][0]["sentence"]
+
+
+def test_a_restored_copy_is_not_the_workspace_that_was_in_use(
+    backed_up: tuple[Workspace, Path], tmp_path: Path
+) -> None:
+    live, file = backed_up
+    moved = live.root.rename(tmp_path / "moved")
+    restore(tmp_path / "drill", file, live=moved)
+    charge(Workspace.open(moved), 2)
+    drill = Workspace.open(tmp_path / "drill")
+    charge(drill)
+    again, told = restored(file, tmp_path, live=drill.root)
+    assert (told["charges"], told["held"] is not None) == (1, True)
+    with pytest.raises(BudgetError, match="counts as wholly spent"):
+        charge(again)
+
+
 def test_the_workspace_in_use_can_be_named(backed_up: tuple[Workspace, Path], tmp_path: Path) -> None:
     live, file = backed_up
     charge(live)
