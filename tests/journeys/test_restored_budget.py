@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from conftest import Answer
 from dp_accounting import ZCDpEvent
+from sqlalchemy import text
 
 from workbench import journal
+from workbench.erasure import suppression_list
 from workbench.erasure.certificate import seal
 from workbench.erasure.keys import create_signing_key, public_key_path
 from workbench.erasure.suppression_list import PAYLOAD_TYPE
@@ -258,6 +260,44 @@ def test_the_stricter_of_two_budgets_stands(backed_up: tuple[Workspace, Path], t
     assert (budget and budget.epsilon) == 0.5, "a raise is made again here, by a role and with its reason"
 
 
+def test_a_restored_copy_knows_what_was_promised_and_no_raise_vanishes(
+    backed_up: tuple[Workspace, Path], tmp_path: Path
+) -> None:
+    live, _ = backed_up
+    theirs, file = Ledger(live.engine), tmp_path / "promises.tar.zst"
+    theirs.set_budget("lowered", epsilon=5, delta=DELTA)
+    theirs.set_budget("given-up", epsilon=1, delta=DELTA, ceiling=8)
+    theirs.set_budget("raised", epsilon=5, delta=DELTA)
+    backup(live, file)
+    for population in ("lowered", "given-up", "raised", "new"):
+        theirs.set_budget(population, epsilon=1, delta=DELTA)
+        charge(live, population=population)
+    for population in ("raised", "new"):
+        theirs.set_budget(population, epsilon=3, delta=DELTA, reason="more")
+    again, _ = restored(file, tmp_path)
+    ours = Ledger(again.engine)
+    for population in ("lowered", "given-up", "raised", "new"):
+        budget = ours.budget(population)
+        assert budget is not None
+        assert (budget.epsilon, budget.ceiling) == (1, 1), (
+            f"{population}: a raise is made again here, where it is shown"
+        )
+        ours.set_budget(population, epsilon=2, delta=DELTA, reason="more")
+        assert [one.kept for one in ours.raises(population)] == [False], population
+
+
+def test_the_promise_of_an_earlier_version_is_merged_too(backed_up: tuple[Workspace, Path], tmp_path: Path) -> None:
+    """It stored no ceiling: what was declared before the first charge stands in the journal alone."""
+    live, file = backed_up
+    Ledger(live.engine).set_budget("mini", epsilon=0.9, delta=DELTA)
+    charge(live)
+    with live.engine.begin() as connection:
+        connection.execute(text("UPDATE budgets SET ceiling = NULL"))
+    again, _ = restored(file, tmp_path)
+    budget = Ledger(again.engine).budget("mini")
+    assert (budget and budget.ceiling) == 0.9
+
+
 ROWS = """population: mini
 identity_type: visits-row
 subject: row
@@ -311,6 +351,19 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a list for a list": lambda d: d | {"suppressions": {"x": 1}},
     "another format": lambda d: d | {"format": "workbench-suppressions/3"},
 }
+
+
+def test_a_list_that_could_not_be_read_again_is_not_written(
+    backed_up: tuple[Workspace, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live, _ = backed_up
+    export_suppressions(live, tmp_path / "list.json")
+    size = (tmp_path / "list.json").stat().st_size
+    monkeypatch.setattr(suppression_list, "MOST_BYTES", size)
+    charge(live)
+    with pytest.raises(InputError, match=r"the list would have .* bytes, and at most .* can be read again"):
+        export_suppressions(live, tmp_path / "list.json")
+    assert import_suppressions(live, tmp_path / "list.json")["suppressed"] == 0, "the one that was there still is"
 
 
 def test_a_hostile_list_is_refused_with_a_message(

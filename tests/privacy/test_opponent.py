@@ -225,6 +225,9 @@ class Opponent:
         assert delta == self.oracle.delta, "delta was changed after something had been learnt"
         assert reason or factor <= 1 or not charged
         self.epsilon *= factor
+        self.look()
+
+    def look(self) -> None:
         self.keeps = all(one.kept for one in self.ledger.raises("people"))
         assert not self.keeps or self.epsilon <= self.oracle.promised, "a raise beyond the promise must say so"
 
@@ -255,6 +258,7 @@ class Opponent:
         kept = self.ledger.budget("people")
         assert kept is not None
         self.epsilon = kept.epsilon
+        self.look()
         if KINDS[ROWS] in self.tables and KINDS[ROWS] not in tables:
             self.tables = [*(kind for kind in self.tables if kind != KINDS[ROWS]), KINDS[-1]]
             with writing(self.ledger.engine) as connection:

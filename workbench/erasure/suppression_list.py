@@ -112,7 +112,7 @@ def current_list(connection: Connection) -> ForeignList:
 
 
 def write_list(workspace: Workspace, folder: Path, mine: ForeignList) -> bytes:
-    """Return a list in format 2 as bytes, signed by the key in `folder`."""
+    """Return a list in format 2 as bytes, signed by the key in `folder`; raise InputError for one that is too large to read."""
     assert mine.reach is not None
     public_key = public_key_path(folder).read_text()
     document = _Signed(
@@ -129,7 +129,13 @@ def write_list(workspace: Workspace, folder: Path, mine: ForeignList) -> bytes:
             for token in sorted(mine.tokens[kind])
         ],
     )
-    return seal(folder, document.model_dump_json().encode(), PAYLOAD_TYPE)
+    content = seal(folder, document.model_dump_json().encode(), PAYLOAD_TYPE)
+    if len(content) > MOST_BYTES:
+        raise InputError(
+            f"the list would have {len(content):,} bytes, and at most {MOST_BYTES:,} can be read again; nothing was written",
+            hint="keep this workspace for a restore: workbench restore BACKUP --live WORKSPACE needs no list",
+        )
+    return content
 
 
 def read_list(workspace: Workspace, folder: Path, file: Path) -> ForeignList:

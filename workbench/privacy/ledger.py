@@ -41,7 +41,16 @@ from workbench.privacy.hash_lines import (
     named,
 )
 from workbench.privacy.holds import holding, refuse_held
-from workbench.privacy.raises import Raise, promised_before, raises, record_raise
+from workbench.privacy.raises import (
+    MOST_DELTA,
+    MOST_EPSILON,
+    Raise,
+    declared_delta,
+    is_void,
+    promised_before,
+    raises,
+    record_raise,
+)
 from workbench.schema.schema import ROW_SUBJECT
 from workbench.state import writing
 from workbench.state.tables import budgets, charges, datasets
@@ -49,7 +58,6 @@ from workbench.state.tables import budgets, charges, datasets
 ADJACENCY = "add or remove one subject"
 _RELATION = dpa.NeighboringRelation.ADD_OR_REMOVE_ONE
 FAILURES = 0.1  # the share of the budget's delta that is kept for failures, where it is divided
-MOST_EPSILON, MOST_DELTA = 100, 0.1  # budgets beyond promise nothing
 ROUNDING = 1e-9  # a charge of exactly the budget must not fail on rounding
 
 
@@ -61,6 +69,16 @@ class Budget:
     epsilon: float
     delta: float
     ceiling: float | None = None  # the most that epsilon may become without breaking what was promised
+
+    @property
+    def void(self) -> str | None:
+        """Why the budget admits nothing, where it promises nothing: earlier versions stored such ones."""
+        if not is_void(self.epsilon, self.delta):
+            return None
+        return (
+            f"the budget of population {self.population}, epsilon {self.epsilon:g} at delta {self.delta:g}, promises nothing, "
+            "so it admits nothing"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +120,8 @@ class Ledger:
         """Declare or replace a population's budget; lowering it below what is spent only refuses further charges.
 
         Before the first charge anything may be declared, and `ceiling` is the most that epsilon may become later. After it
-        delta stays, and a larger epsilon needs a `reason`. Raises InputError otherwise, and for senseless numbers.
+        delta stays, and a larger epsilon needs a `reason`. Earlier versions let a budget become one that promises nothing,
+        and delta larger than was declared: both can be lowered. Raises InputError otherwise, and for senseless numbers.
         """
         _check_budget(epsilon, delta, ceiling)
         with writing(self.engine) as connection:
@@ -110,10 +129,12 @@ class Ledger:
             values: dict[str, Any] = {"epsilon": epsilon, "delta": delta, "ceiling": ceiling}
             recorded: dict[str, Any] = {"releases": charged} | ({"ceiling": ceiling} if ceiling is not None else {})
             if charged:
-                _check_change(before, delta, ceiling, charged)
+                _check_change(before, delta, ceiling, charged, declared=declared_delta(connection, population))
                 values["ceiling"] = before.ceiling if before else None
-                if before is None or epsilon > before.epsilon:
-                    recorded |= _record_raise(connection, population, before, epsilon, reason, charged)
+                if before is None or epsilon > before.epsilon or (before.void and reason):
+                    recorded |= _record_raise(
+                        connection, before, Budget(population=population, **values), reason, charged
+                    )
             updated = connection.execute(budgets.update().where(budgets.c.population == population).values(values))
             if not updated.rowcount:
                 connection.execute(budgets.insert().values(population=population, **values))
@@ -142,7 +163,7 @@ class Ledger:
             budget, entries = _budget(connection, population), _entries(connection, population)
             held = holding(connection, population)
         added = [unrecorded(population, event) for event in events]
-        return budget is not None and not held and _admits(budget, [*entries, *added])
+        return budget is not None and not budget.void and not held and _admits(budget, [*entries, *added])
 
     def charge(
         self,
@@ -168,6 +189,12 @@ class Ledger:
                 raise BudgetError(
                     f"population {population} has no privacy budget, so nothing private may be read",
                     hint=f"workbench ledger budget {dataset} --epsilon E --delta D",
+                )
+            if budget.void:
+                raise BudgetError(
+                    f"{budget.void}; nothing was read",
+                    hint=f"workbench ledger budget {dataset} --epsilon E --delta D, with an epsilon of at most {MOST_EPSILON} "
+                    f"and a delta under {MOST_DELTA}",
                 )
             entry = LedgerEntry(
                 population=population,
@@ -310,11 +337,14 @@ def _check_budget(epsilon: float, delta: float, ceiling: float | None) -> None:
         )
 
 
-def _check_change(before: Budget | None, delta: float, ceiling: float | None, charged: int) -> None:
+def _check_change(
+    before: Budget | None, delta: float, ceiling: float | None, charged: int, *, declared: float | None
+) -> None:
     """Raise InputError for what can't be changed any more: what was promised before the first charge."""
     if before is None:
         return
-    if delta != before.delta:
+    was_raised = before.delta >= MOST_DELTA or (declared is not None and before.delta > declared)
+    if delta > before.delta or (delta < before.delta and not was_raised):
         raise InputError(
             f"population {before.population} was charged {charged} times, so its delta stays {before.delta:g}; found "
             f"{delta:g}. At another delta, what was spent would have another price",
@@ -328,28 +358,28 @@ def _check_change(before: Budget | None, delta: float, ceiling: float | None, ch
 
 
 def _record_raise(
-    connection: Connection, population: str, before: Budget | None, epsilon: float, reason: str | None, charged: int
+    connection: Connection, before: Budget | None, now: Budget, reason: str | None, charged: int
 ) -> dict[str, Any]:
     """State a raise with its reason; return what the journal's entry says of it."""
     was = before.epsilon if before else 0.0
     if not (reason and reason.strip()):
         raise InputError(
-            f"population {population} was charged {charged} times: to raise epsilon from {was:g} to {epsilon:g} now needs a "
-            "reason, which is shown beside the budget and on cards",
+            f"population {now.population} was charged {charged} times: to raise epsilon from {was:g} to {now.epsilon:g} now "
+            "needs a reason, which is shown beside the budget and on cards",
             hint="--reason TEXT",
         )
     made = Raise(
         at=journal.now(),
         actor=journal.actor(),
         before=was,
-        to=epsilon,
+        to=now.epsilon,
         releases=charged,
-        promised=promised_before(connection, population)
-        if before is None or before.ceiling is None
-        else before.ceiling,
+        promised=promised_before(connection, now.population, now.ceiling, now.delta),
         reason=reason.strip(),
+        delta_before=before.delta if before else now.delta,
+        delta=now.delta,
     )
-    return {"was": was, "statement": record_raise(connection, population, made)}
+    return {"was": was, "statement": record_raise(connection, now.population, made)}
 
 
 def _line(connection: Connection, dataset: str, identity_type: str | None) -> str | None:
