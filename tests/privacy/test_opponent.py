@@ -63,7 +63,8 @@ class Oracle:
 
     def most(self) -> float:
         """What the person paid who paid most."""
-        people = reduce(lambda sums, line: (sums[:, None] + line[None]).reshape(-1, line.shape[-1]), self.lines)
+        charged = [line for line in self.lines if line.any()] or [self.lines[0]]
+        people = reduce(lambda sums, line: (sums[:, None] + line[None]).reshape(-1, line.shape[-1]), charged)
         return true_cost.epsilon(self.everybody + people, self.failure, self.delta)
 
 
