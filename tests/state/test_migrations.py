@@ -234,8 +234,8 @@ def test_copies_of_an_earlier_release_give_a_charge_one_id_and_each_ingest_of_ro
 
 def test_a_charge_of_an_ingest_that_is_not_here_counts_for_everybody(tmp_path: Path) -> None:
     charged_by_an_earlier_release(tmp_path / "older", "abcde")
-    with closing(sqlite3.connect(tmp_path / "older")) as connection, connection:
-        connection.execute("UPDATE datasets SET created = '2026-01-03'")  # after the charges: a restored copy's
+    with closing(sqlite3.connect(tmp_path / "older")) as older, older:
+        older.execute("UPDATE datasets SET created = '2026-01-03'")  # after the charges: a restored copy's
     with upgrading(tmp_path / "older") as (connection, _):
         lines = connection.exec_driver_sql("SELECT DISTINCT identity_type FROM charges").scalars().all()
     assert lines == [None]

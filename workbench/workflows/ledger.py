@@ -123,7 +123,8 @@ def show_ledger(workspace: Workspace, dataset: str) -> dict[str, Any]:
     """The budget, what is spent (Rényi accounting; and by privacy-loss distributions where they apply) and each charge.
 
     `along` is the spend of each stretch of the hash lines, of which `spent` is the highest; `along_by_type` is the same for the
-    line of each identity type. `over_by` is how much is spent beyond the budget; `raises` are those since the first charge.
+    line of each identity type, and of each ingest of rows that are people. `over_by` is how much is spent beyond the budget;
+    `raises` are those since the first charge.
     """
     return {"dataset": dataset} | show_population_ledger(workspace, _population(workspace, dataset))
 
