@@ -12,15 +12,19 @@ from typing import Any
 import pytest
 from conftest import Answer
 from dp_accounting import ZCDpEvent
+from sqlalchemy import text
 
 from workbench import journal
+from workbench.erasure import suppression_list
 from workbench.erasure.certificate import seal
 from workbench.erasure.keys import create_signing_key, public_key_path
 from workbench.erasure.suppression_list import PAYLOAD_TYPE
 from workbench.errors import BudgetError, InputError, NotFoundError
 from workbench.privacy.calibration import zcdp_rho
+from workbench.privacy.hash_lines import LINE, Scope
 from workbench.privacy.ledger import Ledger, spent
 from workbench.workflows.backup import backup
+from workbench.workflows.ingest import ingest
 from workbench.workflows.keys import rotate_key
 from workbench.workflows.ledger import show_population_ledger
 from workbench.workflows.restore import restore
@@ -147,6 +151,46 @@ def test_a_list_that_is_older_or_of_a_restored_copy_lifts_nothing(
         charge(again)
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_vouched_copy_is_no_evidence_of_what_was_charged(
+    backed_up: tuple[Workspace, Path], tmp_path: Path, named: bool
+) -> None:
+    """What rests on a statement does not become a fact, also where the copy takes the place of the lost workspace."""
+    live, file = backed_up
+    charge(live, 2)
+    live.root.rename(tmp_path / "lost")
+    again, _ = restored(file, tmp_path)
+    vouch(again, None, "I think nothing was charged.")
+    if not named:
+        again.root.rename(live.root)
+    copy = again.root if named else live.root
+    third = restore(tmp_path / "third", file, **({"live": copy} if named else {"without": True}))
+    assert third["held"] is not None
+    with pytest.raises(BudgetError, match="counts as wholly spent"):
+        charge(Workspace.open(tmp_path / "third"))
+    # its own later backup holds the statement, so nothing more is missing there than is shown
+    backup(Workspace.open(copy), tmp_path / "later.tar.zst")
+    later = restore(tmp_path / "later", tmp_path / "later.tar.zst", live=copy)
+    assert later["held"] is None
+    shown = show_population_ledger(Workspace.open(tmp_path / "later"), "mini")
+    assert "I think nothing was charged" in shown["statements"][0]["sentence"]
+
+
+def test_a_restored_copy_is_not_the_workspace_that_was_in_use(
+    backed_up: tuple[Workspace, Path], tmp_path: Path
+) -> None:
+    live, file = backed_up
+    moved = live.root.rename(tmp_path / "moved")
+    restore(tmp_path / "drill", file, live=moved)
+    charge(Workspace.open(moved), 2)
+    drill = Workspace.open(tmp_path / "drill")
+    charge(drill)
+    again, told = restored(file, tmp_path, live=drill.root)
+    assert (told["charges"], told["held"] is not None) == (1, True)
+    with pytest.raises(BudgetError, match="counts as wholly spent"):
+        charge(again)
+
+
 def test_the_workspace_in_use_can_be_named(backed_up: tuple[Workspace, Path], tmp_path: Path) -> None:
     live, file = backed_up
     charge(live)
@@ -216,6 +260,86 @@ def test_the_stricter_of_two_budgets_stands(backed_up: tuple[Workspace, Path], t
     assert (budget and budget.epsilon) == 0.5, "a raise is made again here, by a role and with its reason"
 
 
+def test_a_restored_copy_knows_what_was_promised_and_no_raise_vanishes(
+    backed_up: tuple[Workspace, Path], tmp_path: Path
+) -> None:
+    live, _ = backed_up
+    theirs, file = Ledger(live.engine), tmp_path / "promises.tar.zst"
+    theirs.set_budget("lowered", epsilon=5, delta=DELTA)
+    theirs.set_budget("given-up", epsilon=1, delta=DELTA, ceiling=8)
+    theirs.set_budget("raised", epsilon=5, delta=DELTA)
+    backup(live, file)
+    for population in ("lowered", "given-up", "raised", "new"):
+        theirs.set_budget(population, epsilon=1, delta=DELTA)
+        charge(live, population=population)
+    for population in ("raised", "new"):
+        theirs.set_budget(population, epsilon=3, delta=DELTA, reason="more")
+    again, _ = restored(file, tmp_path)
+    ours = Ledger(again.engine)
+    for population in ("lowered", "given-up", "raised", "new"):
+        budget = ours.budget(population)
+        assert budget is not None
+        assert (budget.epsilon, budget.ceiling) == (1, 1), (
+            f"{population}: a raise is made again here, where it is shown"
+        )
+        ours.set_budget(population, epsilon=2, delta=DELTA, reason="more")
+        assert [one.kept for one in ours.raises(population)] == [False], population
+
+
+def test_the_promise_of_an_earlier_version_is_merged_too(backed_up: tuple[Workspace, Path], tmp_path: Path) -> None:
+    """It stored no ceiling: what was declared before the first charge stands in the journal alone."""
+    live, file = backed_up
+    Ledger(live.engine).set_budget("mini", epsilon=0.9, delta=DELTA)
+    charge(live)
+    with live.engine.begin() as connection:
+        connection.execute(text("UPDATE budgets SET ceiling = NULL"))
+    again, _ = restored(file, tmp_path)
+    budget = Ledger(again.engine).budget("mini")
+    assert (budget and budget.ceiling) == 0.9
+
+
+ROWS = """population: mini
+identity_type: visits-row
+subject: row
+columns:
+  a: {kind: integer, bounds: [0, 9]}
+"""
+LOWER, UPPER = [(0, LINE // 2)], [(LINE // 2, LINE)]
+
+
+def take_in_rows(workspace: Workspace, folder: Path) -> None:
+    (folder / "visits.yaml").write_text(ROWS)
+    (folder / "visits.csv").write_text("a\n" + "".join(f"{n % 10}\n" for n in range(30)))
+    ingest(workspace, "visits", schema=folder / "visits.yaml", data=folder / "visits.csv")
+
+
+def charge_rows(workspace: Workspace, scope: Scope, share: float = 0.9) -> None:
+    event = ZCDpEvent(share * zcdp_rho(1, DELTA))
+    Ledger(workspace.engine).charge(
+        "mini", event, dataset="visits", purpose="again", scope=scope, identity_type="visits-row"
+    )
+
+
+def test_two_ingests_of_a_row_table_are_two_lines(backed_up: tuple[Workspace, Path], tmp_path: Path) -> None:
+    """A row's place is bound to its ingest, so one person is in the lower half of one ingest and the upper of another."""
+    live, file = backed_up
+    take_in_rows(live, tmp_path)
+    charge_rows(live, LOWER)
+    again, _ = restored(file, tmp_path)
+    take_in_rows(again, tmp_path)
+    with pytest.raises(BudgetError, match="exceed"):
+        charge_rows(again, UPPER)
+    charge_rows(again, LOWER, share=0.1)
+    charge_rows(again, UPPER, share=0.1)  # nobody is in both halves of one ingest
+    export_suppressions(again, tmp_path / "list.json")
+    import_suppressions(live, tmp_path / "list.json")
+    for workspace in (live, again):
+        assert cost(workspace) == pytest.approx(1, rel=1e-6)
+        lines = {one["identity_type"] for one in show_population_ledger(workspace, "mini")["entries"]}
+        assert len(lines) == 2
+        assert all(line.startswith("visits-row/") for line in lines)
+
+
 HOSTILE: dict[str, Callable[[dict[str, Any]], Any]] = {
     "no list": lambda _: [],
     "a number": lambda _: 7,
@@ -227,6 +351,19 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a list for a list": lambda d: d | {"suppressions": {"x": 1}},
     "another format": lambda d: d | {"format": "workbench-suppressions/3"},
 }
+
+
+def test_a_list_that_could_not_be_read_again_is_not_written(
+    backed_up: tuple[Workspace, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live, _ = backed_up
+    export_suppressions(live, tmp_path / "list.json")
+    size = (tmp_path / "list.json").stat().st_size
+    monkeypatch.setattr(suppression_list, "MOST_BYTES", size)
+    charge(live)
+    with pytest.raises(InputError, match=r"the list would have .* bytes, and at most .* can be read again"):
+        export_suppressions(live, tmp_path / "list.json")
+    assert import_suppressions(live, tmp_path / "list.json")["suppressed"] == 0, "the one that was there still is"
 
 
 def test_a_hostile_list_is_refused_with_a_message(

@@ -258,6 +258,53 @@ def test_a_raise_of_an_earlier_version_is_read_from_the_journal(ledger):
     assert ledger.budget("people").ceiling is None, "what was promised is not what holds now"
 
 
+def stored_by_an_earlier_version(ledger, epsilon, delta):
+    with ledger.engine.begin() as connection:
+        values = {"epsilon": epsilon, "delta": delta}
+        connection.execute(text("UPDATE budgets SET epsilon = :epsilon, delta = :delta, ceiling = NULL"), values)
+        journal.append(connection, "BUDGET", population="people", **values)
+
+
+@pytest.mark.parametrize(("epsilon", "delta"), [(500, 0.5), (1, 0.9), (500, DELTA)])
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_budget_that_was_talked_away_admits_nothing_until_it_is_repaired(ledger, epsilon, delta, declared):
+    """A stored delta of 0.5 made any charge cost 0, and could not be lowered."""
+    ledger.set_budget("people", epsilon=1.0, delta=DELTA)
+    if declared:  # before the first charge, as nothing refused it
+        stored_by_an_earlier_version(ledger, epsilon, delta)
+        with ledger.engine.begin() as connection:
+            connection.execute(text("UPDATE budgets SET epsilon = 1, delta = 1e-5"))
+    charge(ledger, RHO / 2)
+    stored_by_an_earlier_version(ledger, epsilon, delta)
+    assert not ledger.admits("people", [dpa.ZCDpEvent(1e-9)])
+    with pytest.raises(BudgetError, match="promises nothing, so it admits nothing"):
+        charge(ledger, 1e-9)
+    ledger.set_budget("people", epsilon=1.0, delta=DELTA, reason="as it was")
+    charge(ledger, RHO / 2)
+    with pytest.raises(BudgetError, match="exceed"):
+        charge(ledger, RHO / 100)
+    repaired = ledger.raises("people")[-1]
+    assert (repaired.kept, repaired.reason) == (not declared, "as it was")
+    assert f"ε = {epsilon} at δ = {delta:g}, promised nothing" in repaired.sentence
+    with pytest.raises(InputError, match="its delta stays"):
+        ledger.set_budget("people", epsilon=1.0, delta=DELTA / 10)
+    ledger.set_budget("people", epsilon=2.0, delta=DELTA, reason="more")
+    assert not ledger.raises("people")[-1].kept
+
+
+def test_a_delta_that_an_earlier_version_let_be_raised_is_shown_and_can_be_lowered(ledger):
+    ledger.set_budget("people", epsilon=1.0, delta=DELTA)
+    charge(ledger, RHO / 2)
+    stored_by_an_earlier_version(ledger, 1.0, 0.05)
+    (raised,) = ledger.raises("people")
+    assert not raised.kept, "the same epsilon at a larger delta is another promise"
+    assert "from ε = 1 at δ = 1e-05 to ε = 1 at δ = 0.05" in raised.sentence
+    ledger.set_budget("people", epsilon=1.0, delta=DELTA)
+    charge(ledger, RHO / 2)
+    with pytest.raises(BudgetError, match="exceed"):
+        charge(ledger, RHO / 100)
+
+
 @pytest.mark.parametrize("ceiling", [None, 3.0])
 def test_what_was_declared_first_holds_at_its_own_order_while_the_budget_is_lower(ledger, ceiling):
     """A raise up to it is sound only if its filter was kept all the time: orders of the table jump by up to 15 %."""
@@ -630,12 +677,20 @@ def test_where_no_schema_declares_how_many_people_there_are_a_noisy_count_does(t
     assert f"({made.body['rows'] / 3:,.0f}, at least, by the noisy count of {made.id})" in warning
 
 
+def test_a_budget_that_promises_nothing_says_so(trained):
+    with trained.engine.begin() as connection:
+        connection.execute(text("UPDATE budgets SET epsilon = 500, delta = 0.5"))
+    assert "admits nothing" in show_ledger(trained, "pupils")["warnings"][0]
+    assert set_budget(trained, "pupils", epsilon=4, delta=DELTA)["warnings"] == []
+
+
 def test_the_reason_of_a_raise_names_no_person_and_is_shown(trained):
     with pytest.raises(InputError, match="names somebody"):
         set_budget(trained, "pupils", epsilon=5, delta=DELTA, reason="pupil-1003 wants it")
     result = set_budget(trained, "pupils", epsilon=5, delta=DELTA, reason="a second study")
     shown = show_ledger(trained, "pupils")
     assert shown["raises"] == result["raises"]
+    assert shown["raises"][0]["actor"] == shown["statements"][0]["actor"] == journal.actor()
     assert (shown["raises"][0]["reason"], shown["raises"][0]["kept"], shown["ceiling"]) == (
         "a second study",
         False,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, TypeAlias
 
 import dp_accounting as dpa
@@ -25,12 +26,18 @@ from workbench.privacy.events import ApproximateDpEvent, event_to_json
 from workbench.privacy.ledger import EVERYONE, LINE, Ledger, spent, spent_at, spent_by_type
 from workbench.privacy.shared_ledger import merge_ledger, shared_ledger
 from workbench.state import writing
-from workbench.state.tables import budgets, charges, journal, metadata, statements
+from workbench.state.tables import budgets, charges, datasets, journal, metadata, statements
 from workbench.state.tables import holds as holds_table
 
 CELLS = 4
 UNIT = LINE // CELLS
-KINDS = ("e-mail", "card", "visits-row")
+KINDS = (
+    "e-mail",
+    "card",
+    "visits-row",
+    "visits-row again",
+)  # the last: the same table of rows, ingested in a restored copy
+ROWS = 2  # from here on a kind is an ingest of one table, whose subjects are its rows
 PROMISES = ((1.0, 1e-5), (2.0, 1e-5), (4.0, 1e-6))
 Cells: TypeAlias = tuple[int, ...]
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -56,8 +63,8 @@ class Oracle:
 
     def most(self) -> float:
         """What the person paid who paid most."""
-        first, second, third = self.lines
-        people = first[:, None, None] + second[None, :, None] + third[None, None, :]
+        charged = [line for line in self.lines if line.any()] or [self.lines[0]]
+        people = reduce(lambda sums, line: (sums[:, None] + line[None]).reshape(-1, line.shape[-1]), charged)
         return true_cost.epsilon(self.everybody + people, self.failure, self.delta)
 
 
@@ -73,8 +80,9 @@ class Opponent:
     refusals: int = 0
     closest: float = 0.0
     restored: bool = False
+    renewed: bool = False  # whether a table of rows was ingested again after a restore
     keeps: bool = True  # whether no raise went beyond what was promised
-    saved: tuple[int, dict[str, Any]] | None = None  # a backup: the last charge in it, and the budget
+    saved: tuple[int, int, dict[str, Any], list[str]] | None = None  # last charge, last journal entry, budget, tables
 
     def play(self, steps: int) -> None:
         moves = (
@@ -85,6 +93,7 @@ class Opponent:
             self.take_in,
             self.change_budget,
             self.restore,
+            self.take_in_again,
         )
         if self.rng.random() < 0.3:
             self.search()
@@ -96,9 +105,30 @@ class Opponent:
 
     def take_in(self) -> None:
         """One more table of the same people, under another identity type."""
-        if len(self.tables) < len(KINDS):
-            self.tables.append(KINDS[len(self.tables)])
+        new = [kind for kind in KINDS[: ROWS + 1] if kind not in self.tables]
+        if new and KINDS[-1] not in self.tables:
+            self.tables.append(new[0])
+            if new[0] == KINDS[ROWS]:
+                self.ingest_rows(new[0])
             self.measure_again()
+
+    def take_in_again(self) -> None:
+        """A table of rows is taken in and measured, then a backup of before is restored and takes it in too."""
+        if not set(self.tables) & set(KINDS[ROWS:]):
+            self.back_up()
+            self.tables.append(KINDS[ROWS])
+            self.ingest_rows(KINDS[ROWS])
+            self.ask(self.mechanism(0.6), KINDS[ROWS], (0, 1))
+            self.restore()
+            self.ask(self.mechanism(0.6), KINDS[-1], (2, 3))
+
+    def ingest_rows(self, kind: str) -> None:
+        """A table whose subjects are its rows: their places are bound to this ingest."""
+        schema = {"subject": "row"}
+        blank = dict.fromkeys(("population", "mlflow_run", "created"), "")
+        row = {"name": "visits", "identity_type": KINDS[ROWS], "schema": schema, "ingest": f"{KINDS.index(kind):016x}"}
+        with writing(self.ledger.engine) as connection:
+            connection.execute(datasets.insert().values(**blank, **row, policy={}))
 
     def fit(self) -> None:
         self.greedily(None, self.rng.choice(self.tables))
@@ -111,7 +141,7 @@ class Opponent:
         """An erasure: some shards of a table, often those that the ledger says paid most, or least."""
         kind, order = str(self.rng.choice(self.tables)), self.rng.permutation(CELLS)
         if self.rng.random() < 0.5:
-            shown = spent_by_type(self.ledger.entries("people"), self.oracle.delta).get(kind, [])
+            shown = spent_by_type(self.ledger.entries("people"), self.oracle.delta).get(line_of(kind), [])
             costs = [
                 max((cost for low, high, cost in shown if low <= c * UNIT < high), default=0.0) for c in range(CELLS)
             ]
@@ -137,7 +167,7 @@ class Opponent:
         kind, budget = self.tables[-1], self.ledger.budget("people")
         assert budget is not None
         entries = self.ledger.entries("people")
-        shown = spent_by_type(entries, budget.delta).get(kind)
+        shown = spent_by_type(entries, budget.delta).get(line_of(kind))
         cell = int(max(shown, key=lambda s: s[2])[0] // UNIT) if shown else 0
         failing = any("approximate" in str(event_to_json(entry.event)) for entry in entries[:1])
         left = (
@@ -161,8 +191,9 @@ class Opponent:
 
     def ask(self, charged: dpa.DpEvent, kind: str, cells: Cells | None) -> bool:
         scope = EVERYONE if cells is None else [(cell * UNIT, (cell + 1) * UNIT) for cell in cells]
+        dataset, type_ = ("visits", KINDS[ROWS]) if KINDS.index(kind) >= ROWS else (kind, kind)
         try:
-            self.ledger.charge("people", charged, dataset=kind, purpose="p", scope=scope, identity_type=kind)
+            self.ledger.charge("people", charged, dataset=dataset, purpose="p", scope=scope, identity_type=type_)
         except BudgetError:
             self.refusals += 1
             return False
@@ -195,24 +226,29 @@ class Opponent:
         assert delta == self.oracle.delta, "delta was changed after something had been learnt"
         assert reason or factor <= 1 or not charged
         self.epsilon *= factor
+        self.look()
+
+    def look(self) -> None:
         self.keeps = all(one.kept for one in self.ledger.raises("people"))
         assert not self.keeps or self.epsilon <= self.oracle.promised, "a raise beyond the promise must say so"
 
     def back_up(self) -> None:
         with self.ledger.engine.connect() as connection:
             last = max(connection.execute(charges.select()).scalars(), default=0)
-            self.saved = last, dict(connection.execute(budgets.select()).one()._mapping)
+            budget = dict(connection.execute(budgets.select()).one()._mapping)
+            self.saved = last, holds.known(connection).sequence, budget, list(self.tables)
 
     def restore(self) -> None:
-        """The backup, which knows less: everything is held until the live workspace's list comes."""
+        """The backup, which knows less: everything is held until the live workspace's list comes; then rows come in again."""
         if self.saved is None:
             return
-        last, budget = self.saved
+        last, entry, budget, tables = self.saved
         self.restored = True
         with self.ledger.engine.connect() as connection:
             live, known = shared_ledger(connection), holds.known(connection)
         with writing(self.ledger.engine) as connection:
             connection.execute(charges.delete().where(charges.c.id > last))
+            connection.execute(journal.delete().where(journal.c.sequence > entry))
             connection.execute(budgets.update().values(**budget))
             hold = holds.begin(connection, known)
         assert not self.ask(dpa.ZCDpEvent(1e-4), KINDS[0], None), "the restored copy does not know what was spent"
@@ -223,6 +259,19 @@ class Opponent:
         kept = self.ledger.budget("people")
         assert kept is not None
         self.epsilon = kept.epsilon
+        self.look()
+        if KINDS[ROWS] in self.tables and KINDS[ROWS] not in tables:
+            self.tables = [*(kind for kind in self.tables if kind != KINDS[ROWS]), KINDS[-1]]
+            with writing(self.ledger.engine) as connection:
+                connection.execute(datasets.delete())
+            self.ingest_rows(KINDS[-1])
+            self.renewed = True
+
+
+def line_of(kind: str) -> str:
+    """What the ledger calls the hash line of a kind."""
+    number = KINDS.index(kind)
+    return f"{KINDS[ROWS]}/{number:016x}" if number >= ROWS else kind
 
 
 _RHO: dict[tuple[float, float], float] = {}
@@ -246,7 +295,7 @@ def games(seeds: Iterable[int], steps: int) -> list[Opponent]:
     ledger, played = Ledger(engine), []
     for seed in seeds:
         with writing(engine) as connection:
-            for table in (budgets, charges, journal, holds_table, statements):
+            for table in (budgets, charges, datasets, journal, holds_table, statements):
                 connection.execute(table.delete())
         rng = np.random.default_rng(seed)
         epsilon, delta = PROMISES[rng.integers(len(PROMISES))]
@@ -267,6 +316,7 @@ def _was_in_earnest(played: list[Opponent]) -> None:
     assert np.mean([one.refusals > 0 for one in played]) > 0.9
     assert np.mean([len(one.tables) > 1 for one in played]) > 0.3
     assert np.mean([one.restored for one in played]) > 0.2
+    assert np.mean([one.renewed for one in played]) > 0.1
     assert {one.keeps for one in played} == {True, False}
 
 

@@ -1,6 +1,7 @@
 """The migrations build the very tables that the code uses, also out of an older workspace, and wholly or not at all."""
 
 import errno
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -182,3 +183,59 @@ def test_a_full_disk_is_told_as_such_whatever_sqlite_calls_it(tmp_path, monkeypa
     fault = sqlite3.OperationalError("disk I/O error")
     fault.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
     assert disk_fault(fault, tmp_path / "state.db").errno == code
+
+
+CHARGES = (  # id, population, data set, purpose, scope
+    (1, "folk", "by_mail", "fit a", '[["0", "18446744073709551616"]]'),
+    (2, "folk", "by_mail", "shards", '[["0", "9"]]'),
+    (3, "folk", "by_mail", "shards", '[["0", "9"]]'),  # the same once more, in one second
+    (4, "folk", "by_row", "shards", '[["0", "9"]]'),
+    (5, "folk", "gone", "shards", '[["0", "9"]]'),
+)
+
+
+def charged_by_an_earlier_release(path: Path, heads: str) -> None:
+    """Make a database of revision 0005 with two data sets and five charges; `heads` are the journal's digests of each."""
+    make_older(path, "0005")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for name, subject in (("by_mail", "mail"), ("by_row", "row")):
+            connection.execute(
+                "INSERT INTO datasets VALUES (?, 'folk', ?, ?, 'a1b2', 'run', '2026-01-01', '{}')",
+                (name, f"{name}-type", f'{{"subject": "{subject}"}}'),
+            )
+        for (number, population, dataset, purpose, scope), head in zip(CHARGES, heads, strict=True):
+            connection.execute(
+                "INSERT INTO charges (id, population, dataset, purpose, event, scope, adjacency, actor, created) "
+                "VALUES (?, ?, ?, ?, '{}', ?, 'a', 'me', '2026-01-02')",
+                (number, population, dataset, purpose, scope),
+            )
+            body = f'{{"population": "{population}"}}'
+            link = (number, "2026-01-02", "me", "CHARGE", body, "0", head)
+            connection.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)", link)
+
+
+def test_copies_of_an_earlier_release_give_a_charge_one_id_and_each_ingest_of_rows_its_line(tmp_path: Path) -> None:
+    """Random ids counted every charge twice where the live workspace and its backup were each upgraded."""
+    ids = []
+    for copy, heads in (("live", "abcde"), ("backup", "abcde"), ("apart", "abcdX")):
+        path = tmp_path / copy
+        charged_by_an_earlier_release(path, heads)
+        with upgrading(path) as (connection, _):
+            rows = connection.exec_driver_sql("SELECT uid, identity_type FROM charges ORDER BY id").all()
+        ids.append([row.uid for row in rows])
+        assert [row.identity_type for row in rows] == [*["by_mail-type"] * 3, "by_row-type/a1b2", None]
+    live, backup, apart = ids
+    assert live == backup
+    assert live[:4] == apart[:4]
+    assert live[4] != apart[4], "alike, but charged in another copy"
+    assert len(set(live)) == 5
+    assert all(re.fullmatch("[0-9a-f]{32}", uid) for uid in live)
+
+
+def test_a_charge_of_an_ingest_that_is_not_here_counts_for_everybody(tmp_path: Path) -> None:
+    charged_by_an_earlier_release(tmp_path / "older", "abcde")
+    with closing(sqlite3.connect(tmp_path / "older")) as older, older:
+        older.execute("UPDATE datasets SET created = '2026-01-03'")  # after the charges: a restored copy's
+    with upgrading(tmp_path / "older") as (connection, _):
+        lines = connection.exec_driver_sql("SELECT DISTINCT identity_type FROM charges").scalars().all()
+    assert lines == [None]

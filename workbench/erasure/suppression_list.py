@@ -70,18 +70,26 @@ class _Signed(_Document):
     created: Moment
     signer: _Signer
     journal: _Journal
-    whole: bool
+    holds: list[Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]]
     ledger: SharedLedger
     suppressions: list[_Suppressed]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reach:
-    """How far the ledger of another copy goes, when it was read, and whether that copy itself misses no charge."""
+    """How far the ledger of another copy goes, when it was read, and under which holds it may miss charges itself."""
 
     known: Known
     read: str
-    whole: bool
+    holds: frozenset[str]
+
+    def shows_all(self, after: Known, held: frozenset[str]) -> bool:
+        """Whether it lacks no charge of after that journal entry, but under holds that are `held` where it is asked.
+
+        The other copy is then the workspace of that journal, at that moment or later, and no restored copy of it.
+        """
+        is_later = self.known.branch == after.branch and self.known.sequence >= after.sequence
+        return is_later and self.holds <= held
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,16 +103,16 @@ class ForeignList:
 
 def current_list(connection: Connection) -> ForeignList:
     """Return what a workspace's own list holds now; its charges go at least as far as the journal entry that it names."""
-    read, known, whole = holds.moment(), holds.known(connection), not holds.unlifted(connection)
+    reach = Reach(read=holds.moment(), known=holds.known(connection), holds=holds.identities(connection))
     return ForeignList(
         tokens=listed(connection),
         ledger=shared_ledger(connection),
-        reach=Reach(known=known, read=read, whole=whole),
+        reach=reach,
     )
 
 
 def write_list(workspace: Workspace, folder: Path, mine: ForeignList) -> bytes:
-    """Return a list in format 2 as bytes, signed by the key in `folder`."""
+    """Return a list in format 2 as bytes, signed by the key in `folder`; raise InputError for one that is too large to read."""
     assert mine.reach is not None
     public_key = public_key_path(folder).read_text()
     document = _Signed(
@@ -113,7 +121,7 @@ def write_list(workspace: Workspace, folder: Path, mine: ForeignList) -> bytes:
         created=mine.reach.read,
         signer=_Signer(public_key=public_key, proof=_proof(workspace, public_key)),
         journal=_Journal(**mine.reach.known.__dict__),
-        whole=mine.reach.whole,
+        holds=sorted(mine.reach.holds),
         ledger=mine.ledger,
         suppressions=[
             _Suppressed(identity_type=kind, token=token.hex())
@@ -121,7 +129,13 @@ def write_list(workspace: Workspace, folder: Path, mine: ForeignList) -> bytes:
             for token in sorted(mine.tokens[kind])
         ],
     )
-    return seal(folder, document.model_dump_json().encode(), PAYLOAD_TYPE)
+    content = seal(folder, document.model_dump_json().encode(), PAYLOAD_TYPE)
+    if len(content) > MOST_BYTES:
+        raise InputError(
+            f"the list would have {len(content):,} bytes, and at most {MOST_BYTES:,} can be read again; nothing was written",
+            hint="keep this workspace for a restore: workbench restore BACKUP --live WORKSPACE needs no list",
+        )
+    return content
 
 
 def read_list(workspace: Workspace, folder: Path, file: Path) -> ForeignList:
@@ -151,7 +165,8 @@ def read_list(workspace: Workspace, folder: Path, file: Path) -> ForeignList:
     people = {kind: frozenset(some) for kind, some in tokens.items()}
     if isinstance(document, _Plain):
         return ForeignList(tokens=people)
-    reach = Reach(known=Known(**document.journal.model_dump()), read=document.created, whole=document.whole)
+    known = Known(**document.journal.model_dump())
+    reach = Reach(known=known, read=document.created, holds=frozenset(document.holds))
     return ForeignList(tokens=people, ledger=document.ledger, reach=reach)
 
 

@@ -101,6 +101,11 @@ def unlifted(connection: Connection) -> list[Hold]:
     return holding(connection, EVERYONE)
 
 
+def identities(connection: Connection) -> frozenset[str]:
+    """Return the ids of all holds that no list ended, also where a statement lifts them: a statement is no evidence."""
+    return frozenset(connection.execute(select(holds.c.id)).scalars())
+
+
 def refuse_held(connection: Connection, population: str) -> None:
     """Raise BudgetError where charges of a population may be missing here."""
     found = holding(connection, population)

@@ -1,7 +1,8 @@
 """The privacy ledger: one budget per population, charged before anything private is read, never refunded.
 
-A charge covers a scope of the hash line of an identity type (the subjects whose points are there). A person has one point on
-each line, and they all add up: what is spent is what everybody paid, and for each line the most that one of its points paid
+A charge covers a scope of the hash line of an identity type (the subjects whose points are there). Where each row is a subject,
+points are bound to the ingest that numbered the rows, so each ingest is a line. A person has one point on each line, and they
+all add up: what is spent is what everybody paid, and for each line the most that one of its points paid
 (parallel composition across disjoint scopes of one line, and of no two). Refusal is a
 Rényi filter at one order fixed by the budget alone, sound for adaptively chosen mechanisms (Feldman & Zrnic 2021, Thm 4.3).
 
@@ -40,14 +41,23 @@ from workbench.privacy.hash_lines import (
     named,
 )
 from workbench.privacy.holds import holding, refuse_held
-from workbench.privacy.raises import Raise, promised_before, raises, record_raise
+from workbench.privacy.raises import (
+    MOST_DELTA,
+    MOST_EPSILON,
+    Raise,
+    declared_delta,
+    is_void,
+    promised_before,
+    raises,
+    record_raise,
+)
+from workbench.schema.schema import ROW_SUBJECT
 from workbench.state import writing
-from workbench.state.tables import budgets, charges
+from workbench.state.tables import budgets, charges, datasets
 
 ADJACENCY = "add or remove one subject"
 _RELATION = dpa.NeighboringRelation.ADD_OR_REMOVE_ONE
 FAILURES = 0.1  # the share of the budget's delta that is kept for failures, where it is divided
-MOST_EPSILON, MOST_DELTA = 100, 0.1  # budgets beyond promise nothing
 ROUNDING = 1e-9  # a charge of exactly the budget must not fail on rounding
 
 
@@ -59,6 +69,16 @@ class Budget:
     epsilon: float
     delta: float
     ceiling: float | None = None  # the most that epsilon may become without breaking what was promised
+
+    @property
+    def void(self) -> str | None:
+        """Why the budget admits nothing, where it promises nothing: earlier versions stored such ones."""
+        if not is_void(self.epsilon, self.delta):
+            return None
+        return (
+            f"the budget of population {self.population}, epsilon {self.epsilon:g} at delta {self.delta:g}, promises nothing, "
+            "so it admits nothing"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +93,7 @@ class LedgerEntry:
     actor: str
     created: str
     adjacency: str = ADJACENCY
-    identity_type: str | None = None  # whose points the scope holds; None: unknown, it counts for everybody
+    identity_type: str | None = None  # the line, see `_line`; None: unknown, it counts for everybody
     uid: str = ""  # the same in every copy of the workspace; empty where nothing was charged
 
 
@@ -100,7 +120,8 @@ class Ledger:
         """Declare or replace a population's budget; lowering it below what is spent only refuses further charges.
 
         Before the first charge anything may be declared, and `ceiling` is the most that epsilon may become later. After it
-        delta stays, and a larger epsilon needs a `reason`. Raises InputError otherwise, and for senseless numbers.
+        delta stays, and a larger epsilon needs a `reason`. Earlier versions let a budget become one that promises nothing,
+        and delta larger than was declared: both can be lowered. Raises InputError otherwise, and for senseless numbers.
         """
         _check_budget(epsilon, delta, ceiling)
         with writing(self.engine) as connection:
@@ -108,10 +129,12 @@ class Ledger:
             values: dict[str, Any] = {"epsilon": epsilon, "delta": delta, "ceiling": ceiling}
             recorded: dict[str, Any] = {"releases": charged} | ({"ceiling": ceiling} if ceiling is not None else {})
             if charged:
-                _check_change(before, delta, ceiling, charged)
+                _check_change(before, delta, ceiling, charged, declared=declared_delta(connection, population))
                 values["ceiling"] = before.ceiling if before else None
-                if before is None or epsilon > before.epsilon:
-                    recorded |= _record_raise(connection, population, before, epsilon, reason, charged)
+                if before is None or epsilon > before.epsilon or (before.void and reason):
+                    recorded |= _record_raise(
+                        connection, before, Budget(population=population, **values), reason, charged
+                    )
             updated = connection.execute(budgets.update().where(budgets.c.population == population).values(values))
             if not updated.rowcount:
                 connection.execute(budgets.insert().values(population=population, **values))
@@ -140,7 +163,7 @@ class Ledger:
             budget, entries = _budget(connection, population), _entries(connection, population)
             held = holding(connection, population)
         added = [unrecorded(population, event) for event in events]
-        return budget is not None and not held and _admits(budget, [*entries, *added])
+        return budget is not None and not budget.void and not held and _admits(budget, [*entries, *added])
 
     def charge(
         self,
@@ -154,7 +177,8 @@ class Ledger:
     ) -> None:
         """Record a charge, or raise BudgetError where no budget is set or the charge would exceed it.
 
-        `identity_type` names the hash line that the points of `scope` are on; a scope without one counts for everybody.
+        `identity_type` and `dataset` say which hash line the points of `scope` are on; a scope without a type counts for
+        everybody.
         """
         document = event_to_json(event)
         _check_scope(scope)
@@ -166,6 +190,12 @@ class Ledger:
                     f"population {population} has no privacy budget, so nothing private may be read",
                     hint=f"workbench ledger budget {dataset} --epsilon E --delta D",
                 )
+            if budget.void:
+                raise BudgetError(
+                    f"{budget.void}; nothing was read",
+                    hint=f"workbench ledger budget {dataset} --epsilon E --delta D, with an epsilon of at most {MOST_EPSILON} "
+                    f"and a delta under {MOST_DELTA}",
+                )
             entry = LedgerEntry(
                 population=population,
                 dataset=dataset,
@@ -174,7 +204,7 @@ class Ledger:
                 scope=scope,
                 actor=journal.actor(),
                 created=journal.now(),
-                identity_type=identity_type,
+                identity_type=_line(connection, dataset, identity_type),
                 uid=secrets.token_hex(16),
             )
             entries = _entries(connection, population)
@@ -204,7 +234,7 @@ class Ledger:
                     adjacency=ADJACENCY,
                     actor=entry.actor,
                     created=entry.created,
-                    identity_type=identity_type,
+                    identity_type=entry.identity_type,
                     uid=entry.uid,
                 )
             )
@@ -307,11 +337,14 @@ def _check_budget(epsilon: float, delta: float, ceiling: float | None) -> None:
         )
 
 
-def _check_change(before: Budget | None, delta: float, ceiling: float | None, charged: int) -> None:
+def _check_change(
+    before: Budget | None, delta: float, ceiling: float | None, charged: int, *, declared: float | None
+) -> None:
     """Raise InputError for what can't be changed any more: what was promised before the first charge."""
     if before is None:
         return
-    if delta != before.delta:
+    was_raised = before.delta >= MOST_DELTA or (declared is not None and before.delta > declared)
+    if delta > before.delta or (delta < before.delta and not was_raised):
         raise InputError(
             f"population {before.population} was charged {charged} times, so its delta stays {before.delta:g}; found "
             f"{delta:g}. At another delta, what was spent would have another price",
@@ -325,28 +358,36 @@ def _check_change(before: Budget | None, delta: float, ceiling: float | None, ch
 
 
 def _record_raise(
-    connection: Connection, population: str, before: Budget | None, epsilon: float, reason: str | None, charged: int
+    connection: Connection, before: Budget | None, now: Budget, reason: str | None, charged: int
 ) -> dict[str, Any]:
     """State a raise with its reason; return what the journal's entry says of it."""
     was = before.epsilon if before else 0.0
     if not (reason and reason.strip()):
         raise InputError(
-            f"population {population} was charged {charged} times: to raise epsilon from {was:g} to {epsilon:g} now needs a "
-            "reason, which is shown beside the budget and on cards",
+            f"population {now.population} was charged {charged} times: to raise epsilon from {was:g} to {now.epsilon:g} now "
+            "needs a reason, which is shown beside the budget and on cards",
             hint="--reason TEXT",
         )
     made = Raise(
         at=journal.now(),
         actor=journal.actor(),
         before=was,
-        to=epsilon,
+        to=now.epsilon,
         releases=charged,
-        promised=promised_before(connection, population)
-        if before is None or before.ceiling is None
-        else before.ceiling,
+        promised=promised_before(connection, now.population, now.ceiling, now.delta),
         reason=reason.strip(),
+        delta_before=before.delta if before else now.delta,
+        delta=now.delta,
     )
-    return {"was": was, "statement": record_raise(connection, population, made)}
+    return {"was": was, "statement": record_raise(connection, now.population, made)}
+
+
+def _line(connection: Connection, dataset: str, identity_type: str | None) -> str | None:
+    """Return the hash line of a data set's subjects: their identity type, and the ingest too where each row is a subject."""
+    here = (datasets.c.name == dataset) & (datasets.c.identity_type == identity_type)
+    of_rows = select(datasets.c.ingest).where(here & (datasets.c.schema["subject"].as_string() == ROW_SUBJECT))
+    ingest = connection.execute(of_rows).scalar()
+    return identity_type if ingest is None else f"{identity_type}/{ingest}"
 
 
 def _charged(connection: Connection, population: str) -> int:

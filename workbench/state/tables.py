@@ -58,8 +58,9 @@ charges = Table(
     Column("adjacency", String, nullable=False),
     Column("actor", String, nullable=False),
     Column("created", String, nullable=False),
-    Column("identity_type", String),  # whose points the scope holds; empty: unknown, it counts for everybody
-    Column("uid", String, nullable=False),  # random; the same in every copy of the workspace
+    # The hash line of the scope: an identity type, and /INGEST where rows are subjects; empty: unknown, it counts for everybody
+    Column("identity_type", String),
+    Column("uid", String, nullable=False),  # the same in every copy of the workspace
     Index("charges_by_uid", "uid", unique=True),
 )
 

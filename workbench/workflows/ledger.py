@@ -17,7 +17,7 @@ from workbench.privacy.events import event_to_json
 from workbench.privacy.hash_lines import LINE
 from workbench.privacy.holds import held_note, holding, stated
 from workbench.privacy.ledger import ROUNDING, Budget, Ledger, price, spent_along, spent_at, spent_by_type, spent_pld
-from workbench.privacy.raises import Raise
+from workbench.privacy.raises import MOST_DELTA, MOST_EPSILON, Raise
 from workbench.roles import allowed, open_to_all
 from workbench.schema.schema import POPULATION
 from workbench.workspace import Workspace
@@ -84,7 +84,9 @@ def _told(one: Raise) -> dict[str, Any]:
 
 
 def _warnings(workspace: Workspace, budget: Budget) -> list[str]:
-    """What is doubtful about a budget that is allowed."""
+    """What is doubtful about a budget."""
+    if budget.void:
+        return [f"{budget.void}. Set one with an epsilon of at most {MOST_EPSILON} and a delta under {MOST_DELTA}"]
     with workspace.engine.connect() as connection:
         known = _people(connection, budget.population)
     if known is None or budget.delta <= 1 / known[0]:
@@ -121,7 +123,8 @@ def show_ledger(workspace: Workspace, dataset: str) -> dict[str, Any]:
     """The budget, what is spent (Rényi accounting; and by privacy-loss distributions where they apply) and each charge.
 
     `along` is the spend of each stretch of the hash lines, of which `spent` is the highest; `along_by_type` is the same for the
-    line of each identity type. `over_by` is how much is spent beyond the budget; `raises` are those since the first charge.
+    line of each identity type, and of each ingest of rows that are people. `over_by` is how much is spent beyond the budget;
+    `raises` are those since the first charge.
     """
     return {"dataset": dataset} | show_population_ledger(workspace, _population(workspace, dataset))
 

@@ -26,7 +26,6 @@ from workbench.errors import BusyError, InputError, NotFoundError, WorkbenchErro
 from workbench.files import content_of, remove, sync
 from workbench.foreign import parse_json, read_stream
 from workbench.privacy import holds
-from workbench.privacy.holds import Known
 from workbench.progress import Progress, silent
 from workbench.roles import allowed
 from workbench.state import writing
@@ -62,7 +61,8 @@ def restore(
     - Their erasures are ordinary ones: retrained, purged, verified, certified. One whose byte scan finds what no step
       removes stays open in the new workspace, as does one that the backup brings: `open_requests` counts them.
     - No budget comes back: charges are taken from the workspace that the backup was made of, at `live` or where it was then,
-      and from the list. Where that workspace cannot be read, all populations are held (see `privacy.holds`).
+      and from the list. Where that workspace cannot be read, is a restored copy itself, or rests on a statement that the
+      backup does not hold, all populations are held (see `privacy.holds`).
     Raises InputError unless one of these is given: a suppression list, the workspace in use, or `without`, which says that
     there is neither.
     """
@@ -82,10 +82,13 @@ def restore(
         listed = read_list(workspace, draft / "keys", suppressions) if suppressions else ForeignList()
         current = _in_use(workspace, live) if live else _where_it_was(workspace, contents, root)
         with writing(workspace.engine) as connection:
-            before = holds.known(connection)
+            before, here = holds.known(connection), holds.identities(connection)
             merged = [take_ledger(connection, one)[0] for one in (listed, current) if one is not None]
-            if current is None or current.reach is None or not current.reach.whole:
-                holds.begin(connection, _furthest(before, listed, current))
+            reached = [one.reach for one in (current, listed) if one is not None and one.reach is not None]
+            shown = [reach for reach in reached if reach.shows_all(before, here)]
+            if current is None or current.reach not in shown:
+                # the last journal entry up to which all charges are known: the backup's, or a later one of its workspace
+                holds.begin(connection, max([before, *(reach.known for reach in shown)], key=lambda k: k.sequence))
         found = erase_listed(workspace, _people(listed, current if live else None), progress)
         with writing(workspace.engine) as connection:
             left = holds.unlifted(connection)
@@ -147,12 +150,6 @@ def _continuation(workspace: Workspace, other: Workspace) -> ForeignList | None:
     with other.engine.connect() as connection:
         has_it = last == journal.GENESIS or last in set(connection.execute(select(entries.c.digest)).scalars())
         return current_list(connection) if has_it else None
-
-
-def _furthest(before: Known, *lists: ForeignList | None) -> Known:
-    """The last journal entry up to which charges are known: the backup's, or a later one of the same workspace."""
-    reached = [one.reach.known for one in lists if one is not None and one.reach is not None and one.reach.whole]
-    return max([before, *(k for k in reached if k.branch == before.branch)], key=lambda known: known.sequence)
 
 
 def _people(*lists: ForeignList | None) -> Tokens:

@@ -20,7 +20,7 @@ from workbench.erasure.free_text import refuse_names
 from workbench.erasure.locate import Subject
 from workbench.erasure.request import expedite, submit_subjects
 from workbench.erasure.suppression import Tokens, suppress
-from workbench.erasure.suppression_list import ForeignList, Reach, current_list, read_list, write_list
+from workbench.erasure.suppression_list import ForeignList, current_list, read_list, write_list
 from workbench.errors import HeldError, InputError, NotFoundError
 from workbench.files import check_output, write_atomic
 from workbench.privacy import holds
@@ -75,10 +75,10 @@ def take_ledger(connection: Connection, listed: ForeignList) -> tuple[Merged, li
     """Merge the charges of another copy in the caller's write transaction; return what is new and the holds that it lifts."""
     merged = merge_ledger(connection, listed.ledger)
     lifted = []
-    reach = listed.reach
-    for row in connection.execute(select(holds_table)).all() if reach is not None and reach.whole else ():
+    reach, here = listed.reach, holds.identities(connection)
+    for row in connection.execute(select(holds_table)).all():
         hold = Hold(**row._mapping)
-        if reach is None or not _continues(hold, reach):
+        if reach is None or not reach.shows_all(hold, here):
             continue
         if reach.read > hold.at:
             holds.lift(connection, hold)
@@ -86,11 +86,6 @@ def take_ledger(connection: Connection, listed: ForeignList) -> tuple[Merged, li
         else:
             holds.learn(connection, hold, reach.known)
     return merged, lifted
-
-
-def _continues(hold: Hold, reach: Reach) -> bool:
-    """Whether a list is of the workspace that the backup was made of, at that moment or later, and of no restored copy."""
-    return reach.known.branch == hold.branch and reach.known.sequence >= hold.sequence
 
 
 @allowed("administer")
