@@ -13,9 +13,10 @@ from stored import ensemble_of, manifest_of, placed
 
 from workbench import journal
 from workbench.config import SynthesizeConfig, TrainConfig
+from workbench.erasure.intake import parse
 from workbench.erasure.locate import locate
 from workbench.erasure.request import quarantined_shards, submit, submit_person
-from workbench.errors import BusyError, InputError, NotFoundError
+from workbench.errors import BusyError, InputError, KnownRequestError, NotFoundError
 from workbench.workflows import evaluate as evaluating
 from workbench.workflows import synthesize as synthesizing
 from workbench.workflows import train as training
@@ -81,13 +82,34 @@ def test_a_withdrawn_request_lifts_the_quarantine_and_forgets_the_person(trained
 
 def test_a_request_id_is_accepted_once(trained: Workspace) -> None:
     first, second = placed(trained, "train")[:2]
-    receipt = submit(trained, ["pupils"], first, request_id="ticket-7")
-    again = submit(trained, ["pupils"], second, request_id="ticket-7")
-    assert (again.id, again.commitment, again.nonce) == (receipt.id, receipt.commitment, None)
-    assert count(trained, "quarantine") == 1
+    nonce = bytes(range(16))
+    receipt = submit_person(trained, [("pupils", first)], request_id="ticket-7", nonce=nonce)
+    before = list_requests(trained)
+    assert submit_person(trained, [("pupils", first)], request_id="ticket-7", nonce=nonce) == receipt
+    for controller, key, secret in (
+        (journal.actor(), first, None),
+        (journal.actor(), second, nonce),
+        ("api:beta", first, nonce),
+    ):
+        with journal.acting(controller), pytest.raises(KnownRequestError, match="used before"):
+            submit_person(trained, [("pupils", key)], request_id="ticket-7", nonce=secret)
+    assert (list_requests(trained), count(trained, "quarantine")) == (before, 1)
     assert submit(trained, ["pupils"], first).status == "rejected", "the same person, another id: a duplicate"
     with pytest.raises(InputError):
         submit(trained, ["pupils"], first, request_id="../../etc/passwd")
+
+
+def test_a_known_id_in_a_file_is_one_rejected_entry(trained: Workspace) -> None:
+    """Who hands the rest of an interrupted file in again gets every other person of it erased."""
+    set_policy(trained, "pupils", POLICY, ["approval=required"])
+    first, second = placed(trained, "train")[:2]
+    done = submit(trained, ["pupils"], first, request_id="ticket-7")
+    asked = parse(f"key,request_id\n{second},ticket-7\n{second},ticket-8\n".encode(), ".csv").asked
+    new, known = erase(trained, asked)["requests"]
+    assert (known["request"], known["status"], known["exit"]) == (None, "rejected", 2)
+    assert "line 2: the request id was used before" in known["reason"]
+    assert not [value for value in (done.commitment, done.due) if value in str(known)]
+    assert (new["request"], new["status"]) == ("ticket-8", "quarantined")
 
 
 @pytest.mark.parametrize("how", ["denied", pytest.param("cancelled", marks=pytest.mark.slow)])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import hmac
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ from workbench.errors import (
     DecidedError,
     ForbiddenError,
     InputError,
+    KnownRequestError,
     MalformedKeyError,
     NotFoundError,
     QuarantinedError,
@@ -48,9 +50,9 @@ OPEN = ("quarantined", "planned", "executing", "verifying", "failed")
 class Receipt:
     """What the requester is told: `nonce` opens the commitment; it is handed out once and stored nowhere.
 
-    `certificate` is the path relative to the workspace, once the request is completed. `known_before`: the request id was
-    used before, so what it asks for this time changed nothing. `duplicate_of` names an open request of the same controller;
-    a request for a person who is under another controller's joins that one's erasure and says nothing of it.
+    `certificate` is the path relative to the workspace, once the request is completed. `duplicate_of` names an open request of
+    the same controller; a request for a person who is under another controller's joins that one's erasure and says nothing of
+    it.
     """
 
     id: str
@@ -62,7 +64,6 @@ class Receipt:
     duplicate_of: str | None = None
     malformed: bool = False
     certificate: str | None = None
-    known_before: bool = False
 
 
 def submit(workspace: Workspace, datasets: Sequence[str], key: str, *, request_id: str | None = None) -> Receipt:
@@ -84,8 +85,8 @@ def submit_person(
 
     `controller` is the party that asks, where that is not the one who acts, as for the sender of a file in an inbox.
 
-    - Idempotent: a request id that is known already changes nothing and gets the answer of today. Its nonce is told only to
-      whoever brings it, as an intake does that was cut off before it could write the receipt.
+    - Idempotent: the same controller with the same id, key and nonce changes nothing and gets the answer of today, as an
+      intake does that was cut off before it could write the receipt. Any other use of a known id raises KnownRequestError.
     - An unknown subject is `rejected`, never "erased"; so is one whom one open request of the same controller covers wholly.
     - Requests of several controllers for one person stand side by side: each has its own share of the quarantine, which its
       own withdrawal lifts, and one erasure carries them out together.
@@ -141,9 +142,8 @@ def _accept(
     with writing(workspace.engine) as connection:
         known = connection.execute(select(requests).where(requests.c.id == request)).one_or_none()
         if known is not None:
-            mine = known.commitment == commitment and known.status != "rejected"
-            told = _receipt(known, nonce=nonce.hex() if mine else None)
-            return replace(told, known_before=known.commitment != commitment)
+            _refuse_other_use(connection, known, controller or journal.actor(), commitment)
+            return _receipt(known, nonce=None if known.status == "rejected" else nonce.hex())
         entries = [catalog.entry(connection, name) for name in datasets]
         policies = {entry.name: ErasurePolicy.model_validate(entry.policy) for entry in entries}
         same = _open_request(connection, found, controller or journal.actor())
@@ -181,6 +181,21 @@ def _accept(
         if beside:
             beside(connection, receipt)
     return receipt
+
+
+def _refuse_other_use(connection: Connection, known: Any, controller: str, commitment: str) -> None:
+    """Raises KnownRequestError where a known request is another controller's, or this nonce and key do not open it."""
+    is_theirs = journal.is_actor(connection, known.controller or known.actor, controller)
+    if not is_theirs or not hmac.compare_digest(known.commitment, commitment):
+        raise known_request()
+
+
+def known_request() -> KnownRequestError:
+    """Return what is said of a request id that was used before; it shows nothing of that request."""
+    return KnownRequestError(
+        "the request id was used before; nothing was accepted",
+        hint="ask for the status of that request if it is yours, or send this one with a new id",
+    )
 
 
 def commit_to(nonce: bytes, keys: Collection[str]) -> str:
