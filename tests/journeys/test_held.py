@@ -8,16 +8,20 @@ from pathlib import Path
 
 import pytest
 from conftest import Answer, pupils
+from stored import placed
+from test_queue import POLICY
 
 from workbench.config import TrainConfig
 from workbench.erasure import saga
+from workbench.erasure.request import submit
+from workbench.erasure.suppression import listed
 from workbench.errors import InputError
 from workbench.state import writing
 from workbench.workflows.backup import backup
 from workbench.workflows.erase import erase
 from workbench.workflows.execute import carry_out
-from workbench.workflows.ingest import append
-from workbench.workflows.requests import show_request
+from workbench.workflows.ingest import append, ingest
+from workbench.workflows.requests import cancel_request, set_policy, show_request
 from workbench.workflows.restore import restore
 from workbench.workflows.suppressions import export_suppressions
 from workbench.workflows.train import train
@@ -98,3 +102,19 @@ def test_a_backup_brings_the_open_request_and_what_names_the_person(held: Held, 
         (erasure,) = saga.unfinished(connection)
         saga.save(connection, erasure.model_copy(update={"tried": erasure.tried - 3600}))
     assert set(carry_out(again).done) == {request}
+
+
+def test_a_person_stays_out_until_the_request_is_over_whatever_the_policy_keeps(
+    trained: Workspace, pupils_files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """What an open request knows keeps the rows out: the quarantine is of one data set, and ends at publication."""
+    set_policy(trained, "pupils", POLICY, ["approval=required", "suppression=false"])
+    key = placed(trained, "train")[0]
+    pupils(1).assign(pupil=key).to_csv(tmp_path / "back.csv", index=False)
+    request = submit(trained, ["pupils"], key).id
+    with pytest.raises(InputError, match="the subject was erased"):
+        ingest(trained, "again", schema=pupils_files[0], data=tmp_path / "back.csv")
+    with trained.engine.connect() as connection:
+        assert listed(connection) == {}, "what the policy does not keep is on no list for a restore"
+    cancel_request(trained, request)
+    assert ingest(trained, "again", schema=pupils_files[0], data=tmp_path / "back.csv")["rows"]

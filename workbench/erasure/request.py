@@ -174,7 +174,7 @@ def _accept(
         if reason:
             journal.append(connection, "REJECTED", request=request)
         else:
-            _quarantine(connection, request, found, suppress=all(policy.suppression for policy in policies.values()))
+            _quarantine(connection, request, found, keeps=all(policy.suppression for policy in policies.values()))
         stored = connection.execute(select(requests).where(requests.c.id == request)).one()
         shown = None if reason else nonce.hex()
         receipt = replace(_receipt(stored), nonce=shown, duplicate_of=same, malformed=malformed is not None)
@@ -389,7 +389,8 @@ def _is_known(workspace: Workspace, request: str) -> bool:
         return connection.execute(select(requests.c.id).where(requests.c.id == request)).first() is not None
 
 
-def _quarantine(connection: Connection, request: str, found: Located, *, suppress: bool) -> None:
+def _quarantine(connection: Connection, request: str, found: Located, *, keeps: bool) -> None:
+    """Puts a person under quarantine and seals what is known of them; `keeps`: their suppression token stays at the end."""
     for subject in found.subjects:
         places = {"request": request, "point": str(subject.point), "slice_point": str(subject.slice_point)}
         connection.execute(quarantine.insert().values(**subject.__dict__ | places))
@@ -398,7 +399,8 @@ def _quarantine(connection: Connection, request: str, found: Located, *, suppres
         "short": sorted(needle.hex() for needle in found.short),
         "unsearched": sorted(found.unsearched),
         "subjects": [[s.dataset, s.token.hex(), str(s.point)] for s in found.subjects],
-        "suppress": [[kind, token.hex()] for kind, token in sorted(found.suppress)] if suppress else [],
+        "suppress": [[kind, token.hex()] for kind, token in sorted(found.suppress)],
+        "keeps": keeps,
     }
     vault.seal(connection, request, content)
     journal.append(connection, "QUARANTINED", request=request, datasets=sorted({s.dataset for s in found.subjects}))
