@@ -165,6 +165,12 @@ def unfinished(connection: Connection) -> list[Erasure]:
     return [Erasure.model_validate(state) for state in rows]
 
 
+def find(connection: Connection, erasure_id: str) -> Erasure | None:
+    """An unfinished erasure as it stands now; None where it is over."""
+    state = connection.execute(select(erasures.c.state).where(erasures.c.id == erasure_id)).scalar()
+    return None if state is None else Erasure.model_validate(state)
+
+
 def in_the_way(connection: Connection) -> list[Erasure]:
     """Unfinished erasures whose data sets wait for them: all but those that are held."""
     return [erasure for erasure in unfinished(connection) if not erasure.held]
