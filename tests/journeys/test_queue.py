@@ -16,7 +16,8 @@ from workbench.config import SynthesizeConfig, TrainConfig
 from workbench.erasure.intake import parse
 from workbench.erasure.locate import locate
 from workbench.erasure.request import quarantined_shards, submit, submit_person
-from workbench.errors import BusyError, InputError, KnownRequestError, NotFoundError
+from workbench.errors import BusyError, ForbiddenError, InputError, KnownRequestError, NotFoundError
+from workbench.roles import Person, acting
 from workbench.workflows import evaluate as evaluating
 from workbench.workflows import synthesize as synthesizing
 from workbench.workflows import train as training
@@ -78,6 +79,28 @@ def test_a_withdrawn_request_lifts_the_quarantine_and_forgets_the_person(trained
         cancel_request(trained, request)
     with pytest.raises(NotFoundError):
         cancel_request(trained, "er-none")
+
+
+def test_a_request_is_taken_back_by_its_own_hand_or_by_who_decides(trained: Workspace) -> None:
+    keys = iter(placed(trained, "train"))
+
+    def handed_in(actor: str) -> str:
+        with journal.acting(actor):
+            return submit(trained, ["pupils"], next(keys)).id
+
+    alice, bob = (Person(actor=f"oidc:{name}", role="operator") for name in ("alice", "bob"))
+    theirs = [handed_in(actor) for actor in ("oidc:alice", "api:shop", "local:worker")]
+    for request in theirs:
+        with acting(bob), pytest.raises(ForbiddenError) as fault:
+            cancel_request(trained, request)
+        assert "deny" in fault.value.hint
+    assert {one["status"] for one in list_requests(trained)["requests"]} == {"quarantined"}
+    with acting(alice):
+        cancel_request(trained, theirs[0])
+    with acting(Person(actor="oidc:carol", role="admin")):
+        cancel_request(trained, theirs[1])
+    cancel_request(trained, theirs[2])  # at the command line, by who has the files
+    assert {one["status"] for one in list_requests(trained)["requests"]} == {"cancelled"}
 
 
 def test_a_request_id_is_accepted_once(trained: Workspace) -> None:
