@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from conftest import Answer, pupils
 from shared import changed, copied
-from test_exports import predicate
+from stored import predicate
 
 from workbench.erasure.byte_scan import Finding, scan_bytes
 from workbench.erasure.locate import find_person

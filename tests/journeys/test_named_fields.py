@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from conftest import pupils
 from shared import changed, copied
-from test_exports import predicate
+from stored import predicate
 
 from workbench import journal, roles
 from workbench.config import TrainConfig

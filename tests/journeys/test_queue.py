@@ -9,7 +9,7 @@ import pytest
 from conftest import pupils
 from killing import killed_in
 from sqlalchemy import text
-from stored import ensemble_of, manifest_of, placed
+from stored import ensemble_of, manifest_of, placed, predicate
 
 from workbench import journal
 from workbench.config import SynthesizeConfig, TrainConfig
@@ -166,7 +166,9 @@ def test_a_person_erased_for_one_controller_is_erased_for_all(trained: Workspace
         same = submit(trained, ["pupils"], first).id
         more = submit_person(trained, [("pupils", first), ("pupils", second)]).id
     approve_request(trained, mine)
-    assert set(carry_out_waiting(trained)) == {mine, same}
+    done = carry_out_waiting(trained)
+    assert set(done) == {mine, same}
+    assert [predicate(one["certificate"])["requests_together"] for one in done.values()] == [1, 1], "one person"
     stands = {one["request"]: one for one in list_requests(trained)["requests"]}
     assert (stands[same]["status"], stands[same]["approval"]) == ("completed", "none")
     assert (stands[more]["status"], stands[more]["approval"]) == ("quarantined", "waiting")
@@ -177,13 +179,16 @@ def test_a_person_erased_for_one_controller_is_erased_for_all(trained: Workspace
 def test_a_request_that_joins_an_erasure_under_way_has_nothing_left_to_train(trained: Workspace, step: str) -> None:
     """Its share holds the person until the new version is out, and no shard after that."""
     key, before = placed(trained, "train")[0], manifest_of(trained)
-    mine = submit(trained, ["pupils"], key).id
+    submit(trained, ["pupils"], key)
     with killed_in(step, late=True):
         carry_out_waiting(trained)
     with journal.acting("api:beta"):
         late = submit(trained, ["pupils"], key)
     assert late.status == "quarantined"
-    assert set(resume(trained)) == {mine}
+    (done,) = resume(trained).values()
+    (elsewhere,) = (one for one in predicate(done["certificate"])["checks"] if one["name"] == "people elsewhere")
+    assert elsewhere["detail"].startswith("1 of the people")
+    assert "request" not in elsewhere["detail"], "of another party it says nothing"
     with trained.engine.connect() as connection:
         assert not quarantined_shards(connection, "pupils", before.partition), "no model saw the person"
     once = manifest_of(trained)

@@ -82,7 +82,8 @@ class Erasure(_Frozen):
     `held`: its byte scan found something that no step removes. Rows, models and files of the person are gone, so it holds up
     nothing else; it is of one request, and is tried again from time to time (`tried`, in seconds of the clock). `found` says
     what was found, `hits` are what of it can be shown, and `accepted` what a person accepted of it (`Marks.of`); `scans` is
-    what each request's certificate says.
+    what each request's certificate says. `people` is how many the verified requests are of; 0 where an earlier release did not
+    count them.
     """
 
     id: str
@@ -97,6 +98,7 @@ class Erasure(_Frozen):
     hits: tuple[dict[str, Any], ...] = ()
     accepted: tuple[dict[str, Any], ...] = ()
     scans: dict[str, dict[str, Any]] = {}
+    people: int = 0
 
     def with_datasets(self, datasets: Mapping[str, DatasetState]) -> Erasure:
         """The same erasure with other data set states."""

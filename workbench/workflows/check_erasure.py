@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -101,9 +101,10 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
     }
     stuck = [request for request in erasure.requests if left[request] or found.unread]
     if stay:
+        known = sum(not tokens.isdisjoint(stay) for tokens in _each_once(people.values()))
         detail = (
-            f"{len(stay)} of the people are in other data sets, or asked about by another open request, still: their tokens, "
-            "which lie there, were not searched"
+            f"{known} of the people are known to the workspace still, outside of what was asked for: their tokens, which "
+            "lie there, were not searched"
         )
         checks.append(Check(name="people elsewhere", ok=True, detail=detail))
     erasure = erasure.model_copy(update={"checks": tuple(check.to_json() for check in checks)})
@@ -118,6 +119,7 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
     done = _of(erasure, clean, people).model_copy(
         update={"checks": tuple(check.to_json() for check in checks), "scans": scans, "hits": ()}
     )
+    done = done.model_copy(update={"people": len(_each_once(people[request] for request in clean))})
 
     def commit(connection: Connection) -> None:
         _put_aside(connection, aside)
@@ -148,6 +150,16 @@ def _person(box: Mapping[str, Any]) -> _Person:
         unsearched=tuple(box.get("unsearched", ())),
         places=places,
     )
+
+
+def _each_once(people: Iterable[_Person]) -> list[set[bytes]]:
+    """The tokens of each person; requests that share a token are of one."""
+    found: list[set[bytes]] = []
+    for person in people:
+        tokens = {token for _, token, _ in person.places}
+        same = [one for one in found if not one.isdisjoint(tokens)]
+        found = [one for one in found if one not in same] + [tokens.union(*same)]
+    return found
 
 
 def _state_checks(workspace: Workspace, erasure: Erasure, people: Mapping[str, _Person]) -> list[Check]:
@@ -200,6 +212,7 @@ def _aside(
     hits = [_kept(marks, found, finding) for finding in left[:_KEPT_HITS]]
     update = {
         "held": True,
+        "people": 1,
         "tried": time.time(),
         "found": found.check(left).detail,
         "hits": tuple(hits),
