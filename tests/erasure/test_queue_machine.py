@@ -96,7 +96,13 @@ class Queue(RuleBasedStateMachine):
         earlier = self.rows()
         before = earlier.get(request or "")
         covered = self.covered(person, controller)
-        found = bool(locate(self.workspace, [("pupils", person)]))
+        gone = {
+            id_
+            for id_, step in self.begun().items()
+            if step in AFTER_PUBLISHING[:-1] and self.asked_by[id_][0] == person
+        }
+        found = bool(gone or locate(self.workspace, [("pupils", person)]))
+        covered = covered or any(self.asked_by[id_][1] == controller for id_ in gone)
         opens = before is not None and nonce is not None
         opens = opens and hashlib.sha256(nonce + person.encode()).hexdigest() == before.commitment
         asked = {"request_id": request, "nonce": nonce}

@@ -12,9 +12,10 @@ from conftest import Answer, pupils
 from stored import placed
 from test_queue import POLICY
 
+from workbench import journal
 from workbench.config import TrainConfig
 from workbench.erasure import saga
-from workbench.erasure.request import submit
+from workbench.erasure.request import quarantined_points, submit
 from workbench.erasure.saga import Erasure
 from workbench.erasure.suppression import listed
 from workbench.errors import InputError
@@ -131,6 +132,21 @@ def test_a_hit_that_is_accepted_while_the_search_goes_on_stays_accepted(held: He
         assert carry_out(workspace).done == {}
     assert show_request(workspace, request)["hits"] == []
     assert list(carry_out(workspace).done) == [request]
+
+
+def test_who_asks_for_a_person_who_is_held_gets_no_answer_that_nothing_was_found(held: Held) -> None:
+    """Rows are gone, and something is left: the same controller learns its request, another has one of its own."""
+    workspace, key, request = held
+    again = submit(workspace, ["pupils"], key)
+    assert (again.status, again.duplicate_of) == ("rejected", request)
+    with journal.acting("api:beta"):
+        theirs = submit(workspace, ["pupils"], key)
+        assert (theirs.status, theirs.nonce is None) == ("quarantined", False)
+        assert request not in str(theirs)
+        assert submit(workspace, ["pupils"], key).duplicate_of == theirs.id
+    with workspace.engine.connect() as connection:
+        assert not quarantined_points(connection, "pupils").size, "no model saw the person"
+    assert submit(workspace, ["pupils"], "pupil-1001").status == "rejected", "certified: erased before"
 
 
 def test_what_is_held_holds_up_nothing_else(held: Held, command: Callable[..., Answer], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import datetime as dt
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from workbench.data import catalog
 from workbench.data.identity import Points, canonical
 from workbench.data.partition import Partition
 from workbench.data.store import SPLITS
-from workbench.erasure import vault
+from workbench.erasure import saga, vault
 from workbench.erasure.free_text import refuse_name_in_id
 from workbench.erasure.limits import crowded, policies_of, window_end
 from workbench.erasure.locate import ERASED, NOWHERE, Located, Pair, Subject, Where, find_person
@@ -146,7 +146,10 @@ def _accept(
             return _receipt(known, nonce=None if known.status == "rejected" else nonce.hex())
         entries = [catalog.entry(connection, name) for name in datasets]
         policies = {entry.name: ErasurePolicy.model_validate(entry.policy) for entry in entries}
-        same = _open_request(connection, found, controller or journal.actor())
+        under_way = {} if found.subjects else _under_way(connection, found)
+        if under_way:
+            found = replace(found, subjects=tuple(set().union(*under_way.values())))
+        same = _open_request(connection, found, controller or journal.actor(), under_way)
         reason = f"duplicate of the open request {same}" if same else None
         if malformed:
             reason = malformed
@@ -372,16 +375,40 @@ def _where(split: str) -> Where:
     return ERASED if split == ERASED else "train" if split == "train" else "holdout"
 
 
-def _open_request(connection: Connection, found: Located, controller: str) -> str | None:
+def _open_request(
+    connection: Connection, found: Located, controller: str, under_way: Mapping[str, Set[Subject]]
+) -> str | None:
     """An open request of a controller that covers the person wherever they were found, if there is one."""
     covering: set[str] | None = None
     own = func.coalesce(requests.c.controller, requests.c.actor) == controller
     asked = select(quarantine.c.request).join(requests, requests.c.id == quarantine.c.request)
+    mine = set(connection.execute(select(requests.c.id).where(own, requests.c.id.in_(under_way))).scalars())
     for subject in found.subjects:
         same = (quarantine.c.dataset == subject.dataset) & (quarantine.c.token == subject.token)
         here = set(connection.execute(asked.where(own & same)).scalars())
+        here |= {request for request in mine if subject in under_way[request]}
         covering = here if covering is None else covering & here
     return min(covering) if covering else None
+
+
+def _under_way(connection: Connection, found: Located) -> dict[str, set[Subject]]:
+    """Whom of these people begun erasures have dropped the rows of, by request: until it is over, something may be left."""
+    dropped: dict[str, set[Subject]] = {}
+    lifted = [erasure for erasure in saga.unfinished(connection) if erasure.step in saga.LIFTED]
+    for request in [request for erasure in lifted for request in erasure.requests]:
+        box = vault.unseal(connection, request) if vault.holds(connection, request) else {"subjects": []}
+        for dataset, token, point in box["subjects"]:
+            subject = Subject(
+                request="",
+                dataset=dataset,
+                token=bytes.fromhex(token),
+                point=int(point),
+                slice_point=0,
+                split=ERASED,
+            )
+            if (dataset, subject.token) in found.asked:
+                dropped.setdefault(request, set()).add(subject)
+    return dropped
 
 
 def _is_known(workspace: Workspace, request: str) -> bool:

@@ -20,6 +20,11 @@ from workbench.sisa.ensemble import Manifest, parse_manifest
 from workbench.state.tables import erasures
 
 Step = Literal["planned", "dropped", "retrained", "published", "purged", "verified", "shredded"]
+LIFTED = (
+    "published",
+    "purged",
+    "verified",
+)  # no row of the person is stored and no quarantine left, but what names them
 
 
 class _Frozen(BaseModel):
