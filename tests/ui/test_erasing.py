@@ -213,7 +213,7 @@ def test_four_eyes_keep_whoever_asked_from_approving(browse: Open, trained: Work
     assert list_requests(trained)["requests"][0]["approval"] == "given"
 
 
-@pytest.mark.parametrize("mine", [True, False])
+@pytest.mark.parametrize("mine", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_an_operator_is_offered_to_take_back_their_own_requests(
     browse: Open, trained: Workspace, sign_in: As, mine: bool
 ) -> None:
