@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
 from workbench.data import catalog
 from workbench.data.identity import identify
 from workbench.data.store import Split, Store
@@ -36,3 +41,10 @@ def placed(workspace: Workspace, split: Split) -> list[str]:
         held = {token for token, _, _ in store.subjects(split)}
         _PLACED[state] = [key for key, token in zip(keys, ids.tokens, strict=True) if token in held]
     return list(_PLACED[state])
+
+
+def predicate(certificate: str) -> dict[str, Any]:
+    """What a certificate states."""
+    found: dict[str, Any] = json.loads(base64.b64decode(json.loads(Path(certificate).read_text())["payload"]))
+    statement: dict[str, Any] = found["predicate"]
+    return statement

@@ -72,7 +72,7 @@ class DecidedError(InputError):
 
 
 class KnownRequestError(InputError):
-    """The request id was used before, by somebody else or for something else; nothing was changed."""
+    """The request id was used before, by another controller or for another person; nothing was changed."""
 
 
 class ReusedKeyError(InputError):

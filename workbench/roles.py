@@ -97,6 +97,12 @@ def require(*actions: Action) -> None:
         )
 
 
+def may(action: Action) -> bool:
+    """Whether the role of the person who acts allows an action; where no door said who acts, all is allowed."""
+    person = _person.get()
+    return person is None or person.may(action)
+
+
 def allowed(*actions: Action) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Declare a workflow that a person may run whose role allows one of these actions; it is refused at its entry.
 

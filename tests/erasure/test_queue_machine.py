@@ -24,7 +24,7 @@ from workbench.data.identity import identify
 from workbench.data.store import SPLITS
 from workbench.erasure.locate import locate
 from workbench.erasure.request import OPEN, approve, release, submit_person, withdraw
-from workbench.errors import InputError, NotFoundError
+from workbench.errors import InputError, KnownRequestError, NotFoundError
 from workbench.state.tables import erasures, quarantine, requests, vault
 from workbench.state.tables import journal as entries
 from workbench.workflows import execute
@@ -96,9 +96,23 @@ class Queue(RuleBasedStateMachine):
         earlier = self.rows()
         before = earlier.get(request or "")
         covered = self.covered(person, controller)
-        found = bool(locate(self.workspace, [("pupils", person)]))
+        gone = {
+            id_
+            for id_, step in self.begun().items()
+            if step in AFTER_PUBLISHING[:-1] and self.asked_by[id_][0] == person
+        }
+        found = bool(gone or locate(self.workspace, [("pupils", person)]))
+        covered = covered or any(self.asked_by[id_][1] == controller for id_ in gone)
+        opens = before is not None and nonce is not None
+        opens = opens and hashlib.sha256(nonce + person.encode()).hexdigest() == before.commitment
+        asked = {"request_id": request, "nonce": nonce}
+        if before is not None and not (opens and self.asked_by[before.id] == (person, controller)):
+            with journal.acting(controller), pytest.raises(KnownRequestError):
+                submit_person(self.workspace, [("pupils", person)], **asked)
+            assert self.rows() == earlier
+            return
         with journal.acting(controller):
-            receipt = submit_person(self.workspace, [("pupils", person)], request_id=request, nonce=nonce)
+            receipt = submit_person(self.workspace, [("pupils", person)], **asked)
         row = self.rows()[receipt.id]
         if before is None:
             self.asked_by[receipt.id] = (person, controller)

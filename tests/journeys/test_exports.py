@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Answer
-from stored import placed
+from stored import placed, predicate
 from test_queue import POLICY
 
 from workbench import lineage
@@ -35,12 +33,6 @@ def exports(workspace: Workspace) -> list[Artifact]:
 def generator_of(workspace: Workspace) -> str:
     with workspace.engine.connect() as connection:
         return lineage.find(connection, kind="generator")[0].id
-
-
-def predicate(certificate: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(base64.b64decode(json.loads(Path(certificate).read_text())["payload"]))
-    statement: dict[str, Any] = found["predicate"]
-    return statement
 
 
 def test_an_export_is_on_record_with_who_got_it(

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from conftest import Answer, pupils
+from stored import placed
+from test_queue import POLICY
 
+from workbench import journal
 from workbench.config import TrainConfig
 from workbench.erasure import saga
+from workbench.erasure.request import quarantined_points, submit
+from workbench.erasure.saga import Erasure
+from workbench.erasure.suppression import listed
 from workbench.errors import InputError
+from workbench.progress import Progress
 from workbench.state import writing
+from workbench.workflows import execute, steps
+from workbench.workflows.accept_hit import accept_hit
 from workbench.workflows.backup import backup
 from workbench.workflows.erase import erase
 from workbench.workflows.execute import carry_out
-from workbench.workflows.ingest import append
-from workbench.workflows.requests import show_request
+from workbench.workflows.ingest import append, ingest
+from workbench.workflows.requests import cancel_request, set_policy, show_request
 from workbench.workflows.restore import restore
 from workbench.workflows.suppressions import export_suppressions
 from workbench.workflows.train import train
@@ -64,6 +74,81 @@ def test_of_two_people_erased_together_one_is_certified(held_workspace: tuple[Pa
     assert verify(Workspace.open(root), Path(done["certificate"]), replay=True)["valid"]
 
 
+@contextmanager
+def verifying(meanwhile: Callable[[Workspace, Erasure], None]) -> Iterator[list[Erasure]]:
+    """Notes each verification; of a held request it happens while another writer has its data sets."""
+    target, work = execute.STEPS["purged"]
+    noted: list[Erasure] = []
+
+    def note(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[Erasure, steps.Commit]:
+        noted.append(erasure)
+        if not erasure.held:
+            return work(workspace, erasure, progress)
+        with ExitStack() as locks:
+            for name in erasure.datasets:
+                locks.enter_context(workspace.lock(name))
+            meanwhile(workspace, erasure)
+            return work(workspace, erasure, progress)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(execute.STEPS, "purged", (target, note))  # type: ignore[misc]
+        yield noted
+
+
+def make_due(workspace: Workspace, *, copies: int = 0) -> None:
+    """Lets the time pass after which a held request is tried again; copies stand for other held ones."""
+    with writing(workspace.engine) as connection:
+        (erasure,) = saga.unfinished(connection)
+        saga.save(connection, erasure.model_copy(update={"tried": erasure.tried - 3600}))
+        for number in range(copies):
+            copy = {"id": f"erasure-{number}", "tried": erasure.tried - 3000}
+            saga.create(connection, erasure.model_copy(update=copy))
+
+
+def test_what_waits_comes_before_what_is_held_of_which_one_is_tried_without_a_lock(held: Held) -> None:
+    workspace, _, request = held
+    make_due(workspace, copies=1)
+    with writing(workspace.engine) as connection:
+        (second,) = [erasure.id for erasure in saga.unfinished(connection) if erasure.id == "erasure-0"]
+    with verifying(lambda *_: None) as noted:
+        done = erase(workspace, ["pupil-1006"])["requests"][0]
+        assert [erasure.requests for erasure in noted] == [(done["request"],), (request,)]
+        assert noted[1].id != second, "that which was tried longest ago"
+        assert carry_out(workspace).done == {}
+        assert [erasure.id for erasure in noted[2:]] == [second], "the other in the next round"
+        assert carry_out(workspace).failures == ()
+    assert done["status"] == "completed"
+
+
+def test_a_hit_that_is_accepted_while_the_search_goes_on_stays_accepted(held: Held) -> None:
+    workspace, _, request = held
+    make_due(workspace)
+
+    def accept(workspace: Workspace, _: Erasure) -> None:
+        (hit,) = show_request(workspace, request)["hits"]
+        accept_hit(workspace, request, file=hit["file"], offset=hit["offset"], reason="the name of a street")
+
+    with verifying(accept):
+        assert carry_out(workspace).done == {}
+    assert show_request(workspace, request)["hits"] == []
+    assert list(carry_out(workspace).done) == [request]
+
+
+def test_who_asks_for_a_person_who_is_held_gets_no_answer_that_nothing_was_found(held: Held) -> None:
+    """Rows are gone, and something is left: the same controller learns its request, another has one of its own."""
+    workspace, key, request = held
+    again = submit(workspace, ["pupils"], key)
+    assert (again.status, again.duplicate_of) == ("rejected", request)
+    with journal.acting("api:beta"):
+        theirs = submit(workspace, ["pupils"], key)
+        assert (theirs.status, theirs.nonce is None) == ("quarantined", False)
+        assert request not in str(theirs)
+        assert submit(workspace, ["pupils"], key).duplicate_of == theirs.id
+    with workspace.engine.connect() as connection:
+        assert not quarantined_points(connection, "pupils").size, "no model saw the person"
+    assert submit(workspace, ["pupils"], "pupil-1001").status == "rejected", "certified: erased before"
+
+
 def test_what_is_held_holds_up_nothing_else(held: Held, command: Callable[..., Answer], tmp_path: Path) -> None:
     workspace, key, request = held
     train(workspace, TrainConfig.model_validate(SMALL))
@@ -72,7 +157,6 @@ def test_what_is_held_holds_up_nothing_else(held: Held, command: Callable[..., A
     pupils(1).assign(pupil=key).to_csv(tmp_path / "back.csv", index=False)
     with pytest.raises(InputError, match="the subject was erased"):
         append(workspace, "pupils", data=tmp_path / "back.csv")
-    assert erase(workspace, ["pupil-1005"])["requests"][0]["status"] == "completed"
     again = command("--workspace", workspace.root, "resume", "--json")
     assert (again.code, again.error["code"]) == (1, "check_failed")
     (workspace.root / "logs" / "left.txt").unlink()
@@ -94,7 +178,21 @@ def test_a_backup_brings_the_open_request_and_what_names_the_person(held: Held, 
     assert "left.txt" not in str(show_request(again, request)["reason"]), "controllers are told the reason"
     (again.root / "certificates" / "left.txt").unlink()
     assert not carry_out(again).done, "it was tried a moment ago"
-    with writing(again.engine) as connection:
-        (erasure,) = saga.unfinished(connection)
-        saga.save(connection, erasure.model_copy(update={"tried": erasure.tried - 3600}))
+    make_due(again)
     assert set(carry_out(again).done) == {request}
+
+
+def test_a_person_stays_out_until_the_request_is_over_whatever_the_policy_keeps(
+    trained: Workspace, pupils_files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """What an open request knows keeps the rows out: the quarantine is of one data set, and ends at publication."""
+    set_policy(trained, "pupils", POLICY, ["approval=required", "suppression=false"])
+    key = placed(trained, "train")[0]
+    pupils(1).assign(pupil=key).to_csv(tmp_path / "back.csv", index=False)
+    request = submit(trained, ["pupils"], key).id
+    with pytest.raises(InputError, match="the subject was erased"):
+        ingest(trained, "again", schema=pupils_files[0], data=tmp_path / "back.csv")
+    with trained.engine.connect() as connection:
+        assert listed(connection) == {}, "what the policy does not keep is on no list for a restore"
+    cancel_request(trained, request)
+    assert ingest(trained, "again", schema=pupils_files[0], data=tmp_path / "back.csv")["rows"]

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from conftest import Answer, pupils
 from shared import changed, copied
-from test_exports import predicate
+from stored import predicate
 
 from workbench.erasure import saga
 from workbench.erasure.byte_scan import BytesFound, Finding, scan_bytes

@@ -13,8 +13,7 @@ import pytest
 from conftest import Answer, pupils
 from killing import Killed
 from shared import changed, copied
-from stored import placed
-from test_exports import predicate
+from stored import placed, predicate
 
 from workbench.config import TrainConfig
 from workbench.data.identity import identify

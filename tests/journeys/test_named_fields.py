@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 from conftest import pupils
 from shared import changed, copied
-from test_exports import predicate
+from stored import predicate
 
 from workbench import journal, roles
 from workbench.config import TrainConfig
 from workbench.erasure.request import submit, withdraw
+from workbench.erasure.weak_scan import scan_short
 from workbench.errors import InputError, NamingError
 from workbench.jobs.job import enqueue, find
 from workbench.scan import scan_folder
@@ -76,6 +77,13 @@ def test_a_request_id_names_nobody(mixed: Workspace, what: str) -> None:
         submit(mixed, ["mixed" if key == UUID else "pupils"], key, request_id=request)
     assert request not in f"{fault.value} {fault.value.hint}"
     assert list_requests(mixed)["requests"] == []
+
+
+def test_a_random_id_is_not_refused_for_a_short_number_in_it(mixed: Workspace) -> None:
+    """A number of 5 to 7 digits is searched for as a whole word, which it never is between the letters of a UUID."""
+    request = "ab123456-d5d6-44b2-9831-815ac9017798"
+    assert submit(mixed, ["pupils"], "pupil-1000", request_id=request).status == "quarantined"
+    assert scan_short(mixed, {SHORT.encode()}) == ([], [])
 
 
 def test_the_inbox_refuses_such_an_id_and_goes_on(mixed: Workspace, tmp_path: Path) -> None:

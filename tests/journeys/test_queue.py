@@ -9,13 +9,15 @@ import pytest
 from conftest import pupils
 from killing import killed_in
 from sqlalchemy import text
-from stored import ensemble_of, manifest_of, placed
+from stored import ensemble_of, manifest_of, placed, predicate
 
 from workbench import journal
 from workbench.config import SynthesizeConfig, TrainConfig
+from workbench.erasure.intake import parse
 from workbench.erasure.locate import locate
 from workbench.erasure.request import quarantined_shards, submit, submit_person
-from workbench.errors import BusyError, InputError, NotFoundError
+from workbench.errors import BusyError, ForbiddenError, InputError, KnownRequestError, NotFoundError
+from workbench.roles import Person, acting
 from workbench.workflows import evaluate as evaluating
 from workbench.workflows import synthesize as synthesizing
 from workbench.workflows import train as training
@@ -79,15 +81,58 @@ def test_a_withdrawn_request_lifts_the_quarantine_and_forgets_the_person(trained
         cancel_request(trained, "er-none")
 
 
+def test_a_request_is_taken_back_by_its_own_hand_or_by_who_decides(trained: Workspace) -> None:
+    keys = iter(placed(trained, "train"))
+
+    def handed_in(actor: str) -> str:
+        with journal.acting(actor):
+            return submit(trained, ["pupils"], next(keys)).id
+
+    alice, bob = (Person(actor=f"oidc:{name}", role="operator") for name in ("alice", "bob"))
+    theirs = [handed_in(actor) for actor in ("oidc:alice", "api:shop", "local:worker")]
+    for request in theirs:
+        with acting(bob), pytest.raises(ForbiddenError) as fault:
+            cancel_request(trained, request)
+        assert "deny" in fault.value.hint
+    assert {one["status"] for one in list_requests(trained)["requests"]} == {"quarantined"}
+    with acting(alice):
+        cancel_request(trained, theirs[0])
+    with acting(Person(actor="oidc:carol", role="admin")):
+        cancel_request(trained, theirs[1])
+    cancel_request(trained, theirs[2])  # at the command line, by who has the files
+    assert {one["status"] for one in list_requests(trained)["requests"]} == {"cancelled"}
+
+
 def test_a_request_id_is_accepted_once(trained: Workspace) -> None:
     first, second = placed(trained, "train")[:2]
-    receipt = submit(trained, ["pupils"], first, request_id="ticket-7")
-    again = submit(trained, ["pupils"], second, request_id="ticket-7")
-    assert (again.id, again.commitment, again.nonce) == (receipt.id, receipt.commitment, None)
-    assert count(trained, "quarantine") == 1
+    nonce = bytes(range(16))
+    receipt = submit_person(trained, [("pupils", first)], request_id="ticket-7", nonce=nonce)
+    before = list_requests(trained)
+    assert submit_person(trained, [("pupils", first)], request_id="ticket-7", nonce=nonce) == receipt
+    for controller, key, secret in (
+        (journal.actor(), first, None),
+        (journal.actor(), second, nonce),
+        ("api:beta", first, nonce),
+    ):
+        with journal.acting(controller), pytest.raises(KnownRequestError, match="used before"):
+            submit_person(trained, [("pupils", key)], request_id="ticket-7", nonce=secret)
+    assert (list_requests(trained), count(trained, "quarantine")) == (before, 1)
     assert submit(trained, ["pupils"], first).status == "rejected", "the same person, another id: a duplicate"
     with pytest.raises(InputError):
         submit(trained, ["pupils"], first, request_id="../../etc/passwd")
+
+
+def test_a_known_id_in_a_file_is_one_rejected_entry(trained: Workspace) -> None:
+    """Who hands the rest of an interrupted file in again gets every other person of it erased."""
+    set_policy(trained, "pupils", POLICY, ["approval=required"])
+    first, second = placed(trained, "train")[:2]
+    done = submit(trained, ["pupils"], first, request_id="ticket-7")
+    asked = parse(f"key,request_id\n{second},ticket-7\n{second},ticket-8\n".encode(), ".csv").asked
+    new, known = erase(trained, asked)["requests"]
+    assert (known["request"], known["status"], known["exit"]) == (None, "rejected", 2)
+    assert "line 2: the request id was used before" in known["reason"]
+    assert not [value for value in (done.commitment, done.due) if value in str(known)]
+    assert (new["request"], new["status"]) == ("ticket-8", "quarantined")
 
 
 @pytest.mark.parametrize("how", ["denied", pytest.param("cancelled", marks=pytest.mark.slow)])
@@ -121,7 +166,9 @@ def test_a_person_erased_for_one_controller_is_erased_for_all(trained: Workspace
         same = submit(trained, ["pupils"], first).id
         more = submit_person(trained, [("pupils", first), ("pupils", second)]).id
     approve_request(trained, mine)
-    assert set(carry_out_waiting(trained)) == {mine, same}
+    done = carry_out_waiting(trained)
+    assert set(done) == {mine, same}
+    assert [predicate(one["certificate"])["requests_together"] for one in done.values()] == [1, 1], "one person"
     stands = {one["request"]: one for one in list_requests(trained)["requests"]}
     assert (stands[same]["status"], stands[same]["approval"]) == ("completed", "none")
     assert (stands[more]["status"], stands[more]["approval"]) == ("quarantined", "waiting")
@@ -132,13 +179,16 @@ def test_a_person_erased_for_one_controller_is_erased_for_all(trained: Workspace
 def test_a_request_that_joins_an_erasure_under_way_has_nothing_left_to_train(trained: Workspace, step: str) -> None:
     """Its share holds the person until the new version is out, and no shard after that."""
     key, before = placed(trained, "train")[0], manifest_of(trained)
-    mine = submit(trained, ["pupils"], key).id
+    submit(trained, ["pupils"], key)
     with killed_in(step, late=True):
         carry_out_waiting(trained)
     with journal.acting("api:beta"):
         late = submit(trained, ["pupils"], key)
     assert late.status == "quarantined"
-    assert set(resume(trained)) == {mine}
+    (done,) = resume(trained).values()
+    (elsewhere,) = (one for one in predicate(done["certificate"])["checks"] if one["name"] == "people elsewhere")
+    assert elsewhere["detail"].startswith("1 of the people")
+    assert "request" not in elsewhere["detail"], "of another party it says nothing"
     with trained.engine.connect() as connection:
         assert not quarantined_shards(connection, "pupils", before.partition), "no model saw the person"
     once = manifest_of(trained)

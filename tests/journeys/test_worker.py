@@ -114,10 +114,9 @@ def test_a_file_is_carried_out_and_told_and_nothing_of_it_is_left(
     assert not scan_folder(trained.root, [nonce.encode(), bytes.fromhex(nonce)]).hits
 
     (inbox / "a.csv").write_text(f"key,request_id\n{first},t-1\n")
-    assert run(trained, inbox)["exit"] == 0
+    assert run(trained, inbox)["exit"] == 2
     again = read(inbox / "a.csv.2.receipt.json")["requests"][0]
-    assert (again["status"], again["nonce"], again["known_before"]) == ("completed", None, True)
-    assert read(inbox / "a.csv.2.result.json")["requests"][0]["certificate"] == certificate
+    assert (again["status"], again["request"], again["known_before"]) == ("rejected", None, True)
     assert read(inbox / "a.csv.receipt.json") == receipt, "an earlier receipt, with its nonces, stays"
 
 
@@ -242,6 +241,29 @@ def test_the_senders_of_two_files_learn_nothing_of_each_other(trained: Workspace
     assert run(trained, inbox)["exit"] == 2, "that of the denied one"
     result = read(inbox / "b.csv.result.json")["requests"]
     assert [one["certificate"] is not None for one in result] == [True, True]
+
+
+@pytest.mark.usefixtures("idle")
+@pytest.mark.parametrize("same", [False, True])
+def test_an_id_that_another_file_used_is_refused_and_shows_nothing_of_it(
+    trained: Workspace, inbox: Path, same: bool
+) -> None:
+    """Also for the same person: who sent another file may be another party."""
+    first, second = placed(trained, "train")[:2]
+    (inbox / "alpha.csv").write_text(f"key,request_id\n{first},case-1\n")
+    assert run(trained, inbox)["exit"] == 0
+    alpha = read(inbox / "alpha.csv.receipt.json")["requests"][0]
+    certificate = read(inbox / "alpha.csv.result.json")["requests"][0]["certificate"]
+    (inbox / "beta.csv").write_text(f"key,request_id\n{first if same else second},case-1\n{second},case-2\n")
+    assert run(trained, inbox)["exit"] == 2
+    receipt, result = (read(inbox / f"beta.csv.{name}.json")["requests"] for name in ("receipt", "result"))
+    for entries in (receipt, result):
+        assert (entries[0]["request"], entries[0]["status"]) == (None, "rejected")
+        assert "was used before" in entries[0]["reason"]
+        assert not [v for v in (alpha["commitment"], certificate, "completed") if v in str(entries[0])]
+        assert entries[1]["request"] == "case-2"
+    assert [entry["known_before"] for entry in receipt] == [True, False]
+    assert result[1]["status"] == "completed", "the others of the file are carried out"
 
 
 @pytest.mark.usefixtures("idle")

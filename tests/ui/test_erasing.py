@@ -13,7 +13,7 @@ from sqlalchemy import select
 from stored import placed
 from streamlit.testing.v1 import AppTest
 
-from workbench import roles
+from workbench import journal, roles
 from workbench.erasure.request import submit
 from workbench.errors import ForbiddenError
 from workbench.roles import Person, Role
@@ -211,6 +211,18 @@ def test_four_eyes_keep_whoever_asked_from_approving(browse: Open, trained: Work
     with roles.acting(Person(actor="oidc:another", role="approver")):
         approve_request(trained, name)
     assert list_requests(trained)["requests"][0]["approval"] == "given"
+
+
+@pytest.mark.parametrize("mine", [pytest.param(True, marks=pytest.mark.slow), False])
+def test_an_operator_is_offered_to_take_back_their_own_requests(
+    browse: Open, trained: Workspace, sign_in: As, mine: bool
+) -> None:
+    with journal.acting("oidc:operator" if mine else "oidc:another"):
+        name = submit(trained, ["pupils"], WHO).id
+    sign_in("operator")
+    app = browse(trained, "erasure", request=name)
+    assert ("Cancel the request" in [button.label for button in app.button]) == mine
+    assert not app.error
 
 
 def test_a_viewer_sees_and_can_do_nothing(browse: Open, trained: Workspace, sign_in: As) -> None:

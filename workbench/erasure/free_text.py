@@ -54,7 +54,7 @@ def refuse_name_in_id(workspace: Workspace, request_id: str, keys: Collection[st
     refuse_own_names([canonical(key).encode() for key in keys if len(canonical(key)) >= NAMED], request_id, what)
     is_uuid = _UUID.fullmatch(request_id) is not None
     # of a random id only the whole, or a number in it, is anybody's identifier: each part is looked for in a bucket file
-    text = " ".join([request_id, *re.findall(r"\d{5,}", request_id)]) if is_uuid else request_id
+    text = " ".join([request_id, *re.findall(r"\d{8,}", request_id)]) if is_uuid else request_id
     if _names_anybody(workspace, text, words_alone=is_uuid):
         raise NamingError(
             f"{what} {NAMES_SOMEBODY}",

@@ -45,6 +45,7 @@ class Located:
     """A person's places; the texts and tokens to search for; the keyed tokens by which they are recognised later.
 
     `short` are identifiers that are searched for as whole words in texts alone; `unsearched` says of which kind others are.
+    `asked` are data sets and tokens, also those that the person was not found in.
     """
 
     subjects: tuple[Subject, ...]
@@ -52,6 +53,7 @@ class Located:
     suppress: frozenset[tuple[str, bytes]]
     short: frozenset[bytes] = frozenset()
     unsearched: frozenset[str] = frozenset()
+    asked: frozenset[tuple[str, bytes]] = frozenset()
 
 
 NOWHERE = Located(subjects=(), needles=frozenset(), suppress=frozenset())
@@ -70,6 +72,7 @@ def find_person(workspace: Workspace, identities: Sequence[Pair]) -> Located:
     short: set[bytes] = set()
     unsearched: set[str] = set()
     suppress: set[tuple[str, bytes]] = set()
+    asked: set[tuple[str, bytes]] = set()
     with workspace.engine.connect() as connection:
         for name, identifier in pairs:
             entry = catalog.entry(connection, name)
@@ -95,6 +98,7 @@ def find_person(workspace: Workspace, identities: Sequence[Pair]) -> Located:
                 placement_key=workspace.key("placement"),
             )
             token, point = ids.tokens[0], int(ids.points[0])
+            asked.add((name, token))
             needles |= {token, token.hex().encode()}
             suppress.add((kind, suppression_token(workspace.key("suppression"), token)))
             splits = _splits(connection, workspace, name, token, point)
@@ -116,6 +120,7 @@ def find_person(workspace: Workspace, identities: Sequence[Pair]) -> Located:
         suppress=frozenset(suppress),
         short=frozenset(short),
         unsearched=frozenset(unsearched),
+        asked=frozenset(asked),
     )
 
 

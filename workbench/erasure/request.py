@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import hmac
 import secrets
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +21,7 @@ from workbench.data import catalog
 from workbench.data.identity import Points, canonical
 from workbench.data.partition import Partition
 from workbench.data.store import SPLITS
-from workbench.erasure import vault
+from workbench.erasure import saga, vault
 from workbench.erasure.free_text import refuse_name_in_id
 from workbench.erasure.limits import crowded, policies_of, window_end
 from workbench.erasure.locate import ERASED, NOWHERE, Located, Pair, Subject, Where, find_person
@@ -30,6 +31,7 @@ from workbench.errors import (
     DecidedError,
     ForbiddenError,
     InputError,
+    KnownRequestError,
     MalformedKeyError,
     NotFoundError,
     QuarantinedError,
@@ -48,9 +50,9 @@ OPEN = ("quarantined", "planned", "executing", "verifying", "failed")
 class Receipt:
     """What the requester is told: `nonce` opens the commitment; it is handed out once and stored nowhere.
 
-    `certificate` is the path relative to the workspace, once the request is completed. `known_before`: the request id was
-    used before, so what it asks for this time changed nothing. `duplicate_of` names an open request of the same controller;
-    a request for a person who is under another controller's joins that one's erasure and says nothing of it.
+    `certificate` is the path relative to the workspace, once the request is completed. `duplicate_of` names an open request of
+    the same controller; a request for a person who is under another controller's joins that one's erasure and says nothing of
+    it.
     """
 
     id: str
@@ -62,7 +64,6 @@ class Receipt:
     duplicate_of: str | None = None
     malformed: bool = False
     certificate: str | None = None
-    known_before: bool = False
 
 
 def submit(workspace: Workspace, datasets: Sequence[str], key: str, *, request_id: str | None = None) -> Receipt:
@@ -84,8 +85,8 @@ def submit_person(
 
     `controller` is the party that asks, where that is not the one who acts, as for the sender of a file in an inbox.
 
-    - Idempotent: a request id that is known already changes nothing and gets the answer of today. Its nonce is told only to
-      whoever brings it, as an intake does that was cut off before it could write the receipt.
+    - Idempotent: the same controller with the same id, key and nonce changes nothing and gets the answer of today, as an
+      intake does that was cut off before it could write the receipt. Any other use of a known id raises KnownRequestError.
     - An unknown subject is `rejected`, never "erased"; so is one whom one open request of the same controller covers wholly.
     - Requests of several controllers for one person stand side by side: each has its own share of the quarantine, which its
       own withdrawal lifts, and one erasure carries them out together.
@@ -141,12 +142,14 @@ def _accept(
     with writing(workspace.engine) as connection:
         known = connection.execute(select(requests).where(requests.c.id == request)).one_or_none()
         if known is not None:
-            mine = known.commitment == commitment and known.status != "rejected"
-            told = _receipt(known, nonce=nonce.hex() if mine else None)
-            return replace(told, known_before=known.commitment != commitment)
+            _refuse_other_use(connection, known, controller or journal.actor(), commitment)
+            return _receipt(known, nonce=None if known.status == "rejected" else nonce.hex())
         entries = [catalog.entry(connection, name) for name in datasets]
         policies = {entry.name: ErasurePolicy.model_validate(entry.policy) for entry in entries}
-        same = _open_request(connection, found, controller or journal.actor())
+        under_way = {} if found.subjects else _under_way(connection, found)
+        if under_way:
+            found = replace(found, subjects=tuple(set().union(*under_way.values())))
+        same = _open_request(connection, found, controller or journal.actor(), under_way)
         reason = f"duplicate of the open request {same}" if same else None
         if malformed:
             reason = malformed
@@ -174,13 +177,28 @@ def _accept(
         if reason:
             journal.append(connection, "REJECTED", request=request)
         else:
-            _quarantine(connection, request, found, suppress=all(policy.suppression for policy in policies.values()))
+            _quarantine(connection, request, found, keeps=all(policy.suppression for policy in policies.values()))
         stored = connection.execute(select(requests).where(requests.c.id == request)).one()
         shown = None if reason else nonce.hex()
         receipt = replace(_receipt(stored), nonce=shown, duplicate_of=same, malformed=malformed is not None)
         if beside:
             beside(connection, receipt)
     return receipt
+
+
+def _refuse_other_use(connection: Connection, known: Any, controller: str, commitment: str) -> None:
+    """Raises KnownRequestError where a known request is another controller's, or this nonce and key do not open it."""
+    is_theirs = journal.is_actor(connection, known.controller or known.actor, controller)
+    if not is_theirs or not hmac.compare_digest(known.commitment, commitment):
+        raise known_request()
+
+
+def known_request() -> KnownRequestError:
+    """Return what is said of a request id that was used before; it shows nothing of that request."""
+    return KnownRequestError(
+        "the request id was used before; nothing was accepted",
+        hint="ask for the status of that request if it is yours, or send this one with a new id",
+    )
 
 
 def commit_to(nonce: bytes, keys: Collection[str]) -> str:
@@ -357,16 +375,40 @@ def _where(split: str) -> Where:
     return ERASED if split == ERASED else "train" if split == "train" else "holdout"
 
 
-def _open_request(connection: Connection, found: Located, controller: str) -> str | None:
+def _open_request(
+    connection: Connection, found: Located, controller: str, under_way: Mapping[str, Set[Subject]]
+) -> str | None:
     """An open request of a controller that covers the person wherever they were found, if there is one."""
     covering: set[str] | None = None
     own = func.coalesce(requests.c.controller, requests.c.actor) == controller
     asked = select(quarantine.c.request).join(requests, requests.c.id == quarantine.c.request)
+    mine = set(connection.execute(select(requests.c.id).where(own, requests.c.id.in_(under_way))).scalars())
     for subject in found.subjects:
         same = (quarantine.c.dataset == subject.dataset) & (quarantine.c.token == subject.token)
         here = set(connection.execute(asked.where(own & same)).scalars())
+        here |= {request for request in mine if subject in under_way[request]}
         covering = here if covering is None else covering & here
     return min(covering) if covering else None
+
+
+def _under_way(connection: Connection, found: Located) -> dict[str, set[Subject]]:
+    """Whom of these people begun erasures have dropped the rows of, by request: until it is over, something may be left."""
+    dropped: dict[str, set[Subject]] = {}
+    lifted = [erasure for erasure in saga.unfinished(connection) if erasure.step in saga.LIFTED]
+    for request in [request for erasure in lifted for request in erasure.requests]:
+        box = vault.unseal(connection, request) if vault.holds(connection, request) else {"subjects": []}
+        for dataset, token, point in box["subjects"]:
+            subject = Subject(
+                request="",
+                dataset=dataset,
+                token=bytes.fromhex(token),
+                point=int(point),
+                slice_point=0,
+                split=ERASED,
+            )
+            if (dataset, subject.token) in found.asked:
+                dropped.setdefault(request, set()).add(subject)
+    return dropped
 
 
 def _is_known(workspace: Workspace, request: str) -> bool:
@@ -374,7 +416,8 @@ def _is_known(workspace: Workspace, request: str) -> bool:
         return connection.execute(select(requests.c.id).where(requests.c.id == request)).first() is not None
 
 
-def _quarantine(connection: Connection, request: str, found: Located, *, suppress: bool) -> None:
+def _quarantine(connection: Connection, request: str, found: Located, *, keeps: bool) -> None:
+    """Puts a person under quarantine and seals what is known of them; `keeps`: their suppression token stays at the end."""
     for subject in found.subjects:
         places = {"request": request, "point": str(subject.point), "slice_point": str(subject.slice_point)}
         connection.execute(quarantine.insert().values(**subject.__dict__ | places))
@@ -383,7 +426,8 @@ def _quarantine(connection: Connection, request: str, found: Located, *, suppres
         "short": sorted(needle.hex() for needle in found.short),
         "unsearched": sorted(found.unsearched),
         "subjects": [[s.dataset, s.token.hex(), str(s.point)] for s in found.subjects],
-        "suppress": [[kind, token.hex()] for kind, token in sorted(found.suppress)] if suppress else [],
+        "suppress": [[kind, token.hex()] for kind, token in sorted(found.suppress)],
+        "keeps": keeps,
     }
     vault.seal(connection, request, content)
     journal.append(connection, "QUARANTINED", request=request, datasets=sorted({s.dataset for s in found.subjects}))

@@ -20,6 +20,11 @@ from workbench.sisa.ensemble import Manifest, parse_manifest
 from workbench.state.tables import erasures
 
 Step = Literal["planned", "dropped", "retrained", "published", "purged", "verified", "shredded"]
+LIFTED = (
+    "published",
+    "purged",
+    "verified",
+)  # no row of the person is stored and no quarantine left, but what names them
 
 
 class _Frozen(BaseModel):
@@ -82,7 +87,8 @@ class Erasure(_Frozen):
     `held`: its byte scan found something that no step removes. Rows, models and files of the person are gone, so it holds up
     nothing else; it is of one request, and is tried again from time to time (`tried`, in seconds of the clock). `found` says
     what was found, `hits` are what of it can be shown, and `accepted` what a person accepted of it (`Marks.of`); `scans` is
-    what each request's certificate says.
+    what each request's certificate says. `people` is how many the verified requests are of; 0 where an earlier release did not
+    count them.
     """
 
     id: str
@@ -97,6 +103,7 @@ class Erasure(_Frozen):
     hits: tuple[dict[str, Any], ...] = ()
     accepted: tuple[dict[str, Any], ...] = ()
     scans: dict[str, dict[str, Any]] = {}
+    people: int = 0
 
     def with_datasets(self, datasets: Mapping[str, DatasetState]) -> Erasure:
         """The same erasure with other data set states."""
@@ -163,6 +170,12 @@ def unfinished(connection: Connection) -> list[Erasure]:
     """Erasures that were begun and are not over, oldest first."""
     rows = connection.execute(select(erasures.c.state).order_by(erasures.c.created)).scalars()
     return [Erasure.model_validate(state) for state in rows]
+
+
+def find(connection: Connection, erasure_id: str) -> Erasure | None:
+    """An unfinished erasure as it stands now; None where it is over."""
+    state = connection.execute(select(erasures.c.state).where(erasures.c.id == erasure_id)).scalar()
+    return None if state is None else Erasure.model_validate(state)
 
 
 def in_the_way(connection: Connection) -> list[Erasure]:

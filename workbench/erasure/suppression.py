@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select, true
 
 from workbench.data.ingest import KeyRing
 from workbench.erasure import vault
@@ -19,18 +19,28 @@ from workbench.schema.schema import ROW_SUBJECT
 from workbench.state.tables import requests, suppressions
 from workbench.workspace import Workspace
 
+Token = tuple[str, bytes]  # with its identity type
 Tokens = dict[str, frozenset[bytes]]
 
 
 def suppressed(connection: Connection) -> Tokens:
     """Suppression tokens by identity type: of those who were erased, and of those whose request is open."""
-    return _by_type([*_erased(connection), *_asking(connection, _open(connection))])
+    return _by_type([*_erased(connection), *(token for tokens, _ in _asking(connection, true()) for token in tokens)])
 
 
 def listed(connection: Connection) -> Tokens:
-    """Suppression tokens by identity type of those who were erased, or are about to be: no request waits for approval."""
-    undecided = set(connection.execute(select(requests.c.id).where(requests.c.approval == "waiting")).scalars())
-    return _by_type([*_erased(connection), *_asking(connection, _open(connection) - undecided)])
+    """Suppression tokens by identity type that stay: of those who were erased, or are about to be.
+
+    Who waits for approval is not among them, nor whom the policy of a request keeps no token of.
+    """
+    asking = _asking(connection, requests.c.approval != "waiting")
+    return _by_type([*_erased(connection), *(token for tokens, keeps in asking if keeps for token in tokens)])
+
+
+def of_request(connection: Connection, request: str) -> tuple[list[Token], bool]:
+    """Return the identity types and suppression tokens that an open request knows, and whether they stay once it is over."""
+    box = vault.unseal(connection, request)
+    return [(kind, bytes.fromhex(token)) for kind, token in box["suppress"]], box.get("keeps", True)
 
 
 def suppress(connection: Connection, tokens: Tokens, *, request: str) -> None:
@@ -58,23 +68,20 @@ def refuse_erased_meanwhile(connection: Connection, ring: KeyRing) -> None:
         raise BusyError("an erasure request came in while the table was read; nothing was stored", hint="try again")
 
 
-def _erased(connection: Connection) -> Iterator[tuple[str, bytes]]:
+def _erased(connection: Connection) -> Iterator[Token]:
     for row in connection.execute(select(suppressions)):
         yield row.identity_type, row.token
 
 
-def _open(connection: Connection) -> set[str]:
-    return set(connection.execute(select(requests.c.id).where(requests.c.status.in_(OPEN))).scalars())
-
-
-def _asking(connection: Connection, open_requests: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    for request in sorted(open_requests):
+def _asking(connection: Connection, chosen: ColumnElement[bool]) -> Iterator[tuple[list[Token], bool]]:
+    """What `of_request` says of the open requests chosen."""
+    asking = select(requests.c.id).where(requests.c.status.in_(OPEN), chosen).order_by(requests.c.id)
+    for request in list(connection.execute(asking).scalars()):
         if vault.holds(connection, request):
-            for kind, token in vault.unseal(connection, request)["suppress"]:
-                yield kind, bytes.fromhex(token)
+            yield of_request(connection, request)
 
 
-def _by_type(pairs: Collection[tuple[str, bytes]]) -> Tokens:
+def _by_type(pairs: Collection[Token]) -> Tokens:
     found = defaultdict(set)
     for kind, token in pairs:
         found[kind].add(token)

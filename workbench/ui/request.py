@@ -75,7 +75,8 @@ def _decide(one: dict[str, Any]) -> None:
             and st.button("Carry out now")
         ):
             carry_out()
-        if one["status"] == "quarantined" and session.may("operate") and st.button("Cancel the request"):
+        may_cancel = session.may("operate") and (session.may("decide") or session.is_me(one["actor"]))
+        if one["status"] == "quarantined" and may_cancel and st.button("Cancel the request"):
             cancel_request(space, name)
             session.again("Cancelled.")
 

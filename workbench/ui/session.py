@@ -161,6 +161,12 @@ def may(action: Action) -> bool:
     return someone is not None and someone.may(action)
 
 
+def is_me(actor: str) -> bool:
+    """Whether an actor is the person who sees the page."""
+    someone = person()
+    return someone is not None and someone.actor == actor
+
+
 def again(notice: str) -> None:
     """Shows the page from the start, with a short notice of what was done."""
     st.session_state[_NOTICE] = notice

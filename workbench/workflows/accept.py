@@ -15,8 +15,8 @@ from workbench.erasure.callback import MAX_URLS, register
 from workbench.erasure.callback_url import CallbackRules, checked
 from workbench.erasure.intake import Asked, parse_open_dsr
 from workbench.erasure.open_dsr import DENIED, EXTENSION, receipt
-from workbench.erasure.request import Receipt, submit_person
-from workbench.errors import InputError, KnownRequestError, ReusedKeyError
+from workbench.erasure.request import Receipt, known_request, submit_person
+from workbench.errors import InputError, ReusedKeyError
 from workbench.roles import allowed, internal
 from workbench.state import writing
 from workbench.state.tables import answers, requests
@@ -65,17 +65,15 @@ def accept(
             _keep(connection, *kept, _with_nonce(answer, None))
 
     with journal.acting(caller.actor):
-        made = submit_person(
+        submit_person(
             workspace, identities_of(workspace, asked), request_id=asked.request_id, nonce=nonce, beside=beside
         )
     if told:
         return told[0]
     with workspace.engine.connect() as connection:  # the same call was answered at this moment
         before = None if kept is None else _answered(connection, *kept)
-    if before is None or made.known_before:
-        raise KnownRequestError(
-            "this subject_request_id was used before", hint="ask for its status, or send the request with a new id"
-        )
+    if before is None:
+        raise known_request()
     return _with_nonce(before, nonce)
 
 

@@ -90,7 +90,8 @@ def _predicate(
         "stays": [_SUPPRESSED] if token else [],
         "excluded": list(EXCLUDED),
         "notify": sorted({a["id"] for state in datasets.values() for a in _handed_out(state)}),
-        "requests_together": len(erasure.requests),
+        # people, for two requests of one would tell each party of the other
+        "requests_together": erasure.people or len(erasure.requests),
     }
 
 

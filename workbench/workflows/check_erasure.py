@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from workbench.erasure.request import advance
 from workbench.erasure.saga import Erasure
 from workbench.erasure.verify import Check, check_isolation, check_objects, check_purged, check_removed, check_rows
 from workbench.erasure.weak_scan import COMMON, SHORT, is_common, scan_common, scan_short
-from workbench.errors import CheckFailedError, HeldError, InputError
+from workbench.errors import CheckFailedError, DamagedError, HeldError, InputError
 from workbench.progress import Progress
 from workbench.roles import internal
 from workbench.scan import Unread
@@ -106,9 +106,10 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
     found = replace(found, others=frozenset(file for file in files if is_named_in(workspace, file)))
     stuck = [request for request in erasure.requests if left[request]]
     if stay:
+        known = sum(not tokens.isdisjoint(stay) for tokens in _each_once(people.values()))
         detail = (
-            f"{len(stay)} of the people are in other data sets, or asked about by another open request, still: their tokens, "
-            "which lie there, were not searched"
+            f"{known} of the people are known to the workspace still, outside of what was asked for: their tokens, which "
+            "lie there, were not searched"
         )
         checks.append(Check(name="people elsewhere", ok=True, detail=detail))
     erasure = erasure.model_copy(update={"checks": tuple(check.to_json() for check in checks)})
@@ -123,6 +124,7 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
     done = _of(erasure, clean, people).model_copy(
         update={"checks": tuple(check.to_json() for check in checks), "scans": scans, "hits": ()}
     )
+    done = done.model_copy(update={"people": len(_each_once(people[request] for request in clean))})
 
     def commit(connection: Connection) -> None:
         _put_aside(connection, aside)
@@ -156,16 +158,24 @@ def _person(box: Mapping[str, Any]) -> _Person:
     )
 
 
+def _each_once(people: Iterable[_Person]) -> list[set[bytes]]:
+    """The tokens of each person; requests that share a token are of one."""
+    found: list[set[bytes]] = []
+    for person in people:
+        tokens = {token for _, token, _ in person.places}
+        same = [one for one in found if not one.isdisjoint(tokens)]
+        found = [one for one in found if one not in same] + [tokens.union(*same)]
+    return found
+
+
 def _state_checks(workspace: Workspace, erasure: Erasure, people: Mapping[str, _Person]) -> list[Check]:
     """The checks of rows, files and checkpoints; of a held erasure those that later versions would change are kept."""
     checks = [Check(**check) for check in erasure.checks if check["name"] in _ONCE]
     with workspace.engine.connect() as connection:
         live = live_objects(connection)
     for dataset, state in erasure.datasets.items():
-        with workspace.engine.connect() as connection:
-            store = catalog.store(connection, workspace, dataset)
         here = [(token, point) for p in people.values() for name, token, point in p.places if name == dataset]
-        checks.append(check_rows(store, here))
+        checks.append(_rows_gone(workspace, dataset, here))
         objects = objects_of(workspace, dataset)
         checks.append(check_removed(objects, set(state.removed) - (live if erasure.held else set())))
         checks.append(check_purged(workspace.root, [a["path"] for a in state.purge if a["path"] is not None]))
@@ -173,6 +183,19 @@ def _state_checks(workspace: Workspace, erasure: Erasure, people: Mapping[str, _
             checks.append(check_isolation(e.old, e.new, e.retrain))
             checks.append(check_objects(objects, e.new.objects()))
     return checks
+
+
+def _rows_gone(workspace: Workspace, dataset: str, people: Sequence[tuple[bytes, int]]) -> Check:
+    """The check of rows, again where a writer replaced a bucket file under the reader: who is held locks no data set."""
+    with workspace.engine.connect() as connection:
+        store = catalog.store(connection, workspace, dataset)
+        while True:
+            try:
+                return check_rows(store, people)
+            except DamagedError:
+                before, store = store, catalog.store(connection, workspace, dataset)
+                if store.digests == before.digests:
+                    raise
 
 
 def _of(erasure: Erasure, requests: Sequence[str], people: Mapping[str, _Person]) -> Erasure:
@@ -195,6 +218,7 @@ def _aside(
     hits = [_kept(marks, found, finding) for finding in left[:_KEPT_HITS]]
     update = {
         "held": True,
+        "people": 1,
         "tried": time.time(),
         "found": found.check(left).detail,
         "hits": tuple(hits),
@@ -222,12 +246,21 @@ def held_error(erasure: Erasure) -> HeldError:
 
 
 def _hold(connection: Connection, erasure: Erasure, aside: Sequence[Erasure]) -> None:
-    """Records that no request of an erasure can be certified yet."""
+    """Records that no request of an erasure can be certified yet; hits that were accepted during the search stay so."""
     if erasure.held:
-        saga.save(connection, aside[0])
+        stored = saga.find(connection, erasure.id)
+        if stored is not None and stored.step == erasure.step:
+            saga.save(connection, _accepting(aside[0], stored) if stored.accepted != erasure.accepted else aside[0])
     else:
         saga.finish(connection, erasure)
         _put_aside(connection, aside)
+
+
+def _accepting(alone: Erasure, stored: Erasure) -> Erasure:
+    """A held erasure with what a person accepted of it while it was searched, to be tried again at once."""
+    marks = {hit["mark"] for hit in stored.accepted}
+    left = tuple(hit for hit in alone.hits if hit.get("mark") not in marks)
+    return alone.model_copy(update={"accepted": stored.accepted, "hits": left, "tried": 0.0})
 
 
 def _put_aside(connection: Connection, aside: Sequence[Erasure]) -> None:

@@ -15,6 +15,7 @@ from workbench.errors import (
     ApprovalRequiredError,
     BusyError,
     InputError,
+    KnownRequestError,
     NotFoundError,
     WorkbenchError,
     exit_code_of,
@@ -114,7 +115,8 @@ def _people(
 def _submitted(workspace: Workspace, people: Mapping[Asked, Sequence[Pair]]) -> tuple[list[Answer], list[Answer]]:
     """The answers to what was submitted, and to what could not be.
 
-    Raises the fault where nobody was accepted before it: who was must be told.
+    Raises the fault where nobody was accepted before it: who was must be told. A known request id is the fault of its entry
+    alone: it never keeps the rest of a file from being accepted.
     """
     answers: list[Answer] = []
     unaccepted: list[Answer] = []
@@ -123,7 +125,7 @@ def _submitted(workspace: Workspace, people: Mapping[Asked, Sequence[Pair]]) -> 
             answer = _answer(workspace, submit_person(workspace, person, request_id=one.request_id))
             answers.append(answer | _line(one))
         except (WorkbenchError, OSError) as fault:
-            if not any(answer["nonce"] for answer in answers):
+            if not isinstance(fault, KnownRequestError) and not any(answer["nonce"] for answer in answers):
                 raise
             unaccepted.append(_rejected(f"line {one.line}: {told(fault)}", exit_code_of(fault)))
     return answers, unaccepted

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from workbench import lineage
 from workbench.data import catalog
@@ -42,7 +42,7 @@ from workbench.workflows.uploads import sweep_uploads
 from workbench.workspace import Workspace
 
 Fault = WorkbenchError | OSError
-Held = Literal["all", "due", "none"]
+Held = Literal["all", "due"]
 _HELD_SECONDS = 600  # between two tries at what is held: each reads every byte of the workspace
 
 
@@ -94,10 +94,10 @@ def carry_out(
     """Finishes what was interrupted, then carries out all requests that wait: planned together where they share a data set.
 
     Each group locks its own data sets only, and its failure keeps no other from being tried. Groups of the requests `first`
-    come first, so that processes at work at the same time each begin with their own. Of what is held everything is verified
-    again (`all`), what was not for some minutes (`due`), or nothing (`none`).
+    come first, so that processes at work at the same time each begin with their own. What is held comes last: all of it, or of
+    what was not tried for some minutes (`due`) the one request that was tried longest ago.
     """
-    before = _resume(workspace, progress, held)
+    before = _resume(workspace, progress)
     done, failures = dict(before.done), list(before.failures)
     with workspace.engine.connect() as connection:
         groups = _groups(subjects_of(connection, waiting(connection)))
@@ -112,7 +112,7 @@ def carry_out(
                 raise
             except (WorkbenchError, OSError) as fault:
                 failures.append(Failure(fault=fault, datasets=datasets))
-    return Outcome(done=done, failures=tuple(failures))
+    return _with_held(workspace, progress, held, Outcome(done=done, failures=tuple(failures)))
 
 
 @internal
@@ -121,36 +121,40 @@ def resume(workspace: Workspace, progress: Progress = silent) -> dict[str, Resul
 
     Raises the first fault once everything was tried.
     """
-    return _resume(workspace, progress, "all").results()
+    return _with_held(workspace, progress, "all", _resume(workspace, progress)).results()
 
 
 @internal
-def is_due(erasure: Erasure) -> bool:
-    """Whether an unfinished erasure is to be tried now: one that is held only some minutes after the last time."""
-    return not (erasure.held and 0 <= time.time() - erasure.tried < _HELD_SECONDS)
+def held_to_try(connection: Connection, held: Held) -> list[Erasure]:
+    """The held erasures to be tried now: all, or of those not tried for some minutes the one tried longest ago."""
+    waits = [erasure for erasure in saga.unfinished(connection) if erasure.held]
+    if held == "all":
+        return waits
+    due = [erasure for erasure in waits if not 0 <= time.time() - erasure.tried < _HELD_SECONDS]
+    return sorted(due, key=lambda erasure: erasure.tried)[:1]
 
 
 @internal
 def finish_interrupted(workspace: Workspace) -> None:
     """Finishes what was interrupted; raises the first fault. What is held is left alone."""
-    _resume(workspace, silent, "none").results()
+    _resume(workspace, silent).results()
 
 
 @internal
 def try_resume(workspace: Workspace) -> None:
     """Finish what was interrupted, as far as that goes: what is stuck keeps its quarantine, and holds up no reader."""
-    _resume(workspace, silent, "none")
+    _resume(workspace, silent)
 
 
 @internal
 def settle(workspace: Workspace, dataset: str) -> None:
     """Finishes what was interrupted; raises a fault only where it leaves this data set unfinished."""
-    mine = [failure for failure in _resume(workspace, silent, "none").failures if dataset in failure.datasets]
+    mine = [failure for failure in _resume(workspace, silent).failures if dataset in failure.datasets]
     Outcome(done={}, failures=tuple(mine)).results()
 
 
-def _resume(workspace: Workspace, progress: Progress, held: Held) -> Outcome:
-    """Finishes what was interrupted, once what killed processes left half done is removed."""
+def _resume(workspace: Workspace, progress: Progress) -> Outcome:
+    """Finishes what was interrupted, once what killed processes left half done is removed. What is held is left alone."""
     failures: list[Failure] = []
     try:
         failures += [Failure(fault=_left(part), datasets=frozenset()) for part in workspace.clear()]
@@ -161,25 +165,61 @@ def _resume(workspace: Workspace, progress: Progress, held: Held) -> Outcome:
         failures.append(Failure(fault=unfinished, datasets=frozenset([name])))
     done: dict[str, Result] = {}
     with workspace.engine.connect() as connection:
-        begun = saga.unfinished(connection)
+        begun = saga.in_the_way(connection)
     for erasure in begun:
-        if erasure.held and (held == "none" or (held == "due" and not is_due(erasure))):
-            continue
-        stuck = frozenset(() if erasure.held else erasure.datasets)
-        try:
-            with _locked(workspace, erasure.datasets):
-                with workspace.engine.connect() as connection:  # again: someone else may have gone on with it
-                    current = next((e for e in saga.unfinished(connection) if e.id == erasure.id), None)
-                if current is not None:
-                    outcome = _carry_out(workspace, current, progress)
-                    done |= outcome.done
-                    failures += outcome.failures
-        except CancelledError:
-            raise
-        except (WorkbenchError, OSError) as fault:
-            failures.append(Failure(fault=fault, datasets=stuck, requests=frozenset(erasure.requests)))
+        outcome = _tried(erasure, frozenset(erasure.datasets), lambda e: _finish(workspace, e, progress))
+        done |= outcome.done
+        failures += outcome.failures
     _sweep_fits(workspace)
     return Outcome(done=done, failures=tuple(failures))
+
+
+def _tried(erasure: Erasure, stuck: frozenset[str], go_on: Callable[[Erasure], Outcome]) -> Outcome:
+    """The outcome of going on with an unfinished erasure; a fault leaves these data sets as they were."""
+    try:
+        return go_on(erasure)
+    except CancelledError:
+        raise
+    except (WorkbenchError, OSError) as fault:
+        failure = Failure(fault=fault, datasets=stuck, requests=frozenset(erasure.requests))
+        return Outcome(done={}, failures=(failure,))
+
+
+def _finish(workspace: Workspace, erasure: Erasure, progress: Progress) -> Outcome:
+    """Takes every step that is left of an erasure under the locks of its data sets, unless another process did."""
+    with _locked(workspace, erasure.datasets):
+        with workspace.engine.connect() as connection:
+            current = saga.find(connection, erasure.id)
+        return _carry_out(workspace, current, progress) if current else Outcome(done={}, failures=())
+
+
+def _with_held(workspace: Workspace, progress: Progress, held: Held, outcome: Outcome) -> Outcome:
+    """An outcome with that of requests that were held before, all of them or one that is due."""
+    with workspace.engine.connect() as connection:
+        waits = held_to_try(connection, held)
+    aside = {request for failure in outcome.failures for request in failure.requests}  # a moment ago
+    waits = [erasure for erasure in waits if aside.isdisjoint(erasure.requests)]
+    more = [_tried(erasure, frozenset(), lambda e: _search_again(workspace, e, progress)) for erasure in waits]
+    done = dict(outcome.done)
+    for one in more:
+        done |= one.done
+    return Outcome(done=done, failures=(*outcome.failures, *(failure for one in more for failure in one.failures)))
+
+
+def _search_again(workspace: Workspace, erasure: Erasure, progress: Progress) -> Outcome:
+    """Searches again for what is left of a held request's person, and certifies the request where that is nothing.
+
+    The search reads every byte and may train shards again, so no data set is locked for it; what is left to do then is.
+    """
+    with writing(workspace.engine) as connection:
+        current = saga.find(connection, erasure.id)
+        if current is None or current.tried != erasure.tried:  # another process is at it
+            return Outcome(done={}, failures=())
+        current = current.model_copy(update={"tried": time.time()})
+        saga.save(connection, current)
+    if current.step == "purged":
+        _take_step(workspace, current, progress)
+    return _finish(workspace, current, progress)
 
 
 def _left(part: Path) -> InputError:
@@ -289,12 +329,7 @@ def _carry_out(workspace: Workspace, erasure: Erasure, progress: Progress) -> Ou
         workspace.clear()
         sweep_uploads(workspace)
         while erasure.step != "shredded":
-            target, step = STEPS[erasure.step]
-            after, commit = step(workspace, erasure, progress)
-            erasure = after.model_copy(update={"step": target})
-            with writing(workspace.engine) as connection:
-                commit(connection)
-                saga.save(connection, erasure)
+            erasure = _take_step(workspace, erasure, progress)
         done = certify(workspace, erasure)
     except HeldError as fault:
         return Outcome(done={}, failures=(Failure(fault=fault, datasets=frozenset(), requests=everyone),))
@@ -307,6 +342,19 @@ def _carry_out(workspace: Workspace, erasure: Erasure, progress: Progress) -> Ou
                 advance(connection, set(erasure.requests) - over, "failed", reason=reason)
         raise
     return Outcome(done=done, failures=tuple(_held(workspace, everyone.difference(erasure.requests))))
+
+
+def _take_step(workspace: Workspace, erasure: Erasure, progress: Progress) -> Erasure:
+    """Takes the next step of an erasure and records it, unless another process went on with a held one in between."""
+    target, step = STEPS[erasure.step]
+    after, commit = step(workspace, erasure, progress)
+    after = after.model_copy(update={"step": target})
+    with writing(workspace.engine) as connection:
+        stored = saga.find(connection, erasure.id)
+        if stored is not None and stored.step == erasure.step:
+            commit(connection)
+            saga.save(connection, after)
+    return after
 
 
 def _held(workspace: Workspace, put_aside: Set[str]) -> Iterator[Failure]:

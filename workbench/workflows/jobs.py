@@ -122,10 +122,10 @@ def _reopen_erasures(
     """
     from workbench.erasure import saga
     from workbench.erasure.request import waiting
-    from workbench.workflows.execute import is_due
+    from workbench.workflows.execute import held_to_try
 
     with writing(workspace.engine) as connection:
-        unfinished = [e for e in saga.unfinished(connection) if held == "all" or is_due(e)]
+        unfinished = [*saga.in_the_way(connection), *held_to_try(connection, held)]
         begun = {request for erasure in unfinished for request in erasure.requests}
         due = sorted(begun.union(waiting(connection)))
         if not due:

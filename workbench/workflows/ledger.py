@@ -22,8 +22,6 @@ from workbench.roles import allowed, open_to_all
 from workbench.schema.schema import POPULATION
 from workbench.workspace import Workspace
 
-MAX_NEW = 48  # leaves room for the identity type that an inferred schema is given
-
 
 @allowed("administer")
 def set_budget(
@@ -55,9 +53,9 @@ def set_population_budget(
     reason: str | None = None,
 ) -> dict[str, Any]:
     """The same for a population that no data set is of yet; raises InputError for a name that no schema could have."""
-    if not re.fullmatch(POPULATION, population) or len(population) > MAX_NEW:
+    if not re.fullmatch(POPULATION, population):
         raise InputError(
-            f"a population is named by 1 to {MAX_NEW} letters, digits, dots, hyphens and underscores",
+            "a population is named by 1 to 64 letters, digits, dots, hyphens and underscores",
             hint="--population people-of-x",
         )
     return _set_budget(workspace, population, epsilon, delta, ceiling, reason)

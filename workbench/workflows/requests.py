@@ -17,8 +17,8 @@ from workbench.erasure.free_text import refuse_names
 from workbench.erasure.locate import Subject
 from workbench.erasure.policy import ErasurePolicy
 from workbench.erasure.request import OPEN, approve, reason_of, release, subjects_of, withdraw
-from workbench.errors import NotFoundError
-from workbench.roles import allowed, open_to_all
+from workbench.errors import ForbiddenError, NotFoundError
+from workbench.roles import allowed, may, open_to_all
 from workbench.sisa.ensemble import Manifest
 from workbench.state import writing
 from workbench.state.tables import datasets, requests
@@ -127,9 +127,24 @@ def deny_request(workspace: Workspace, request: str, reason: str) -> dict[str, A
 
 @allowed("operate")
 def cancel_request(workspace: Workspace, request: str) -> dict[str, Any]:
-    """Takes a request back that was not begun, and lifts its quarantine."""
+    """Takes a request back that was not begun, and lifts its quarantine.
+
+    Raises ForbiddenError where another person or system handed it in, and the role decides on no request.
+    """
+    _refuse_others(workspace, request)
     withdraw(workspace, request, status="cancelled", reason="cancelled")
     return {"request": request, "status": "cancelled"}
+
+
+def _refuse_others(workspace: Workspace, request: str) -> None:
+    with workspace.engine.connect() as connection:
+        row = connection.execute(select(requests).where(requests.c.id == request)).one_or_none()
+        is_own = row is None or journal.is_actor(connection, row.actor)
+    if not is_own and not may("decide"):
+        raise ForbiddenError(
+            f"request {request} was handed in by another person or system, who alone may take it back",
+            hint="ask an approver to deny it: workbench requests deny",
+        )
 
 
 @allowed("administer")

@@ -22,6 +22,7 @@ from workbench.erasure.environment import learnt_elsewhere
 from workbench.erasure.plan import pending_of
 from workbench.erasure.request import advance, lift, subjects_of
 from workbench.erasure.saga import DatasetState, EnsembleState, Erasure, GeneratorState, artifact_to_json
+from workbench.erasure.suppression import of_request
 from workbench.errors import BudgetError, InputError
 from workbench.files import remove, sha256
 from workbench.lineage import Artifact
@@ -266,11 +267,13 @@ def purge(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[E
 def shred(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasure, Commit]:
     """Destroys what the requests knew of their people; a suppression token stays where the policy says so."""
     with workspace.engine.connect() as connection:  # before the write: requests by the hundred would hold others up
-        rows = [
-            {"token": bytes.fromhex(token), "identity_type": identity_type, "request": request}
-            for request in erasure.requests
-            for identity_type, token in vault.unseal(connection, request)["suppress"]
-        ]
+        known = {request: of_request(connection, request) for request in erasure.requests}
+    rows = [
+        {"token": token, "identity_type": identity_type, "request": request}
+        for request, (tokens, keeps) in known.items()
+        for identity_type, token in tokens
+        if keeps
+    ]
 
     def commit(connection: Connection) -> None:
         if rows:

@@ -28,7 +28,15 @@ from sqlalchemy import select
 from workbench import journal
 from workbench.erasure.intake import MAX_BYTES, Asked, Intake, ending_of, parse
 from workbench.erasure.request import OPEN, reason_of, submit_person
-from workbench.errors import BusyError, InputError, NamingError, NotFoundError, WorkbenchError, exit_code_of
+from workbench.errors import (
+    BusyError,
+    InputError,
+    KnownRequestError,
+    NamingError,
+    NotFoundError,
+    WorkbenchError,
+    exit_code_of,
+)
 from workbench.files import remove, sync, write_atomic
 from workbench.foreign import read_stream
 from workbench.roles import allowed, open_to_all
@@ -288,8 +296,9 @@ def _submit(workspace: Workspace, batch: Batch, asked: Asked) -> Entry:
             nonce=batch.derive("nonce", asked.line),
             controller=f"inbox:{batch.tag}",  # who sent another file may be another party
         )
-    except NamingError as fault:
-        return _refused(asked.line, str(fault), fault.exit_code)
+    except (KnownRequestError, NamingError) as fault:
+        is_known = isinstance(fault, KnownRequestError)
+        return _refused(asked.line, str(fault), fault.exit_code) | {"known_before": is_known}
     return {
         "line": asked.line,
         "request": receipt.id,
@@ -299,7 +308,7 @@ def _submit(workspace: Workspace, batch: Batch, asked: Asked) -> Entry:
         "nonce": receipt.nonce,
         "reason": receipt.reason,
         "duplicate_of": receipt.duplicate_of,
-        "known_before": receipt.known_before,
+        "known_before": False,
         "exit": exit_of(receipt.status, malformed=receipt.malformed),
     }
 
