@@ -32,8 +32,8 @@ logging.getLogger("absl").addFilter(lambda record: "Excluding this order" not in
 def divergences(event: DpEvent, orders: Sequence[float]) -> npt.NDArray[np.float64]:
     """Return the Rényi divergence of an event at each order, under adding or removing one subject.
 
-    The library answers infinity where its sum for a sampled Gaussian does not converge, at small fractional orders. Divergences do
-    not fall with the order, so such an order gets the value of the next higher one of ORDERS that has a finite one.
+    The library answers infinity where its sum for a sampled Gaussian does not converge, at small fractional orders. Divergences
+    do not fall with the order, so such an order gets the value of the next higher one of ORDERS that has a finite one.
     """
     known = dict(zip(orders, _divergences(event, orders), strict=True))
     for order in sorted((order for order, value in known.items() if math.isinf(value)), reverse=True):
