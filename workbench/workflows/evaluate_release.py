@@ -166,7 +166,7 @@ def _facts(release: Artifact, generator: Artifact) -> dict[str, Any]:
 def _cost(generator: Artifact, others: list[Artifact]) -> list[Measure]:
     body = generator.body
     figures = next((a.body for a in others if a.id == f"{generator.id}-evaluation"), {})
-    took = figures.get("cost", body)  # older generators hold it themselves
+    took = figures.get("cost", {})
     return [
         cost("seconds", "Seconds of the fit and its release", took.get("seconds"), source="when it was made"),
         cost(
