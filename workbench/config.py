@@ -22,6 +22,7 @@ MOST_BYTES = 1_000_000  # of a config file
 _BRIEF = Repr()
 _BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother = 2, 200, 200
 
+MAX_ROWS = 100_000_000  # of a file of synthetic rows; more is a slip of the pen that would fill the disk
 MARGINAL = ("aim", "mst", "independent")
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -46,7 +47,7 @@ class SynthesizeConfig(BaseModel):
     """How likely the guarantee of epsilon may fail: well under one over the number of people. With epsilon, or not
     at all.
     """
-    rows: Annotated[StrictInt, Field(ge=1)] | None = None
+    rows: Annotated[StrictInt, Field(ge=1, le=MAX_ROWS)] | None = None
     """How many rows the release has. Left out: as many as there are, a noisy number where the generator is private."""
     shards: Annotated[StrictInt, Field(ge=1, le=1024)] = 1
     """Groups of people that are measured apart, so that an erasure can measure one again. The price is the square

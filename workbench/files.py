@@ -94,12 +94,12 @@ def part_beside(staging: Path, target: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def check_output(path: Path, endings: tuple[str, ...]) -> None:
+def check_output(path: Path, endings: tuple[str, ...] | None) -> None:
     """Raises InputError where a result can't be written to `path`: another ending, no such folder, or itself a folder.
 
     Raises PermissionError where the folder may not be written to: later a result would be lost by it.
     """
-    if path.suffix.lower() not in endings:
+    if endings is not None and path.suffix.lower() not in endings:
         raise InputError(f"{path} has no ending the workbench writes", hint=f"name a {' or '.join(endings)} file")
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent} to write to", hint="make it, or name another")

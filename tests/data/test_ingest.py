@@ -16,8 +16,10 @@ from sqlalchemy import text
 
 from workbench.data import catalog
 from workbench.errors import BusyError, InputError, NotFoundError
+from workbench.schema import read_schema
 from workbench.tracking import Tracking
-from workbench.workflows.ingest import ingest
+from workbench.workflows.ingest import append, ingest
+from workbench.workflows.refused_ingests import informed_by_refusals
 
 SECRET = "zq-secret-zq"  # in every bad cell or row, and so in no message
 
@@ -86,6 +88,41 @@ def test_a_column_that_is_changed_after_a_refusal_is_marked_as_read_from_the_dat
     assert ingest(workspace, "again", schema=widened, data=data)["unreviewed"] == ["hours"], "the same people"
     with workspace.engine.connect() as connection:
         assert catalog.entry(connection, "again").schema.unreviewed == ("hours",)
+
+
+def test_another_name_and_population_do_not_hide_that_a_column_was_refused(workspace, tmp_path):
+    data = tmp_path / "pupils.csv"
+    pupils(40).to_csv(data, index=False)
+    narrow = schema_file(tmp_path, columns={"hours": {"bounds": [0, 40]}}, population="first")
+    refused(workspace, narrow, data, name="first")
+    other = read_schema(schema_file(tmp_path, population="second", identity_type="second"))
+    assert informed_by_refusals(workspace, other).unreviewed == ("hours",)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "marked"),
+    [
+        ({"max_rows_per_subject": 2}, {}, ("pupil",)),
+        ({"row_key": ["town"]}, {}, ("town",)),
+        ({"constraints": [{"never": {"passed": ["true"], "town": ["Öland"]}}]}, {}, ("passed", "town")),
+        ({"max_rows_per_subject": 2}, {"max_rows_per_subject": 2, "over_limit": "drop"}, ()),
+    ],
+)
+def test_a_rule_that_is_changed_after_a_refusal_marks_its_columns(workspace, tmp_path, before, after, marked):
+    pupils(40).to_csv(tmp_path / "pupils.csv", index=False)
+    refused(workspace, schema_file(tmp_path, **before), tmp_path / "pupils.csv")
+    changed = read_schema(schema_file(tmp_path, **after))
+    assert informed_by_refusals(workspace, changed).unreviewed == marked
+
+
+def test_a_column_that_appended_rows_were_refused_for_is_marked_in_the_next_data_set(trained, tmp_path):
+    frame = pupils(4, first=5000)
+    frame["hours"] += 50
+    frame.to_csv(tmp_path / "pupils.csv", index=False)
+    with pytest.raises(InputError, match="breaks its schema"):
+        append(trained, "pupils", data=tmp_path / "pupils.csv")
+    wide = read_schema(schema_file(tmp_path, columns={"hours": {"bounds": [0, 100]}}))
+    assert informed_by_refusals(trained, wide).unreviewed == ("hours",)
 
 
 def test_rows_that_are_corrected_after_a_refusal_mark_nothing(workspace, tmp_path):
@@ -509,7 +546,8 @@ def test_an_ingest_that_fails_late_leaves_nothing(workspace, tmp_path, monkeypat
 _MILLION = """
 import sys, time
 from pathlib import Path
-from workbench.workflows.ingest import ingest
+from workbench.workflows.ingest import append, ingest
+from workbench.workflows.refused_ingests import informed_by_refusals
 from workbench.workspace import Workspace
 import mlflow, pyarrow.csv, pyarrow.parquet, pandas, alembic
 def kilobytes(field):  # not getrusage: its maximum is inherited from the process that started this one

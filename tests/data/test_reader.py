@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.data.reader import CHUNK_ROWS, column_names, estimate_rows, read_chunks
+from workbench.data.reader import CHUNK_ROWS, column_names, estimate_rows, header_of, read_chunks
 from workbench.errors import InputError
 
 ROWS = CHUNK_ROWS + 10_000
@@ -104,3 +104,17 @@ def test_a_quote_that_a_later_one_closes_takes_in_no_rows(tmp_path, lines):
 def test_quotes_that_are_no_cell_s_or_are_closed_are_fine(tmp_path, cell):
     (tmp_path / "t.csv").write_text(f"a,b\n1,{cell}\n2,x\n")
     assert sum(map(len, read_chunks(tmp_path / "t.csv"))) == 2
+
+
+@pytest.mark.parametrize("rows", [b"", b"1,2\n", b"\xff\n", b'"1,2\n', b"1;2;3\r\n\0"])
+def test_the_names_of_columns_are_had_whatever_the_rows_are(tmp_path, rows):
+    (tmp_path / "t.csv").write_bytes(b'\xef\xbb\xbfa,"b, c"\n' + rows)
+    assert header_of(tmp_path / "t.csv") == ["a", "b, c"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("t.csv", b""), ("t.csv", b'a,"b\n1,2\n'), ("t.parquet", b"PAR1"), ("t.csv.gz", b"\x1f\x8b")]
+)
+def test_names_that_stand_alone_nowhere_are_none(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    assert header_of(tmp_path / name) is None

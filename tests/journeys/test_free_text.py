@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import update
 from stored import placed
 
+from workbench import journal
 from workbench.erasure.free_text import WITHHELD, withhold_names
 from workbench.erasure.request import submit
 from workbench.errors import InputError
@@ -15,6 +16,7 @@ from workbench.jobs.job import enqueue, find
 from workbench.state import writing
 from workbench.state.tables import requests
 from workbench.workflows.erase import erase
+from workbench.workflows.ledger import set_population_budget
 from workbench.workflows.requests import deny_request, list_requests, show_request
 from workbench.workflows.sample import sample
 from workbench.workspace import Workspace
@@ -39,6 +41,14 @@ def test_a_recipient_is_not_somebody_of_the_data(trained: Workspace, tmp_path: P
         sample(trained, generator, 10, tmp_path / "out.csv", recipient=f"for {key}")
     assert not (tmp_path / "out.csv").exists()
     sample(trained, generator, 10, tmp_path / "out.csv", recipient="the analysts")
+
+
+def test_a_population_is_not_named_after_somebody_of_the_data(trained: Workspace) -> None:
+    key = placed(trained, "holdout")[0]
+    with pytest.raises(InputError, match="names somebody"):
+        set_population_budget(trained, key, epsilon=1, delta=1e-5)
+    with trained.engine.connect() as connection:
+        assert key not in {body["population"] for _, body in journal.entries(connection, "BUDGET")}
 
 
 def test_a_reason_of_before_is_withheld_and_the_erasure_ends(trained: Workspace) -> None:

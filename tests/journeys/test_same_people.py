@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 from conftest import PUPILS_SCHEMA, Answer, pupils
@@ -130,6 +131,25 @@ def test_the_same_people_under_another_population_join_the_one_they_have(known: 
     )
 
 
+def test_known_people_get_no_second_budget_in_a_population_that_has_rows(known: Workspace, tmp_path: Path) -> None:
+    """A reason confirms who they are. It can't move them: both populations would pay for them."""
+    table = table_of(tmp_path, 1000)
+    with pytest.raises(InputError, match="second budget under population other, which has rows") as refused:
+        take(known, "third", table, OTHER, same_people=KNOWN)
+    assert refused.value.hint.startswith("write population: pupils in the schema;")
+    assert "--same-people" not in refused.value.hint
+    with pytest.raises(InputError, match="second budget under population other, which has rows"):
+        rehearse(known, "third", parsed(OTHER.replace("other", "Other")), table, confirmed=True)
+
+
+def test_a_table_of_two_populations_is_refused_whatever_is_confirmed(known: Workspace, tmp_path: Path) -> None:
+    both = pd.concat([pupils(12, first=1000), pupils(12, first=5000)])
+    both.to_csv(tmp_path / "pupils.csv", index=False)
+    for text in (PUPILS_SCHEMA, OTHER, PUPILS_SCHEMA.replace("population: pupils", "population: third")):
+        with pytest.raises(InputError, match="second budget"):
+            rehearse(known, "third", parsed(text), tmp_path / "pupils.csv", confirmed=True)
+
+
 def test_people_who_are_not_known_need_no_word_and_no_word_helps_where_nothing_shows(
     known: Workspace, tmp_path: Path
 ) -> None:
@@ -148,7 +168,9 @@ def test_rows_are_not_added_to_another_population_unseen(known: Workspace, tmp_p
         append(known, "second", data=table)
     assert append(known, "second", data=table, same_people=KNOWN)["new_subjects"]
     with known.engine.connect() as connection:
-        assert [one.about for one in stated(connection, "other")] == ["second"]
+        (statement,) = stated(connection, "other")
+    assert statement.about == "second"
+    assert statement.text == "the people of data set second are those of population pupils in data set first"
 
 
 def test_a_race_is_seen_in_the_transaction(known: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

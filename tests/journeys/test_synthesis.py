@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -24,10 +25,14 @@ from workbench.generators.marginals.rows import Notebook
 from workbench.jobs.worker import CancelledError
 from workbench.lineage import Artifact
 from workbench.privacy.ledger import Ledger, spent
+from workbench.state import writing
+from workbench.state.tables import charges
 from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
+from workbench.workflows.evaluate import evaluate
 from workbench.workflows.execute import carry_out_waiting, resume
 from workbench.workflows.ingest import ingest
+from workbench.workflows.measure_release import measure_release
 from workbench.workflows.preflight import preflight
 from workbench.workflows.requests import set_policy
 from workbench.workflows.synthesize import synthesize
@@ -198,6 +203,28 @@ def test_a_cancelled_fit_goes_on_without_a_second_charge(pupils_alone: Workspace
     assert not list((pupils_alone.root / "fits").iterdir())
 
 
+def test_a_fit_that_was_cut_off_goes_on_for_another_number_of_rows(pupils_alone: Workspace) -> None:
+    """They are drawn from what is paid for: a number that fills the disk can be put right."""
+    with pytest.raises(CancelledError):
+        synthesize(pupils_alone, config("independent", rows=300), progress=_cancel_at("sampling"))
+    (about,) = (pupils_alone.root / "fits").glob("*/about.json")
+    old = json.loads(about.read_text())
+    about.write_text(json.dumps(old | {"config": old["config"] | {"rows": 300}}))  # as earlier versions wrote it
+    made = synthesize(pupils_alone, config("independent", rows=20))
+    assert pq.read_table(made["path"]).num_rows == made["rows"] == 20
+    assert len(Ledger(pupils_alone.engine).entries("pupils")) == 1
+
+
+def test_a_fit_that_was_cut_off_goes_on_only_at_the_price_that_was_charged(pupils_alone: Workspace) -> None:
+    """Another version may have solved for more noise, and charged less, for the same config."""
+    with pytest.raises(CancelledError):
+        synthesize(pupils_alone, config("independent"), progress=_cancel_at("sampling"))
+    with writing(pupils_alone.engine) as connection:
+        connection.execute(charges.update().values(event={"kind": "zcdp", "rho": 1e-6}))
+    synthesize(pupils_alone, config("independent"))
+    assert len(Ledger(pupils_alone.engine).entries("pupils")) == 2
+
+
 def test_a_cancelled_fit_that_is_not_private_leaves_nothing(pupils_alone: Workspace) -> None:
     asked = config("gaussian_copula", epsilon=None, delta=None)
     with pytest.raises(CancelledError):
@@ -269,6 +296,29 @@ def test_a_table_of_few_columns_is_synthesised_and_says_which_figures_it_cannot_
     assert not {"seconds", "peak_mb"} & set(generator.body), "what takes long or much depends on the rows"
 
 
+def test_a_target_that_nothing_predicts_costs_a_release_no_figure_but_its_own(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """It failed after the charge; so did its evaluation, and an erasure retired it after it had paid for the next one."""
+    (tmp_path / "s.yaml").write_text(
+        "population: alone\nidentity_type: alone-row\nsubject: row\nholdout: {share: 0.2}\ncolumns:\n"
+        "  colour: {role: target, kind: categorical, categories: [red, blue]}\n"
+    )
+    pd.DataFrame({"colour": ["red", "blue"] * 40}).to_csv(tmp_path / "t.csv", index=False)
+    ingest(workspace, "alone", schema=tmp_path / "s.yaml", data=tmp_path / "t.csv")
+    Ledger(workspace.engine).set_budget("alone", epsilon=2, delta=DELTA)
+    made = synthesize(workspace, config("mst", dataset="alone", epsilon=1.0))
+    why = "not computable because the schema leaves no feature to predict from"
+    assert made["metrics"].keys() == {"fidelity/tvd1"}
+    assert {made["not_measured"][f"utility/tstr_{name}"] for name in ("accuracy", "auc")} == {why}
+    assert measure_release(workspace, made["release"])["figures"].keys() == {"fidelity/tvd1"}
+    measures = {one["name"]: one for one in evaluate(workspace, made["release"])["measures"]}
+    assert (
+        measures["utility/tstr"]["reason"]
+        == "not computable because the schema declares no target that can be predicted"
+    )
+
+
 def test_notes_that_outlived_their_release_are_not_used_again(pupils_alone: Workspace) -> None:
     """Killed between record and removal: the next synthesis is a fit of its own, and charged."""
     made = synthesize(pupils_alone, config())
@@ -303,6 +353,7 @@ def test_a_fit_of_records_that_changed_since_is_not_gone_on_with(pupils_alone: W
         ({"generator": "dp_ctgan", "shards": 3}, "shards is for aim, mst, independent"),
         ({"steps": 3}, "steps is for dp_ctgan"),
         ({"rows": 0}, "greater than or equal to 1"),
+        ({"rows": 100_000_001}, "less than or equal to 100000000"),
     ],
 )
 def test_a_config_that_asks_for_what_there_is_not_is_refused(fields: dict[str, object], fault: str) -> None:

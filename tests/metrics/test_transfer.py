@@ -419,5 +419,5 @@ def test_without_a_target_or_a_learner_there_is_nothing_to_tell():
     document["columns"]["passed"].pop("role")
     for found in (judged(tables(n=100), schema=parse_schema(document, source="test")), judged(tables(n=100), {})):
         assert [m.reason for m in found.values()] == [
-            "not computable because the schema declares no target, or no learner was given"
+            "not computable because the schema declares no target that can be predicted"
         ]

@@ -3,12 +3,23 @@
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
-from dp_accounting import ComposedDpEvent, GaussianDpEvent, NonPrivateDpEvent, NoOpDpEvent, ZCDpEvent
+from dp_accounting import (
+    ComposedDpEvent,
+    GaussianDpEvent,
+    NeighboringRelation,
+    NonPrivateDpEvent,
+    NoOpDpEvent,
+    PoissonSampledDpEvent,
+    SelfComposedDpEvent,
+    ZCDpEvent,
+)
+from dp_accounting.rdp import RdpAccountant
 from mpmath import diff, exp, findroot, log, mp, mpf, sqrt
 
 from workbench.errors import InputError
-from workbench.privacy.calibration import ORDERS, epsilon_of, zcdp_rho
+from workbench.privacy.calibration import ORDERS, divergences, epsilon_of, zcdp_rho
 
 BUDGETS = [(0.1, 1e-6), (0.5, 1e-5), (1.0, 1e-5), (1.0, 1e-9), (3.0, 1e-5), (8.0, 1e-6), (20.0, 1e-3)]
 
@@ -63,6 +74,19 @@ def test_pieces_cost_what_the_whole_costs():
 def test_nothing_costs_nothing_and_a_leak_costs_everything():
     assert epsilon_of(NoOpDpEvent(), 1e-5) == 0
     assert epsilon_of(NonPrivateDpEvent(), 1e-5) == math.inf
+
+
+def test_an_order_without_a_price_has_the_price_of_the_next_higher_one():
+    """Rényi divergences do not fall with the order; the library gives up on sampled Gaussians at small fractional ones."""
+    first = ORDERS[:24]
+    sampled = SelfComposedDpEvent(PoissonSampledDpEvent(0.5, GaussianDpEvent(0.6)), 40)
+    bare = RdpAccountant(first, NeighboringRelation.ADD_OR_REMOVE_ONE).compose(sampled).rdp
+    found = divergences(sampled, first)
+    assert np.isinf(bare).any()
+    assert np.isfinite(found).all()
+    assert (np.diff(found) >= 0).all()
+    assert (found[np.isfinite(bare)] == bare[np.isfinite(bare)]).all()
+    assert [divergences(sampled, (order,))[0] for order in first[:8]] == found[:8].tolist(), "also of one order alone"
 
 
 def test_orders_rise_strictly_from_above_one():

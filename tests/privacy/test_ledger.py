@@ -16,9 +16,10 @@ from scipy.stats import norm
 from sqlalchemy import text
 
 from workbench import journal, lineage
-from workbench.config import SynthesizeConfig
+from workbench.config import MARGINAL, SynthesizeConfig, TrainConfig
 from workbench.errors import BudgetError, InputError
 from workbench.generators.dp_ctgan import DpCtgan
+from workbench.generators.kinds import generator_of
 from workbench.generators.mst import Mst
 from workbench.privacy.calibration import epsilon_of, filter_order, zcdp_rho
 from workbench.privacy.events import ApproximateDpEvent
@@ -36,6 +37,7 @@ from workbench.privacy.ledger import (
     spent_pld,
 )
 from workbench.sisa.learners.dp_mlp import DpMlp
+from workbench.sisa.training import event_of
 from workbench.state import create_database, open_database
 from workbench.tracking import Tracking
 from workbench.workflows.ingest import ingest
@@ -158,6 +160,50 @@ def test_a_fit_of_exactly_the_budget_is_admitted_and_no_second_one(ledger, kind,
     for refused in (event, dpa.ZCDpEvent(zcdp_rho(epsilon, delta) / 50)):
         with pytest.raises(BudgetError):
             ledger.charge("people", refused, dataset="d", purpose="test")
+
+
+def _private_events(epsilon, delta):
+    """What a fit of every private generator and learner is charged."""
+    fits = {
+        name: generator_of(SynthesizeConfig(generator=name, dataset="d", epsilon=epsilon, delta=delta)).event
+        for name in (*MARGINAL, "dp_ctgan")
+    }
+    for rows in (60, 5_000):
+        config = {"learner": "dp_mlp", "dataset": "d", "shards": 1, "slices": 1, "rows": rows}
+        fits[f"dp_mlp of {rows} rows"] = event_of(TrainConfig(**config, epsilon=epsilon, delta=delta))
+    return fits
+
+
+def _refused(ledger, epsilon, delta, others):
+    """The fits that a budget refuses though it has their epsilon: with a larger one, and of exactly it under a ceiling."""
+    refused = []
+    for name, event in _private_events(epsilon, delta).items():
+        for number, other in enumerate(other for other in others if other >= epsilon):
+            for case, declared in (("whole", (other, None)), ("ceiling", (epsilon, other))):
+                ledger.set_budget(f"p{number}", epsilon=declared[0], delta=delta, ceiling=declared[1])
+                if not ledger.admits(f"p{number}", [event]):
+                    refused.append((name, case, other))
+    return refused
+
+
+def test_no_private_fit_is_refused_under_a_larger_budget_or_ceiling(ledger):
+    """A sampled Gaussian has no converging sum at orders of large budgets: the library answers infinity there."""
+    assert _refused(ledger, 10.0, 1e-4, (10, 90)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delta", [1e-3, 1e-5, 1e-8])
+@pytest.mark.parametrize("epsilon", [0.5, 1, 3, 10, 40, 100])
+def test_no_private_fit_is_refused_under_any_larger_budget_or_ceiling(ledger, epsilon, delta):
+    assert _refused(ledger, epsilon, delta, (0.5, 1, 2, 5, 10, 20, 30, 50, 90, 100)) == []
+
+
+def test_a_raise_after_a_sampled_fit_leaves_room_and_a_finite_spend(ledger):
+    ledger.set_budget("people", epsilon=10, delta=1e-4)
+    ledger.charge("people", DpCtgan(epsilon=10, delta=1e-4).event, dataset="d", purpose="fit")
+    raised = ledger.set_budget("people", epsilon=100, delta=1e-4, reason="more is asked")
+    ledger.charge("people", dpa.ZCDpEvent(RHO), dataset="d", purpose="fit")
+    assert spent_at(ledger.entries("people"), raised) < 100
 
 
 def test_populations_have_budgets_of_their_own(ledger):

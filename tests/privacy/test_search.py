@@ -20,6 +20,7 @@ from workbench.privacy.ledger import Ledger
 from workbench.privacy.search import SchemaSearch, tally
 from workbench.schema import Codec, Column, Schema, read_schema
 from workbench.workflows import propose
+from workbench.workflows.ledger import set_population_budget
 from workbench.workflows.propose import propose_schema_privately
 from workbench.workspace import Workspace
 
@@ -282,7 +283,7 @@ def _propose(workspace: Workspace, file: Path, out: Path, **changes: Any) -> dic
     return propose_schema_privately(workspace, file, out, **asked)
 
 
-def test_the_charge_is_made_before_the_file_is_opened(
+def test_the_charge_is_made_before_a_row_is_read(
     workspace: Workspace, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = Ledger(workspace.engine)
@@ -312,6 +313,7 @@ def test_a_refused_charge_reads_nothing(
 
     monkeypatch.setattr(propose, "read_chunks", opened)
     monkeypatch.setattr(propose, "estimate_rows", opened)
+    monkeypatch.setattr(propose, "header_of", opened)
     monkeypatch.setattr(Path, "open", opened)
     with pytest.raises(BudgetError, match="no privacy budget") as caught:
         _propose(workspace, table, tmp_path / "s.yaml")
@@ -368,6 +370,51 @@ def test_what_makes_no_sense_is_refused_without_a_charge(
     with pytest.raises(InputError, match="no file at"):
         _propose(workspace, tmp_path / "none.csv", tmp_path / "s.yaml")
     assert Ledger(workspace.engine).entries("people") == []
+
+
+@pytest.mark.parametrize(
+    ("out", "changes", "message"),
+    [
+        ("/proc/x.yaml", {}, "can't be written"),
+        (".", {}, "exists already"),
+        ("none/s.yaml", {}, "there is no folder"),
+        ("s.yaml", {"target": "aeg"}, "target column 'aeg' is not in the table"),
+        ("s.yaml", {"subject": "Town"}, "subject column 'Town' is not in the table"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "parquet"])
+def test_a_place_or_a_column_that_is_not_there_costs_nothing(
+    workspace: Workspace, tmp_path: Path, ending: str, out: str, changes: dict[str, Any], message: str
+) -> None:
+    frame, file = pd.DataFrame({"age": [30, 40], "town": ["Öland", "Åland"]}), tmp_path / f"t.{ending}"
+    frame.to_parquet(file) if ending == "parquet" else frame.to_csv(file, index=False)
+    Ledger(workspace.engine).set_budget("people", epsilon=4, delta=1e-5)
+    with pytest.raises(InputError, match=message):
+        _propose(workspace, file, tmp_path / out, **changes)
+    assert Ledger(workspace.engine).entries("people") == []
+    assert {path.name for path in tmp_path.iterdir()} == {file.name, "workspace"}, "and leaves nothing"
+
+
+def test_the_draft_has_the_mode_that_other_results_have(workspace: Workspace, table: Path, tmp_path: Path) -> None:
+    Ledger(workspace.engine).set_budget("people", epsilon=4, delta=1e-5)
+    _propose(workspace, table, tmp_path / "s.yaml")
+    (tmp_path / "any").write_text("")
+    assert (tmp_path / "s.yaml").stat().st_mode == (tmp_path / "any").stat().st_mode
+    assert not list((workspace.root / "staging").iterdir())
+
+
+@pytest.mark.parametrize("slip", ["People", "PEOPLE"])
+def test_a_population_in_another_case_gets_no_second_budget(
+    workspace: Workspace, table: Path, tmp_path: Path, slip: str
+) -> None:
+    set_population_budget(workspace, "people", epsilon=4, delta=1e-5)
+    with pytest.raises(InputError, match="is in use already, written 'people'") as refused:
+        set_population_budget(workspace, slip, epsilon=4, delta=1e-5)
+    assert "write people" in refused.value.hint
+    with pytest.raises(InputError, match="is in use already, written 'people'"):
+        _propose(workspace, table, tmp_path / "s.yaml", population=slip)
+    assert Ledger(workspace.engine).budget(slip) is None
+    set_population_budget(workspace, "people", epsilon=5, delta=1e-5)
 
 
 def test_the_command_sets_a_budget_by_population_and_finds_a_schema(

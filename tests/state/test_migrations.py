@@ -1,6 +1,7 @@
 """The migrations build the very tables that the code uses, also out of an older workspace, and wholly or not at all."""
 
 import errno
+import json
 import re
 import sqlite3
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from sqlalchemy import select
 from workbench.errors import BusyError, ForbiddenError, InputError, LockedError, NotFoundError
 from workbench.roles import Person, acting
 from workbench.state import HEAD, create_database, database, disk_fault, open_database, upgrading
-from workbench.state.tables import journal, metadata
+from workbench.state.tables import artifacts, journal, metadata
 from workbench.workflows.migrate import migrate
 from workbench.workspace import Workspace
 
@@ -74,6 +75,28 @@ def test_an_older_workspace_is_upgraded_by_migrate_and_keeps_its_requests(
     assert again["tracking"]["before"] == again["tracking"]["after"]
     with first_revision.engine.connect() as connection:
         assert len(connection.execute(select(journal.c.kind)).all()) == 1, "what changes nothing is not noted"
+
+
+def test_what_a_fit_took_leaves_the_lineage_of_generators(tmp_path: Path) -> None:
+    """It is a function of the rows without noise, and lineage leaves the workspace with releases."""
+    path = tmp_path / "state.db"
+    make_older(path, "0009")
+    kept = {"private": True, "epsilon": 1.0, "rows": 40, "config": {"dataset": "d", "seconds": "a name"}}
+    cost = {"seconds": 1.25, "peak_mb": 400}
+    rows = [
+        ("g", "generator", kept | cost),
+        ("e", "evaluation", {"cost": cost}),
+        ("c", "constituent", {"seconds": [1.0]}),
+    ]
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany(
+            "INSERT INTO artifacts (id, kind, dataset, derived_from, body, created) VALUES (?, ?, 'd', '[]', ?, '')",
+            [(name, kind, json.dumps(body)) for name, kind, body in rows],
+        )
+    create_database(path)
+    with open_database(path).connect() as connection:
+        bodies = dict(connection.execute(select(artifacts.c.id, artifacts.c.body)).tuples().all())
+    assert bodies == {"g": kept, "e": {"cost": cost}, "c": {"seconds": [1.0]}}
 
 
 @pytest.mark.parametrize("words", [("init",), ("requests", "list"), ("ui", "--no-browser")])

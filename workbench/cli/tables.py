@@ -37,7 +37,7 @@ def schema_infer(
         str | None, typer.Option(help="The column that identifies a person; default: each row is one.")
     ] = None,
     private: Annotated[
-        bool, typer.Option("--private", help="Under differential privacy, charged before the file is opened.")
+        bool, typer.Option("--private", help="Under differential privacy, charged before its rows are read.")
     ] = False,
     population: Annotated[str | None, typer.Option(help="With --private: whose budget is charged.")] = None,
     epsilon: Annotated[float | None, typer.Option(help="With --private: the price.")] = None,

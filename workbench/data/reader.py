@@ -66,6 +66,24 @@ def column_names(path: Path) -> list[str]:
     return []
 
 
+def header_of(path: Path) -> list[str] | None:
+    """The column names in a CSV file's first line or a Parquet file's footer, whatever its rows are.
+
+    None where they can't be had without its rows: the file is damaged, or a quote in the line does not end there. Raises
+    InputError where there is no such file or the line names no columns.
+    """
+    require_table(path)
+    try:
+        if path.name.lower().endswith(".parquet"):
+            with pq.ParquetFile(path) as file:
+                return list(file.schema_arrow.names)
+        with pa.input_stream(str(path), compression="detect") as stream:
+            lines = stream.read(1 << 20).splitlines()
+    except (pa.ArrowException, OSError, ValueError):
+        return None
+    return None if not lines or lines[0].count(b'"') % 2 else _header(lines[0], path)
+
+
 def _parquet(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
     with pq.ParquetFile(path) as file:
         _check_columns(path, file.schema_arrow.names, columns)

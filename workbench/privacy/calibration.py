@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 from dp_accounting import DpEvent, NeighboringRelation, ZCDpEvent
-from dp_accounting.rdp import RdpAccountant
+from dp_accounting.rdp import RdpAccountant, compute_epsilon
 
 from workbench.errors import InputError
 from workbench.privacy.events import ApproximateDpEvent, split_failure
@@ -24,8 +25,30 @@ ORDERS: tuple[float, ...] = (
     *(float(round(64 * 1.15**i)) for i in range(31)),
 )
 
-# An order at which a sampled event's price does not converge is left out, which can but raise epsilon: no one's concern.
+# The library warns where the price of a sampled event does not converge at an order: `divergences` takes a higher order.
 logging.getLogger("absl").addFilter(lambda record: "Excluding this order" not in str(record.msg))
+
+
+def divergences(event: DpEvent, orders: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Return the Rényi divergence of an event at each order, under adding or removing one subject.
+
+    The library answers infinity where its sum for a sampled Gaussian does not converge, at small fractional orders. Divergences
+    do not fall with the order, so such an order gets the value of the next higher one of ORDERS that has a finite one.
+    """
+    known = dict(zip(orders, _divergences(event, orders), strict=True))
+    for order in sorted((order for order, value in known.items() if math.isinf(value)), reverse=True):
+        for higher in (one for one in ORDERS if one > order):
+            if higher not in known:
+                known[higher] = _divergences(event, (higher,))[0]
+            if math.isfinite(known[higher]):
+                known[order] = known[higher]
+                break
+    return np.array([known[order] for order in orders])
+
+
+def _divergences(event: DpEvent, orders: Sequence[float]) -> Sequence[float]:
+    found: Sequence[float] = RdpAccountant(orders, NeighboringRelation.ADD_OR_REMOVE_ONE).compose(event).rdp.tolist()
+    return found
 
 
 def epsilon_of(event: DpEvent, delta: float, *, orders: Sequence[float] = ORDERS) -> float:
@@ -37,8 +60,7 @@ def epsilon_of(event: DpEvent, delta: float, *, orders: Sequence[float] = ORDERS
     rest, failure = split_failure(event)
     if failure >= delta:
         return math.inf
-    accountant = RdpAccountant(orders, NeighboringRelation.ADD_OR_REMOVE_ONE)
-    return float(accountant.compose(rest).get_epsilon(delta - failure))
+    return float(compute_epsilon(orders, divergences(rest, orders), delta - failure)[0])
 
 
 @lru_cache(maxsize=1024)

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol, TypeAlias
 
-import dp_accounting as dpa
 import numpy as np
 import numpy.typing as npt
 from dp_accounting import rdp
 
+from workbench.privacy.calibration import divergences
 from workbench.privacy.events import Event, split_failure
 
 LINE = 2**64
@@ -159,8 +159,7 @@ def curve(events: Iterable[Named], orders: tuple[float, ...]) -> Curve:
 def _curve(named: Named, orders: tuple[float, ...]) -> Curve:
     """Remembered: sampled events take long to price, and the same ones are asked for again and again."""
     rest, failure = split_failure(named.event)
-    accountant = rdp.RdpAccountant(orders, dpa.NeighboringRelation.ADD_OR_REMOVE_ONE).compose(rest)
-    return np.append(accountant.rdp, failure)
+    return np.append(divergences(rest, orders), failure)
 
 
 def _undominated(stretches: Iterable[Stretch], orders: tuple[float, ...]) -> list[Curve]:

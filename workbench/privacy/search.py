@@ -131,7 +131,7 @@ def tally(
     taken: Counter[str] = Counter()
     for chunk in chunks:
         if not tallies:
-            check_names(chunk, target, subject)
+            check_names(chunk.columns, target, subject)
             tallies = {str(name): Tally() for name in chunk.columns}
         kept = chunk if subject is None else chunk[_first_rows(chunk[subject], taken, max_rows_per_subject)]
         for name, seen in tallies.items():

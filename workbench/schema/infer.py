@@ -52,7 +52,7 @@ def infer_schema(chunks: Iterable[pd.DataFrame], *, target: str | None, subject:
     n_rows = 0
     for chunk in chunks:
         if not names:
-            check_names(chunk, target, subject)
+            check_names(chunk.columns, target, subject)
             names = list(chunk.columns)
             evidence = {column: _Evidence(k=k) for column in names if column != subject}
         subjects = _subjects(chunk, subject, start=n_rows)
@@ -227,9 +227,9 @@ def is_number(text: str) -> bool:
     return not has_leading_zero and (not math.isnan(parse_number(text)) or text.lower() == "nan")
 
 
-def check_names(chunk: pd.DataFrame, target: str | None, subject: str | None) -> None:
+def check_names(columns: Iterable[object], target: str | None, subject: str | None) -> None:
     """Raises InputError where columns repeat or the named ones are not there."""
-    names = [str(name) for name in chunk.columns]
+    names = [str(name) for name in columns]
     repeated = sorted(name for name, times in Counter(names).items() if times > 1)
     if repeated:
         raise InputError(f"the table has several columns of one name: {repeated}", hint="rename them")

@@ -132,8 +132,9 @@ class Schema(BaseModel):
 
     @property
     def unreviewed(self) -> tuple[str, ...]:
-        """Columns whose domain was guessed from data and never confirmed by a person."""
-        return tuple(name for name, column in self.encoded.items() if not column.reviewed)
+        """Columns whose domain, or the subject's whose limit of rows, was read from data and never confirmed by a person."""
+        declared = {name for name in self.columns if name == self.subject or name in self.encoded}
+        return tuple(name for name, column in self.columns.items() if name in declared and not column.reviewed)
 
     def named(self, dataset: str) -> Schema:
         """Return the schema with the population and the identity type that it leaves out, after a data set's name."""

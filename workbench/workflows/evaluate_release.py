@@ -25,7 +25,7 @@ from workbench.metrics.attacks.shadow import RELEASES as SHADOWS
 from workbench.metrics.attacks.shadow import Refit, shadow
 from workbench.metrics.cost import cost
 from workbench.metrics.fidelity import FIDELITY
-from workbench.metrics.measure import Measure, Metric, lacking, measured
+from workbench.metrics.measure import Measure, Metric, NotComputableError, lacking, measured
 from workbench.metrics.overlays import associations, overlays
 from workbench.metrics.subsample import subsample, subsampled
 from workbench.metrics.tables import Tables
@@ -39,9 +39,9 @@ from workbench.sisa.learners.logistic_regression import LogisticRegression
 from workbench.sisa.learners.naive_bayes import NaiveBayes
 from workbench.sisa.learners.ridge import Ridge
 from workbench.sisa.shard import Floats, Learner, fit_whole
-from workbench.sisa.task import Task, task_of
+from workbench.sisa.task import Task
 from workbench.workflows.evaluate import Found, Settings, Thing, sampled
-from workbench.workflows.release_figures import JUDGE
+from workbench.workflows.release_figures import JUDGE, prediction_task
 from workbench.workspace import Workspace
 
 SUPPRESSED_BELOW = 10  # subjects: a bar of fewer is not drawn
@@ -137,10 +137,11 @@ def _refitted(workspace: Workspace, store: Store, generator: Artifact) -> Refit:
 
 
 def _learners(schema: Schema) -> dict[str, Fit]:
-    """The learners that are trained on the release, by name."""
-    if schema.target is None:
+    """The learners that are trained on the release, by name; none where nothing can be predicted."""
+    try:
+        task = prediction_task(schema)
+    except NotComputableError:
         return {}
-    task = task_of(schema)
     learners: dict[str, Learner] = {"gradient_boosting": JUDGE}
     if task.kind == "regression":
         learners["ridge"] = Ridge(penalty=1.0)
@@ -165,7 +166,7 @@ def _facts(release: Artifact, generator: Artifact) -> dict[str, Any]:
 def _cost(generator: Artifact, others: list[Artifact]) -> list[Measure]:
     body = generator.body
     figures = next((a.body for a in others if a.id == f"{generator.id}-evaluation"), {})
-    took = figures.get("cost", body)  # older generators hold it themselves
+    took = figures.get("cost", {})
     return [
         cost("seconds", "Seconds of the fit and its release", took.get("seconds"), source="when it was made"),
         cost(

@@ -69,7 +69,9 @@ def ingest(
     check_reason(workspace, same_people)
     settle(workspace, name)
     schema_path, data_path = _paths(name, schema, data)
-    declared = informed_by_refusals(workspace, name, read_schema(schema_path))
+    declared = read_schema(schema_path)
+    if schema is not None:  # a bundled schema is as it was before any row was refused
+        declared = informed_by_refusals(workspace, declared)
     started = time.perf_counter()
     with workspace.lock(name), workspace.staging() as staging:
         joined = _refuse_taken(workspace, name, declared, confirmed=same_people is not None)
@@ -180,7 +182,8 @@ def append(
         finish_append(workspace, name)
         ring = key_ring(workspace, schema, entry.ingest)
         split: Split | None = "train" if schema.holdout.file is not None else None
-        stored, stale = append_rows(workspace, name, [(chunks, split)], ring, same_people=same_people)
+        with noting_refusals(workspace, name, schema):
+            stored, stale = append_rows(workspace, name, [(chunks, split)], ring, same_people=same_people)
     return {
         "dataset": name,
         "appended_rows": stored.rows,

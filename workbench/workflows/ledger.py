@@ -20,6 +20,7 @@ from workbench.privacy.ledger import ROUNDING, Budget, Ledger, price, spent_alon
 from workbench.privacy.raises import MOST_DELTA, MOST_EPSILON, Raise
 from workbench.roles import allowed, open_to_all
 from workbench.schema.schema import POPULATION
+from workbench.workflows.same_people import refuse_other_case
 from workbench.workspace import Workspace
 
 
@@ -52,12 +53,18 @@ def set_population_budget(
     ceiling: float | None = None,
     reason: str | None = None,
 ) -> dict[str, Any]:
-    """The same for a population that no data set is of yet; raises InputError for a name that no schema could have."""
+    """The same for a population that no data set is of yet.
+
+    Raises InputError for a name that no schema could have, that names a person, or that is known in another case.
+    """
     if not re.fullmatch(POPULATION, population):
         raise InputError(
             "a population is named by 1 to 64 letters, digits, dots, hyphens and underscores",
             hint="--population people-of-x",
         )
+    with workspace.engine.connect() as connection:
+        refuse_other_case(connection, population)
+    refuse_names(workspace, population, "the name of a population")
     return _set_budget(workspace, population, epsilon, delta, ceiling, reason)
 
 

@@ -11,12 +11,13 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection
 
+from workbench.errors import InputError, is_of_disk
 from workbench.files import create_private, part_beside, sync
 from workbench.roles import internal, open_to_all
 from workbench.state import reading, writing
@@ -82,6 +83,32 @@ def place_bytes(workspace: Workspace, target: Path, content: bytes, judge: Judge
     with output(workspace, target, private=private) as result:
         result.staged.write_bytes(content)
         result.place(judge)
+
+
+@internal
+@contextmanager
+def reserved(workspace: Workspace, target: Path) -> Iterator[Callable[[bytes], None]]:
+    """Make the file beside `target` before its content is paid for; yield what writes the content and renames it.
+
+    Raises InputError where the place can't be written to.
+    """
+    with workspace.staging() as folder, ExitStack() as opened:
+        usual = create_private(folder / "mode")
+        try:
+            part = opened.enter_context(part_beside(folder, target))
+        except OSError as fault:
+            if is_of_disk(fault):
+                raise
+            raise InputError(f"{target} can't be written: {fault.strerror}", hint="name another place") from None
+
+        def place(content: bytes) -> None:
+            part.write_bytes(content)
+            part.chmod(usual)
+            sync(part)
+            part.replace(target)
+            sync(target.parent)
+
+        yield place
 
 
 @open_to_all

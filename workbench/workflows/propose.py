@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from workbench.data.reader import estimate_rows, read_chunks, require_table
+from workbench.data.reader import estimate_rows, header_of, read_chunks, require_table
 from workbench.errors import BudgetError, InputError
-from workbench.files import write_atomic
+from workbench.files import check_output, write_atomic
 from workbench.progress import Progress, silent, watched
 from workbench.roles import allowed
 from workbench.schema import Schema
-from workbench.schema.infer import annotate, annotate_private, infer_schema
+from workbench.schema.infer import annotate, annotate_private, check_names, infer_schema
+from workbench.workflows.outputs import reserved
+from workbench.workflows.same_people import refuse_other_case
 from workbench.workspace import Workspace
 
 
@@ -43,7 +45,8 @@ def propose_schema_privately(
 ) -> dict[str, Any]:
     """Writes a draft schema that is differentially private; raises BudgetError, with the file unopened, where it can't pay.
 
-    The charge stands whatever comes of the file.
+    What is known without a row is checked before the charge: the place of the draft, and the names of the columns, which are
+    public. The charge stands whatever comes of the rows.
     """
     from workbench.privacy.ledger import Ledger
     from workbench.privacy.search import SchemaSearch
@@ -54,23 +57,27 @@ def propose_schema_privately(
         raise InputError("where each row is a person, a person has one row", hint="--subject COLUMN")
     search = SchemaSearch(epsilon=epsilon, delta=delta, max_rows_per_subject=max_rows_per_subject)
     ledger = Ledger(workspace.engine)
+    with workspace.engine.connect() as connection:
+        refuse_other_case(connection, population)
     if ledger.budget(population) is None:
         raise BudgetError(
             f"population {population!r} has no privacy budget, so nothing private may be read",
             hint="workbench ledger budget --population NAME --epsilon E --delta D",
         )
-    ledger.charge(population, search.event, dataset="", purpose="a private search for a schema")
-    chunks = watched(read_chunks(file, may_be_empty=True), estimate_rows(file), progress)
-    schema = search.find(chunks, population=population, target=target, subject=subject)
-    write_atomic(out, annotate_private(schema, epsilon=epsilon, delta=delta).encode())
+    with reserved(workspace, out) as place:
+        if ledger.admits(population, [search.event]) and (names := header_of(file)) is not None:
+            check_names(names, target, subject)
+        ledger.charge(population, search.event, dataset="", purpose="a private search for a schema")
+        chunks = watched(read_chunks(file, may_be_empty=True), estimate_rows(file), progress)
+        schema = search.find(chunks, population=population, target=target, subject=subject)
+        place(annotate_private(schema, epsilon=epsilon, delta=delta).encode())
     return _described(schema, out) | {"private": True, "population": population, "epsilon": epsilon, "delta": delta}
 
 
 def _check_out(out: Path) -> None:
     if out.exists():
         raise InputError(f"{out} exists already; a reviewed schema is not overwritten", hint="name a new file")
-    if not out.parent.is_dir():
-        raise InputError(f"there is no folder {out.parent} to write to")
+    check_output(out, None)
 
 
 def _described(schema: Schema, out: Path) -> dict[str, Any]:

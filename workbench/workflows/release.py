@@ -15,12 +15,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
 
 from workbench import journal, lineage
-from workbench.config import SynthesizeConfig
+from workbench.config import MAX_ROWS, SynthesizeConfig
 from workbench.data import catalog
 from workbench.data.dataset import Dataset
 from workbench.data.partition import Partition
@@ -32,6 +33,7 @@ from workbench.generators.kinds import check_size, generator_of, load_generator
 from workbench.generators.marginals.rows import UnusableNotesError
 from workbench.generators.marginals.table import FittedTable
 from workbench.lineage import Artifact
+from workbench.privacy.events import event_to_json
 from workbench.privacy.ledger import Ledger
 from workbench.progress import Progress, silent
 from workbench.roles import internal
@@ -76,8 +78,8 @@ def make_release(
     """
     check_size(config, Codec(store.schema))
     Tracking(workspace.root).require()  # before the charge
-    fit = _begin(workspace, store, config)
     generator = generator_of(config)
+    fit = _begin(workspace, store, config, generator)
     if config.private and not fit.charged:
         _charge(workspace, store, generator, fit)
     began, runs = time.perf_counter(), begin_runs(workspace, config, fit.name, tags or {})
@@ -163,7 +165,7 @@ def finish_release(
     progress: Progress = silent,
 ) -> Release:
     """Writes a fitted generator, its release and how near that comes to the records it was fitted to."""
-    rows = config.rows or max(1, round(fitted.total))
+    rows = config.rows or min(max(1, round(fitted.total)), MAX_ROWS)  # noise alone may be more
     progress(0.85, f"sampling {rows:,} rows")
     path = _write(workspace, name, fitted, Codec(store.schema), rows, progress)
     progress(0.9, "evaluating")
@@ -279,29 +281,40 @@ class _Fit:
         return f"fit {self.name}"
 
 
-def _begin(workspace: Workspace, store: Store, config: SynthesizeConfig) -> _Fit:
-    """A new fit, or the one of this very config on these very records that was cut off; any other is given up.
+def _begin(workspace: Workspace, store: Store, config: SynthesizeConfig, generator: Generator) -> _Fit:
+    """A new fit, or the one of this config on these very records that was cut off; any other is given up.
 
-    The caller holds the data set's lock.
+    How many rows its release has may differ: they are drawn when all is paid for. What it was charged may not, as where another
+    version of the workbench solved for its noise. The caller holds the data set's lock.
     """
-    about = {"config": config.model_dump(mode="json"), "records": sha256(repr(sorted(store.digests.items())).encode())}
-    purposes = {entry.purpose for entry in Ledger(workspace.engine).entries(store.schema.population)}
+    about = {
+        "config": config.model_dump(mode="json", exclude={"rows"}),
+        "records": sha256(repr(sorted(store.digests.items())).encode()),
+    }
+    paid = {entry.purpose: entry.event for entry in Ledger(workspace.engine).entries(store.schema.population)}
     with workspace.engine.connect() as connection:
         over = {artifact.id for artifact in lineage.find(connection, dataset=config.dataset, kind="generator")}
     for folder in _fits(workspace, config.dataset):
         if folder.name not in over and _folder(workspace, folder.name).exists():
             continue  # it came to its end and is not recorded yet: an erasure fits several generators
-        cut_off = _Fit(name=folder.name, folder=folder, charged=f"fit {folder.name}" in purposes)
-        described = folder / "about.json"
-        alike = described.is_file() and json.loads(described.read_bytes()) == about
-        if config.private and alike and folder.name not in over:
-            return cut_off
+        is_same = config.private and folder.name not in over and _described(folder) == about
+        charged = paid.get(f"fit {folder.name}")
+        if is_same and (charged is None or event_to_json(charged) == event_to_json(generator.event)):
+            return _Fit(name=folder.name, folder=folder, charged=charged is not None)
         remove(folder)
     name = _new_name(workspace, config)
     folder = workspace.root / "fits" / name
     folder.mkdir(parents=True)
     write_atomic(folder / "about.json", json.dumps(about).encode())
     return _Fit(name=name, folder=folder, charged=False)
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    """What the notes of a fit are about; those of earlier versions also say how many rows were asked for."""
+    path = folder / "about.json"
+    about: dict[str, Any] = json.loads(path.read_bytes()) if path.is_file() else {}
+    about.get("config", {}).pop("rows", None)
+    return about
 
 
 def _new_name(workspace: Workspace, config: SynthesizeConfig) -> str:

@@ -18,21 +18,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workbench.data.dataset import Dataset
+from workbench.errors import InputError
 from workbench.files import finite
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.fidelity import mean_tvd
 from workbench.metrics.measure import NotComputableError
 from workbench.metrics.utility import predictive
 from workbench.roles import internal
+from workbench.schema import Schema
 from workbench.schema.codec import Values
 from workbench.sisa.learners.gradient_boosting import GradientBoosting
 from workbench.sisa.shard import fit_whole
-from workbench.sisa.task import task_of
+from workbench.sisa.task import Task, task_of
 
 JUDGE = GradientBoosting(rounds=100, learning_rate=0.1, leaves=31, min_rows_per_leaf=20, category_smoothing=10.0)
 Figure = float | Estimate
-_PREDICTIVE = {"regression": ("rmse", "r2")}  # of any other task:
-_CLASSES = ("accuracy", "auc")
+_CLASSES, _NUMBERS = ("accuracy", "auc"), ("rmse", "r2")
 _LOST = {"auc": "the holdout lacks a class of the target", "r2": "the target is constant in the holdout"}
 
 _log = logging.getLogger(__name__)
@@ -78,13 +79,22 @@ def figures_of(real: Dataset, holdout: Dataset, release: Path) -> Figures:
         name = f"fidelity/tvd{way}"
         distance = partial(mean_tvd, bins, synthetic, codec.sizes, way=way)
         attempt((name,), lambda name=name, distance=distance: {name: distance()})  # type: ignore[misc]
-    if real.schema.target is not None:
-        names = _PREDICTIVE.get(task_of(real.schema).kind, _CLASSES)
+    if (target := real.schema.target) is not None:
+        names = _CLASSES if real.schema.encoded[target].is_coded else _NUMBERS
         attempt(tuple(map(_tstr, names)), lambda: _train_on_synthetic(holdout, values))
         for name in names:
             if not metrics.keys() | not_measured.keys() >= {_tstr(name)}:
                 not_measured[_tstr(name)] = f"not computable because {_LOST[name]}"
     return Figures(metrics=metrics, not_measured=not_measured)
+
+
+@internal
+def prediction_task(schema: Schema) -> Task:
+    """Return the task that a schema declares; raise NotComputableError, with its fault, where nothing can be predicted."""
+    try:
+        return task_of(schema)
+    except InputError as fault:
+        raise NotComputableError(f"not computable because {fault}") from None
 
 
 def _tstr(name: str) -> str:
@@ -94,7 +104,7 @@ def _tstr(name: str) -> str:
 def _train_on_synthetic(holdout: Dataset, values: Values) -> dict[str, Figure]:
     if not len(holdout):
         raise NotComputableError("not computable because no row is held out")
-    task, target = task_of(holdout.schema), holdout.target_position
+    task, target = prediction_task(holdout.schema), holdout.target_position
     features = np.delete(values, target, axis=1)
     model = fit_whole(JUDGE, features, values[:, target], task=task)
     predicted = JUDGE.predict(model, holdout.features, task=task)

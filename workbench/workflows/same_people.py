@@ -68,7 +68,7 @@ def name_people(connection: Connection, dataset: str, schema: Schema, *, confirm
             continue  # no other data set may have it, see `ingest`
         value, is_written = getattr(named, what), bool(getattr(schema, what))
         holders = sorted(name for name, one in others.items() if getattr(one, what) == value)
-        alike = sorted(name for name in known[what] if name.casefold() == value.casefold())
+        alike = _alike(value, known[what])
         if value in alike and (is_written or not holders):
             continue
         if not alike:
@@ -88,13 +88,30 @@ def name_people(connection: Connection, dataset: str, schema: Schema, *, confirm
 
 
 @internal
+def refuse_other_case(connection: Connection, population: str) -> None:
+    """Raise InputError where a population is known under a name that differs from this one in case alone."""
+    alike = _alike(population, populations(connection))
+    if alike and population not in alike:
+        raise InputError(
+            f"population {population!r} is in use already, written {alike[0]!r}; nothing was changed",
+            hint=f"write {alike[0]}, or take a name that differs by more than case",
+        )
+
+
+def _alike(name: str, known: Collection[str]) -> list[str]:
+    """The known names that differ from this one in case at most."""
+    return sorted(other for other in known if other.casefold() == name.casefold())
+
+
+@internal
 def join_people(
     connection: Connection, workspace: Workspace, dataset: str, joined: Joined, tokens: Tokens, *, confirmed: bool
 ) -> Joined:
     """Return the schema in the population that the people of the table have already, if any; `tokens` are theirs by bucket.
 
     Places that `joined.checked` has seen are skipped, so that a transaction can look again at what was written since.
-    Raises InputError where they are known under another population and nobody confirmed it.
+    Raises InputError where they are known under another population and no person confirmed it, or where the population of the
+    schema has rows already: then only a schema with the right one gives them one budget.
     """
     schema, checked = joined.schema, dict(joined.checked)
     if schema.subject == ROW_SUBJECT:
@@ -108,18 +125,26 @@ def join_people(
             found.setdefault(other.population, []).append(name)
     if not found:
         return Joined(schema, joined.because, checked)
-    places = "; ".join(f"population {population} in data set {', '.join(sets)}" for population, sets in found.items())
-    is_settled = schema.population in populations(connection, of_rows=True)
-    if not confirmed or (len(found) > 1 and not is_settled):
+    places = [f"population {population} in data set {', '.join(sets)}" for population, sets in found.items()]
+    is_added = dataset in catalog.names(connection)  # rows for a data set: its population stays
+    has_others = not is_added and schema.population in populations(connection, of_rows=True)
+    if not confirmed or has_others or (len(found) > 1 and not is_added):
         raise InputError(
-            f"people of data set {dataset} are in {places} already, and would get a second budget under population "
-            f"{schema.population}; nothing was stored",
-            hint=f"write population: {next(iter(found))} in the schema, {_WAY}; other people with the same numbers need an "
-            "identity_type of their own",
+            f"people of data set {dataset} are in {'; '.join(places)} already, and would get a second budget under population "
+            f"{schema.population}{', which has rows of other tables' if has_others else ''}; nothing was stored",
+            hint=_way_out(list(found), may_confirm=not has_others),
         )
-    if not is_settled:
+    if not is_added:
         schema = schema.model_copy(update={"population": next(iter(found))})
-    return Joined(schema, (*joined.because, places), checked)
+    return Joined(schema, tuple(dict.fromkeys((*joined.because, *places))), checked)
+
+
+def _way_out(found: list[str], *, may_confirm: bool) -> str:
+    if len(found) > 1:
+        way = "take them in as tables of their own, each with the population that its people have"
+    else:
+        way = f"write population: {found[0]} in the schema{f', {_WAY}' if may_confirm else ''}"
+    return f"{way}; other people with the same numbers need an identity_type of their own"
 
 
 @internal

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import Connection
 
 from workbench import journal, lineage
+from workbench.config import MAX_ROWS
 from workbench.data import catalog
 from workbench.erasure.free_text import refuse_names
 from workbench.erasure.request import refuse_quarantined
@@ -35,7 +36,6 @@ from workbench.workspace import Workspace
 _BATCH = 1 << 18
 _FORMULA = r"\A([=+\-@\t\r])"  # OWASP, "CSV Injection"
 MAX_RECIPIENT = 200
-MAX_ROWS = 100_000_000  # more is a slip of the pen that would fill the disk
 
 Finished = TypeVar("Finished")
 

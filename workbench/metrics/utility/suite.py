@@ -34,7 +34,7 @@ def utility_metrics(schema: Schema, learners: Mapping[str, Fit]) -> tuple[Metric
 
 
 def _nothing_to_learn(_: Tables) -> list[Measure]:
-    raise NotComputableError("not computable because the schema declares no target, or no learner was given")
+    raise NotComputableError("not computable because the schema declares no target that can be predicted")
 
 
 _NOTHING: Metric[Tables] = Metric(
