@@ -157,6 +157,12 @@ def test_a_body_of_unknown_length_is_cut_off_where_it_is_too_long_or_too_slow() 
     assert slow.value.status == 408
 
 
+def test_the_description_is_counted_and_refused_like_any_call(calm: Workspace) -> None:
+    with client(calm, per_client="2/hour", hosts=frozenset({"testserver"})) as asking:
+        assert asking.get("/openapi.json", headers={"Host": "evil.example"}).status_code == 421
+        assert [asking.get("/openapi.json").status_code for _ in range(3)] == [200, 200, 429]
+
+
 def test_who_calls_too_often_is_told_when_to_come_back(calm: Workspace) -> None:
     with client(calm, per_token="3/hour", per_client="10/hour") as asking:
         statuses = [asking.get("/metrics").status_code for _ in range(4)]
