@@ -23,6 +23,7 @@ from workbench.foreign import parse_json
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 MOST_BYTES = 16_000_000  # of a certificate: some hundred bytes per model that was trained again
+_MOST_VALUES = 100  # of an envelope, as anybody may write one; what is signed has the reader's own limit
 PREDICATE_TYPE = "https://erasure-workbench.dev/erasure/v1"
 
 
@@ -85,7 +86,7 @@ def open_envelope(content: bytes, keys: Sequence[SSlibKey], *, what: str) -> tup
 def _envelope(content: bytes, what: str) -> Envelope:
     """The envelope in a file, which holds that and nothing else; raises CheckFailedError for any other content."""
     try:
-        document = parse_json(content, what=f"the {what}")
+        document = parse_json(content, what=f"the {what}", most_values=_MOST_VALUES)
         is_one = _has(document, payload=str, payloadType=str, signatures=list)
         if is_one and len(document["signatures"]) == 1 and _has(document["signatures"][0], keyid=str, sig=str):
             envelope = Envelope.from_dict(document)
