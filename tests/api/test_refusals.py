@@ -10,6 +10,7 @@ import anyio
 import pytest
 from asking import ROWS, bearer, client, erasure_of, fault, identity_of, log_of, state
 from starlette.requests import Request
+from stored import ensemble_of
 
 from workbench.api.body import reader
 from workbench.api.fault import RefusedCallError
@@ -118,6 +119,20 @@ def test_a_hostile_body_is_refused_changes_nothing_and_is_not_quoted(calm: Works
         assert "pupil" not in answer.text
         assert state(calm) == before
     assert not scan_folder(calm.root / "logs", [b"pupil"]).hits
+
+
+@pytest.mark.parametrize(
+    "others", [[], [{}], [{"hours": 1.5, "town": "north"}]], ids=["alone", "beside nothing", "mixed"]
+)
+def test_a_number_beyond_floats_is_a_cell_that_breaks_the_schema(calm: Workspace, others: list[dict[str, Any]]) -> None:
+    name = ensemble_of(calm)
+    with client(calm) as asking:
+        for column in ROWS[0]:
+            for digits in (309, 4_000):
+                rows = [ROWS[0] | {column: int("9" * digits)}, *(ROWS[1] | other for other in others)]
+                answer = asking.post(f"/predict/{name}", json={"rows": rows})
+                assert fault(answer) == (400, "bad_input"), column
+                assert "999" not in answer.text
 
 
 def test_bodies_are_read_no_further_than_their_limit(calm: Workspace) -> None:
