@@ -232,7 +232,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     _depth = _nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "tag", None) not in _TEXT_TAGS:
             line = event.start_mark.line + 1
             raise _FaultError(f"has a tag at line {line}: write the value without it, or as !!str for a text")
