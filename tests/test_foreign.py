@@ -18,7 +18,16 @@ from workbench.config import SynthesizeConfig, read_config
 from workbench.erasure.keys import read_public_key
 from workbench.erasure.policy import ErasurePolicy
 from workbench.errors import CheckFailedError, InputError
-from workbench.foreign import MOST_DEPTH, parse_json, parse_yaml, read_json, read_limited, read_stream
+from workbench.foreign import (
+    MOST_DEPTH,
+    MOST_VALUES,
+    MOST_YAML_NODES,
+    parse_json,
+    parse_yaml,
+    read_json,
+    read_limited,
+    read_stream,
+)
 from workbench.roles import read_roles
 from workbench.schema import read_schema
 from workbench.workflows.verify import verify
@@ -73,6 +82,21 @@ HOSTILE = {
     "aliases that multiply": b"a0: &a0 [x]\n"
     + b"".join(b"a%d: &a%d [%s]\n" % (k, k, b",".join([b"*a%d" % (k - 1)] * 9)) for k in range(1, 10)),
     "an alias of itself": b"a: &a [*a]\n",
+    **{
+        f"a tag, {tag}": f"a: !!{tag}\n".encode()
+        for tag in (
+            "bool x",
+            "timestamp foo",
+            "int ''",
+            "float ''",
+            "null",
+            "set {a}",
+            "binary eA==",
+            "python/tuple [1]",
+        )
+    },
+    "many values": b"[" + b"1," * 450_000 + b"1]",
+    "many lists": b"[" + b"[]," * 300_000 + b"1]",
 }
 
 
@@ -91,6 +115,47 @@ def test_every_reader_refuses_a_hostile_document_as_bad_input(
     else:
         with pytest.raises(InputError):
             READERS[name](path)
+
+
+def test_a_text_may_say_that_it_is_one() -> None:
+    assert parse_yaml("{a: !!str 1, b: 2}", what="it") == {"a": "1", "b": 2}
+
+
+@pytest.mark.parametrize(("separator", "item"), [(",", "1"), (",", "[]"), (",", '{"a":1}'), ("[[],", "{}]")])
+def test_values_are_counted_before_json_is_read(separator: str, item: str) -> None:
+    content = "[" + (item + separator) * (MOST_VALUES + 1) + item + "]"
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="holds more than 2,500,000 values"):
+            parse_json(content, what="it")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_caller_limits_the_values_further() -> None:
+    assert len(parse_json("[" + "1," * 299 + "1]", what="it", most_values=300)) == 300
+    with pytest.raises(InputError, match="more than 299 values"):
+        parse_json("[" + "1," * 299 + "1]", what="it", most_values=299)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("node", "nodes"), [("1,", 1), ("a: ,", 2), ("[],", 1)])
+def test_values_of_yaml_are_counted_while_they_are_read(node: str, nodes: int) -> None:
+    """Beside the few characters that are counted before."""
+    opened, closed = "{}" if ":" in node else "[]"
+    text = "".join(node.replace("a", f"k{place}") for place in range((MOST_YAML_NODES - 1) // nodes))
+    parse_yaml(opened + text + closed, what="it")
+    with pytest.raises(InputError, match="holds more than 150,000 values"):
+        parse_yaml(opened + text + node.replace("a", "b") + closed, what="it")
+
+
+def test_a_schema_of_a_thousand_columns_fits(tmp_path: Path) -> None:
+    column = "  c{}: {{kind: categorical, categories: [a-a, b-b, c-c], missing: true}}\n"
+    (tmp_path / "s.yaml").write_text(
+        "subject: row\npopulation: p\ncolumns:\n" + "".join(map(column.format, range(1000)))
+    )
+    assert len(read_schema(tmp_path / "s.yaml").columns) == 1000
 
 
 def test_depth_is_counted_the_same_in_json_and_yaml() -> None:

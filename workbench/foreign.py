@@ -22,8 +22,16 @@ import yaml
 from workbench.errors import InputError
 
 MOST_DEPTH = 64
+MOST_VALUES = 2_500_000  # of a JSON document: each takes up to some hundred bytes of memory
+MOST_YAML_NODES = 150_000  # as written: each takes about a kilobyte of memory until the whole document is read
+_MOST_YAML_MARKS = 400_000  # characters that can separate nodes, those within texts and dates too: counted in no time
 _MOST_YAML_VALUES = 2_000_000  # aliases counted as often as they are used: ten lines can stand for billions
 _CHUNK = 1 << 20
+_TEXT_TAGS = (
+    None,
+    "!",
+    "tag:yaml.org,2002:str",
+)  # PyYAML raises whatever it likes where a value is not what its tag says
 _MERGE = "tag:yaml.org,2002:merge"  # the key <<, which stands for other keys and may be overridden by them
 
 
@@ -75,10 +83,11 @@ def text_of(content: bytes, *, what: str, hint: str = "") -> str:
         raise InputError(f"{what} is not UTF-8 text", hint=hint) from None
 
 
-def parse_json(content: bytes | str, *, what: str, hint: str = "") -> Any:
+def parse_json(content: bytes | str, *, what: str, hint: str = "", most_values: int = MOST_VALUES) -> Any:
     """Return the JSON document in `content`; its size is for the caller to limit."""
     text = content if isinstance(content, str) else text_of(content, what=what, hint=hint)
     try:
+        _limit(sum(map(text.count, ",[{")), most_values)  # those within texts count too
         document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
         _check_values(document)
     except _FaultError as fault:
@@ -171,7 +180,14 @@ def _is_writable(text: str) -> bool:
     return True
 
 
+def _limit(values: int, most: int) -> None:
+    if values > most:
+        raise _FaultError(f"holds more than {most:,} values")
+
+
 def _load(text: str) -> Any:
+    if sum(map(text.count, ",[{:-?")) > _MOST_YAML_MARKS:
+        raise _FaultError(f"holds more than {MOST_YAML_NODES:,} values")
     loader = _UniqueKeyLoader(text)
     try:
         node = loader.get_single_node()
@@ -211,11 +227,17 @@ def _node_children(node: yaml.Node) -> list[yaml.Node]:
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML's safe loader, but a repeated key and deep nesting are errors: it would read for hours what nests deeply."""
+    """YAML's safe loader, but repeated keys, tags, too many values and deep nesting are errors: it would read on for hours."""
 
-    _depth = 0
+    _depth = _nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if getattr(event, "tag", None) not in _TEXT_TAGS:
+            line = event.start_mark.line + 1
+            raise _FaultError(f"has a tag at line {line}: write the value without it, or as !!str for a text")
+        self._nodes += 1
+        _limit(self._nodes, MOST_YAML_NODES)
         self._depth += 1
         if self._depth > MOST_DEPTH + 2:  # one more for a key or value within, as the check of all values counts them
             raise _FaultError("is nested too deeply")

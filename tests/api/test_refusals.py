@@ -10,6 +10,7 @@ import anyio
 import pytest
 from asking import ROWS, bearer, client, erasure_of, fault, identity_of, log_of, state
 from starlette.requests import Request
+from stored import ensemble_of
 
 from workbench.api.body import reader
 from workbench.api.fault import RefusedCallError
@@ -120,6 +121,20 @@ def test_a_hostile_body_is_refused_changes_nothing_and_is_not_quoted(calm: Works
     assert not scan_folder(calm.root / "logs", [b"pupil"]).hits
 
 
+@pytest.mark.parametrize(
+    "others", [[], [{}], [{"hours": 1.5, "town": "north"}]], ids=["alone", "beside nothing", "mixed"]
+)
+def test_a_number_beyond_floats_is_a_cell_that_breaks_the_schema(calm: Workspace, others: list[dict[str, Any]]) -> None:
+    name = ensemble_of(calm)
+    with client(calm) as asking:
+        for column in ROWS[0]:
+            for digits in (309, 4_000):
+                rows = [ROWS[0] | {column: int("9" * digits)}, *(ROWS[1] | other for other in others)]
+                answer = asking.post(f"/predict/{name}", json={"rows": rows})
+                assert fault(answer) == (400, "bad_input"), column
+                assert "999" not in answer.text
+
+
 def test_bodies_are_read_no_further_than_their_limit(calm: Workspace) -> None:
     with client(calm, most_request_bytes=50_000, most_rows_bytes=50_000) as asking:
         for path in ("/requests", "/predict/x"):
@@ -155,6 +170,12 @@ def test_a_body_of_unknown_length_is_cut_off_where_it_is_too_long_or_too_slow() 
     with pytest.raises(RefusedCallError) as slow:
         anyio.run(reader(50_000, 0.05), Request(scope, silent))
     assert slow.value.status == 408
+
+
+def test_the_description_is_counted_and_refused_like_any_call(calm: Workspace) -> None:
+    with client(calm, per_client="2/hour", hosts=frozenset({"testserver"})) as asking:
+        assert asking.get("/openapi.json", headers={"Host": "evil.example"}).status_code == 421
+        assert [asking.get("/openapi.json").status_code for _ in range(3)] == [200, 200, 429]
 
 
 def test_who_calls_too_often_is_told_when_to_come_back(calm: Workspace) -> None:

@@ -133,6 +133,23 @@ def test_rows_that_are_corrected_after_a_refusal_mark_nothing(workspace, tmp_pat
     assert ingest(workspace, "pupils", schema=schema, data=tmp_path / "pupils.csv")["unreviewed"] == []
 
 
+@pytest.mark.parametrize("policy", ["reject", "drop"])
+@pytest.mark.parametrize("column", ["town", "pupil"])
+def test_rows_that_an_open_quote_took_in_are_missed(workspace, tmp_path, column, policy):
+    """A quote that a later cell closes at its end: by the rules of CSV, one cell of several lines."""
+    lines = pupils().to_csv(index=False).splitlines()
+    place = lines[0].split(",").index(column)
+    for row, (before, after) in {4: ('"', ""), 9: ("", '"')}.items():
+        cells = lines[row].split(",")
+        cells[place] = f"{before}{cells[place]}{after}"
+        lines[row] = ",".join(cells)
+    (tmp_path / "pupils.csv").write_text("\n".join(lines) + "\n")
+    said = refused(
+        workspace, schema_file(tmp_path, columns={"town": {"out_of_domain": policy}}), tmp_path / "pupils.csv"
+    )
+    assert re.search(rf"column '{column}': a cell holds a line break.*not closed.*\(rows 3;", said)
+
+
 def every_nth(column, value, rows):
     def change(frame):
         frame[column] = frame[column].astype(object)

@@ -22,7 +22,8 @@ from workbench.erasure.certificate import (
 from workbench.erasure.keys import create_signing_key, public_key_path, read_public_key
 from workbench.errors import CheckFailedError, InputError
 
-PREDICATE = {"request": "er-1", "datasets": [{"dataset": "pupils", "shards": 2, "note": "Åland 🗼"}], "epsilon": 1.5}
+NEEDED = {"request": "er-1", "datasets": [], "removed_checkpoints": [], "environment": {}}
+PREDICATE = NEEDED | {"datasets": [{"dataset": "pupils", "shards": 2, "note": "Åland 🗼"}], "epsilon": 1.5}
 SUBJECT = {"e@2": "ab" * 32, "d": "cd" * 32}
 
 
@@ -56,7 +57,7 @@ def signed(payload, *, payload_type=PAYLOAD_TYPE, keys):
 
 
 def statement(**changes):
-    base = {"_type": STATEMENT_TYPE, "subject": [], "predicateType": PREDICATE_TYPE, "predicate": {}}
+    base = {"_type": STATEMENT_TYPE, "subject": [], "predicateType": PREDICATE_TYPE, "predicate": NEEDED}
     return rfc8785.dumps(base | changes)
 
 
@@ -134,6 +135,15 @@ def test_nothing_unsigned_can_be_added(certificate, trusted, tmp_path):
         {"subject": [{"name": "e@2"}]},
         {"subject": ["e@2"]},
         {"subject": {}},
+        {"predicate": {}},
+        *({"predicate": {name: value for name, value in NEEDED.items() if name != lacking}} for lacking in NEEDED),
+        *({"predicate": NEEDED | {name: 5}} for name in NEEDED),
+        {"predicate": NEEDED | {"removed_checkpoints": ["zz"]}},
+        {"predicate": NEEDED | {"removed_checkpoints": [5]}},
+        *(
+            {"predicate": NEEDED | {"datasets": [one]}}
+            for one in (5, {}, {"dataset": 5}, {"dataset": "../x"}, {"dataset": ""})
+        ),
         {"predicate": []},
     ],
 )
@@ -142,7 +152,7 @@ def test_a_statement_of_unknown_or_missing_fields_fails(changes, keys, trusted):
 
 
 def test_a_signed_field_of_a_later_release_is_no_fault(keys, trusted):
-    certificate = signed(statement(predicate={"request": "er-1", "of_tomorrow": 1}), keys=keys)
+    certificate = signed(statement(predicate=NEEDED | {"of_tomorrow": 1}), keys=keys)
     assert open_certificate(certificate, trusted)["predicate"]["of_tomorrow"] == 1
 
 

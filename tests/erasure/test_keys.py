@@ -24,7 +24,7 @@ from workbench.workflows.keys import list_keys, rotate_key, settled
 from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
 
-PREDICATE = {"request": "er-1", "datasets": [], "removed_checkpoints": []}
+PREDICATE = {"request": "er-1", "datasets": [], "removed_checkpoints": [], "environment": {}}
 
 
 def private(workspace: Workspace) -> bytes:

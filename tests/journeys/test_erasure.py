@@ -17,6 +17,7 @@ from workbench import lineage
 from workbench.config import TrainConfig
 from workbench.data import catalog
 from workbench.data.identity import identify
+from workbench.erasure.certificate import sign
 from workbench.erasure.request import commit_to, quarantined_shards, submit
 from workbench.errors import BusyError, InputError, NotFoundError, QuarantinedError
 from workbench.scan import scan_folder
@@ -50,6 +51,19 @@ def test_one_person_is_gone_and_the_certificate_says_so(trained: Workspace) -> N
     report = verify(trained, certificate, replay=True)
     assert (report["valid"], report["level"], report["superseded_by"]) == (True, "replay", None)
     assert doctor(trained)["healthy"]
+
+
+def test_a_signed_certificate_of_other_subjects_does_not_hold_and_is_no_fault(
+    trained: Workspace, tmp_path: Path
+) -> None:
+    predicate = {"request": "er-1", "datasets": [], "removed_checkpoints": [], "environment": {}}
+    name, digest = manifest_of(trained).ensemble, "ab" * 32
+    for subject in (f"{name}@x", f"{name}@", f"{name}@{'9' * 5000}", f"{name}@1x", "journal@", ""):
+        (tmp_path / "c.json").write_bytes(sign(trained.root / "keys", {subject: digest}, predicate))
+        for replay in (False, True):
+            report = verify(trained, tmp_path / "c.json", replay=replay)
+            assert [c["ok"] for c in report["checks"] if c["name"] == "subject"] == [False], subject
+            assert not report["valid"]
 
 
 def test_no_byte_of_the_person_or_of_what_they_trained_is_left(trained: Workspace) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from workbench.errors import InputError
 from workbench.schema import Codec, Column, Schema
+from workbench.schema.encode import LINE_BREAK
 
 FAST = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 NAMES = ["alter", "größe", "名前", "mood 🙂", "a b", "x'\"y"]
@@ -238,6 +239,27 @@ def test_a_broken_rule_is_reported_with_its_rows_and_no_value(name: str) -> None
     _, dropped, found = _encode(_codec(**fields), cells)
     assert found == expected
     assert not any(dropped)
+
+
+@pytest.mark.parametrize("policy", ["reject", "drop", "clip"])
+@pytest.mark.parametrize(
+    "fields",
+    [INTEGER, CONTINUOUS, DAY, MOOD, MOOD | {"other": "gut"}, {"kind": "boolean"}],
+    ids=["integer", "continuous", "date", "category", "other", "boolean"],
+)
+def test_a_cell_of_several_lines_is_refused_whatever_the_policy(fields: dict[str, Any], policy: str) -> None:
+    """Its rows are missing, which no policy allows."""
+    if policy == "clip" and fields["kind"] not in ("integer", "continuous", "datetime"):
+        return
+    codec = _codec(**fields, out_of_domain=policy, missing=True)
+    _, dropped, found = _encode(codec, [None, "1,2\n3,4", "1\r2"])
+    assert found == {LINE_BREAK: [1, 2]}
+    assert not any(dropped)
+
+
+def test_a_declared_category_may_have_several_lines() -> None:
+    values, _, found = _encode(_codec(kind="categorical", categories=("a", "b\nc")), ["a", "b\nc"])
+    assert (values, found) == ([0, 1], {})
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -53,6 +53,7 @@ def make_app(workspace: Workspace, settings: Settings, log: Log) -> ASGIApp:
         title="Erasure workbench",
         version="2.0",
         summary="Erasure requests by OpenDSR 2.0, predictions that honour them, certificates.",
+        openapi_url=None,  # FastAPI's own route would answer any number of calls, for any host
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # a redirect would repeat the path
@@ -62,6 +63,7 @@ def make_app(workspace: Workspace, settings: Settings, log: Log) -> ASGIApp:
     tell_faults(app, str(workspace.root))
     _add_requests(app, workspace, settings, gate)
     _add_others(app, workspace, settings, gate, metrics)
+    _add_description(app)
     return Front(app, log, metrics, most=settings.most_calls)
 
 
@@ -134,6 +136,12 @@ def _add_others(app: FastAPI, workspace: Workspace, settings: Settings, gate: Ga
     def measure(_: Annotated[Caller, Depends(gate.caller("metrics"))]) -> Response:
         """Counts for Prometheus."""
         return Response(metrics.text(counts(workspace)), media_type=CONTENT_TYPE)
+
+
+def _add_description(app: FastAPI) -> None:
+    @app.get("/openapi.json", include_in_schema=False)
+    async def describe() -> Response:
+        return _json(app.openapi())
 
 
 def _json(document: Mapping[str, Any]) -> Response:

@@ -1,8 +1,9 @@
 """HTTP/1.1 as strictly as RFC 9112 lets a server be, and no connection that waits for ever.
 
 Beyond what h11 refuses, a call is refused whose end another reader could see elsewhere: a bare line feed, a folded header, a
-length beside chunks, a repeated header that decides. A connection has a few seconds for its headers; of too many that wait, the
-client with the most loses its oldest.
+length beside chunks, a repeated header that decides. A connection that runs no call has a few seconds until the next one,
+whatever it sends in between. So has one whose client does not read its answers; no further call of it begins. Of too many
+connections, the client with the most loses its oldest.
 """
 
 from __future__ import annotations
@@ -28,80 +29,138 @@ _ONCE = frozenset(
     )
 )
 _LIST = re.compile(rb"content-length:.*,", re.IGNORECASE)
+_LEAST_READ = 65_536  # bytes of an answer that a client takes in the time it has, or it is over
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-class Waiting:
-    """The connections of one server whose next call has not arrived, oldest first."""
+class Connections:
+    """The connections of one server, oldest first, and those of them that wait: for a call, or for their client to read."""
 
-    def __init__(self, seconds: float, most: int) -> None:
-        self.seconds, self._most = seconds, most
-        self._oldest: dict[StrictHttp, str] = {}
+    def __init__(self, seconds: float, *, most: int, most_waiting: int) -> None:
+        self.seconds, self._most, self._most_waiting = seconds, most, most_waiting
+        self._open: dict[StrictHttp, str] = {}
+        self._waiting: dict[StrictHttp, str] = {}
 
-    def enter(self, connection: StrictHttp, client: str) -> None:
-        """Note one; beyond the limit, end the oldest of the client that has most."""
-        self._oldest[connection] = client
-        if len(self._oldest) > self._most:
-            ((busiest, _),) = Counter(self._oldest.values()).most_common(1)
-            next(c for c, of in self._oldest.items() if of == busiest).end()
+    def open(self, connection: StrictHttp, client: str) -> None:
+        """Note a new connection; beyond the limit, end one of the client that has most."""
+        self._open[connection] = client
+        if len(self._open) > self._most:
+            busiest = _busiest(self._open)
+            (_oldest(self._waiting, busiest) or _oldest(self._open, busiest) or connection).end()
 
-    def leave(self, connection: StrictHttp) -> None:
-        """Forget one: its call is here, or it is over."""
-        self._oldest.pop(connection, None)
+    def wait(self, connection: StrictHttp) -> None:
+        """Note that one waits; beyond the limit, end the oldest that waits of the client that has most."""
+        self._waiting[connection] = self._open.get(connection, "")
+        if len(self._waiting) > self._most_waiting:
+            (_oldest(self._waiting, _busiest(self._waiting)) or connection).end()
+
+    def go_on(self, connection: StrictHttp) -> None:
+        """Note that one no longer waits."""
+        self._waiting.pop(connection, None)
+
+    def close(self, connection: StrictHttp) -> None:
+        """Forget one."""
+        self.go_on(connection)
+        self._open.pop(connection, None)
+
+
+def _busiest(connections: dict[StrictHttp, str]) -> str:
+    return Counter(connections.values()).most_common(1)[0][0]
+
+
+def _oldest(connections: dict[StrictHttp, str], client: str) -> StrictHttp | None:
+    return next((connection for connection, of in connections.items() if of == client), None)
 
 
 class StrictHttp(H11Protocol):
     """A connection to a client."""
 
-    def __init__(self, waiting: Waiting, **given: Any) -> None:
+    def __init__(self, connections: Connections, **given: Any) -> None:
         super().__init__(**given)
-        self._waiting = waiting
+        self._all = connections
         self._timer: asyncio.TimerHandle | None = None
+        self._unread = 0  # bytes of answers that the client had not taken when the timer began
+        self._is_held = False  # there may be a call that waits until the client has read the answers before it
         self.conn._receive_buffer = _StrictLines()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first call."""
         super().connection_made(transport)
+        self._all.open(self, self.client[0] if self.client else "")
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
         self._rest()
+        self._all.close(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on; the wait is over once the headers are whole."""
+        """Read on; the wait is over once a call begins."""
         super().data_received(data)
         self._watch()
+
+    def handle_events(self) -> None:
+        """Begin the next call, unless the client has yet to read earlier answers: a call would wait for that as it answers."""
+        self._is_held = self.flow.write_paused and not self._is_running()
+        if self._is_held:
+            self.flow.pause_reading()
+        else:
+            super().handle_events()
 
     def on_response_complete(self) -> None:
         """Begin to wait for the next call."""
         super().on_response_complete()
         self._watch()
 
+    def pause_writing(self) -> None:
+        """Begin to wait for the client to read."""
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        """Begin the call that was held back."""
+        super().resume_writing()
+        if self._is_held and not self.transport.is_closing():
+            self.flow.resume_reading()
+            self.handle_events()
+        self._watch()
+
     def end(self) -> None:
-        """End a connection that waits."""
+        """End a connection at once."""
         self._rest()
         self.transport.abort()
 
+    def _is_running(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
     def _watch(self) -> None:
-        is_waiting = self.conn.their_state is h11.IDLE and not self.transport.is_closing()
-        if not is_waiting:
+        if self._is_running() and not self.flow.write_paused and not self.transport.is_closing():
             self._rest()
         elif self._timer is None:
-            self._timer = self.loop.call_later(self._waiting.seconds, self._give_up)
-            self._waiting.enter(self, self.client[0] if self.client else "")
+            self._begin_timer()
+            self._all.wait(self)
+
+    def _begin_timer(self) -> None:
+        self._unread = self.transport.get_write_buffer_size()
+        self._timer = self.loop.call_later(self._all.seconds, self._give_up)
 
     def _rest(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._waiting.leave(self)
+        self._all.go_on(self)
 
     def _give_up(self) -> None:
-        self._rest()
-        self.transport.write(_TOO_SLOW)
-        self.transport.close()
+        unread = self.transport.get_write_buffer_size()
+        if unread and unread <= self._unread - _LEAST_READ:  # a long answer on a slow line
+            self._begin_timer()
+        elif unread or self.transport.is_closing() or self.conn.their_state is not h11.IDLE:
+            self.end()
+        else:
+            self.transport.write(_TOO_SLOW)
+            self.transport.close()
+            self._begin_timer()
 
 
 class _StrictLines(ReceiveBuffer):

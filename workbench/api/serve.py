@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import re
+import resource
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp
 
 from workbench.api.app import make_app
 from workbench.api.log import Log, ServerFaults
-from workbench.api.protocol import StrictHttp, Waiting
+from workbench.api.protocol import Connections, StrictHttp
 from workbench.api.settings import Settings
 from workbench.errors import InputError
 from workbench.workflows.callbacks import note_rules
@@ -62,10 +63,12 @@ def serve(
 
 def configured(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """How the server answers: by our own reading of HTTP/1.1, whatever other library is installed."""
-    waiting = Waiting(settings.header_seconds, settings.most_waiting)
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)  # -1 for no limit
+    most = settings.most_connections if files < 0 else min(settings.most_connections, files * 3 // 4)
+    connections = Connections(settings.header_seconds, most=most, most_waiting=settings.most_waiting)
     return uvicorn.Config(
         app,
-        http=partial(StrictHttp, waiting),  # type: ignore[arg-type]  # it asks for a class, and calls it
+        http=partial(StrictHttp, connections),  # type: ignore[arg-type]  # it asks for a class, and calls it
         ws="none",
         access_log=False,
         log_config=None,

@@ -29,9 +29,14 @@ class Settings:
     most_rows: int = 10_000
     """Most rows to predict in one call. Fixed."""
     header_seconds: float = 10.0
-    """Seconds that a connection may wait for the headers of a call; then it is answered 408 and ended. Fixed."""
+    """Seconds that a connection may wait for the headers of a call, answered 408 and ended after that; also that it may send on
+    after an answer, and that a client may take to read 64 KiB of one. Fixed."""
     most_waiting: int = 256
-    """Most connections that wait for a call; beyond it the client with the most loses its oldest. Fixed."""
+    """Most connections that wait for a call or for their client to read; beyond it the client with the most loses its oldest.
+    Fixed."""
+    most_connections: int = 512
+    """Most connections in all, or three quarters of the files that the process may open; beyond it the client with the most
+    loses its oldest. Fixed."""
     most_calls: int = 256
     """Most calls that are answered at the same time; more are answered 503. Fixed."""
     body_seconds: float = 20.0

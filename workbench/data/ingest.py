@@ -35,6 +35,7 @@ from workbench.errors import InputError
 from workbench.files import sha256, write_atomic
 from workbench.schema import Codec, Schema, Violation
 from workbench.schema.column import EXACT_INTEGER
+from workbench.schema.encode import LINE_BREAK, distinct_texts, line_breaks
 from workbench.schema.schema import ROW_SUBJECT
 
 _ROW = "__row"
@@ -203,6 +204,9 @@ def _stage(
                 refusals.add(violations, row)
                 identities, unnamed = _identities(schema, frame, row, ring)
                 refusals.add_rows(schema.subject, "the subject's identifier is missing", numbers[unnamed])
+                if schema.subject != ROW_SUBJECT:
+                    places, distinct = distinct_texts(frame[schema.subject])
+                    refusals.add_rows(schema.subject, LINE_BREAK, numbers[line_breaks([*distinct, None])[places]])
                 erased = _suppressed(identities, ring)
                 refusals.add_rows(
                     schema.subject, "the subject was erased, and is kept out by suppression", numbers[erased]

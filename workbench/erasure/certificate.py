@@ -7,6 +7,7 @@ of models. Whoever verifies it takes the public key from elsewhere, never from t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,15 @@ from securesystemslib.signer import SSlibKey
 from workbench.erasure.keys import signer, under_first_name
 from workbench.errors import CheckFailedError, InputError
 from workbench.foreign import parse_json
+from workbench.workspace import check_name
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 MOST_BYTES = 16_000_000  # of a certificate: some hundred bytes per model that was trained again
+_MOST_VALUES = 100  # of an envelope, as anybody may write one; what is signed has the reader's own limit
 PREDICATE_TYPE = "https://erasure-workbench.dev/erasure/v1"
+_NEEDED = {"request": str, "removed_checkpoints": list, "datasets": list, "environment": dict}
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 def sign(folder: Path, subject: Mapping[str, str], predicate: Mapping[str, Any]) -> bytes:
@@ -85,7 +90,7 @@ def open_envelope(content: bytes, keys: Sequence[SSlibKey], *, what: str) -> tup
 def _envelope(content: bytes, what: str) -> Envelope:
     """The envelope in a file, which holds that and nothing else; raises CheckFailedError for any other content."""
     try:
-        document = parse_json(content, what=f"the {what}")
+        document = parse_json(content, what=f"the {what}", most_values=_MOST_VALUES)
         is_one = _has(document, payload=str, payloadType=str, signatures=list)
         if is_one and len(document["signatures"]) == 1 and _has(document["signatures"][0], keyid=str, sig=str):
             envelope = Envelope.from_dict(document)
@@ -102,12 +107,23 @@ def _statement(payload: bytes) -> dict[str, Any] | None:
     """The statement that was signed, where it is an erasure's."""
     try:
         statement = parse_json(payload, what="the statement")
+        if not _has(statement, _type=str, subject=list, predicateType=str, predicate=dict):
+            return None
+        is_ours = (statement["_type"], statement["predicateType"]) == (STATEMENT_TYPE, PREDICATE_TYPE)
+        is_whole = all(map(_is_subject, statement["subject"])) and _is_predicate(statement["predicate"])
     except InputError:
         return None
-    if not _has(statement, _type=str, subject=list, predicateType=str, predicate=dict):
-        return None
-    is_ours = (statement["_type"], statement["predicateType"]) == (STATEMENT_TYPE, PREDICATE_TYPE)
-    return statement if is_ours and all(map(_is_subject, statement["subject"])) else None
+    return statement if is_ours and is_whole else None
+
+
+def _is_predicate(document: dict[str, Any]) -> bool:
+    """Whether a predicate has the fields that every release writes and verification reads; it may have others."""
+    if not all(isinstance(document.get(name), kind) for name, kind in _NEEDED.items()):
+        return False
+    names = [basis.get("dataset") if isinstance(basis, dict) else None for basis in document["datasets"]]
+    return all(isinstance(name, str) and check_name(name, "data set") for name in names) and all(
+        isinstance(digest, str) and _DIGEST.fullmatch(digest) for digest in document["removed_checkpoints"]
+    )
 
 
 def _is_subject(document: object) -> bool:

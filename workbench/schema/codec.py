@@ -20,7 +20,7 @@ import pandas as pd
 from workbench.errors import InputError
 from workbench.schema.column import CATEGORICAL_KINDS, Column
 from workbench.schema.constraint import on_free, tables_of
-from workbench.schema.encode import OUTSIDE, encode_column, first_moment
+from workbench.schema.encode import LINE_BREAK, OUTSIDE, encode_column, first_moment
 from workbench.schema.encode import Mask as Mask
 from workbench.schema.encode import Values as Values
 from workbench.schema.schema import Schema
@@ -111,7 +111,7 @@ class Codec:
             for rule, mask in broken.items():
                 if not mask.any():
                     continue
-                if column.out_of_domain == "reject":
+                if column.out_of_domain == "reject" or rule == LINE_BREAK:  # no policy: rows may be missing
                     violations.append(Violation(column=name, rule=rule, rows=np.flatnonzero(mask)))
                 elif column.out_of_domain == "clip" and rule == OUTSIDE:
                     values[:, position] = np.clip(encoded, column.low, column.high)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ Values = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 OUTSIDE = "value is outside the declared bounds"
+LINE_BREAK = "a cell holds a line break: in CSV most often a quote that is not closed, with later rows in the cell"
 _TRUE, _FALSE = ("true", "t", "yes", "1", "1.0"), ("false", "f", "no", "0", "0.0")
 _BOOLEAN_TEXTS = dict.fromkeys(_TRUE, 1.0) | dict.fromkeys(_FALSE, 0.0)
 
@@ -67,6 +68,20 @@ def _text(value: object) -> str:
 
 
 def encode_texts(texts: Sequence[str | None], column: Column) -> tuple[Values, dict[str, Mask]]:
+    """Encoded values of texts and, per broken rule, the mask of those that break it: of a line break, that rule alone."""
+    encoded, broken = _encode_texts(texts, column)
+    lines = line_breaks(texts, declared=column.categories or ())
+    return encoded, ({rule: mask & ~lines for rule, mask in broken.items()} | {LINE_BREAK: lines})
+
+
+def line_breaks(texts: Sequence[str | None], *, declared: Collection[str] = ()) -> Mask:
+    """The mask of texts of several lines, but for those that are declared."""
+    return np.array(
+        [("\n" in text or "\r" in text) and text not in declared if text else False for text in texts], dtype=bool
+    )
+
+
+def _encode_texts(texts: Sequence[str | None], column: Column) -> tuple[Values, dict[str, Mask]]:
     absent = np.array([text is None for text in texts])
     if column.kind in CATEGORICAL_KINDS:
         return _check_coded(

@@ -24,7 +24,7 @@ from workbench.schema.column import Column
 from workbench.schema.constraint import Constraint, check_constraints
 
 ROW_SUBJECT = "row"
-MOST_BYTES = 8_000_000  # of a schema file: ten thousand columns are about one million
+MOST_BYTES = 2_000_000  # of a schema file: ten thousand columns are about one million
 POPULATION = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 

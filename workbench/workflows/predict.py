@@ -88,7 +88,8 @@ def predict_rows_as(
 
     def make(voters: Voters) -> Made:
         names = [name for name in features_schema(voters.schema).encoded if any(name in row for row in rows)]
-        frame = pd.DataFrame({name: [row.get(name) for row in rows] for name in names}, index=range(len(rows)))
+        cells = {name: _cells([row.get(name) for row in rows]) for name in names}
+        frame = pd.DataFrame(cells, index=range(len(rows)))
         predictions = voters.predict(frame)
         columns = [predictions[name].tolist() for name in predictions]
         return write([dict(zip(predictions.columns, values, strict=True)) for values in zip(*columns, strict=True)])
@@ -97,6 +98,13 @@ def predict_rows_as(
         return judged(workspace, ensemble, make)
     except NotFoundError:
         raise NotFoundError("no such ensemble here") from None
+
+
+def _cells(cells: list[str | float | bool | None]) -> pd.Series:
+    try:
+        return pd.Series(cells)
+    except OverflowError:  # a whole number beyond all floats, which the codec refuses as any other
+        return pd.Series(cells, dtype=object)
 
 
 @internal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from workbench.workflows.train_shards import objects_of
 from workbench.workspace import Workspace
 
 JOURNAL = "journal"
+_VERSION = re.compile("(.*)@([0-9]{1,18})")
 
 
 @open_to_all
@@ -126,10 +128,14 @@ def _against_workspace(
             detail = "the signed entry is in it" if known else "the signed entry is not in it: it was rewritten"
             checks.append(Check(name="journal head", ok=known, detail=detail))
             continue
+        version = _VERSION.fullmatch(subject["name"])
+        if version is None:
+            checks.append(Check(name="subject", ok=False, detail="a subject is not a version of an ensemble"))
+            continue
         known = published.get(subject["name"]) == subject["digest"]["sha256"]
         detail = "published with this digest" if known else "the journal knows no such version"
         checks.append(Check(name=f"ensemble {subject['name']}", ok=known, detail=detail))
-        ensemble, _, number = subject["name"].rpartition("@")
+        ensemble, number = version.groups()
         if ensemble in retired:
             checks.append(Check(name=f"retired {ensemble}", ok=True, detail="it was withdrawn since"))
             continue
