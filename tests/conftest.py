@@ -65,6 +65,9 @@ def pupils(n: int = 400, *, first: int = 1000, seed: int = 0) -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def empty_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An initialised workspace; copy it before writing."""
+    from mlflow.store.db import utils
+
+    utils._get_latest_schema_revision = cache(utils._get_latest_schema_revision)  # read for every store
     return shared(tmp_path_factory, "empty", lambda folder: initialise(folder / "workspace")) / "workspace"
 
 
@@ -164,10 +167,14 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 def browse(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     """Opens a page of the app in this process over a workspace, with ids of the address line."""
     import streamlit as st
+    from streamlit.components.v2 import manifest_scanner
     from streamlit.testing.v1 import AppTest
 
     from workbench.ui import session
 
+    monkeypatch.setattr(
+        manifest_scanner, "scan_component_manifests", list
+    )  # of every package, at each start; none has any
     before = st.get_option("server.address")
     st.config.set_option("server.address", "127.0.0.1")
     monkeypatch.setattr(session, "signs_in", lambda: False)
