@@ -302,7 +302,11 @@ def test_a_stop_that_python_drops_comes_again(
 
     monkeypatch.setattr("workbench.workflows.doctor.doctor", stopped)
     handler = signal.getsignal(signal.SIGALRM)
-    answer = command("--workspace", workspace.root, "doctor", "--json")
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in tests that run in the background
+    try:
+        answer = command("--workspace", workspace.root, "doctor", "--json")
+    finally:
+        signal.signal(signal.SIGINT, ignored)
     assert (answer.code, answer.error["code"]) == (5, "interrupted")
     assert signal.getsignal(signal.SIGALRM) == handler
 
