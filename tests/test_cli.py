@@ -260,7 +260,7 @@ def test_an_unexpected_fault_shows_no_value_and_one_of_the_file_system_says_wher
     assert "resume" in answer.error["hint"]
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_training_that_is_stopped_leaves_nothing(trained: Workspace, how: signal.Signals) -> None:
     objects = {path for path in (trained.root / "objects").rglob("*") if path.is_file()}
     sizes = ["shards=2", "slices=600", "rounds=600000", "leaves=4096", "min_rows_per_leaf=1", "dataset=pupils"]

@@ -344,6 +344,7 @@ def test_trying_goes_on_for_about_two_days(trained: Workspace, monkeypatch: pyte
     assert f"{len(waits) + 1} tries, about two days" in {kind["until"] for kind in retention(trained)}
 
 
+@pytest.mark.slow
 def test_processes_that_tell_at_the_same_time_tell_nobody_twice(trained: Workspace, ear: Ear, tmp_path: Path) -> None:
     note_rules(trained, INSIDE, "here.example")
     asked = {handed_in(trained, ear.url, key=f"pupil-{1000 + n}") for n in range(20)}

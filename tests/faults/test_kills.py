@@ -214,7 +214,7 @@ def other(small_workspace: Path, request: pytest.FixtureRequest) -> Iterator[tup
 
 def test_other_work_survives_kills_at_some_of_its_calls(other: tuple[str, Lab, list[Fault]]) -> None:
     what, lab, points = other
-    lab.sweep(what, evenly(points, 8))
+    lab.sweep(what, evenly(points, 4))
 
 
 @pytest.mark.faults

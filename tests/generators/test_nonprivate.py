@@ -112,6 +112,7 @@ def test_missing_numbers_stay_where_they_belong() -> None:
     assert (missing & unpaid).mean() > 0.45 * unpaid.mean()
 
 
+@pytest.mark.slow
 def test_networks_learn_what_goes_with_a_missing_number() -> None:
     drawn = Tvae(epochs=60).fit(people(1000)).sample(2000, rng=np.random.default_rng(0))
     missing, unpaid = np.isnan(drawn[:, 4]), drawn[:, 2] == 0

@@ -183,29 +183,27 @@ def test_a_request_over_both_data_sets_waits_for_both(both: Workspace) -> None:
 
 
 def test_processes_erase_in_different_data_sets_at_the_same_time(both: Workspace) -> None:
-    pairs = [("pupils", key) for key in people(both)[:2]], [("more", f"pupil-{n}") for n in (3000, 3001)]
+    pairs = [("pupils", people(both)[0]), ("more", "pupil-3000")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    for turn in range(2):
-        workers = [
-            subprocess.Popen(
-                [sys.executable, "-m", "workbench", "--workspace", both.root, "erase", "--dataset", *pair[turn]],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                env=environment,
-            )
-            for pair in pairs
-        ]
-        for worker in workers:
-            out, _ = worker.communicate(timeout=300)
-            assert worker.returncode == 0, out
-    assert list(statuses(both).values()) == ["completed"] * 4
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-m", "workbench", "--workspace", both.root, "erase", "--dataset", *pair],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+        )
+        for pair in pairs
+    ]
+    for worker in workers:
+        out, _ = worker.communicate(timeout=300)
+        assert worker.returncode == 0, out
+    assert list(statuses(both).values()) == ["completed"] * 2
     for certificate in (both.root / "certificates").iterdir():
         assert verify(both, certificate, replay=True)["valid"]
     assert doctor(both)["healthy"]
-    for pair in pairs:
-        for name, key in pair:
-            assert submit(both, [name], key).status == "rejected", "nothing is left of them"
+    for name, key in pairs:
+        assert submit(both, [name], key).status == "rejected", "nothing is left of them"
 
 
 def test_each_process_begins_with_its_own(both: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

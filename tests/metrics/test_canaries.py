@@ -43,12 +43,12 @@ def test_a_delta_pays_for_answers_told_outright():
     m, delta = 100, 0.004
     rng = np.random.default_rng(0)
     refuted = 0
-    for _ in range(1500):
+    for _ in range(500):
         coins = rng.random(m) < 0.5
         told = rng.random() < m * delta  # at most delta for each canary
         scores = np.where(coins, 1.0, -1.0) if told else rng.normal(size=m)
         refuted += epsilon_bound(scores, coins, delta=delta).low > 0
-    assert refuted / 1500 < 0.025 + 0.015  # for a private fit, however it fails
+    assert refuted / 500 < 0.025 + 0.025  # for a private fit, however it fails
 
 
 @pytest.mark.parametrize("epsilon", [0.3, 1.0, 3.0])

@@ -74,6 +74,7 @@ for kind in ("binary", "multiclass", "regression"):
 """
 
 
+@pytest.mark.slow
 def test_other_processes_and_thread_counts_give_the_same_bytes():
     digests = []
     for threads in ("1", "2"):

@@ -142,6 +142,7 @@ for kind in LABELS:
 """
 
 
+@pytest.mark.slow
 def test_other_processes_and_thread_counts_give_the_same_bytes():
     environment = os.environ | {"OMP_NUM_THREADS": "2", "PYTHONHASHSEED": "2"}
     command = [sys.executable, "-c", _ELSEWHERE, os.path.dirname(__file__)]  # noqa: PTH120
