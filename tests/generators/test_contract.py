@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -71,9 +72,14 @@ def config(kind: str, **more: object) -> SynthesizeConfig:
     )
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@cache
+def _fitted(kind: str) -> FittedGenerator:
+    return generator_of(config(kind)).fit(table(400))
+
+
+@pytest.fixture(params=KINDS)
 def fitted(request: pytest.FixtureRequest) -> tuple[str, FittedGenerator]:
-    return request.param, generator_of(config(request.param)).fit(table(400))
+    return request.param, _fitted(request.param)
 
 
 def rows(generator: FittedGenerator, n: int = 200, seed: int = 1, **more: object) -> np.ndarray:

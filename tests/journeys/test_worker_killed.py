@@ -341,7 +341,7 @@ def _rows(workspace: Workspace, table: Any) -> list[Any]:
 
 
 def test_a_worker_killed_now_and_then_erases_everyone_once(workspace: Workspace, tmp_path: Path) -> None:
-    everyone_is_erased_once(workspace, tmp_path, n=40, kills=3, seed=0)
+    everyone_is_erased_once(workspace, tmp_path, n=24, kills=2, seed=0)
 
 
 @pytest.mark.slow
