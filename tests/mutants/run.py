@@ -68,6 +68,8 @@ def tried(patch: Path, tests: Sequence[str], sound: Path, shared: Path) -> str:
         code, output = run(folder, shared, tests, "-n", "0", "-x")
         if code == FAILED and (failed := re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", output, re.MULTILINE)):
             return f"noticed by {failed[1]}"
+        if code < 0:
+            return f"noticed by a crash of the tests: signal {-code}"
         return "NOT NOTICED" if code == 0 else f"TESTS CAN'T RUN: pytest ended with {code}"
 
 
