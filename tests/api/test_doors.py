@@ -133,6 +133,7 @@ VERBS: dict[str, tuple[str, list[str], bool]] = {
     "resume": ("operate or decide", [], True),
     "worker": ("operate", ["--inbox", f"{T}/absent", "--once"], True),
     "requests list": ("all", [], True),
+    "requests show": ("all", ["x"], True),
     "requests approve": ("decide", ["x"], True),
     "requests release": ("decide", ["x"], True),
     "requests deny": ("decide", ["x", "--reason", "none"], True),

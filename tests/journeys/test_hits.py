@@ -234,8 +234,10 @@ def test_a_person_answers_for_a_hit_and_the_certificate_says_so(
     held: tuple[Workspace, str, str], command: Callable[..., Answer]
 ) -> None:
     workspace, key, request = held
-    (hit,) = show_request(workspace, request)["hits"]
-    assert (hit["file"], hit["offset"]) == ("logs/old.log", 9)
+    shown = command("--workspace", workspace.root, "requests", "show", request, "--json")
+    (hit,) = shown.json["hits"]
+    assert (hit["file"], hit["offset"], key in shown.out) == ("logs/old.log", 9, False)
+    assert hit["mark"] in command("--workspace", workspace.root, "requests", "show", request).out
     words = ("--workspace", workspace.root, "requests", "accept-hit", request, "--file", hit["file"])
     answer = command(*words, "--offset", 9, "--reason", f"it is not {key}", "--json")
     assert (answer.code, key in answer.out + answer.err) == (2, False)

@@ -68,6 +68,14 @@ def requests_list(context: typer.Context, as_json: Json = False) -> None:
     show(list_requests(opened(context)), as_json)
 
 
+@requests_app.command("show")
+def requests_show(context: typer.Context, request: Request, as_json: Json = False) -> None:
+    """Show one request: its history, the shards it touches, and the hits of the byte scan that hold it."""
+    from workbench.workflows.requests import show_request
+
+    show(show_request(opened(context), request), as_json)
+
+
 @requests_app.command("approve")
 def requests_approve(context: typer.Context, request: Request, as_json: Json = False) -> None:
     """Let a request that waits for approval be carried out."""

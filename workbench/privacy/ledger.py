@@ -319,11 +319,11 @@ def _may_fail(entry: LedgerEntry) -> bool:
 
 
 def _check_budget(epsilon: float, delta: float, ceiling: float | None) -> None:
-    for most in (epsilon, *([] if ceiling is None else [ceiling])):
-        filter_order(most, delta)  # refuses what is not positive and finite
-        if most > MOST_EPSILON:
+    filter_order(epsilon, delta)  # refuses what is not positive and finite
+    for name, most in (("epsilon", epsilon), ("the ceiling", epsilon if ceiling is None else ceiling)):
+        if not most <= MOST_EPSILON:
             raise InputError(
-                f"epsilon must be at most {MOST_EPSILON}, found {most:g}: a larger one protects no one",
+                f"{name} must be at most {MOST_EPSILON}, found {most:g}: a larger one protects no one",
                 hint="usual values are between 0.1 and 10",
             )
     if delta >= MOST_DELTA:

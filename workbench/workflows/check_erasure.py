@@ -36,7 +36,9 @@ from workbench.workspace import Workspace
 
 _KEPT_HITS = 100  # of a request; one is enough to keep it open
 DIGITS = "numbers in differentially private results, for an identifier of digits alone"
-_HELD = "the search for what is left of the person found something that no step removes"
+_HELD = (
+    "the search for what is left of the person found a text that no step removes, or met a file that can't be searched"
+)
 _ONCE = (
     "untouched shards",
     "checkpoints",

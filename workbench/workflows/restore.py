@@ -111,6 +111,8 @@ def restore(
 
 def _in_use(workspace: Workspace, live: Path) -> ForeignList:
     """What the workspace at `live` knows now; raises InputError where the backup is not of it."""
+    if not (live / "state.db").is_file():
+        raise NotFoundError(f"{live} holds no workspace", hint="--live names the one that the backup was made of")
     other = Workspace.open(live)
     if not _same_key(workspace, other.root):
         raise InputError(
