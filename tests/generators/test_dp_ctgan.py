@@ -185,6 +185,7 @@ def test_numpy_draws_from_torchs_network(fitted):
     assert np.allclose(logits, fitted._logits(inputs), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_generous_fit_learns_what_goes_together(learnt):
     values = learnt.sample(4000, rng=np.random.default_rng(0))
     codec = learnt.codec
