@@ -62,7 +62,7 @@ oracle: install
 STRIDE ?= 1
 CODE = $(shell find workbench tests/faults tests/conftest.py -name '*.py' | LC_ALL=C sort | xargs cat | sha256sum | cut -c 1-12)
 faults: install
-	@log=$(VENV)/faults-$(CODE).jsonl; trap "PYTHONPATH=. $(BIN)/python tests/faults/harness.py $$log" EXIT; trap "exit 130" INT TERM; \
+	@log=$(VENV)/faults-$(CODE).jsonl; trap "PYTHONPATH=.:tests $(BIN)/python tests/faults/harness.py $$log" EXIT; trap "exit 130" INT TERM; \
 	  WORKBENCH_FAULTS_LOG=$$log WORKBENCH_FAULTS_STRIDE=$(STRIDE) $(BIN)/python -m pytest -vv -n 2 -m faults tests/faults
 
 # Break each promise of the threat model: a test that its row names must fail. Under half an hour; ROWS="T07 T13" for some.
