@@ -5,7 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -27,8 +29,16 @@ def shared(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], N
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             build(folder)
+            for database in folder.rglob("*.db"):
+                with closing(sqlite3.connect(database)) as connection:
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             done.touch()
     return folder
+
+
+def copy_of(source: Path, target: Path) -> Path:
+    """Return a copy of a folder of the run, without the empty files that come and go with every reader of a database."""
+    return Path(shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.db-shm", "*.db-wal")))
 
 
 def changed(
@@ -37,11 +47,11 @@ def changed(
     """Return a workspace that one worker makes from a copy of another, with a folder for its files; copy it before writing."""
 
     def build(folder: Path) -> None:
-        change(Workspace.open(Path(shutil.copytree(base, folder / "workspace"))), folder)
+        change(Workspace.open(copy_of(base, folder / "workspace")), folder)
 
     return shared(factory, name, build) / "workspace"
 
 
 def copied(root: Path, folder: Path) -> Workspace:
     """Return a fresh copy of a workspace, in a folder of a test."""
-    return Workspace.open(Path(shutil.copytree(root, folder / "workspace")))
+    return Workspace.open(copy_of(root, folder / "workspace"))

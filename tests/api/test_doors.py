@@ -11,7 +11,6 @@ import importlib
 import inspect
 import json
 import pkgutil
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ import typer
 from asking import bearer, client, fault
 from conftest import Answer, commands
 from fastapi.testclient import TestClient
+from shared import copy_of
 
 from workbench import cli, journal, ui, workflows
 from workbench.cli import app
@@ -200,7 +200,7 @@ CALLS = [
 def served(empty_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, Any]]:
     """A client of the api, and the headers of a token of each scope."""
     root = tmp_path_factory.mktemp("doors") / "workspace"
-    shutil.copytree(empty_workspace, root)
+    copy_of(empty_workspace, root)
     workspace = Workspace.open(root)
     tokens = {scope: bearer(workspace, scope) for scope in SCOPES}
     with client(workspace) as asking:
@@ -219,7 +219,7 @@ def _built_once() -> Iterator[None]:
 def folder(empty_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an empty workspace and the configs that verbs read."""
     folder = tmp_path_factory.mktemp("verbs")
-    shutil.copytree(empty_workspace, folder / "workspace")
+    copy_of(empty_workspace, folder / "workspace")
     (folder / "synthesize.yaml").write_text("{generator: mst, dataset: x, epsilon: 1, delta: 0.00001}")
     (folder / "train.yaml").write_text("{learner: ridge, dataset: x, shards: 2, slices: 1}")
     (folder / "policy.yaml").write_text("{approval: required}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import shutil
 import socket
 import unicodedata
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import pytest
 from asking import bearer, client, erasure_of, identity_of, log_of, state
 from conftest import PUPILS_SCHEMA, pupils
 from served import api_server
+from shared import copy_of
 
 from workbench.scan import scan_folder
 from workbench.workflows.ingest import ingest
@@ -59,7 +59,7 @@ class Server:
 def server(full_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all that is refused."""
     root = tmp_path_factory.mktemp("hostile") / "workspace"
-    shutil.copytree(full_workspace, root)
+    copy_of(full_workspace, root)
     workspace = Workspace.open(root)
     with api_server(workspace) as (_, port):
         yield Server(workspace, port)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from asking import bearer, client
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
+from shared import copy_of
 
 from workbench.workspace import Workspace
 
@@ -21,7 +21,7 @@ def calls_fit(full_workspace: Path, folder: Path, examples: int) -> int:
     import schemathesis  # takes seconds, and nothing else here needs it
     from schemathesis.config import SchemathesisConfig
 
-    shutil.copytree(full_workspace, folder / "workspace")
+    copy_of(full_workspace, folder / "workspace")
     workspace, made = Workspace.open(folder / "workspace"), 0
     with client(workspace, per_token="100000/second", per_client="100000/second") as asking:
         refusals = {"negative_data_rejection": {"expected-statuses": ["4xx"]}}  # what is too large, too

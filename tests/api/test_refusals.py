@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import pytest
 from asking import ROWS, bearer, client, erasure_of, fault, identity_of, log_of, state
+from shared import copy_of
 from starlette.requests import Request
 from stored import ensemble_of
 
@@ -98,10 +99,9 @@ HOSTILE: dict[str, bytes | Any] = {
 @pytest.fixture(scope="module")
 def calm(full_workspace: Any, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """One workspace for all refusals: none of them may change it."""
-    import shutil
 
     root = tmp_path_factory.mktemp("calm") / "workspace"
-    shutil.copytree(full_workspace, root)
+    copy_of(full_workspace, root)
     return Workspace.open(root)
 
 

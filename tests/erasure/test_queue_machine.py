@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from killing import Killed
+from shared import copy_of
 from sqlalchemy import select
 
 from workbench import journal
@@ -57,7 +58,7 @@ picks = st.integers(0, 99)
 def ingested(empty_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace of eight pupils and no model, so that an erasure takes a moment."""
     root = tmp_path_factory.mktemp("machine") / "workspace"
-    shutil.copytree(empty_workspace, root)
+    copy_of(empty_workspace, root)
     (root.parent / "schema.yaml").write_text(PUPILS_SCHEMA, encoding="utf-8")
     pupils(len(PEOPLE)).to_csv(root.parent / "pupils.csv", index=False)
     ingest(Workspace.open(root), "pupils", schema=root.parent / "schema.yaml", data=root.parent / "pupils.csv")

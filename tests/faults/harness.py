@@ -25,6 +25,7 @@ from select import POLLIN, poll
 from typing import Any
 
 from calls import CALLS, Fault, answer, available, distinct, watch
+from shared import copy_of
 from sqlalchemy import select, text
 from stored import placed
 
@@ -115,7 +116,7 @@ class Lab:
         with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
             keys = tuple(keys) or placed(Workspace(source), "train")[:1]
             lab = cls(Path(folder).resolve(), tuple(keys), deed or erasure_of(keys))
-            shutil.copytree(source, lab.root)
+            copy_of(source, lab.root)
             tracking = Tracking(lab.root)
             with tracking.session() as client:  # warms MLflow, and moves its paths here
                 experiment_id(tracking, client, "pupils")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import PUPILS_SCHEMA, Answer, pupils
-from shared import changed
+from shared import changed, copy_of
 
 from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
@@ -156,9 +156,8 @@ def refused(answer: Answer, code: int, part: str) -> None:
 @pytest.fixture(scope="module")
 def untouched(full_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A full workspace that no test here may change."""
-    import shutil
 
-    return Path(shutil.copytree(full_workspace, tmp_path_factory.mktemp("bad") / "workspace"))
+    return copy_of(full_workspace, tmp_path_factory.mktemp("bad") / "workspace")
 
 
 @pytest.mark.parametrize("case", TABLES)

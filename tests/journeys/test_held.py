@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Answer, pupils
+from shared import copy_of
 from stored import placed
 from test_queue import POLICY
 
@@ -51,7 +52,7 @@ Held = tuple[Workspace, str, str]
 def held_workspace(full_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, dict, dict]:
     """A workspace where of two people erased together one could not be certified, and what names that one."""
     root = tmp_path_factory.mktemp("held") / "workspace"
-    shutil.copytree(full_workspace, root)
+    copy_of(full_workspace, root)
     workspace = Workspace.open(root)
     key, other = "pupil-1000", "pupil-1001"
     plant(workspace, f"see {key}")

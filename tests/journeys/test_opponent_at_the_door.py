@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import true_cost
 from conftest import PUPILS_SCHEMA, Answer, pupils
+from shared import copy_of
 from test_queue import POLICY
 
 from workbench.erasure.locate import locate
@@ -40,7 +41,7 @@ def opening(empty_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """Four tables of the same people: by e-mail, by card, by row, and the last under another name."""
     folder = tmp_path_factory.mktemp("door")
     root = folder / "workspace"
-    shutil.copytree(empty_workspace, root)
+    copy_of(empty_workspace, root)
     workspace, points = Workspace.open(root), {}
     rows = pupils(PEOPLE).drop_duplicates("pupil").assign(term=1)
     for name, kind in TABLES.items():

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import PUPILS_SCHEMA, Answer, pupils
+from shared import copy_of
 
 from workbench.data import catalog
 from workbench.errors import InputError
@@ -32,7 +33,7 @@ KNOWN = "the school's register has the same numbers"
 def two_populations(empty_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace whose data set `first` is of population pupils, and `second`, with other people, of population other."""
     folder = tmp_path_factory.mktemp("people")
-    shutil.copytree(empty_workspace, folder / "workspace")
+    copy_of(empty_workspace, folder / "workspace")
     for name, text, first in (("first", PUPILS_SCHEMA, 1000), ("second", OTHER, 5000)):
         take(Workspace.open(folder / "workspace"), name, table_of(folder, first), text)
     return folder / "workspace"

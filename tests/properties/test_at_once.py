@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from conftest import pupils
 from instants import instants, is_locked
+from shared import copy_of
 from stored import ensemble_of
 
 from workbench import lineage
@@ -149,7 +150,7 @@ def evaluated(workspace: Workspace, kind: str, of: str) -> None:
 def prepared(source: Path, folder: Path) -> Workspace:
     """A workspace with an ensemble, a generator that is not private, and an evaluation of each."""
     folder.mkdir(exist_ok=True)
-    shutil.copytree(source, folder / "workspace")
+    copy_of(source, folder / "workspace")
     workspace = Workspace.open(folder / "workspace")
     generator = generator_of(workspace)
     with writing(workspace.engine) as connection:
