@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
+import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from tracking.remnants import remnants
 
 from workbench import search as searching
+from workbench.errors import is_of_disk
 from workbench.scan import scan_folder
 from workbench.tracking import Tracking
 
@@ -144,3 +148,35 @@ def test_a_folder_that_goes_meanwhile_is_not_unread(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", gone_meanwhile)
     assert scan_folder(tmp_path, [b"canary"]).unread == ()
+
+
+def test_a_disk_without_room_is_a_fault_of_the_disk_and_no_file_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "copy").mkdir()
+    with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+        connection.executescript("PRAGMA journal_mode = WAL; CREATE TABLE t (x); INSERT INTO t VALUES ('needle')")
+        for name in ("a.db", "a.db-wal"):  # whoever reads them has to write the index of the log beside them
+            shutil.copy(tmp_path / name, tmp_path / "copy")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(OSError, match="no room") as caught:
+            scan_folder(tmp_path / "copy", [b"needle"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert is_of_disk(caught.value)
+    assert scan_folder(tmp_path / "copy", [b"needle"]).hits
+
+
+def test_a_fault_of_the_disk_that_passes_is_searched_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"a needle")
+    honest, faults = searching.Search.file, [OSError(errno.EIO, "now and then")]
+
+    def failing(self: searching.Search, path: Path) -> searching.Found:
+        if faults:
+            raise faults.pop()
+        return honest(self, path)
+
+    monkeypatch.setattr(searching.Search, "file", failing)
+    found = scan_folder(tmp_path, [b"needle"])
+    assert found.hits == ("a",)
+    assert not found.unsearched

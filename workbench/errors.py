@@ -5,12 +5,18 @@ No message holds an identifier, a row or a value from a table: they go to termin
 
 import errno
 
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+_DISK = {*_NO_ROOM, errno.EIO, errno.EROFS}
 
 
 def is_of_disk(fault: OSError) -> bool:
     """Whether a fault is the disk's and not of what was asked: once that is mended, the same can be asked again."""
     return fault.errno in _DISK
+
+
+def has_no_room(fault: OSError) -> bool:
+    """Whether a disk, or somebody's share of it, is full."""
+    return fault.errno in _NO_ROOM
 
 
 def exit_code_of(fault: Exception) -> int:

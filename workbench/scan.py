@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
+from workbench.errors import has_no_room, is_of_disk
 from workbench.search import DEPTH, Found, Hit, Search, digest_of
 
 __all__ = ["DEPTH", "Hit", "Scan", "Unread", "holds", "scan_folder", "spellings", "unread_file", "words"]
@@ -70,6 +71,8 @@ def scan_folder(root: Path, needles: Collection[bytes] | Mapping[bytes, int], di
       value is cut at page borders. Every page is read, free ones and those of write-ahead logs too.
     - A file, packed or not, whose SHA-256 is among `digests` is a hit, whatever its name.
     - Not found is what is encrypted, or a number stored in binary.
+
+    Raises OSError where the disk has no room for what reading a database writes.
     """
     search = Search(needles, digests)
     places: list[tuple[str, Hit]] = []
@@ -134,17 +137,22 @@ def words(needle: bytes) -> dict[bytes, int]:
 
 
 def _settled(search: Search, path: Path) -> Found | None:
-    """The search of a file, again where it was being written; None where it is gone, as what others erase or finish goes."""
+    """The search of a file, again where it was being written or the disk failed; None where it is gone meanwhile.
+
+    Raises OSError where the disk has no room.
+    """
     for left in reversed(range(_TRIES)):
-        before = _signature(path)
+        before, of_disk = _signature(path), False
         try:
             found = search.file(path)
         except FileNotFoundError:
             return None
         except OSError as fault:
-            found = Found(unread=[os.strerror(fault.errno or 0)])
+            if has_no_room(fault):
+                raise
+            found, of_disk = Found(unread=[os.strerror(fault.errno or 0)]), is_of_disk(fault)
         after = _signature(path)
-        if not found.unread or not left or (after == before is not None):
+        if not found.unread or not left or (after == before is not None and not of_disk):
             break
         if after is None:
             return None

@@ -6,13 +6,21 @@ copy begins and ends, and of which row it is.
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 _TABLE_LEAF, _INDEX_LEAF, _INDEX_INTERIOR = 13, 10, 2
+_NO_ROOM = {  # what SQLite writes beside a database to read it can't be written
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_SHMOPEN,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+}
 _SIZES = (0, 1, 2, 3, 4, 6, 8, 8, 0, 0)  # bytes of a value by its serial type; texts and blobs come after these
 
 
@@ -49,8 +57,14 @@ class Stored:
 
 
 def read_rows(path: Path) -> Iterator[list[Cell]]:
-    """Yield the texts and blobs of each row of every table, with the row's primary key, or else its number."""
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
+    """Yield the texts and blobs of each row of every table, with the row's primary key, or else its number.
+
+    Raises OSError where the disk has no room for what SQLite keeps beside a database, sqlite3.Error where it can't be read.
+    """
+    with (
+        _disk_faults(),
+        closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as connection,
+    ):
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.text_factory = Text  # text that is not UTF-8 is searched too
         for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
@@ -63,6 +77,16 @@ def read_rows(path: Path) -> Iterator[list[Cell]]:
                 rows = connection.execute(f'SELECT *, NULL FROM "{name}"')
             for row in rows:
                 yield _cells(table.decode(), [column[1].decode() for column in columns], keys, row)
+
+
+@contextmanager
+def _disk_faults() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as fault:
+        if getattr(fault, "sqlite_errorcode", None) in _NO_ROOM:  # faults of the module itself have no code
+            raise OSError(errno.ENOSPC, "no room beside a database for what reading it writes") from fault
+        raise
 
 
 def _cells(table: str, columns: list[str], keys: list[int], row: tuple[object, ...]) -> list[Cell]:

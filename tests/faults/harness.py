@@ -42,7 +42,7 @@ from workbench.tracking.log import experiment_id
 from workbench.tracking.store import _client
 from workbench.workflows.doctor import doctor
 from workbench.workflows.erase import erase
-from workbench.workflows.execute import carry_out
+from workbench.workflows.execute import carry_out_waiting
 from workbench.workflows.publish import current_versions, read_manifest
 from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
@@ -377,12 +377,7 @@ def erased(workspace: Workspace, keys: Sequence[str]) -> Any:
 
 def erasure_of(keys: Sequence[str]) -> Deed:
     """The erasure of the keys, which has to be carried through once a request is accepted."""
-    return Deed(work=lambda workspace: erased(workspace, keys), resume=_finish, begun=_accepted)
-
-
-def _finish(workspace: Workspace) -> dict[str, Any]:
-    """What `workbench resume` does: what a disk without room kept from being searched to its end is tried at once too."""
-    return carry_out(workspace, held="all").results()
+    return Deed(work=lambda workspace: erased(workspace, keys), resume=carry_out_waiting, begun=_accepted)
 
 
 def _resume(deed: Deed, workspace: Workspace, keys: Sequence[str]) -> list[Any]:

@@ -24,6 +24,7 @@ from workbench.generators import adversary, dp_ctgan, independent
 from workbench.generators.dp_ctgan import DpCtgan
 from workbench.generators.kinds import generator_of
 from workbench.generators.marginals import rows as rows_module
+from workbench.generators.marginals.estimate import Measurement
 from workbench.generators.marginals.rows import Notebook, Rows
 from workbench.generators.marginals.start import Start
 from workbench.privacy.search import SchemaSearch
@@ -137,9 +138,11 @@ def test_an_audit_notices_a_look_at_the_rows(tmp_path: Path, monkeypatch: pytest
 
     def peeking(rows: Rows, notebook: Notebook, **how: Any) -> Start:
         begun = honest(rows, notebook, **how)
-        (first, *others) = begun.small
-        values = first.values + np.eye(1, first.values.size)[0] * len(rows.shards[0])
-        return replace(begun, small=(replace(first, values=values), *others))
+
+        def peeked(m: Measurement) -> Measurement:  # without noise, and in every cell: noise may merge or hide one
+            return replace(m, values=len(rows.shards[0]) + np.arange(m.values.size, dtype=float))
+
+        return replace(begun, ones=tuple(map(peeked, begun.ones)), small=tuple(map(peeked, begun.small)))
 
     monkeypatch.setattr(independent, "start", peeking)
     *_, (_, pair) = pairs(2, seed=4)

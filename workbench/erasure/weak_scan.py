@@ -23,6 +23,7 @@ from workbench import lineage
 from workbench.data import catalog
 from workbench.erasure.byte_scan import Finding
 from workbench.erasure.json_texts import parsed
+from workbench.errors import has_no_room
 from workbench.scan import Unread, unread_file
 from workbench.search import Found, Hit, Search, hit_at
 from workbench.sqlite_cells import Cell, Text, read_rows
@@ -108,6 +109,8 @@ def scan_short(workspace: Workspace, identifiers: Collection[bytes]) -> tuple[li
         except FileNotFoundError:
             continue
         except (OSError, ValueError, sqlite3.Error, pa.ArrowException) as fault:
+            if isinstance(fault, OSError) and has_no_room(fault):
+                raise
             found.unread.append(f"its texts can't be read ({type(fault).__name__})")
         findings += [_finding(place, hit) for hit in (*hits, *found.hits) if _is_alone(hit, ids)]
         if found.unread:

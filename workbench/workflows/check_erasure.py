@@ -36,9 +36,8 @@ from workbench.workspace import Workspace
 
 _KEPT_HITS = 100  # of a request; one is enough to keep it open
 DIGITS = "numbers in differentially private results, for an identifier of digits alone"
-_HELD = (
-    "the search for what is left of the person found a text that no step removes, or met a file that can't be searched"
-)
+_HELD_BY_TEXT = "the search for what is left of the person found a text that no step removes"
+_HELD_BY_FILE = "the search for what is left of the person met a file that can't be searched"
 _ONCE = (
     "untouched shards",
     "checkpoints",
@@ -119,7 +118,7 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
     clean = [request for request in erasure.requests if request not in stuck]
     if not clean:
         with writing(workspace.engine) as connection:
-            _hold(connection, erasure, aside)
+            _hold(connection, erasure, aside, left)
         raise held_error(aside[0])
     scans = {request: _for_certificate(workspace, judged, people[request], common) for request in clean}
     checks.append(found.check([], _counted(judged, [people[request] for request in clean])))
@@ -129,7 +128,7 @@ def verify(workspace: Workspace, erasure: Erasure, progress: Progress) -> tuple[
     done = done.model_copy(update={"people": len(_each_once(people[request] for request in clean))})
 
     def commit(connection: Connection) -> None:
-        _put_aside(connection, aside)
+        _put_aside(connection, aside, left)
 
     return done, commit
 
@@ -247,7 +246,9 @@ def held_error(erasure: Erasure) -> HeldError:
     )
 
 
-def _hold(connection: Connection, erasure: Erasure, aside: Sequence[Erasure]) -> None:
+def _hold(
+    connection: Connection, erasure: Erasure, aside: Sequence[Erasure], left: Mapping[str, Sequence[Finding]]
+) -> None:
     """Records that no request of an erasure can be certified yet; hits that were accepted during the search stay so."""
     if erasure.held:
         stored = saga.find(connection, erasure.id)
@@ -255,7 +256,7 @@ def _hold(connection: Connection, erasure: Erasure, aside: Sequence[Erasure]) ->
             saga.save(connection, _accepting(aside[0], stored) if stored.accepted != erasure.accepted else aside[0])
     else:
         saga.finish(connection, erasure)
-        _put_aside(connection, aside)
+        _put_aside(connection, aside, left)
 
 
 def _accepting(alone: Erasure, stored: Erasure) -> Erasure:
@@ -265,11 +266,13 @@ def _accepting(alone: Erasure, stored: Erasure) -> Erasure:
     return alone.model_copy(update={"accepted": stored.accepted, "hits": left, "tried": 0.0})
 
 
-def _put_aside(connection: Connection, aside: Sequence[Erasure]) -> None:
+def _put_aside(connection: Connection, aside: Sequence[Erasure], left: Mapping[str, Sequence[Finding]]) -> None:
     """Records erasures that are held from now on, each of one request. What was found is for operators, not in the reason."""
     for alone in aside:
+        (request,) = alone.requests
+        unread = all(finding.unread for finding in left[request])
         saga.create(connection, alone)
-        advance(connection, alone.requests, "failed", reason=_HELD)
+        advance(connection, [request], "failed", reason=_HELD_BY_FILE if unread else _HELD_BY_TEXT)
 
 
 def _for_certificate(workspace: Workspace, judged: Judged, person: _Person, common: Set[bytes]) -> dict[str, Any]:
