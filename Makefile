@@ -46,6 +46,7 @@ bench: install
 	$(BIN)/python benchmarks/erasure.py
 	$(BIN)/python benchmarks/quarantine.py
 	$(BIN)/python benchmarks/evidence.py
+	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/api.py
 	$(BIN)/python benchmarks/synthesis.py --generators aim mst independent --datasets adult
 

@@ -67,6 +67,20 @@ def test_help_answers_without_loading_anything_heavy() -> None:
         assert f"  {word} " in done.stdout
 
 
+def test_commands_that_fit_nothing_load_no_library_that_fits() -> None:
+    workflows = (
+        "requests ledger doctor erase work suppressions backup tokens keys lineage verify certify jobs preflight"
+    )
+    check = (
+        "import sys, importlib\n"
+        f"for name in '{workflows}'.split(): importlib.import_module('workbench.workflows.' + name)\n"
+        "heavy = ('torch', 'mlflow', 'pandas', 'sklearn', 'scipy.stats', 'scipy.optimize', 'lightgbm', 'streamlit')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_every_command_has_help_and_json(command: Command) -> None:
     verbs = [
         "init",

@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from workbench.data.dataset import canonical_order
@@ -37,6 +36,9 @@ from workbench.schema import Codec, Schema, Violation
 from workbench.schema.column import EXACT_INTEGER
 from workbench.schema.encode import LINE_BREAK, distinct_texts, line_breaks
 from workbench.schema.schema import ROW_SUBJECT
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _ROW = "__row"
 _CLIPPED = "clipped"
@@ -240,6 +242,8 @@ def _identities(
         identifiers = [row_identifier(ring.ingest, first_row + i) for i in range(len(frame))]
         unnamed = np.zeros(len(frame), dtype=bool)
     else:
+        import pandas as pd
+
         column = frame[schema.subject]
         if pd.api.types.is_float_dtype(column.dtype) and (column.abs() > _exact(column.dtype)).any():
             raise InputError(

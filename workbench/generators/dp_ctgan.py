@@ -20,14 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from dp_accounting import (
-    ComposedDpEvent,
-    DpEvent,
-    GaussianDpEvent,
-    PoissonSampledDpEvent,
-    SelfComposedDpEvent,
-    ZCDpEvent,
-)
 
 from workbench.data.dataset import Dataset
 from workbench.errors import InputError
@@ -38,6 +30,7 @@ from workbench.generators.marginals.rows import Notebook, Rows
 from workbench.generators.marginals.start import measure_all
 from workbench.generators.rejection import draw
 from workbench.generators.saved import save, saved
+from workbench.privacy.accounting import dpa
 from workbench.privacy.calibration import epsilon_of, least_noise, zcdp_rho
 from workbench.progress import FitProgress, silent
 from workbench.schema import Codec
@@ -95,13 +88,15 @@ class DpCtgan:
         return least_noise(lambda noise: self._event_after(self.steps, noise), self.epsilon, self.delta)
 
     @property
-    def event(self) -> DpEvent:
+    def event(self) -> dpa.DpEvent:
         """What one fit costs, to be charged before it."""
         return self._event_after(self.steps, self.noise)
 
-    def _event_after(self, steps: int, noise: float) -> DpEvent:
-        step = PoissonSampledDpEvent(_RATE, GaussianDpEvent(noise))
-        return ComposedDpEvent([ZCDpEvent(self._rho * (_ONE_WAY + _SUBJECTS)), SelfComposedDpEvent(step, steps)])
+    def _event_after(self, steps: int, noise: float) -> dpa.DpEvent:
+        step = dpa.PoissonSampledDpEvent(_RATE, dpa.GaussianDpEvent(noise))
+        return dpa.ComposedDpEvent(
+            [dpa.ZCDpEvent(self._rho * (_ONE_WAY + _SUBJECTS)), dpa.SelfComposedDpEvent(step, steps)]
+        )
 
     @cached_property
     def _rho(self) -> float:

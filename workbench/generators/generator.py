@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from dp_accounting import DpEvent, NonPrivateDpEvent
 
 from workbench.data.dataset import Dataset
+from workbench.privacy.accounting import dpa
 from workbench.progress import FitProgress, silent
 from workbench.schema.codec import Values
 from workbench.schema.condition import Within
@@ -36,7 +36,7 @@ class Generator(Protocol):
     """A generator before its fit."""
 
     @property
-    def event(self) -> DpEvent:
+    def event(self) -> dpa.DpEvent:
         """What one fit costs, to be charged before it; NonPrivateDpEvent where it is not private."""
 
     def fit(self, dataset: Dataset, *, notebook: Path | None = None, progress: FitProgress = silent) -> FittedGenerator:
@@ -47,6 +47,6 @@ class NotPrivate:
     """A generator that bounds nothing of what it tells about one person: no charge covers it."""
 
     @property
-    def event(self) -> DpEvent:
+    def event(self) -> dpa.DpEvent:
         """Not private."""
-        return NonPrivateDpEvent()
+        return dpa.NonPrivateDpEvent()

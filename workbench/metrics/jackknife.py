@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t
 
 from workbench.metrics.estimate import DOUBT, Estimate
 from workbench.metrics.measure import NotComputableError
@@ -43,6 +42,8 @@ def jackknife(replicates: Floats, *, n: int, within: tuple[float, float]) -> Est
         raise NotComputableError("not computable because the figure has no value without some of the subjects")
     value, left = float(replicates[0]), replicates[1:]
     error = np.sqrt((GROUPS - 1) / GROUPS * ((left - left.mean()) ** 2).sum())
+    from scipy.stats import t  # a second of start-up, which commands without an interval need not wait for
+
     reach = float(t.ppf(1 - DOUBT, GROUPS - 1) * error)
     low, high = within
     return Estimate(

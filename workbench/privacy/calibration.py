@@ -9,10 +9,9 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from dp_accounting import DpEvent, NeighboringRelation, ZCDpEvent
-from dp_accounting.rdp import RdpAccountant, compute_epsilon
 
 from workbench.errors import InputError
+from workbench.privacy.accounting import dpa, rdp
 from workbench.privacy.events import ApproximateDpEvent, split_failure
 
 # Rényi orders at which every event is priced. The best order for rho-zCDP is near 1 + sqrt(log(1/delta) / rho): tenths
@@ -29,7 +28,7 @@ ORDERS: tuple[float, ...] = (
 logging.getLogger("absl").addFilter(lambda record: "Excluding this order" not in str(record.msg))
 
 
-def divergences(event: DpEvent, orders: Sequence[float]) -> npt.NDArray[np.float64]:
+def divergences(event: dpa.DpEvent, orders: Sequence[float]) -> npt.NDArray[np.float64]:
     """Return the Rényi divergence of an event at each order, under adding or removing one subject.
 
     The library answers infinity where its sum for a sampled Gaussian does not converge, at small fractional orders. Divergences
@@ -46,12 +45,14 @@ def divergences(event: DpEvent, orders: Sequence[float]) -> npt.NDArray[np.float
     return np.array([known[order] for order in orders])
 
 
-def _divergences(event: DpEvent, orders: Sequence[float]) -> Sequence[float]:
-    found: Sequence[float] = RdpAccountant(orders, NeighboringRelation.ADD_OR_REMOVE_ONE).compose(event).rdp.tolist()
+def _divergences(event: dpa.DpEvent, orders: Sequence[float]) -> Sequence[float]:
+    found: Sequence[float] = (
+        rdp.RdpAccountant(orders, dpa.NeighboringRelation.ADD_OR_REMOVE_ONE).compose(event).rdp.tolist()
+    )
     return found
 
 
-def epsilon_of(event: DpEvent, delta: float, *, orders: Sequence[float] = ORDERS) -> float:
+def epsilon_of(event: dpa.DpEvent, delta: float, *, orders: Sequence[float] = ORDERS) -> float:
     """What `event` costs at `delta` under adding or removing one subject; infinite for a non-private event.
 
     Raises InputError where delta is not strictly between 0 and 1.
@@ -60,7 +61,7 @@ def epsilon_of(event: DpEvent, delta: float, *, orders: Sequence[float] = ORDERS
     rest, failure = split_failure(event)
     if failure >= delta:
         return math.inf
-    return float(compute_epsilon(orders, divergences(rest, orders), delta - failure)[0])
+    return float(rdp.compute_epsilon(orders, divergences(rest, orders), delta - failure)[0])
 
 
 @lru_cache(maxsize=1024)
@@ -70,7 +71,9 @@ def filter_order(epsilon: float, delta: float) -> float:
     It depends on the budget alone, never on what was charged: that makes the ledger's filter sound for adaptive choices. A
     mechanism that is calibrated at this order costs the filter of an equal budget no more than epsilon.
     """
-    whole = RdpAccountant(ORDERS, NeighboringRelation.ADD_OR_REMOVE_ONE).compose(ZCDpEvent(zcdp_rho(epsilon, delta)))
+    whole = rdp.RdpAccountant(ORDERS, dpa.NeighboringRelation.ADD_OR_REMOVE_ONE).compose(
+        dpa.ZCDpEvent(zcdp_rho(epsilon, delta))
+    )
     return float(whole.get_epsilon_and_optimal_order(delta)[1])
 
 
@@ -89,7 +92,7 @@ def zcdp_rho(epsilon: float, delta: float, *, failure: float = 0.0) -> float:
     orders = (filter_order(epsilon, delta),) if failure else ORDERS
 
     def is_affordable(rho: float) -> bool:
-        return epsilon_of(ApproximateDpEvent(ZCDpEvent(rho), failure), delta, orders=orders) <= epsilon
+        return epsilon_of(ApproximateDpEvent(dpa.ZCDpEvent(rho), failure), delta, orders=orders) <= epsilon
 
     # rho = epsilon + 1 is too much for any usual delta; doubling covers the rest.
     affordable, excessive = 0.0, epsilon + 1
@@ -104,7 +107,7 @@ def zcdp_rho(epsilon: float, delta: float, *, failure: float = 0.0) -> float:
     return affordable
 
 
-def least_noise(event_of: Callable[[float], DpEvent], epsilon: float, delta: float) -> float:
+def least_noise(event_of: Callable[[float], dpa.DpEvent], epsilon: float, delta: float) -> float:
     """Return the least noise multiplier (to 0.1 %) with which `event_of` costs the filter at most `epsilon` at `delta`.
 
     It is priced at the order of the ledger's filter, so that a fit of a whole budget is admitted: sampled events have another

@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import dp_accounting as dpa
-
 from workbench.errors import InputError
+from workbench.privacy.accounting import dpa
 
 Event: TypeAlias = dpa.DpEvent
 

@@ -16,8 +16,8 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from dp_accounting import rdp
 
+from workbench.privacy.accounting import rdp
 from workbench.privacy.calibration import divergences
 from workbench.privacy.events import Event, split_failure
 

@@ -18,12 +18,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-import dp_accounting as dpa
-from dp_accounting import pld, rdp
 from sqlalchemy import Connection, Engine, func, select
 
 from workbench import journal
 from workbench.errors import BudgetError, InputError
+from workbench.privacy.accounting import dpa, pld, rdp
 from workbench.privacy.calibration import ORDERS, filter_order
 from workbench.privacy.events import Event, event_from_json, event_to_json, split_failure
 from workbench.privacy.hash_lines import (

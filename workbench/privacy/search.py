@@ -17,9 +17,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from dp_accounting import ZCDpEvent
 
 from workbench.errors import InputError
+from workbench.privacy.accounting import dpa
 from workbench.privacy.calibration import zcdp_rho
 from workbench.privacy.events import ApproximateDpEvent
 from workbench.privacy.ledger import FAILURES
@@ -82,7 +82,7 @@ class SchemaSearch:
     def event(self) -> ApproximateDpEvent:
         """What a search costs, to be charged before it."""
         rho = zcdp_rho(self.epsilon, self.delta, failure=self._failure)
-        return ApproximateDpEvent(ZCDpEvent(rho), self._failure)
+        return ApproximateDpEvent(dpa.ZCDpEvent(rho), self._failure)
 
     def find(
         self, chunks: Iterable[pd.DataFrame], *, population: str, target: str | None = None, subject: str | None = None

@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from workbench.errors import InputError
 from workbench.schema.column import CATEGORICAL_KINDS, Column
@@ -25,6 +24,9 @@ from workbench.schema.encode import Mask as Mask
 from workbench.schema.encode import Values as Values
 from workbench.schema.schema import Schema
 from workbench.schema.within import Within
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Bins = npt.NDArray[np.int64]
 
@@ -131,6 +133,8 @@ class Codec:
 
     def decode(self, values: Values) -> pd.DataFrame:
         """The frame of encoded values [n, d], in the original types."""
+        import pandas as pd
+
         columns = self.schema.encoded.items()
         return pd.DataFrame({name: _decode_column(values[:, i], column) for i, (name, column) in enumerate(columns)})
 
@@ -249,6 +253,8 @@ def _draw_inside(column: Column, cells: Bins, rng: np.random.Generator, asked: M
 
 
 def _decode_column(encoded: Values, column: Column) -> pd.Series:
+    import pandas as pd
+
     absent = np.isnan(encoded)
     if column.kind == "continuous":
         return pd.Series(encoded)

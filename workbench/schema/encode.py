@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from workbench.schema.column import CATEGORICAL_KINDS, Column
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Values = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -23,6 +26,8 @@ _BOOLEAN_TEXTS = dict.fromkeys(_TRUE, 1.0) | dict.fromkeys(_FALSE, 0.0)
 
 def encode_column(series: pd.Series, column: Column, nulls: tuple[str, ...]) -> tuple[Values, dict[str, Mask]]:
     """Encoded values and, per broken rule, the mask of rows that break it."""
+    import pandas as pd
+
     if _is_native(series, column):
         return _encode_native(series, column)
     places, distinct = distinct_texts(series)
@@ -35,6 +40,8 @@ def encode_column(series: pd.Series, column: Column, nulls: tuple[str, ...]) -> 
 
 def _is_native(series: pd.Series, column: Column) -> bool:
     """Whether the series already holds the column's numbers or moments; everything else is read as text."""
+    import pandas as pd
+
     if column.kind == "datetime":
         return pd.api.types.is_datetime64_any_dtype(series.dtype)
     is_number = pd.api.types.is_numeric_dtype(series.dtype) and not pd.api.types.is_bool_dtype(series.dtype)
@@ -46,6 +53,8 @@ def _encode_native(series: pd.Series, column: Column) -> tuple[Values, dict[str,
     if column.kind != "datetime":
         numbers: Values = series.to_numpy(dtype=float, na_value=np.nan)
         return _check_numbers(numbers, absent, column)
+    import pandas as pd
+
     moments = pd.to_datetime(series, utc=True).dt.tz_localize(None).to_numpy().astype("datetime64[us]")
     # integer arithmetic: a quotient of floats would be off by a microsecond in one of forty moments
     since = (moments - np.datetime64(first_moment(column), "us")).astype(np.int64)
@@ -54,6 +63,8 @@ def _encode_native(series: pd.Series, column: Column) -> tuple[Values, dict[str,
 
 def distinct_texts(series: pd.Series) -> tuple[npt.NDArray[np.intp], list[str]]:
     """Each row's place among the distinct values (-1: null), and these as stripped texts: long tables repeat values."""
+    import pandas as pd
+
     if isinstance(series.dtype, pd.CategoricalDtype):
         series = series.astype(object)
     if series.dtype == object and pd.api.types.infer_dtype(series, skipna=True) != "string":

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import softmax
 
 from workbench.data.partition import Partition
 from workbench.errors import InputError
@@ -168,6 +167,8 @@ def _mean(votes: Floats) -> Floats:
 
 
 def _mean_of_logits(votes: Floats) -> Floats:
+    from scipy.special import softmax  # half a second of start-up, for this rule alone
+
     return np.asarray(softmax(np.log(votes.clip(_LEAST_PROBABILITY)).mean(axis=0), axis=1))
 
 

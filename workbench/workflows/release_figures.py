@@ -21,7 +21,6 @@ from workbench.data.dataset import Dataset
 from workbench.errors import InputError
 from workbench.files import finite
 from workbench.metrics.estimate import Estimate
-from workbench.metrics.fidelity import mean_tvd
 from workbench.metrics.measure import NotComputableError
 from workbench.metrics.utility import predictive
 from workbench.roles import internal
@@ -55,6 +54,8 @@ class Figures:
 @internal
 def figures_of(real: Dataset, holdout: Dataset, release: Path) -> Figures:
     """Measure the distance of marginals to the training rows, and how well a model of the release does on the holdout."""
+    from workbench.metrics.fidelity import mean_tvd  # for start-up: SciPy's statistics take a second
+
     codec = real.codec
     table: pa.Table = pq.read_table(release)
     values = codec.encode(table.to_pandas()).values

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import log_ndtr
 
 from workbench.errors import InputError
 from workbench.generators.marginals.domain import Domain
@@ -49,6 +48,8 @@ def shares_of(m: Measurement, group: Codes) -> Shares:
 
     The mean of a normal of mean y and scale sigma truncated at zero: y + sigma phi(y / sigma) / Phi(y / sigma).
     """
+    from scipy.special import log_ndtr  # half a second of start-up
+
     z = m.values / m.sigma
     expected = z + np.exp(-(z**2) / 2 - log_ndtr(z)) / math.sqrt(2 * math.pi)
     shares: Shares = expected / np.bincount(group, weights=expected)[group]

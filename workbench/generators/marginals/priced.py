@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from dp_accounting import ZCDpEvent
-
+from workbench.privacy.accounting import dpa
 from workbench.privacy.calibration import zcdp_rho
 
 
@@ -31,6 +30,6 @@ class Priced:
         return zcdp_rho(self.epsilon, self.delta)
 
     @property
-    def event(self) -> ZCDpEvent:
+    def event(self) -> dpa.ZCDpEvent:
         """What one fit costs, to be charged before it."""
-        return ZCDpEvent(self.rho)
+        return dpa.ZCDpEvent(self.rho)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from dp_accounting import ZCDpEvent
 
 from workbench.data.dataset import Dataset
 from workbench.data.partition import Partition
@@ -17,6 +16,7 @@ from workbench.generators.marginals.domain import Domain
 from workbench.generators.marginals.estimate import Forbidden, estimate
 from workbench.generators.marginals.fitted import FittedMarginals, load_marginals, merged, shares_of
 from workbench.generators.marginals.rows import Notebook, Rows, measurement_of, read_measurements
+from workbench.privacy.accounting import dpa
 from workbench.progress import FitProgress, Progress, silent
 from workbench.schema import Codec
 from workbench.schema.codec import Values
@@ -29,7 +29,7 @@ class Method(Protocol):
     """How rows are measured: AIM, MST or independent columns."""
 
     @property
-    def event(self) -> ZCDpEvent:
+    def event(self) -> dpa.ZCDpEvent:
         """What one fit costs."""
 
     def fit(
@@ -50,7 +50,7 @@ class MarginalGenerator:
     shards: int = 1
 
     @property
-    def event(self) -> ZCDpEvent:
+    def event(self) -> dpa.ZCDpEvent:
         """What one fit costs, to be charged before it."""
         return self.method.event
 
@@ -110,9 +110,9 @@ class FittedTable:
         return replace(self, fitted=fitted, notes=tuple(notes))
 
     @property
-    def remeasure_event(self) -> ZCDpEvent:
+    def remeasure_event(self) -> dpa.ZCDpEvent:
         """What taking one shard's measurements anew costs each of its subjects."""
-        return ZCDpEvent(sum(note["rho"] for note in self.notes))
+        return dpa.ZCDpEvent(sum(note["rho"] for note in self.notes))
 
 
 def load_table(folder: Path, codec: Codec) -> FittedTable:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import rankdata
 
 from workbench.metrics.compare import beside
 from workbench.metrics.estimate import Estimate, bootstrap_together
@@ -81,5 +80,7 @@ def _losses(predicted: Floats, truth: Floats, tables: Tables) -> Floats:
 
 def _spearman(one: Floats, other: Floats) -> Floats:
     """Spearman's rank correlation of each row of two tables [k, features]; NaN where a row is constant."""
+    from scipy.stats import rankdata  # a second of start-up, which predictions need not wait for
+
     ranks = [rankdata(rows, axis=1) - (rows.shape[1] + 1) / 2 for rows in (one, other)]
     return correlation(*ranks)

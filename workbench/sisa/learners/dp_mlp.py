@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import ClassVar
 
-from dp_accounting import DpEvent, GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
-
+from workbench.privacy.accounting import dpa
 from workbench.privacy.calibration import least_noise, zcdp_rho
 from workbench.sisa.learners.layers import answer, inputs_of, layers_of, targets_of
 from workbench.sisa.learners.saved_network import load_network, save_network
@@ -68,7 +67,7 @@ class DpMlp:
         return _noise(self.rate, self.steps, self.epsilon, self.delta)
 
     @property
-    def event(self) -> DpEvent:
+    def event(self) -> dpa.DpEvent:
         """What training one shard costs."""
         return _event(self.rate, self.steps, self.noise)
 
@@ -99,8 +98,8 @@ class DpMlp:
         return answer(layers.outputs(vectors["weights"], inputs_of(features, task)), task)
 
 
-def _event(rate: float, steps: int, noise: float) -> DpEvent:
-    return SelfComposedDpEvent(PoissonSampledDpEvent(rate, GaussianDpEvent(noise)), steps)
+def _event(rate: float, steps: int, noise: float) -> dpa.DpEvent:
+    return dpa.SelfComposedDpEvent(dpa.PoissonSampledDpEvent(rate, dpa.GaussianDpEvent(noise)), steps)
 
 
 @lru_cache(maxsize=64)  # pricing a sampled event takes a third of a second

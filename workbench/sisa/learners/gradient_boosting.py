@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import lightgbm as lgb
 import numpy as np
-from scipy.special import expit, softmax
 
 from workbench.errors import DamagedError
 from workbench.sisa.learners.absent import with_absent_classes
+from workbench.sisa.learners.link import probabilities
 from workbench.sisa.learners.thresholds import Codes, Thresholds
 from workbench.sisa.shard import Floats, Shard, Step
 from workbench.sisa.task import Task
+
+if TYPE_CHECKING:
+    import lightgbm as lgb  # else imported where it is used: two seconds of start-up
 
 _END = b"\nend of parameters\n\npandas_categorical:null\n"
 
@@ -56,11 +58,11 @@ class GradientBoosting:
         raw = np.sum([_raw(part, codes) for part in _parts(model)], axis=0)
         if task.kind == "regression":
             return np.asarray(raw)
-        if task.kind == "binary":
-            return np.column_stack([expit(-raw), expit(raw)])
-        return np.asarray(softmax(raw, axis=1))
+        return probabilities(raw)
 
     def _train(self, shard: Shard, thresholds: Thresholds, bins: lgb.Dataset, task: Task) -> Iterator[Step]:
+        import lightgbm as lgb
+
         texts = [] if shard.checkpoint is None else [shard.checkpoint]
         parts = [] if shard.checkpoint is None else _parts(shard.checkpoint)
         codes = thresholds.codes(shard.features)
@@ -83,6 +85,8 @@ class GradientBoosting:
 
     def _bins(self, thresholds: Thresholds, task: Task) -> lgb.Dataset:
         """A table with every code of every column: LightGBM takes its bins from it, one per code."""
+        import lightgbm as lgb
+
         columns = []
         for size, column in zip(thresholds.sizes, task.columns, strict=True):
             codes = np.arange(size, dtype=np.float32)
@@ -132,6 +136,8 @@ def _fit(
     task: Task,
 ) -> bytes:
     """The text of `rounds` rounds of trees on rows whose raw scores so far are `known`."""
+    import lightgbm as lgb
+
     rows, target, weights = with_absent_classes(target, task)
     start = None if known is None else known[rows].squeeze(axis=1) if known.shape[1] == 1 else known[rows]
     data = lgb.Dataset(codes[rows], label=target, weight=weights, init_score=start, reference=bins, params=settings)
@@ -147,6 +153,8 @@ def _raw(part: lgb.Booster, codes: Codes) -> Floats:
 
 
 def _parts(model: bytes) -> list[lgb.Booster]:
+    import lightgbm as lgb
+
     texts = model.split(_END)
     try:
         # LightGBM ends the whole process on a text that was cut short

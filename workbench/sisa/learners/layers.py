@@ -12,9 +12,9 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, softmax
 
 from workbench.sisa.learners.design import Design, Vectors
+from workbench.sisa.learners.link import probabilities
 from workbench.sisa.shard import Floats
 from workbench.sisa.task import Task
 
@@ -108,9 +108,7 @@ def answer(outputs: Floats, task: Task) -> Floats:
     """What the outputs [n, outputs] mean: class probabilities [n, K], or values [n, 1] within the public bounds."""
     if task.kind == "regression":
         return task.target.low + (np.clip(outputs[:, :1], -1, 1) + 1) / 2 * _span(task)
-    if task.kind == "binary":
-        return np.column_stack([expit(-outputs[:, 0]), expit(outputs[:, 0])])
-    return np.asarray(softmax(outputs, axis=1))
+    return probabilities(outputs[:, :1] if task.kind == "binary" else outputs)
 
 
 def _span(task: Task) -> float:

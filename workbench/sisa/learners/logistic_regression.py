@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression as Estimator
 from threadpoolctl import threadpool_limits
 
 from workbench.sisa.learners.absent import with_absent_classes
 from workbench.sisa.learners.design import Design
+from workbench.sisa.learners.link import probabilities
 from workbench.sisa.learners.tensors import Array, from_bytes, to_bytes
 from workbench.sisa.shard import Floats, Shard, Step
 from workbench.sisa.task import Task
@@ -56,9 +56,7 @@ class LogisticRegression:
         weights = _weights(model, design, task)
         with threadpool_limits(1):
             scores = design.matrix(features).astype(np.float64) @ weights["coefficients"].T + weights["intercepts"]
-        if task.kind == "binary":
-            return np.column_stack([expit(-scores[:, 0]), expit(scores[:, 0])])
-        return np.asarray(softmax(scores, axis=1))
+        return probabilities(scores[:, :1] if task.kind == "binary" else scores)
 
     def _fit(self, vectors: Floats, target: Floats, start: dict[str, Array] | None, task: Task) -> dict[str, Array]:
         rows, target, sample_weight = with_absent_classes(target, task)
