@@ -108,6 +108,7 @@ def filter_order(epsilon: float, delta: float) -> float:
     return float(whole.get_epsilon_and_optimal_order(delta)[1])
 
 
+@lru_cache(maxsize=1024)
 def zcdp_rho(epsilon: float, delta: float, *, failure: float = 0.0) -> float:
     """The largest rho (to 12 digits) for which rho-zCDP costs at most `epsilon` at `delta`.
 
