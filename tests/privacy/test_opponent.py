@@ -322,7 +322,7 @@ def _was_in_earnest(played: list[Opponent]) -> None:
 
 @pytest.mark.parametrize("half", range(2))
 def test_no_opponent_gets_more_of_a_person_than_was_promised(half: int) -> None:
-    _was_in_earnest(games(range(half, 300, 2), steps=3))
+    _was_in_earnest(games(range(half, 120, 2), steps=3))
 
 
 @pytest.mark.slow
