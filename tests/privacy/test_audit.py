@@ -261,7 +261,7 @@ CAUGHT = [
     (Independent, "categories that occur", 1, 120, 1.0),
     (Independent, "subject counted as a row", 3, 400, 1.0),
     (Mst, "categories that occur", 1, 120, 0.1),
-    (Mst, "choices without noise", 1, 120, 1.0),
+    (Mst, "choices without noise", 1, 200, 1.0),
     (Aim, "categories that occur", 1, 120, 0.1),
 ]
 
