@@ -339,7 +339,7 @@ def test_a_subject_in_both_files_is_refused_with_its_row_in_the_holdout_file(wor
 @pytest.mark.parametrize("dtype", ["float64", "float32", "Float64"])
 def test_identifiers_that_a_float_has_rounded_are_refused(workspace, tmp_path, dtype):
     first = 2**24 if dtype == "float32" else 2**53
-    frame = table().assign(pupil=lambda f: pd.Series(np.arange(first, first + len(f))).astype(dtype))
+    frame = table(12).assign(pupil=lambda f: pd.Series(np.arange(first, first + len(f))).astype(dtype))
     assert "rounded" in refused(workspace, schema_file(tmp_path), write(frame, tmp_path / "bad.parquet"))
 
 
@@ -365,7 +365,7 @@ def test_two_tables_of_rows_share_no_identity_type(workspace, tmp_path):
     columns = {"hours": {"kind": "continuous", "bounds": [0, 50]}}
     document = {"population": "p", "identity_type": "t", "subject": "row", "columns": columns}
     (tmp_path / "rows.yaml").write_text(yaml.safe_dump(document))
-    data = write(table()[["hours"]], tmp_path / "rows.csv")
+    data = write(table(8)[["hours"]], tmp_path / "rows.csv")
     ingest(workspace, "one", schema=tmp_path / "rows.yaml", data=data)
     assert "row numbers mean other people" in refused(workspace, tmp_path / "rows.yaml", data, name="two")
 
@@ -390,7 +390,7 @@ ENDINGS = ("csv", "csv.gz", "parquet")
 
 def test_every_format_and_every_spelling_stores_the_same_table(workspace, tmp_path):
     """Unicode, emoji, a byte-order mark, Windows line ends, capital endings, a pandas index, categories, other columns."""
-    frame, schema = table(12), schema_file(tmp_path)
+    frame, schema = table(6), schema_file(tmp_path)
     text_form = frame.to_csv(index=False)
     (tmp_path / "bom.csv").write_bytes(b"\xef\xbb\xbf" + text_form.encode())
     (tmp_path / "dos.csv").write_bytes(text_form.replace("\n", "\r\n").encode())
@@ -422,7 +422,7 @@ def test_one_row_is_a_table(workspace, tmp_path):
 
 
 def test_policies_drop_and_count_and_clip_keeps(workspace, tmp_path):
-    frame = table()
+    frame = table(12)
     rows = len(frame)
     frame.loc[[1, 2], "town"] = SECRET  # dropped
     frame.loc[[3, 4], "hours"] = [99.0, -5.0]  # clipped, so kept
@@ -455,7 +455,7 @@ def constrained(folder, **policy):
 
 
 def levelled():
-    frame = table()
+    frame = table(12)
     frame["level"] = frame["town"].map(LEVELS["determined"]["values"])
     frame.loc[frame["term"] == 9, "passed"] = False
     return frame
@@ -521,7 +521,7 @@ def test_no_raw_identifier_is_in_any_stored_byte(workspace, tmp_path):
     """Also inside compressed Parquet columns, and for numbers, as eight bytes."""
     import pyarrow.parquet as pq
 
-    frame = table().assign(pupil=lambda f: 7_300_000_000_000 + pd.factorize(f["pupil"])[0])
+    frame = table(12).assign(pupil=lambda f: 7_300_000_000_000 + pd.factorize(f["pupil"])[0])
     identifiers = [str(i).encode() for i in frame["pupil"].unique()]
     identifiers += [int(i).to_bytes(8, "little") for i in frame["pupil"].unique()]
     ingest(workspace, "pupils", schema=schema_file(tmp_path), data=write(frame, tmp_path / "t.parquet"))
@@ -555,7 +555,7 @@ def test_an_ingest_that_fails_late_leaves_nothing(workspace, tmp_path, monkeypat
         raise InputError("disk full")
 
     monkeypatch.setattr("workbench.workflows.ingest.catalog.record_bucket", crash)
-    refused(workspace, schema_file(tmp_path), write(table(), tmp_path / "t.csv"))
+    refused(workspace, schema_file(tmp_path), write(table(8), tmp_path / "t.csv"))
     monkeypatch.undo()
     ingest(workspace, "pupils", schema=schema_file(tmp_path), data=tmp_path / "t.csv")
 
