@@ -35,7 +35,8 @@ from workbench.workspace import Workspace
 
 pytest_plugins = ["suite"]
 
-settings.register_profile("workbench", deadline=None, max_examples=40)  # a busy machine must not fail a test
+# No deadline: a busy machine must not fail a test. The examples are others in every run.
+settings.register_profile("workbench", deadline=None, max_examples=40)
 settings.load_profile("workbench")
 
 PUPILS_SCHEMA = """
