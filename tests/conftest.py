@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+# One thread each: on small tables several mostly wait for each other. Who wants others gives them to a process of its own.
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 import numpy as np
 import pandas as pd
@@ -31,7 +35,8 @@ from workbench.workspace import Workspace
 
 pytest_plugins = ["suite"]
 
-settings.register_profile("workbench", deadline=None)  # a busy machine must not fail a test
+# No deadline: a busy machine must not fail a test. The examples are others in every run.
+settings.register_profile("workbench", deadline=None, max_examples=40)
 settings.load_profile("workbench")
 
 PUPILS_SCHEMA = """

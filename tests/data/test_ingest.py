@@ -79,7 +79,7 @@ def schema_file(folder, **changes):
 
 def test_a_column_that_is_changed_after_a_refusal_is_marked_as_read_from_the_data(workspace, tmp_path):
     data = tmp_path / "pupils.csv"
-    pupils().to_csv(data, index=False)
+    pupils(40).to_csv(data, index=False)
     narrow, wide = tmp_path / "narrow", tmp_path / "wide"
     narrow.mkdir(), wide.mkdir()
     said = refused(workspace, schema_file(narrow, columns={"hours": {"bounds": [0, 40]}}), data)
@@ -126,7 +126,7 @@ def test_a_column_that_appended_rows_were_refused_for_is_marked_in_the_next_data
 
 
 def test_rows_that_are_corrected_after_a_refusal_mark_nothing(workspace, tmp_path):
-    schema, frame = schema_file(tmp_path, columns={"hours": {"bounds": [0, 40]}}), pupils()
+    schema, frame = schema_file(tmp_path, columns={"hours": {"bounds": [0, 40]}}), pupils(40)
     frame.to_csv(tmp_path / "pupils.csv", index=False)
     refused(workspace, schema, tmp_path / "pupils.csv")
     frame[frame["hours"] <= 40].to_csv(tmp_path / "pupils.csv", index=False)
@@ -137,7 +137,7 @@ def test_rows_that_are_corrected_after_a_refusal_mark_nothing(workspace, tmp_pat
 @pytest.mark.parametrize("column", ["town", "pupil"])
 def test_rows_that_an_open_quote_took_in_are_missed(workspace, tmp_path, column, policy):
     """A quote that a later cell closes at its end: by the rules of CSV, one cell of several lines."""
-    lines = pupils().to_csv(index=False).splitlines()
+    lines = pupils(40).to_csv(index=False).splitlines()
     place = lines[0].split(",").index(column)
     for row, (before, after) in {4: ('"', ""), 9: ("", '"')}.items():
         cells = lines[row].split(",")
@@ -260,7 +260,7 @@ def damaged(content, place):
 @pytest.mark.parametrize("place", [0.0, 0.01, 0.3, 0.6, 0.97, "cut", "empty"])
 @pytest.mark.parametrize("ending", ["csv.gz", "parquet"])
 def test_a_damaged_file_is_refused(workspace, tmp_path, ending, place):
-    frame, sink = table(2000), io.BytesIO()
+    frame, sink = table(500), io.BytesIO()
     if ending == "parquet":
         frame.to_parquet(sink, index=False)
     content = sink.getvalue() or gzip.compress(frame.to_csv(index=False).encode())
@@ -339,7 +339,7 @@ def test_a_subject_in_both_files_is_refused_with_its_row_in_the_holdout_file(wor
 @pytest.mark.parametrize("dtype", ["float64", "float32", "Float64"])
 def test_identifiers_that_a_float_has_rounded_are_refused(workspace, tmp_path, dtype):
     first = 2**24 if dtype == "float32" else 2**53
-    frame = table().assign(pupil=lambda f: pd.Series(np.arange(first, first + len(f))).astype(dtype))
+    frame = table(12).assign(pupil=lambda f: pd.Series(np.arange(first, first + len(f))).astype(dtype))
     assert "rounded" in refused(workspace, schema_file(tmp_path), write(frame, tmp_path / "bad.parquet"))
 
 
@@ -365,7 +365,7 @@ def test_two_tables_of_rows_share_no_identity_type(workspace, tmp_path):
     columns = {"hours": {"kind": "continuous", "bounds": [0, 50]}}
     document = {"population": "p", "identity_type": "t", "subject": "row", "columns": columns}
     (tmp_path / "rows.yaml").write_text(yaml.safe_dump(document))
-    data = write(table()[["hours"]], tmp_path / "rows.csv")
+    data = write(table(8)[["hours"]], tmp_path / "rows.csv")
     ingest(workspace, "one", schema=tmp_path / "rows.yaml", data=data)
     assert "row numbers mean other people" in refused(workspace, tmp_path / "rows.yaml", data, name="two")
 
@@ -390,7 +390,7 @@ ENDINGS = ("csv", "csv.gz", "parquet")
 
 def test_every_format_and_every_spelling_stores_the_same_table(workspace, tmp_path):
     """Unicode, emoji, a byte-order mark, Windows line ends, capital endings, a pandas index, categories, other columns."""
-    frame, schema = table(), schema_file(tmp_path)
+    frame, schema = table(6), schema_file(tmp_path)
     text_form = frame.to_csv(index=False)
     (tmp_path / "bom.csv").write_bytes(b"\xef\xbb\xbf" + text_form.encode())
     (tmp_path / "dos.csv").write_bytes(text_form.replace("\n", "\r\n").encode())
@@ -422,7 +422,7 @@ def test_one_row_is_a_table(workspace, tmp_path):
 
 
 def test_policies_drop_and_count_and_clip_keeps(workspace, tmp_path):
-    frame = table()
+    frame = table(12)
     rows = len(frame)
     frame.loc[[1, 2], "town"] = SECRET  # dropped
     frame.loc[[3, 4], "hours"] = [99.0, -5.0]  # clipped, so kept
@@ -455,7 +455,7 @@ def constrained(folder, **policy):
 
 
 def levelled():
-    frame = table()
+    frame = table(12)
     frame["level"] = frame["town"].map(LEVELS["determined"]["values"])
     frame.loc[frame["term"] == 9, "passed"] = False
     return frame
@@ -521,7 +521,7 @@ def test_no_raw_identifier_is_in_any_stored_byte(workspace, tmp_path):
     """Also inside compressed Parquet columns, and for numbers, as eight bytes."""
     import pyarrow.parquet as pq
 
-    frame = table().assign(pupil=lambda f: 7_300_000_000_000 + pd.factorize(f["pupil"])[0])
+    frame = table(12).assign(pupil=lambda f: 7_300_000_000_000 + pd.factorize(f["pupil"])[0])
     identifiers = [str(i).encode() for i in frame["pupil"].unique()]
     identifiers += [int(i).to_bytes(8, "little") for i in frame["pupil"].unique()]
     ingest(workspace, "pupils", schema=schema_file(tmp_path), data=write(frame, tmp_path / "t.parquet"))
@@ -539,15 +539,15 @@ def test_no_raw_identifier_is_in_any_stored_byte(workspace, tmp_path):
 
 def test_the_holdout_share_is_kept_and_stable(workspace, tmp_path):
     schema = schema_file(tmp_path)
-    ingest(workspace, "few", schema=schema, data=write(pupils(300), tmp_path / "few.parquet"))
-    ingest(workspace, "all", schema=schema, data=write(pupils(600), tmp_path / "all.parquet"))
+    ingest(workspace, "few", schema=schema, data=write(pupils(100), tmp_path / "few.parquet"))
+    ingest(workspace, "all", schema=schema, data=write(pupils(200), tmp_path / "all.parquet"))
     held = {name: set(read(workspace, name, "holdout").points.tolist()) for name in ("few", "all")}
     trained = {name: set(read(workspace, name).points.tolist()) for name in ("few", "all")}
     assert held["few"] <= held["all"], "nobody changes sides when others join"
     assert not held["all"] & trained["all"], "no subject is on both sides"
     for side in (held["all"], trained["all"]):
-        assert abs(np.mean([point / 2**64 for point in side]) - 0.5) < 0.12, "the sides are drawn from the whole line"
-    assert abs(len(held["all"]) / 600 - 0.25) < 5 * (0.25 * 0.75 / 600) ** 0.5
+        assert abs(np.mean([point / 2**64 for point in side]) - 0.5) < 0.25, "the sides are drawn from the whole line"
+    assert abs(len(held["all"]) / 200 - 0.25) < 5 * (0.25 * 0.75 / 200) ** 0.5
 
 
 def test_an_ingest_that_fails_late_leaves_nothing(workspace, tmp_path, monkeypatch):
@@ -555,7 +555,7 @@ def test_an_ingest_that_fails_late_leaves_nothing(workspace, tmp_path, monkeypat
         raise InputError("disk full")
 
     monkeypatch.setattr("workbench.workflows.ingest.catalog.record_bucket", crash)
-    refused(workspace, schema_file(tmp_path), write(table(), tmp_path / "t.csv"))
+    refused(workspace, schema_file(tmp_path), write(table(8), tmp_path / "t.csv"))
     monkeypatch.undo()
     ingest(workspace, "pupils", schema=schema_file(tmp_path), data=tmp_path / "t.csv")
 

@@ -292,5 +292,5 @@ def identify_token(workspace: Workspace, person: str) -> list[bytes]:
 
 def test_the_queue_keeps_its_promises_whatever_is_asked_of_it(ingested: Path) -> None:
     machine = type("Machine", (Queue,), {"base": ingested})
-    quiet = settings(max_examples=8, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
+    quiet = settings(max_examples=5, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(machine, settings=quiet)

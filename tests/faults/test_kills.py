@@ -33,7 +33,7 @@ from workbench.workspace import Workspace
 PARTS = 40  # the sweep is cut into as many tests, for pytest -n
 STRIDE = int(os.environ.get("WORKBENCH_FAULTS_STRIDE", "1"))
 PAIRS = 200
-THIN = 6
+THIN, THINNER = 4, 2
 ROOM = ("write", "pwrite64", "ftruncate", "mkdir")  # calls that can find the disk full
 
 needs_stopping = pytest.mark.skipif(not STOPPABLE, reason="the calls of a process can't be stopped on this machine")
@@ -65,7 +65,8 @@ def points(lab: Lab) -> list[Fault]:
 
 
 def evenly(points: Sequence[Fault], n: int) -> list[tuple[Fault, ...]]:
-    return [(points[i * (len(points) - 1) // (n - 1)],) for i in range(n)]
+    """The middles of so many equal parts: little is begun at the first call, and nothing left to do at the last."""
+    return [(points[(2 * i + 1) * len(points) // (2 * n)],) for i in range(n)]
 
 
 def alone(points: Sequence[Fault], part: int) -> list[tuple[Fault, ...]]:
@@ -214,7 +215,7 @@ def other(small_workspace: Path, request: pytest.FixtureRequest) -> Iterator[tup
 
 def test_other_work_survives_kills_at_some_of_its_calls(other: tuple[str, Lab, list[Fault]]) -> None:
     what, lab, points = other
-    lab.sweep(what, evenly(points, 4))
+    lab.sweep(what, evenly(points, THINNER))
 
 
 @pytest.mark.faults

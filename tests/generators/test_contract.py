@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from dp_accounting import NonPrivateDpEvent
 from workbench.config import SynthesizeConfig
 from workbench.data.dataset import Dataset
 from workbench.errors import InputError
+from workbench.generators import dp_ctgan
 from workbench.generators.generator import FittedGenerator
 from workbench.generators.kinds import generator_of, load_generator
 from workbench.privacy.calibration import epsilon_of, filter_order
@@ -22,7 +24,7 @@ from workbench.schema.condition import parse_where
 
 PRIVATE = ("aim", "mst", "independent", "dp_ctgan")
 KINDS = (*PRIVATE, "gaussian_copula", "ctgan", "tvae")
-FEW = {"dp_ctgan": {"steps": 5}, "ctgan": {"epochs": 2}, "tvae": {"epochs": 2}}
+FEW = {"dp_ctgan": {"steps": 2}, "ctgan": {"epochs": 2}, "tvae": {"epochs": 2}}
 SCHEMA = Schema.model_validate(
     {
         "population": "people",
@@ -70,6 +72,14 @@ def config(kind: str, **more: object) -> SynthesizeConfig:
     return SynthesizeConfig.model_validate(
         {"generator": kind, "dataset": "people", **budget, **FEW.get(kind, {}), **more}
     )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_at_once() -> Iterator[None]:
+    """DP-CTGAN ends its fit with 20 draws of so many rows each, which cost ten times what two steps do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dp_ctgan, "_AT_ONCE", 2**9)
+        yield
 
 
 @cache

@@ -107,7 +107,7 @@ neighbours = st.integers(1, 5).flatmap(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(neighbours)
 def test_one_subject_moves_a_marginal_by_at_most_its_rows(case):
     k, seed, rows = case
@@ -119,7 +119,7 @@ def test_one_subject_moves_a_marginal_by_at_most_its_rows(case):
         assert (change**2).sum() <= k**2
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(neighbours)
 def test_one_subject_moves_a_score_by_at_most_its_rows(case):
     k, seed, rows = case

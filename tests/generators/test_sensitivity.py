@@ -52,7 +52,7 @@ def public_model(seed, domain=DOMAIN):
 # --- sensitivity ------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(neighbours())
 def test_a_subject_moves_the_counts_of_its_shard_alone_and_by_its_rows_at_most(pair):
     without, with_, home = pair
@@ -63,7 +63,7 @@ def test_a_subject_moves_the_counts_of_its_shard_alone_and_by_its_rows_at_most(p
         assert (change**2).sum() <= with_.per_subject**2
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(neighbours(), st.data())
 def test_merging_cells_moves_no_count_by_more(pair, data):
     groups, sizes = [], []
@@ -80,7 +80,7 @@ def test_merging_cells_moves_no_count_by_more(pair, data):
         assert np.abs(change).sum() <= with_.per_subject
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(neighbours(), st.integers(0, 2**32 - 1))
 def test_a_subject_moves_a_score_of_mst_by_its_rows_at_most(pair, seed):
     without, with_, _ = pair
@@ -88,7 +88,7 @@ def test_a_subject_moves_a_score_of_mst_by_its_rows_at_most(pair, seed):
     assert max(abs(after[clique] - before[clique]) for clique in before) <= UNITS * with_.per_subject
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(neighbours(), st.integers(0, 2**32 - 1), st.floats(0.1, 100))
 def test_a_subject_moves_a_score_of_aim_by_its_rows_times_the_columns_at_most(pair, seed, noise):
     without, with_, _ = pair
@@ -148,7 +148,7 @@ def mechanisms(monkeypatch):
 
 @pytest.mark.parametrize("n_shards", [1, 3])
 @pytest.mark.parametrize("k", [1, 7])
-@pytest.mark.parametrize("n_columns", [1, 2, 3])
+@pytest.mark.parametrize("n_columns", [1, pytest.param(2, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("kind", GENERATORS)
 def test_a_fit_costs_its_event_and_no_more(kind, n_columns, k, n_shards, mechanisms):
     mechanisms.k, mechanisms.columns, mechanisms.shards = k, 3 if kind is Aim else 1, n_shards
@@ -162,7 +162,7 @@ def test_a_fit_costs_its_event_and_no_more(kind, n_columns, k, n_shards, mechani
 
 
 @pytest.mark.parametrize("kind", GENERATORS)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_fit_costs_the_same_whatever_the_rows(kind, seed, mechanisms):
     """Empty tables, one row, all rows equal: AIM's number of rounds adapts, its cost doesn't."""
     mechanisms.first, mechanisms.columns = 100 * seed, 3 if kind is Aim else 1
@@ -206,8 +206,14 @@ def same(one, other):
         np.testing.assert_array_equal(mine, yours)
 
 
-@pytest.mark.parametrize("n_shards", [1, 2])
-@pytest.mark.parametrize("kind", GENERATORS)
+@pytest.mark.parametrize(
+    ("kind", "n_shards"),
+    [  # each round of AIM is cut off at two writes, whatever the shards; these are in the other two
+        *((kind, n) for kind in (Independent, Mst) for n in (1, 2)),
+        (Aim, 2),
+        pytest.param(Aim, 1, marks=pytest.mark.slow),
+    ],
+)
 def test_a_fit_killed_at_any_write_goes_on_where_it_was_or_is_refused(
     kind, n_shards, tmp_path, mechanisms, monkeypatch
 ):

@@ -43,19 +43,19 @@ def test_a_delta_pays_for_answers_told_outright():
     m, delta = 100, 0.004
     rng = np.random.default_rng(0)
     refuted = 0
-    for _ in range(500):
+    for _ in range(200):
         coins = rng.random(m) < 0.5
         told = rng.random() < m * delta  # at most delta for each canary
         scores = np.where(coins, 1.0, -1.0) if told else rng.normal(size=m)
         refuted += epsilon_bound(scores, coins, delta=delta).low > 0
-    assert refuted / 500 < 0.025 + 0.025  # for a private fit, however it fails
+    assert refuted / 200 < 0.025 + 0.025  # for a private fit, however it fails
 
 
 @pytest.mark.parametrize("epsilon", [0.3, 1.0, 3.0])
 def test_randomised_response_is_bounded_truly_and_closely(epsilon):
     rng = np.random.default_rng(1)
     bounds = []
-    for _ in range(300):
+    for _ in range(120):
         coins = rng.random(1000) < 0.5
         kept = rng.random(1000) < 1 / (1 + math.exp(-epsilon))
         bounds.append(epsilon_bound(np.where(coins == kept, 1.0, -1.0) + rng.random(1000), coins, delta=0.0))

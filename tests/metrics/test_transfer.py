@@ -108,10 +108,10 @@ def test_of_shuffled_columns_nothing_is_learnt(unrelated):
 
 
 def test_each_learner_is_trained_once_on_each_of_three_tables():
-    using = learners()
+    using = {name: learner for name, learner in learners().items() if name != "boosting"}  # the others count
     metrics = utility_metrics(PEOPLE, using)
     measured(metrics, tables(n=400))
-    assert {name: learner.trained for name, learner in using.items() if name != "boosting"} == {
+    assert {name: learner.trained for name, learner in using.items()} == {
         "logistic": 3,
         "bayes": 3,
         "stump": 3,
@@ -128,7 +128,8 @@ def test_scores_are_of_the_model_trained_on_the_release(fair):
 
 
 def test_equal_seeds_give_equal_measures():
-    assert judged(tables(n=400)) == judged(tables(n=400))
+    first, again = (judged(tables(n=300), {"boosting": boosting, "bayes": Counted(GaussianNB)}) for _ in range(2))
+    assert first == again
 
 
 # Figures
@@ -240,7 +241,7 @@ def test_agreement_of_orders_is_kendalls():
 
 def test_an_order_turned_round_is_told():
     """Who relies on a feature that the release turns round is the worst on it, not the best."""
-    synthetic = people(2000, seed=3)
+    synthetic = people(800, seed=3)
     synthetic[:, HOURS] = 50 - synthetic[:, HOURS]
 
     def by(place):
@@ -251,10 +252,11 @@ def test_an_order_turned_round_is_told():
 
         return fit
 
-    found = judged(tables(synthetic), {"hours": by(HOURS), "age": by(AGE), "group": by(0)})
+    found = judged(tables(synthetic, n=800), {"hours": by(HOURS), "age": by(AGE), "group": by(0)})
     assert found["ranking_agreement"].estimate.high <= 0
     assert (
-        judged(tables(), {"hours": by(HOURS), "age": by(AGE), "group": by(0)})["ranking_agreement"].estimate.value == 1
+        judged(tables(n=800), {"hours": by(HOURS), "age": by(AGE), "group": by(0)})["ranking_agreement"].estimate.value
+        == 1
     )
 
 

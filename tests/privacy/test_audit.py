@@ -237,7 +237,11 @@ def test_the_auditor_finds_nothing_where_there_is_nothing():
 # --- the marginal generators ------------------------------------------------------------------------------------------
 
 # Another generator joins with its own way to be viewed: what it shows on either table, its claim and its twins.
-QUICK = [(Independent, 3, 400), (Mst, 3, 100), (Aim, 1, 25)]  # what every step costs is replayed in test_transcripts.py
+QUICK = [
+    (Independent, 3, 200),
+    (Mst, 3, 60),
+    (Aim, 1, 8),
+]  # few say little; what every step costs is replayed in test_transcripts.py
 LONG = [(Independent, 12_000, 0.8), (Mst, 6_000, 0.65), (Aim, 3_000, 0.5)]  # how near, of the mu that is claimed
 
 
@@ -248,17 +252,17 @@ def test_an_honest_generator_stays_below_its_claim(kind, k, runs):
 
 
 def test_sharding_costs_nothing():
-    bound, claimed = found(Independent, HONEST, epsilon=6.0, k=1, runs=200, shards=2)
+    bound, claimed = found(Independent, HONEST, epsilon=6.0, k=1, runs=100, shards=2)
     assert bound.rho <= claimed
 
 
 # The last: the share of the fit that is looked at. A fit shows early which cells there are and what it chose first.
 CAUGHT = [
-    (Independent, "categories that occur", 1, 200, 1.0),
+    (Independent, "categories that occur", 1, 120, 1.0),
     (Independent, "subject counted as a row", 3, 400, 1.0),
-    (Mst, "categories that occur", 1, 200, 0.1),
+    (Mst, "categories that occur", 1, 120, 0.1),
     (Mst, "choices without noise", 1, 200, 1.0),
-    (Aim, "categories that occur", 1, 200, 0.1),
+    (Aim, "categories that occur", 1, 120, 0.1),
 ]
 
 

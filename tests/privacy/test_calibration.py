@@ -89,6 +89,16 @@ def test_an_order_without_a_price_has_the_price_of_the_next_higher_one():
     assert [divergences(sampled, (order,))[0] for order in first[:8]] == found[:8].tolist(), "also of one order alone"
 
 
+def test_what_is_remembered_of_a_step_changes_no_bit():
+    step = PoissonSampledDpEvent(0.1, GaussianDpEvent(0.8))
+    whole = ComposedDpEvent(
+        [ZCDpEvent(0.05), SelfComposedDpEvent(SelfComposedDpEvent(step, 3), 7), GaussianDpEvent(4.0)]
+    )
+    orders = [order for order in ORDERS if order.is_integer()]
+    bare = RdpAccountant(orders, NeighboringRelation.ADD_OR_REMOVE_ONE).compose(whole).rdp.tolist()
+    assert divergences(whole, orders).tolist() == divergences(whole, orders).tolist() == bare
+
+
 def test_orders_rise_strictly_from_above_one():
     assert ORDERS[0] > 1
     assert all(a < b for a, b in pairwise(ORDERS))

@@ -68,11 +68,11 @@ def test_gaussian_counts_keep_shape_and_type():
 
 
 def test_choice_is_the_exponential_mechanism():
-    scores, epsilon, sensitivity, n = np.array([0, 3, 1, 6]), 0.8, 2, 3_000
+    scores, epsilon, sensitivity, n = np.array([0, 3, 1, 6]), 0.8, 2, 1_500
     chosen = np.bincount([choose(scores, epsilon=epsilon, sensitivity=sensitivity) for _ in range(n)], minlength=4)
     weights = np.exp(epsilon * scores / (2 * sensitivity))
     expected = n * weights / weights.sum()
-    assert ((chosen - expected) ** 2 / expected).sum() < 30  # 3 degrees of freedom: p < 2e-6
+    assert ((chosen - expected) ** 2 / expected).sum() < 32  # 3 degrees of freedom: p < 6e-7
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.inf, math.nan])
@@ -145,5 +145,5 @@ def test_only_counts_over_the_threshold_are_told_whatever_their_names():
 
 
 def test_a_value_near_the_threshold_is_told_as_often_as_its_noise_reaches_it():
-    told = sum(bool(common_counts({"x": 50}, sigma=10.0, threshold=60)) for _ in range(2_000))
-    assert told / 2_000 == pytest.approx(0.171, abs=0.04)  # P(discrete Gaussian of sigma 10 >= 10)
+    told = sum(bool(common_counts({"x": 50}, sigma=10.0, threshold=60)) for _ in range(1_000))
+    assert told / 1_000 == pytest.approx(0.171, abs=0.06)  # P(discrete Gaussian of sigma 10 >= 10)

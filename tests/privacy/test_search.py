@@ -49,7 +49,7 @@ def test_rare_values_are_never_named_and_common_ones_are(epsilon: float) -> None
             "y": ["a", "b"] * (N // 2),
         }
     )
-    for _ in range(40):
+    for _ in range(15):
         text = _find(frame, epsilon=epsilon).to_yaml()
         assert RARE not in text
         assert "123457" not in text
@@ -325,7 +325,7 @@ def test_a_refused_charge_reads_nothing(
     assert not (tmp_path / "s.yaml").exists()
 
 
-@pytest.mark.parametrize("epsilon", [0.03, 0.1, 0.45, 1.0, 1.9, 2.0, 3.7, 4.0, 10.0])
+@pytest.mark.parametrize("epsilon", [0.03, 0.45, 2.0, 10.0])
 @pytest.mark.parametrize("delta", [1e-3, 1e-8])
 def test_a_search_may_cost_the_whole_budget_and_no_second_one_a_crumb(
     epsilon: float, delta: float, workspace: Workspace

@@ -296,7 +296,7 @@ def audit_search(k: int, with_: pd.DataFrame, without: pd.DataFrame, folder: Pat
     assert sum(spent.failure for spent in costs) <= search.event.delta
 
 
-@pytest.mark.parametrize("n", [30, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [12, pytest.param(300, marks=pytest.mark.slow)])
 def test_the_schema_search_knows_what_it_paid_for(n: int, tmp_path: Path) -> None:
     for number, (_, k, with_, without) in enumerate(table_pairs(n, seed=n)):
         audit_search(k, with_, without, tmp_path / str(number), swapped=number % 4 > 1)

@@ -25,8 +25,9 @@ from workbench.sisa.ensemble import Manifest
 from workbench.workflows.train_shards import Trained, train_shards
 from workbench.workspace import Workspace
 
-SEQUENCES = 50
-CHUNKS = [pytest.param(n, marks=() if n < 5 else pytest.mark.slow) for n in range(20)]
+SEQUENCES = 50  # of each world
+CHUNKS = [(n, SEQUENCES // 5) for n in range(5)]
+CHUNKS += [pytest.param(n, SEQUENCES, marks=pytest.mark.slow) for n in range(20)]
 SCHEMA = parse_schema(
     {
         "population": "tiny",
@@ -133,14 +134,14 @@ def erase(world: World, folder: Path, store: Store, manifest: Manifest, group: l
     return store, after
 
 
-@pytest.mark.parametrize("chunk", CHUNKS)
+@pytest.mark.parametrize(("chunk", "sequences"), CHUNKS)
 def test_sequences_end_where_training_from_scratch_does(
-    chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    chunk: int, sequences: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)  # what is tested is not durability, and 100,000 syncs take minutes
     rng = np.random.default_rng(chunk)
     world = make_world(tmp_path / "world", chunk)
-    for sequence in range(SEQUENCES):
+    for sequence in range(sequences):
         folder = tmp_path / f"data{sequence}"
         shutil.copytree(world.store.folder, folder)
         store, manifest = Store("tiny", folder, SCHEMA, world.store.digests), world.manifest

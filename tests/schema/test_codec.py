@@ -17,7 +17,7 @@ from workbench.errors import InputError
 from workbench.schema import Codec, Column, Schema
 from workbench.schema.encode import LINE_BREAK
 
-FAST = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FAST = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 NAMES = ["alter", "größe", "名前", "mood 🙂", "a b", "x'\"y"]
 LETTERS = st.characters(exclude_categories=["Cs", "Cc"])
 CATEGORIES = st.text(LETTERS, min_size=1, max_size=6).map(str.strip).filter(bool)

@@ -310,12 +310,21 @@ def _staged(schema: Schema, staging: Path, split: str, bucket: int, onto: Store 
 
 def _marked(schema: Schema, frame: pd.DataFrame) -> pd.DataFrame:
     """The records with columns `__duplicate` and `__over`: of those that break a rule together, all but the first."""
-    marks = frame[["__token"]].assign(__duplicate=False)
+    duplicate = np.zeros(len(frame), dtype=bool)
     if schema.row_key:
-        marks["__duplicate"] = frame.duplicated(["__token", *schema.row_key])
-    unique = marks[~marks["__duplicate"]]
-    rank = unique.groupby("__token").cumcount().reindex(frame.index, fill_value=0)
-    return frame.assign(__duplicate=marks["__duplicate"], __over=rank >= schema.max_rows_per_subject)
+        duplicate = frame.duplicated(["__token", *schema.row_key]).to_numpy()
+    rank = np.zeros(len(frame), dtype=np.int64)
+    rank[~duplicate] = _equal_before(pd.factorize(frame["__token"])[0][~duplicate])
+    return frame.assign(__duplicate=duplicate, __over=rank >= schema.max_rows_per_subject)
+
+
+def _equal_before(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return for each code how many before it equal it."""
+    order = np.argsort(codes, kind="stable")
+    first = np.searchsorted(codes[order], codes[order], side="left")
+    counts = np.empty(len(codes), dtype=np.int64)
+    counts[order] = np.arange(len(codes)) - first
+    return counts
 
 
 def _check_bucket(schema: Schema, staging: Path, bucket: int, refusals: _Refusals, onto: Store | None) -> None:

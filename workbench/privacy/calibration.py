@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -46,9 +46,35 @@ def divergences(event: dpa.DpEvent, orders: Sequence[float]) -> npt.NDArray[np.f
 
 
 def _divergences(event: dpa.DpEvent, orders: Sequence[float]) -> Sequence[float]:
-    found: Sequence[float] = (
-        rdp.RdpAccountant(orders, dpa.NeighboringRelation.ADD_OR_REMOVE_ONE).compose(event).rdp.tolist()
+    """Add up the divergences of the parts, in the library's order and so to its very bits."""
+    total = np.zeros(len(orders))
+    for part, count in _parts(event, 1):
+        if isinstance(part, dpa.PoissonSampledDpEvent) and isinstance(part.event, dpa.GaussianDpEvent):
+            total += count * _sampled_gaussian(part, tuple(orders))
+        else:
+            total += rdp.RdpAccountant(orders, dpa.NeighboringRelation.ADD_OR_REMOVE_ONE).compose(part, count).rdp
+    found: Sequence[float] = total.tolist()
+    return found
+
+
+def _parts(event: dpa.DpEvent, count: int) -> Iterator[tuple[dpa.DpEvent, int]]:
+    """Yield what an event is composed of, each part with how often it happens."""
+    if isinstance(event, dpa.SelfComposedDpEvent):
+        yield from _parts(event.event, event.count * count)
+    elif isinstance(event, dpa.ComposedDpEvent):
+        for part in event.events:
+            yield from _parts(part, count)
+    else:
+        yield event, count
+
+
+@lru_cache(maxsize=1024)
+def _sampled_gaussian(event: dpa.PoissonSampledDpEvent, orders: tuple[float, ...]) -> npt.NDArray[np.float64]:
+    """Return the divergences of one step: they take 0.3 s at ORDERS, and every report of a training prices the same one."""
+    found: npt.NDArray[np.float64] = (
+        rdp.RdpAccountant(orders, dpa.NeighboringRelation.ADD_OR_REMOVE_ONE).compose(event).rdp
     )
+    found.setflags(write=False)
     return found
 
 
@@ -77,6 +103,7 @@ def filter_order(epsilon: float, delta: float) -> float:
     return float(whole.get_epsilon_and_optimal_order(delta)[1])
 
 
+@lru_cache(maxsize=1024)
 def zcdp_rho(epsilon: float, delta: float, *, failure: float = 0.0) -> float:
     """The largest rho (to 12 digits) for which rho-zCDP costs at most `epsilon` at `delta`.
 

@@ -74,9 +74,9 @@ def test_the_ceiling_is_an_ensemble_that_never_saw_the_people():
 
 
 def test_an_ensemble_that_learnt_from_others_is_seldom_told():
-    measures = [found(answers(by_heart, seed=seed, learnt=False)) for seed in range(6)]
+    measures = [found(answers(by_heart, seed=seed, learnt=False)) for seed in range(4)]
     raised = [name for m in measures for name in FIGURES if exceeds(m[name])]
-    assert len(raised) <= 3, raised  # of 36 figures at 2.5 %, some of which go together
+    assert len(raised) <= 2, raised  # of 24 figures at 2.5 %, some of which go together
 
 
 def test_a_regression_is_told_by_its_errors_and_has_no_labels():

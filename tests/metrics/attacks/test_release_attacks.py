@@ -1,6 +1,7 @@
 """Attacks on releases: planted leaks are found, fresh tables give no alarm, and nothing is told where nothing can be."""
 
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -29,6 +30,12 @@ def found(of, metrics=ALL):
     return {m.definition.name.removeprefix("disclosure/"): m for m in measures}
 
 
+@cache
+def found_of(seed, release=None):
+    """All measures of one release; the tests that read them share them."""
+    return found(tables(seed, release=release))
+
+
 def alarms(measures):
     """Names of figures whose interval leaves out the baseline, on the side of a leak."""
     compared = {name: m for name, m in measures.items() if m.estimate and m.baseline and not name.endswith("_rate")}
@@ -44,7 +51,9 @@ def test_every_figure_is_defined_once_and_says_where_it_is_from():
 
 @pytest.mark.parametrize("each", [1, 2])
 def test_a_copy_of_the_training_table_is_told_by_all(each):
-    measures = found(tables(1, each=each, n=1300 * each, held=1300 * each, release=people.copied))
+    measures = (
+        found_of(1, people.copied) if each == 1 else found(tables(1, each=2, n=2600, held=2600, release=people.copied))
+    )
     expected = {
         "mia_distance_auc",
         "mia_density_auc",
@@ -75,26 +84,26 @@ def test_one_person_copied_many_times_is_told_where_the_others_are_safe():
 
 
 def test_fresh_tables_give_no_more_alarms_than_chance():
-    """Of figures at 97.5 % on this side one in 40 alarms; some go together, so that of 13 times 4 four are still chance."""
-    raised = [alarms(found(tables(seed))) for seed in range(10, 14)]
-    assert sum(map(len, raised)) <= 4, raised
+    """Of figures at 97.5 % on this side one in 40 alarms; some go together, so that of 13 times 2 two are still chance."""
+    raised = [alarms(found_of(seed)) for seed in (10, 11)]
+    assert sum(map(len, raised)) <= 2, raised
 
 
 def test_shuffled_columns_single_people_out_by_their_exact_numbers_and_tell_nothing_else():
     """Who shuffles columns still hands out numbers that one person has."""
-    raised = [alarms(found(tables(seed, release=people.shuffled))) for seed in range(16, 18)]
+    raised = [alarms(found(tables(seed, release=people.shuffled))) for seed in (16,)]
     assert all("singling_out_univariate_risk" in names for names in raised)
-    assert sum(map(len, raised)) <= 2 + 3, raised
+    assert sum(map(len, raised)) <= 1 + 2, raised
 
 
 def test_neither_copies_nor_one_person_are_told_of_fresh_tables():
-    measures = found(tables(4))
+    measures = found_of(11)
     assert not exceeds(measures["most_copied"])
     assert not exceeds(measures["exact_copies"])
 
 
 def test_the_ceiling_is_what_a_real_table_without_the_people_gives():
-    """Intervals of 95 %: of 21 at most three leave out what there is to tell, which is nothing."""
+    """Intervals of 95 %: of 14 at most two leave out what there is to tell, which is nothing."""
     truth = {
         "mia_distance_auc": 0.5,
         "mia_density_auc": 0.5,
@@ -103,20 +112,20 @@ def test_the_ceiling_is_what_a_real_table_without_the_people_gives():
     }
     truth |= {"linkability_risk": 0.0, "inference_illness_risk": 0.0, "singling_out_multivariate_risk": 0.0}
     missed = []
-    for seed in range(3):
-        measures = found(tables(seed, release=people.copied))
+    for seed in range(2):
+        measures = found_of(seed, people.copied)
         ceilings = {name: measures[name].ceiling for name in truth}
         missed += [name for name, true in truth.items() if not ceilings[name].low <= true <= ceilings[name].high]
-    assert len(missed) <= 3, missed
+    assert len(missed) <= 2, missed
 
 
 def test_equal_seeds_give_equal_measures_and_the_order_of_metrics_is_nothing_to_them():
-    first, again = found(tables(5)), found(tables(5), tuple(reversed(ALL)))
+    first, again = found_of(10), found(tables(10), tuple(reversed(ALL)))
     assert {name: m.to_json() for name, m in first.items()} == {name: m.to_json() for name, m in again.items()}
 
 
 def test_a_curve_rises_from_nothing_to_everybody_in_at_most_200_points():
-    drawn = found(tables(6, release=people.copied))["mia_density_auc"].curve
+    drawn = found_of(0, people.copied)["mia_density_auc"].curve
     assert 10 < len(drawn) <= 200
     assert drawn[0][0] == 0
     assert drawn[-1] == (1, 1)
@@ -161,7 +170,7 @@ def without(column):
 
 def test_no_sensitive_column_is_said_and_loses_nothing_else():
     schema = without(["illness", "loan"])
-    measures = found(tables(9), on_release(schema))
+    measures = found(tables(9, n=400, held=400), on_release(schema))
     assert measures["inference_none_risk"].estimate is None
     assert "no sensitive and no target column" in measures["inference_none_risk"].reason
     assert measures["mia_distance_auc"].estimate
@@ -239,7 +248,7 @@ def test_columns_of_one_value_or_none_lose_only_what_is_about_them():
     def spoilt(real, rng):
         return people.values(len(real), rng)
 
-    of = tables(9, release=spoilt)
+    of = tables(9, n=500, held=500, release=spoilt)
     for table in (of.training.values, of.holdout.values, of.synthetic):
         table[:, 3], table[:, 5] = np.nan, 2.0
     measures = found(of)
@@ -261,6 +270,6 @@ def test_a_category_that_the_release_never_shows_is_a_mere_difference():
         rows[:, 1] = 6.0
         return rows
 
-    measures = found(tables(9, release=narrow))
+    measures = found(tables(9, n=600, held=600, release=narrow))
     assert measures["mia_distance_auc"].estimate
     assert not alarms(measures) & {"mia_distance_auc", "excess_copies"}

@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression as Estimator
-from threadpoolctl import threadpool_limits
 
 from workbench.sisa.learners.absent import with_absent_classes
 from workbench.sisa.learners.design import Design
 from workbench.sisa.learners.link import probabilities
+from workbench.sisa.learners.one_thread import one_thread
 from workbench.sisa.learners.tensors import Array, from_bytes, to_bytes
 from workbench.sisa.shard import Floats, Shard, Step
 from workbench.sisa.task import Task
@@ -54,7 +54,7 @@ class LogisticRegression:
         """Class probabilities [n, K]."""
         design = Design(task.columns)
         weights = _weights(model, design, task)
-        with threadpool_limits(1):
+        with one_thread():
             scores = design.matrix(features).astype(np.float64) @ weights["coefficients"].T + weights["intercepts"]
         return probabilities(scores[:, :1] if task.kind == "binary" else scores)
 
@@ -66,7 +66,7 @@ class LogisticRegression:
         if start is not None:
             estimator.coef_, estimator.intercept_ = start["coefficients"].copy(), start["intercepts"].copy()
         # Matrix products differ in their last bits by the number of threads
-        with warnings.catch_warnings(action="ignore"), threadpool_limits(1):
+        with warnings.catch_warnings(action="ignore"), one_thread():
             estimator.fit(vectors[rows], target, sample_weight=sample_weight)
         return {"coefficients": estimator.coef_, "intercepts": estimator.intercept_}
 

@@ -13,10 +13,10 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from workbench.errors import DamagedError, InputError
 from workbench.sisa.learners.design import Design
+from workbench.sisa.learners.one_thread import one_thread
 from workbench.sisa.learners.tensors import from_bytes, to_bytes
 from workbench.sisa.shard import Floats, Shard, Step
 from workbench.sisa.task import Task
@@ -70,7 +70,7 @@ class Ridge:
     def predict(self, model: bytes, features: Floats, *, task: Task) -> Floats:
         """Predicted values [n, 1]."""
         weights, rows = self.weights(model, task=task), self.rows(features, task=task)
-        with threadpool_limits(1):
+        with one_thread():
             scaled = rows[:, 1:] @ weights[1:] + weights[0]
         middle, half = _scale(task)
         return np.asarray(scaled * half + middle)[:, None]
@@ -86,7 +86,7 @@ class Ridge:
         sums = self._sums(model, design) / _UNIT**2
         squares, products = sums[:-2, :-2], sums[:-2, -2] + sums[:-2, -1] / _UNIT
         penalties = np.append(np.full(design.width, self.penalty), 0.0)
-        with threadpool_limits(1):  # equations are solved with other last bits by two threads
+        with one_thread():  # equations are solved with other last bits by two threads
             solved = np.linalg.solve(squares + np.diag(penalties), products)
         return np.roll(solved, 1)
 

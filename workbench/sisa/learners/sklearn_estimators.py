@@ -25,11 +25,11 @@ from sklearn.ensemble import (
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
-from threadpoolctl import threadpool_limits
 
 from workbench.errors import InputError
 from workbench.sisa.learners.absent import with_absent_classes
 from workbench.sisa.learners.design import Design
+from workbench.sisa.learners.one_thread import one_thread
 from workbench.sisa.learners.saved_estimator import from_bytes, to_bytes
 from workbench.sisa.learners.thresholds import Thresholds
 from workbench.sisa.shard import Floats, Shard, Step
@@ -133,7 +133,7 @@ class SklearnEstimator:
     def predict(self, model: bytes, features: Floats, *, task: Task) -> Floats:
         """Class probabilities [n, K], or predicted values [n, 1] for regression."""
         estimator = from_bytes(model, self._kind(task), self._offer.trusted)
-        with threadpool_limits(1):
+        with one_thread():
             if task.kind == "regression":
                 return np.asarray(estimator.predict(self._matrix(task)(features)), dtype=np.float64)[:, None]
             probabilities = np.zeros((len(features), task.n_classes))
@@ -165,7 +165,7 @@ class SklearnEstimator:
             np.isnan(matrix).all(axis=0), np.float32(0), matrix
         )  # boosting has no bin for a column of NaN
         try:
-            with warnings.catch_warnings(action="ignore", category=ConvergenceWarning), threadpool_limits(1):
+            with warnings.catch_warnings(action="ignore", category=ConvergenceWarning), one_thread():
                 estimator.fit(matrix[rows], target, sample_weight=weights)
         except (ValueError, TypeError) as fault:
             raise InputError(f"scikit-learn refuses {self.estimator}: {str(fault).splitlines()[0]}") from None
