@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import forked
 import pandas as pd
 import pytest
 from conftest import Answer, pupils
@@ -266,13 +267,7 @@ def test_a_training_that_is_stopped_leaves_nothing(trained: Workspace, how: sign
     sizes = ["shards=2", "slices=600", "rounds=600000", "leaves=4096", "min_rows_per_leaf=1", "dataset=pupils"]
     words = ["train", "configs/models/trees.yaml", *(word for size in sizes for word in ("--set", size)), "--json"]
     command = [*PROGRAM, "--workspace", str(trained.root), *words]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=os.environ | {"LC_ALL": "C"},
-        preexec_fn=lambda: signal.signal(how, signal.SIG_DFL),  # tests that run in the background ignore SIGINT
-    )
+    process = forked.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"LC_ALL": "C"})
     try:
         until(lambda: any(j["text"].startswith("shard") for j in list_jobs(trained)["jobs"]), process)
         process.send_signal(how)

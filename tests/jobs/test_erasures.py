@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from conftest import Answer
 from sqlalchemy import select, text
@@ -121,7 +122,7 @@ def test_a_lost_erasure_is_taken_over(trained: Workspace) -> None:
         "steps.STEPS['dropped'] = ('retrained', lambda *_: os._exit(9))\n"
         "erase_waiting(Workspace.open(Path(sys.argv[1])))"
     )
-    assert subprocess.run([sys.executable, "-c", script, str(trained.root)]).returncode == 9
+    assert forked.run([sys.executable, "-c", script, str(trained.root)]).returncode == 9
     job = erasures(trained)[0]
     assert (job["status"], job["lost"]) == ("running", False)
     with pytest.raises(BusyError, match="being worked on"):
@@ -182,7 +183,7 @@ def test_an_interrupted_command_leaves_a_job_that_says_so(trained: Workspace) ->
         "main()"
     )
     command = [sys.executable, "-c", script, "--workspace", str(trained.root), "resume", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with forked.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "now\n"
         process.send_signal(signal.SIGTERM)

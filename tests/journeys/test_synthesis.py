@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -148,7 +148,7 @@ def test_a_killed_fit_goes_on_without_a_second_charge(pupils_alone: Workspace) -
         "synthesize(Workspace.open(Path(sys.argv[1])), SynthesizeConfig.model_validate_json(sys.argv[2]))\n"
     )
     command = [sys.executable, "-c", program, pupils_alone.root, config().model_dump_json()]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert forked.run(command).returncode == -signal.SIGKILL
     notes = list((pupils_alone.root / "fits").glob("*/notes.jsonl"))
     assert generators(pupils_alone) == []
     before = notes[0].read_text().splitlines()
@@ -173,7 +173,7 @@ def test_killed_after_its_fit_a_synthesis_is_not_charged_again(pupils_alone: Wor
         f"setattr(import_module('{module}'), '{name}', lambda *a, **k: os._exit(9))\n"
         "synthesize(Workspace.open(Path(sys.argv[1])), SynthesizeConfig.model_validate_json(sys.argv[2]))\n"
     )
-    ended = subprocess.run([sys.executable, "-c", program, pupils_alone.root, config().model_dump_json()], check=False)
+    ended = forked.run([sys.executable, "-c", program, pupils_alone.root, config().model_dump_json()])
     assert ended.returncode == 9
     notes = next((pupils_alone.root / "fits").glob("*/notes.jsonl")).read_bytes()
     left = next((pupils_alone.root / "generators").iterdir())

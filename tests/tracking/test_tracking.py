@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import forked
 import pandas as pd
 import pytest
 from remnants import remnants
@@ -144,7 +145,7 @@ def test_initialising_again_changes_nothing(tracking):
 def test_two_processes_may_initialise_one_store(tmp_path):
     program = "import pathlib, sys, workbench.tracking as t; t.Tracking(pathlib.Path(sys.argv[1])).initialise()"
     command = [sys.executable, "-c", program, str(tmp_path)]
-    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    processes = [forked.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     assert [(process.communicate()[1], process.returncode) for process in processes] == [("", 0)] * 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mlflow.db", "mlflow.lock"]
     log_run(Tracking(tmp_path), record("a"))
