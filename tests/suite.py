@@ -17,7 +17,7 @@ SLOWEST = 10
 
 
 class _Cost:
-    """Notes on each report what its phase took: seconds, and CPU seconds of this process and of those it started that have ended."""
+    """Notes on each report what its phase took: seconds, and CPU seconds of this process and of its children that ended."""
 
     def __init__(self) -> None:
         self.since = _now()

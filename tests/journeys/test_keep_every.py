@@ -50,10 +50,9 @@ def test_trees_lie_in_one_file_a_shard_and_any_slice_is_gone_on_from(trained):
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, TREES])
-@pytest.mark.parametrize("keep_every", [2, 5, 9])
-def test_what_is_stored_never_changes_the_models(trained, settings, keep_every):
-    versions = [train(trained, TrainConfig(**settings, keep_every=k))["constituents"] for k in (1, keep_every)]
-    assert versions[0] == versions[1]
+def test_what_is_stored_never_changes_the_models(trained, settings):
+    versions = [train(trained, TrainConfig(**settings, keep_every=k))["constituents"] for k in (1, 2, 9)]
+    assert versions[0] == versions[1] == versions[2]
     with trained.engine.connect() as connection:
         manifests = [read_manifest(trained, a) for a in current_versions(connection, "pupils").values()]
     last = manifests[-1]

@@ -82,7 +82,7 @@ def test_a_run_is_there_from_the_beginning_and_its_figures_grow_with_the_fit(pup
 @pytest.mark.parametrize(
     ("asked", "names"),
     [
-        (config("mst"), {"step", "budget_spent", "misfit"}),
+        pytest.param(config("mst"), {"step", "budget_spent", "misfit"}, marks=pytest.mark.slow),  # as independent, aim
         (config("independent"), {"step", "budget_spent", "misfit"}),
         (config("dp_ctgan", steps=10), {"step", "epsilon", "generator_loss"}),
         (config("tvae", epochs=2, **NOT_PRIVATE), {"step"}),

@@ -173,7 +173,7 @@ def test_killed_after_its_fit_a_synthesis_is_not_charged_again(pupils_alone: Wor
         f"setattr(import_module('{module}'), '{name}', lambda *a, **k: os._exit(9))\n"
         "synthesize(Workspace.open(Path(sys.argv[1])), SynthesizeConfig.model_validate_json(sys.argv[2]))\n"
     )
-    ended = forked.run([sys.executable, "-c", program, pupils_alone.root, config().model_dump_json()])
+    ended = forked.run([sys.executable, "-c", program, pupils_alone.root, config("mst").model_dump_json()])
     assert ended.returncode == 9
     notes = next((pupils_alone.root / "fits").glob("*/notes.jsonl")).read_bytes()
     left = next((pupils_alone.root / "generators").iterdir())
@@ -181,7 +181,7 @@ def test_killed_after_its_fit_a_synthesis_is_not_charged_again(pupils_alone: Wor
     assert left.name in check["detail"], "nothing else names what was never recorded"
     resume(pupils_alone)
     assert not [*(pupils_alone.root / "generators").iterdir(), *(pupils_alone.root / "releases").iterdir()]
-    made = synthesize(pupils_alone, config())
+    made = synthesize(pupils_alone, config("mst"))
     assert len(Ledger(pupils_alone.engine).entries("pupils")) == 1
     kept = (pupils_alone.root / "generators" / made["generator"] / "measurements.jsonl").read_text().splitlines()
     assert {line for line in notes.decode().splitlines() if "values" in line} == set(kept)

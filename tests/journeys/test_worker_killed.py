@@ -40,7 +40,7 @@ from workbench.workflows.train_shards import train_shards
 from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
 
-PEOPLE, SHARED = 300, 150  # in each of the two data sets, and in both
+PEOPLE, SHARED = 160, 80  # in each of the two data sets, and in both
 DATASETS = {"school": 0, "camp": PEOPLE - SHARED}  # the number of the first of its people
 PATIENCE = 900.0
 
@@ -76,9 +76,9 @@ def fill_school(workspace: Workspace, folder: Path) -> None:
             TrainConfig(
                 learner="gradient_boosting",
                 dataset=name,
-                shards=4 - number,
+                shards=3 - number,
                 slices=2,
-                rounds=6,
+                rounds=4,
                 leaves=7,
                 min_rows_per_leaf=5,
             ),
@@ -339,7 +339,7 @@ def _rows(workspace: Workspace, table: Any) -> list[Any]:
 
 
 def test_a_worker_killed_now_and_then_erases_everyone_once(workspace: Workspace, tmp_path: Path) -> None:
-    everyone_is_erased_once(workspace, tmp_path, n=24, kills=2, seed=0)
+    everyone_is_erased_once(workspace, tmp_path, n=16, kills=2, seed=0)
 
 
 @pytest.mark.slow
