@@ -148,8 +148,9 @@ def test_what_fails_is_tried_again_as_the_same_job(trained: Workspace) -> None:
 
 
 def test_a_detached_erasure_answers_at_once_and_waits_for_its_turn(
-    trained: Workspace, command: Callable[..., Answer], tmp_path: Path
+    trained: Workspace, command: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("workbench.workflows.jobs.subprocess", forked)
     (tmp_path / "keys.txt").write_text("\n".join([KEYS[0], "nobody"]))
     with trained.lock("pupils"):
         answer = command("--workspace", trained.root, "erase", "--file", tmp_path / "keys.txt", "--detach", "--json")
@@ -203,6 +204,7 @@ def test_a_detached_ingest_reads_the_file_when_it_runs(
     monkeypatch: pytest.MonkeyPatch,
     has_file: bool,
 ) -> None:
+    monkeypatch.setattr("workbench.workflows.jobs.subprocess", forked)
     monkeypatch.chdir(tmp_path)
     if has_file:
         Path("a-canary.csv").write_bytes(pupils_files[1].read_bytes())
