@@ -134,7 +134,7 @@ def test_erasing_from_a_stale_ensemble_is_exact_and_touches_one_shard(trained: W
     assert "stale" not in version_of(trained).body
 
 
-@pytest.mark.parametrize("at", [0, 5, "purge", "record"])
+@pytest.mark.parametrize("at", [pytest.param(0, marks=pytest.mark.slow), 5, "purge", "record"])
 def test_an_append_killed_once_it_was_announced_is_carried_through(
     trained: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int | str
 ) -> None:
@@ -323,7 +323,7 @@ def rows_of(rng: np.random.Generator, n: int) -> pd.DataFrame:
     return pd.DataFrame({"who": who, "x": rng.normal(0, 3, n).clip(-9, 9), "y": rng.choice(["u", "v"], n)})
 
 
-@pytest.mark.parametrize("seed", [pytest.param(n, marks=() if n < 3 else pytest.mark.slow) for n in range(10)])
+@pytest.mark.parametrize("seed", [pytest.param(n, marks=() if n < 2 else pytest.mark.slow) for n in range(10)])
 def test_random_appends_and_erasures_end_where_training_from_scratch_does(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

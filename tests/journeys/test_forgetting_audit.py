@@ -24,7 +24,7 @@ from workbench.workflows.trials import AFTER, Audited, _models
 from workbench.workspace import Workspace
 
 # Few rows a leaf and eager steps: each person leaves a mark
-OVERFITTED = {"learner": "gradient_boosting", "dataset": "pupils", "shards": 8, "slices": 3, "rounds": 30, "leaves": 15}
+OVERFITTED = {"learner": "gradient_boosting", "dataset": "pupils", "shards": 8, "slices": 3, "rounds": 24, "leaves": 15}
 OVERFITTED |= {"min_rows_per_leaf": 1, "learning_rate": 0.5, "category_smoothing": 0.0}
 
 
@@ -79,7 +79,7 @@ def test_members_are_told_before_an_erasure_and_not_after_it_and_nothing_is_writ
     try:
         (tmp_path / "seen").write_text("")
         assert written.pop() == str(tmp_path / "seen"), "the hook sees files that are opened for writing"
-        answer = command("--workspace", root, "forgetting", ensemble, "--subjects", 100, "--canaries", 20, "--json")
+        answer = command("--workspace", root, "forgetting", ensemble, "--subjects", 60, "--canaries", 20, "--json")
         assert written == []
     finally:
         written = None
@@ -92,7 +92,7 @@ def test_members_are_told_before_an_erasure_and_not_after_it_and_nothing_is_writ
             assert auc(found, of, attack, "before")["low"] > 0.5
             assert auc(found, of, attack, "after")["low"] < 0.5 < auc(found, of, attack, "after")["high"]
     assert (found["compared"], found["equal"]) == (40, 40)
-    assert found["erased"] == {"living subjects": 100, "canaries": 20}
+    assert found["erased"] == {"living subjects": 60, "canaries": 20}
     assert found["siblings"] == 7
     assert set(found["not_computable"]) == {"tpr_at_1_percent", "tpr_at_5_percent"}
     assert found["guessing"] == {"auc": 0.5, "tpr_at_5_percent": 0.05, "tpr_at_1_percent": 0.01}
