@@ -375,7 +375,7 @@ def test_what_an_erasure_purged_is_not_compared_and_no_page_lies_in_the_workspac
     trained, tmp_path, monkeypatch
 ) -> None:
     (tmp_path / "g.yaml").write_text((Path(__file__).parents[2] / "configs/generators/mst.yaml").read_text())
-    configs = configs_of(tmp_path / "g.yaml", ["epsilon=0.3,0.4"], ["dataset=pupils", "generator=independent"])
+    configs = configs_of(tmp_path / "g.yaml", ["epsilon=0.3"], ["dataset=pupils", "generator=independent"])
     with pytest.raises(InputError, match="outlive"):
         sweep(trained, configs, out=trained.root / "page.html")
     with pytest.raises(InputError, match="one data set"):

@@ -321,14 +321,14 @@ def test_a_target_that_nothing_predicts_costs_a_release_no_figure_but_its_own(
 
 def test_notes_that_outlived_their_release_are_not_used_again(pupils_alone: Workspace) -> None:
     """Killed between record and removal: the next synthesis is a fit of its own, and charged."""
-    made = synthesize(pupils_alone, config())
+    made = synthesize(pupils_alone, config("independent"))
     folder = pupils_alone.root / "fits" / made["generator"]
-    again = synthesize(pupils_alone, config())
+    again = synthesize(pupils_alone, config("independent"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("workbench.workflows.synthesize.forget_fit", lambda *_: None)
-        third = synthesize(pupils_alone, config())
+        third = synthesize(pupils_alone, config("independent"))
     assert (pupils_alone.root / "fits" / third["generator"]).is_dir()
-    fourth = synthesize(pupils_alone, config())
+    fourth = synthesize(pupils_alone, config("independent"))
     assert len({r["generator"] for r in (made, again, third, fourth)}) == 4
     assert len(Ledger(pupils_alone.engine).entries("pupils")) == 4
     assert not folder.exists()
