@@ -85,7 +85,7 @@ def test_a_run_is_there_from_the_beginning_and_its_figures_grow_with_the_fit(pup
         pytest.param(config("mst"), {"step", "budget_spent", "misfit"}, marks=pytest.mark.slow),  # as independent, aim
         (config("independent"), {"step", "budget_spent", "misfit"}),
         (config("dp_ctgan", steps=10), {"step", "epsilon", "generator_loss"}),
-        (config("tvae", epochs=2, **NOT_PRIVATE), {"step"}),
+        pytest.param(config("tvae", epochs=2, **NOT_PRIVATE), {"step"}, marks=pytest.mark.slow),  # as ctgan
         (config("ctgan", epochs=2, **NOT_PRIVATE), {"step"}),
         (config("gaussian_copula", **NOT_PRIVATE), set()),
     ],
