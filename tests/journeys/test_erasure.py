@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from conftest import PUPILS_SCHEMA, pupils
+from shared import copied
 from sqlalchemy import text
 from stored import ensemble_of, manifest_of, placed, store_of
 
@@ -234,10 +235,8 @@ def test_a_key_covers_every_data_set_of_its_identity_type(
         erase(trained, ["x"])
 
 
-def test_row_numbers_are_keys_where_rows_are_subjects(workspace: Workspace) -> None:
-    from workbench.workflows.ingest import ingest
-
-    ingest(workspace, "german")
+def test_row_numbers_are_keys_where_rows_are_subjects(german: Path, tmp_path: Path) -> None:
+    workspace = copied(german, tmp_path)
     with workspace.engine.connect() as connection:
         store = catalog.store(connection, workspace, "german")
     rows = sum(len(store.read(split)) for split in ("train", "holdout"))
