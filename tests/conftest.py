@@ -108,6 +108,12 @@ def full_workspace(
     return changed(tmp_path_factory, "full", empty_workspace, lambda made, _: fill(made, *pupils_files, **trees))
 
 
+@pytest.fixture(scope="session")
+def german(empty_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a table whose every row is a person; copy it before writing."""
+    return changed(tmp_path_factory, "german", empty_workspace, lambda made, _: ingest(made, "german"))
+
+
 @pytest.fixture
 def workspace(empty_workspace: Path, tmp_path: Path) -> Workspace:
     """A fresh, empty workspace."""

@@ -14,14 +14,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import forked
+
 from workbench.workspace import Workspace
 
 
 @contextmanager
-def api_server(workspace: Workspace, *options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def api_server(workspace: Workspace, *options: str) -> Iterator[tuple[forked.Popen, int]]:
     """A running `workbench api` and its port."""
     command = [sys.executable, "-m", "workbench", "--workspace", str(workspace.root), "api", "--port", "0", "--json"]
-    process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = forked.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         yield process, int(json.loads(process.stdout.readline())["api"].rsplit(":", 1)[1])

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Any
 
+import forked
 import pytest
 
 SEED = "WORKBENCH_TEST_SEED"
@@ -16,7 +17,7 @@ SLOWEST = 10
 
 
 class _Cost:
-    """Notes on each report what its phase took: seconds, and CPU seconds of this process and of those it waited for."""
+    """Notes on each report what its phase took: seconds, and CPU seconds of this process and of its children that ended."""
 
     def __init__(self) -> None:
         self.since = _now()
@@ -31,7 +32,7 @@ class _Cost:
 
 
 def _now() -> tuple[float, float]:
-    return monotonic(), sum(os.times()[:4])
+    return monotonic(), sum(os.times()[:4]) + forked.cpu_seconds()
 
 
 class _Slowest:

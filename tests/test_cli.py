@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import forked
 import pandas as pd
 import pytest
 from conftest import Answer, pupils
@@ -206,15 +208,21 @@ def test_a_batch_exits_with_its_worst(command: Command, trained: Workspace) -> N
     assert "exit" not in answer.json["requests"][0]
 
 
-def test_keys_come_by_file_and_by_standard_input(trained: Workspace, tmp_path: Path) -> None:
-    keys = tmp_path / "keys.txt"
-    keys.write_text("\ufeffpupil-1001\r\n\r\n  pupil-1002  \r\npupil-1001\r\n", encoding="utf-8")
-    erase = [*PROGRAM, "--workspace", str(trained.root), "erase", "--json", "--file"]
-    done = subprocess.run([*erase, "-"], input=keys.read_bytes(), capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert [request["status"] for request in json.loads(done.stdout)["requests"]] == ["completed"] * 2
-    closed = subprocess.run(["/bin/sh", "-c", '"$@" <&-', "sh", *erase, "-"], capture_output=True, check=False)
-    assert (closed.returncode, json.loads(closed.stdout)["error"]["code"]) == (2, "bad_input")
+def test_keys_come_by_file_and_by_standard_input(
+    command: Command, trained: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = "\ufeffpupil-1001\r\n\r\n  pupil-1002  \r\npupil-1001\r\n".encode()
+    (tmp_path / "keys.txt").write_bytes(content)
+    erase = ("--workspace", trained.root, "erase", "--json", "--file")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    done = command(*erase, "-")
+    assert done.code == 0, done.err
+    assert [request["status"] for request in done.json["requests"]] == ["completed"] * 2
+    again = command(*erase, tmp_path / "keys.txt")
+    assert (again.code, [request["status"] for request in again.json["requests"]]) == (4, ["rejected"] * 2)
+    monkeypatch.setattr(sys, "stdin", None)  # what Python makes of a standard input that is closed
+    closed = command(*erase, "-")
+    assert (closed.code, closed.error["code"]) == (2, "bad_input")
 
 
 def test_the_workspace_may_come_from_the_environment_and_from_any_folder(
@@ -280,13 +288,7 @@ def test_a_training_that_is_stopped_leaves_nothing(trained: Workspace, how: sign
     sizes = ["shards=2", "slices=600", "rounds=600000", "leaves=4096", "min_rows_per_leaf=1", "dataset=pupils"]
     words = ["train", "configs/models/trees.yaml", *(word for size in sizes for word in ("--set", size)), "--json"]
     command = [*PROGRAM, "--workspace", str(trained.root), *words]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=os.environ | {"LC_ALL": "C"},
-        preexec_fn=lambda: signal.signal(how, signal.SIG_DFL),  # tests that run in the background ignore SIGINT
-    )
+    process = forked.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"LC_ALL": "C"})
     try:
         until(lambda: any(j["text"].startswith("shard") for j in list_jobs(trained)["jobs"]), process)
         process.send_signal(how)

@@ -61,7 +61,10 @@ def test_a_readme_and_an_interrupted_start_are_no_hindrance(tmp_path):
     assert Workspace.create(tmp_path).key("token")
 
 
-@pytest.mark.parametrize("name", ["with space", "wörk 東京 🗼", "hash#tag", "semi;colon&", "quote'd"])
+SPELLINGS = ["with space", "wörk 東京 🗼", "hash#tag", "semi;colon&", "quote'd"]
+
+
+@pytest.mark.parametrize("name", [" ".join(SPELLINGS), *(pytest.param(s, marks=pytest.mark.slow) for s in SPELLINGS)])
 def test_a_path_may_be_spelt_in_any_language(tmp_path, name):
     workspace = initialise(tmp_path / name)
     with writing(workspace.engine):

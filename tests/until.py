@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 GIVEN_UP = 900.0  # a busy machine must not fail a test; this only ends one that would hang
 
 
-def until(seen: Callable[[], T], process: subprocess.Popen[Any] | None = None) -> T:
+class Process(Protocol):
+    """One that can be asked whether it has ended."""
+
+    def poll(self) -> int | None: ...
+
+
+def until(seen: Callable[[], T], process: Process | None = None) -> T:
     """Return what is seen once it is true; fail where the process that should bring it about has ended."""
     deadline = time.monotonic() + GIVEN_UP
     while not (found := seen()):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from conftest import Answer
 from sqlalchemy import select, text
@@ -121,7 +122,7 @@ def test_a_lost_erasure_is_taken_over(trained: Workspace) -> None:
         "steps.STEPS['dropped'] = ('retrained', lambda *_: os._exit(9))\n"
         "erase_waiting(Workspace.open(Path(sys.argv[1])))"
     )
-    assert subprocess.run([sys.executable, "-c", script, str(trained.root)]).returncode == 9
+    assert forked.run([sys.executable, "-c", script, str(trained.root)]).returncode == 9
     job = erasures(trained)[0]
     assert (job["status"], job["lost"]) == ("running", False)
     with pytest.raises(BusyError, match="being worked on"):
@@ -147,8 +148,9 @@ def test_what_fails_is_tried_again_as_the_same_job(trained: Workspace) -> None:
 
 
 def test_a_detached_erasure_answers_at_once_and_waits_for_its_turn(
-    trained: Workspace, command: Callable[..., Answer], tmp_path: Path
+    trained: Workspace, command: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("workbench.workflows.jobs.subprocess", forked)
     (tmp_path / "keys.txt").write_text("\n".join([KEYS[0], "nobody"]))
     with trained.lock("pupils"):
         answer = command("--workspace", trained.root, "erase", "--file", tmp_path / "keys.txt", "--detach", "--json")
@@ -182,7 +184,7 @@ def test_an_interrupted_command_leaves_a_job_that_says_so(trained: Workspace) ->
         "main()"
     )
     command = [sys.executable, "-c", script, "--workspace", str(trained.root), "resume", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with forked.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "now\n"
         process.send_signal(signal.SIGTERM)
@@ -202,6 +204,7 @@ def test_a_detached_ingest_reads_the_file_when_it_runs(
     monkeypatch: pytest.MonkeyPatch,
     has_file: bool,
 ) -> None:
+    monkeypatch.setattr("workbench.workflows.jobs.subprocess", forked)
     monkeypatch.chdir(tmp_path)
     if has_file:
         Path("a-canary.csv").write_bytes(pupils_files[1].read_bytes())

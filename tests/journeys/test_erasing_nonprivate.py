@@ -259,18 +259,30 @@ def test_a_purged_file_that_is_still_there_is_found_before_anything_is_certified
     assert not list((unprotected.root / "certificates").iterdir())
 
 
-@pytest.mark.parametrize("step", ["planned", "dropped", "retrained", "published", "purged", "verified"])
+KILLS = [
+    (step, policy, late)
+    for step in ("planned", "dropped", "retrained", "published", "purged", "verified")
+    for policy in ("retire", "refit")
+    for late in (False, True)
+]
+# Each step once, and what is fitted again where it is fitted and where it is published.
+ALWAYS = {
+    ("planned", "retire", False),
+    ("dropped", "refit", True),
+    ("retrained", "refit", True),
+    ("published", "retire", True),
+    ("published", "refit", False),
+    ("purged", "refit", True),
+    ("verified", "retire", False),
+}
+
+
 @pytest.mark.parametrize(
-    ("policy", "late"),
-    [
-        ("retire", False),
-        ("refit", True),
-        pytest.param("retire", True, marks=pytest.mark.slow),
-        pytest.param("refit", False, marks=pytest.mark.slow),
-    ],
+    ("step", "policy", "late"),
+    [pytest.param(*kill, marks=[] if kill in ALWAYS else pytest.mark.slow) for kill in KILLS],
 )
 def test_killed_in_any_step_nothing_of_it_is_left(
-    unprotected: Workspace, tmp_path: Path, step: str, late: bool, policy: str
+    unprotected: Workspace, tmp_path: Path, step: str, policy: str, late: bool
 ) -> None:
     set_policy(unprotected, "pupils", POLICY, [f"nonprivate={policy}"])
     old = the_generator(unprotected)

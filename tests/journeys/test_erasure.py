@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import pupils
+from conftest import PUPILS_SCHEMA, pupils
+from shared import copied
 from sqlalchemy import text
 from stored import ensemble_of, manifest_of, placed, store_of
 
@@ -216,24 +217,26 @@ def test_an_unreviewed_schema_is_told_on_the_certificate(workspace: Workspace, t
     assert verify(workspace, Path(result["certificate"]))["valid"], "also where no model was trained"
 
 
-def test_a_key_covers_every_data_set_of_its_identity_type(trained: Workspace, pupils_files: tuple[Path, Path]) -> None:
+def test_a_key_covers_every_data_set_of_its_identity_type(
+    trained: Workspace, pupils_files: tuple[Path, Path], tmp_path: Path
+) -> None:
     from workbench.workflows.ingest import ingest
 
-    ingest(trained, "more", schema=pupils_files[0], data=pupils_files[1])
+    pupils(60).to_csv(tmp_path / "more.csv", index=False)
+    ingest(trained, "more", schema=pupils_files[0], data=tmp_path / "more.csv")
     key = placed(trained, "train")[0]
     result = erase(trained, [key])["requests"][0]
     assert verify(trained, Path(result["certificate"]))["valid"]
     for name in ("pupils", "more"):
         assert submit(trained, [name], key).status == "rejected"
-    ingest(trained, "german")
+    (tmp_path / "others.yaml").write_text(PUPILS_SCHEMA.replace("pupil-number", "another"), encoding="utf-8")
+    ingest(trained, "others", schema=tmp_path / "others.yaml", data=tmp_path / "more.csv")
     with pytest.raises(InputError, match="ambiguous"):
         erase(trained, ["x"])
 
 
-def test_row_numbers_are_keys_where_rows_are_subjects(workspace: Workspace) -> None:
-    from workbench.workflows.ingest import ingest
-
-    ingest(workspace, "german")
+def test_row_numbers_are_keys_where_rows_are_subjects(german: Path, tmp_path: Path) -> None:
+    workspace = copied(german, tmp_path)
     with workspace.engine.connect() as connection:
         store = catalog.store(connection, workspace, "german")
     rows = sum(len(store.read(split)) for split in ("train", "holdout"))

@@ -57,10 +57,7 @@ def test_a_locked_database_is_busy(trained: Workspace, command: Command, monkeyp
     assert command("--workspace", trained.root, "erase", KEY).code == 0
 
 
-@pytest.mark.parametrize("key", ["007", "+7", "7.0", " 7 7", "7e0", "-1", "٧", "0x7"])
-def test_what_is_not_quite_a_row_number_erases_nobody(
-    workspace: Workspace, command: Command, key: str, tmp_path: Path
-) -> None:
+def test_what_is_not_quite_a_row_number_erases_nobody(workspace: Workspace, command: Command, tmp_path: Path) -> None:
     schema = tmp_path / "rows.yaml"
     schema.write_text(
         "population: rows\nidentity_type: row\nsubject: row\nholdout: {share: 0.2}\n"
@@ -68,8 +65,9 @@ def test_what_is_not_quite_a_row_number_erases_nobody(
     )
     (tmp_path / "rows.csv").write_text("x\n" + "".join(f"{n}\n" for n in range(30)))
     ingest(workspace, "rows", schema=schema, data=tmp_path / "rows.csv")
-    answer = command("--workspace", workspace.root, "erase", "--json", "--", key)
-    assert answer.code == 2
-    assert answer.json["requests"][0]["status"] == "rejected"
-    assert "row number" in answer.json["requests"][0]["reason"]
+    for key in ("007", "+7", "7.0", " 7 7", "7e0", "-1", "٧", "0x7"):
+        answer = command("--workspace", workspace.root, "erase", "--json", "--", key)
+        assert (key, answer.code) == (key, 2)
+        assert answer.json["requests"][0]["status"] == "rejected"
+        assert "row number" in answer.json["requests"][0]["reason"]
     assert command("--workspace", workspace.root, "erase", "7").code == 0

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import forked
 import pandas as pd
 import pytest
 from conftest import Answer, pupils
@@ -184,14 +184,12 @@ def test_a_request_over_both_data_sets_waits_for_both(both: Workspace) -> None:
 
 def test_processes_erase_in_different_data_sets_at_the_same_time(both: Workspace) -> None:
     pairs = [("pupils", people(both)[0]), ("more", "pupil-3000")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     workers = [
-        subprocess.Popen(
+        forked.Popen(
             [sys.executable, "-m", "workbench", "--workspace", both.root, "erase", "--dataset", *pair],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=environment,
         )
         for pair in pairs
     ]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from stored import placed
 from test_remeasure import nothing_unnamed
@@ -82,10 +82,10 @@ def test_a_run_is_there_from_the_beginning_and_its_figures_grow_with_the_fit(pup
 @pytest.mark.parametrize(
     ("asked", "names"),
     [
-        (config("mst"), {"step", "budget_spent", "misfit"}),
+        pytest.param(config("mst"), {"step", "budget_spent", "misfit"}, marks=pytest.mark.slow),  # as independent, aim
         (config("independent"), {"step", "budget_spent", "misfit"}),
         (config("dp_ctgan", steps=10), {"step", "epsilon", "generator_loss"}),
-        (config("tvae", epochs=2, **NOT_PRIVATE), {"step"}),
+        pytest.param(config("tvae", epochs=2, **NOT_PRIVATE), {"step"}, marks=pytest.mark.slow),  # as ctgan
         (config("ctgan", epochs=2, **NOT_PRIVATE), {"step"}),
         (config("gaussian_copula", **NOT_PRIVATE), set()),
     ],
@@ -117,7 +117,7 @@ def test_a_killed_fit_is_ended_by_the_next_command_and_gone_on_with_in_a_run_of_
         "synthesize(workspace, asked, progress=stop)\n"
     )
     asked = config().model_dump_json()
-    assert subprocess.run([sys.executable, "-c", program, pupils_alone.root, asked], check=False).returncode == 9
+    assert forked.run([sys.executable, "-c", program, pupils_alone.root, asked]).returncode == 9
     (killed,) = runs(pupils_alone)
     assert (killed.info.status, killed.data.metrics["fit/step"]) == ("RUNNING", 4.0)
     with pupils_alone.lock("pupils"):  # as long as somebody is at it

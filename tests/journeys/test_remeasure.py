@@ -138,8 +138,15 @@ def test_who_was_only_in_the_holdout_costs_no_budget(remeasured: Workspace) -> N
     assert charges(remeasured) == 1
 
 
-@pytest.mark.parametrize("step", ["dropped", "retrained", "published", "purged"])
-@pytest.mark.parametrize("late", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.parametrize(
+    ("step", "late"),
+    [
+        ("dropped", True),  # it was measured again and charged
+        ("retrained", True),  # the new one was published
+        *(pytest.param(step, True, marks=pytest.mark.slow) for step in ("published", "purged")),
+        *(pytest.param(s, False, marks=pytest.mark.slow) for s in ("dropped", "retrained", "published", "purged")),
+    ],
+)
 def test_killed_in_any_step_nothing_unnamed_is_left(remeasured: Workspace, step: str, late: bool) -> None:
     with killed_in(step, late=late):
         erase(remeasured, [placed(remeasured, "train")[0]])

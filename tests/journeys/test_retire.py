@@ -78,7 +78,7 @@ def without_copy(workspace: Workspace) -> None:
         lineage.amend(connection, version_of(workspace).id, manifest="")
 
 
-@pytest.mark.parametrize("damage", [b"damaged", None])
+@pytest.mark.parametrize("damage", [b"damaged", pytest.param(None, marks=pytest.mark.slow)])
 def test_a_damaged_manifest_holds_up_nobody(trained: Workspace, damage: bytes | None) -> None:
     path, key = trained.root / "ensembles" / ensemble_of(trained) / "v000001.json", placed(trained, "train")[0]
     path.unlink() if damage is None else path.write_bytes(damage)
@@ -91,7 +91,7 @@ def test_a_damaged_manifest_holds_up_nobody(trained: Workspace, damage: bytes | 
     assert doctor(trained)["healthy"]
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
+@pytest.mark.parametrize("damage", [pytest.param("cut", marks=pytest.mark.slow), "changed", "gone"])
 def test_a_damaged_manifest_blocks_an_erasure_until_its_ensemble_is_retired(
     trained: Workspace, command: Callable[..., Answer], damage: str
 ) -> None:
@@ -174,7 +174,15 @@ def test_killed_in_between_the_same_command_finishes_it(
     assert doctor(trained)["healthy"]
 
 
-@pytest.mark.parametrize("step", ["planned", "dropped", "retrained", "published", "purged", "verified"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "dropped",  # nothing is trained yet
+        "retrained",  # its version is staged
+        "published",  # its version is current
+        *(pytest.param(step, marks=pytest.mark.slow) for step in ("planned", "purged", "verified")),
+    ],
+)
 def test_an_erasure_under_way_goes_on_without_what_was_retired(
     trained: Workspace, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

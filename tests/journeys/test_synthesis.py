@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -148,7 +148,7 @@ def test_a_killed_fit_goes_on_without_a_second_charge(pupils_alone: Workspace) -
         "synthesize(Workspace.open(Path(sys.argv[1])), SynthesizeConfig.model_validate_json(sys.argv[2]))\n"
     )
     command = [sys.executable, "-c", program, pupils_alone.root, config().model_dump_json()]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert forked.run(command).returncode == -signal.SIGKILL
     notes = list((pupils_alone.root / "fits").glob("*/notes.jsonl"))
     assert generators(pupils_alone) == []
     before = notes[0].read_text().splitlines()
@@ -173,7 +173,7 @@ def test_killed_after_its_fit_a_synthesis_is_not_charged_again(pupils_alone: Wor
         f"setattr(import_module('{module}'), '{name}', lambda *a, **k: os._exit(9))\n"
         "synthesize(Workspace.open(Path(sys.argv[1])), SynthesizeConfig.model_validate_json(sys.argv[2]))\n"
     )
-    ended = subprocess.run([sys.executable, "-c", program, pupils_alone.root, config().model_dump_json()], check=False)
+    ended = forked.run([sys.executable, "-c", program, pupils_alone.root, config("mst").model_dump_json()])
     assert ended.returncode == 9
     notes = next((pupils_alone.root / "fits").glob("*/notes.jsonl")).read_bytes()
     left = next((pupils_alone.root / "generators").iterdir())
@@ -181,7 +181,7 @@ def test_killed_after_its_fit_a_synthesis_is_not_charged_again(pupils_alone: Wor
     assert left.name in check["detail"], "nothing else names what was never recorded"
     resume(pupils_alone)
     assert not [*(pupils_alone.root / "generators").iterdir(), *(pupils_alone.root / "releases").iterdir()]
-    made = synthesize(pupils_alone, config())
+    made = synthesize(pupils_alone, config("mst"))
     assert len(Ledger(pupils_alone.engine).entries("pupils")) == 1
     kept = (pupils_alone.root / "generators" / made["generator"] / "measurements.jsonl").read_text().splitlines()
     assert {line for line in notes.decode().splitlines() if "values" in line} == set(kept)
@@ -321,14 +321,14 @@ def test_a_target_that_nothing_predicts_costs_a_release_no_figure_but_its_own(
 
 def test_notes_that_outlived_their_release_are_not_used_again(pupils_alone: Workspace) -> None:
     """Killed between record and removal: the next synthesis is a fit of its own, and charged."""
-    made = synthesize(pupils_alone, config())
+    made = synthesize(pupils_alone, config("independent"))
     folder = pupils_alone.root / "fits" / made["generator"]
-    again = synthesize(pupils_alone, config())
+    again = synthesize(pupils_alone, config("independent"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("workbench.workflows.synthesize.forget_fit", lambda *_: None)
-        third = synthesize(pupils_alone, config())
+        third = synthesize(pupils_alone, config("independent"))
     assert (pupils_alone.root / "fits" / third["generator"]).is_dir()
-    fourth = synthesize(pupils_alone, config())
+    fourth = synthesize(pupils_alone, config("independent"))
     assert len({r["generator"] for r in (made, again, third, fourth)}) == 4
     assert len(Ledger(pupils_alone.engine).entries("pupils")) == 4
     assert not folder.exists()

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import uuid
@@ -16,6 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from conftest import Answer
 from killing import Killed, killer
@@ -350,7 +350,7 @@ def test_one_worker_has_an_inbox_and_it_lies_outside_the_workspace(trained: Work
 def test_sigterm_ends_the_loop_after_the_step_at_hand(trained: Workspace, inbox: Path) -> None:
     program = [sys.executable, "-c", "from workbench.cli import main; main()", "--workspace", str(trained.root)]
     (inbox / "a.txt").write_text("nobody-at-all\n")
-    process = subprocess.Popen([*program, "worker", "--inbox", str(inbox), "--interval", "60", "--json"])
+    process = forked.Popen([*program, "worker", "--inbox", str(inbox), "--interval", "60", "--json"])
     try:
         until((inbox / "a.txt.result.json").exists, process)
         process.send_signal(signal.SIGTERM)

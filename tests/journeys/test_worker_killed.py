@@ -7,7 +7,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 import uuid
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import forked
 import pytest
 from conftest import PUPILS_SCHEMA, pupils
 from shared import changed, copied
@@ -40,7 +40,7 @@ from workbench.workflows.train_shards import train_shards
 from workbench.workflows.verify import verify
 from workbench.workspace import Workspace
 
-PEOPLE, SHARED = 300, 150  # in each of the two data sets, and in both
+PEOPLE, SHARED = 160, 80  # in each of the two data sets, and in both
 DATASETS = {"school": 0, "camp": PEOPLE - SHARED}  # the number of the first of its people
 PATIENCE = 900.0
 
@@ -76,9 +76,9 @@ def fill_school(workspace: Workspace, folder: Path) -> None:
             TrainConfig(
                 learner="gradient_boosting",
                 dataset=name,
-                shards=4 - number,
+                shards=3 - number,
                 slices=2,
-                rounds=6,
+                rounds=4,
                 leaves=7,
                 min_rows_per_leaf=5,
             ),
@@ -141,10 +141,10 @@ def drop(inbox: Path, name: str, content: bytes) -> None:
     (inbox / f"{name}.part").rename(inbox / name)
 
 
-def start(workspace: Workspace, inbox: Path, log: Path) -> subprocess.Popen[bytes]:
+def start(workspace: Workspace, inbox: Path, log: Path) -> forked.Popen:
     arguments = ["--workspace", workspace.root, "worker", "--inbox", inbox, "--interval", "0.2"]
     with log.open("ab") as out:
-        return subprocess.Popen([sys.executable, "-m", "workbench", *map(str, arguments)], stdout=out, stderr=out)
+        return forked.Popen([sys.executable, "-m", "workbench", *map(str, arguments)], stdout=out, stderr=out)
 
 
 def progress_of(workspace: Workspace, log: Path) -> tuple[int, int]:
@@ -158,7 +158,7 @@ def received(workspace: Workspace) -> int:
         return connection.execute(chosen).scalar_one()
 
 
-def until_changed(process: subprocess.Popen[bytes], log: Path, seen: Callable[[], Any], pause: float) -> None:
+def until_changed(process: forked.Popen, log: Path, seen: Callable[[], Any], pause: float) -> None:
     """Waits until what is seen is another than when the worker was started."""
     before, deadline = seen(), time.monotonic() + PATIENCE
     while seen() == before and time.monotonic() < deadline:
@@ -166,15 +166,13 @@ def until_changed(process: subprocess.Popen[bytes], log: Path, seen: Callable[[]
         time.sleep(pause)
 
 
-def at_work(workspace: Workspace, log: Path, process: subprocess.Popen[bytes], chance: random.Random) -> None:
+def at_work(workspace: Workspace, log: Path, process: forked.Popen, chance: random.Random) -> None:
     """Waits until the worker did anything at all, and for up to some seconds more."""
     until_changed(process, log, lambda: progress_of(workspace, log), 0.02)
     time.sleep(chance.uniform(0, 4))
 
 
-def amid_a_file(
-    workspace: Workspace, inbox: Path, log: Path, process: subprocess.Popen[bytes], chance: random.Random
-) -> None:
+def amid_a_file(workspace: Workspace, inbox: Path, log: Path, process: forked.Popen, chance: random.Random) -> None:
     """Waits until the worker accepted a request of a file, whose receipt takes some milliseconds more."""
     until_changed(process, log, lambda: (received(workspace), is_anything_sent(inbox)), 0.002)
     time.sleep(chance.uniform(0, 0.02))
@@ -341,7 +339,7 @@ def _rows(workspace: Workspace, table: Any) -> list[Any]:
 
 
 def test_a_worker_killed_now_and_then_erases_everyone_once(workspace: Workspace, tmp_path: Path) -> None:
-    everyone_is_erased_once(workspace, tmp_path, n=24, kills=2, seed=0)
+    everyone_is_erased_once(workspace, tmp_path, n=16, kills=2, seed=0)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import forked
 import pandas as pd
 import pytest
 from remnants import remnants
@@ -39,10 +40,8 @@ MARK = "canary-7f3a"
 
 
 @pytest.fixture(scope="session")
-def empty_store(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("store")
-    Tracking(folder).initialise()
-    return folder
+def empty_store(empty_workspace):
+    return empty_workspace
 
 
 @pytest.fixture
@@ -141,10 +140,11 @@ def test_initialising_again_changes_nothing(tracking):
     assert tracking.database.read_bytes() == before
 
 
-def test_two_processes_may_initialise_one_store(tmp_path):
+def test_two_processes_may_initialise_one_store_that_a_kill_left_half_created(tmp_path):
+    (tmp_path / "mlflow.db.new").write_bytes(b"torn")
     program = "import pathlib, sys, workbench.tracking as t; t.Tracking(pathlib.Path(sys.argv[1])).initialise()"
     command = [sys.executable, "-c", program, str(tmp_path)]
-    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    processes = [forked.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     assert [(process.communicate()[1], process.returncode) for process in processes] == [("", 0)] * 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mlflow.db", "mlflow.lock"]
     log_run(Tracking(tmp_path), record("a"))
@@ -159,12 +159,6 @@ def test_a_store_that_another_process_made_meanwhile_is_kept(tmp_path, empty_sto
     monkeypatch.setattr("workbench.tracking.store._locked", locked_after_the_other)
     Tracking(tmp_path).initialise()
     assert (tmp_path / "mlflow.db").read_bytes() == (empty_store / "mlflow.db").read_bytes()
-
-
-def test_a_store_half_created_by_a_kill_is_made_anew(tmp_path):
-    (tmp_path / "mlflow.db.new").write_bytes(b"torn")
-    Tracking(tmp_path).initialise()
-    log_run(Tracking(tmp_path), record("a"))
 
 
 def test_a_store_that_was_never_initialised_is_refused_not_created(tmp_path):

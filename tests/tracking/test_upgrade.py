@@ -1,5 +1,6 @@
 """A tracking store of an older MLflow is upgraded wholly or not at all, and keeps what is recorded in it."""
 
+import shutil
 import sqlite3
 import threading
 from contextlib import closing
@@ -20,13 +21,13 @@ from workbench.workspace import Workspace
 OLDER = "0584bdc529eb"  # of MLflow 2.14; the migrations since make tables anew and add some
 
 
-@pytest.fixture
-def older(tmp_path: Path) -> Tracking:
-    """A store as an older MLflow left it, with an experiment and a run."""
+@pytest.fixture(scope="module")
+def older_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store as an older MLflow left it, with an experiment and a run; copy it before writing."""
     from mlflow.store.db.utils import _get_alembic_config
     from mlflow.store.tracking.dbmodels.initial_models import Base
 
-    tracking = Tracking(tmp_path)
+    tracking = Tracking(tmp_path_factory.mktemp("older"))
     engine = create_engine(tracking.uri)
     Base.metadata.create_all(engine)
     alembic.command.upgrade(_get_alembic_config(tracking.uri), OLDER)
@@ -39,7 +40,14 @@ def older(tmp_path: Path) -> Tracking:
             "INSERT INTO runs (run_uuid, experiment_id, lifecycle_stage, user_id, status, artifact_uri, source_type) "
             "VALUES ('r', 7, 'active', 'me', 'FINISHED', 'file:///gone', 'LOCAL')"
         )
-    return tracking
+    return tracking.database
+
+
+@pytest.fixture
+def older(older_store: Path, tmp_path: Path) -> Tracking:
+    """A fresh copy of it."""
+    shutil.copy(older_store, tmp_path)
+    return Tracking(tmp_path)
 
 
 def schema(path: Path) -> set[tuple[Any, ...]]:

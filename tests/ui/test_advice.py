@@ -76,8 +76,15 @@ def test_advice_that_is_cancelled_is_not_kept(trained: Workspace) -> None:
     assert findings(trained, "advice") == []
 
 
-@pytest.mark.parametrize("split", ["train", "holdout"])
-@pytest.mark.parametrize("after", ["first", "last"])
+@pytest.mark.parametrize(
+    ("split", "after"),
+    [
+        ("train", "first"),
+        ("holdout", "last"),
+        pytest.param("holdout", "first", marks=pytest.mark.slow),
+        pytest.param("train", "last", marks=pytest.mark.slow),
+    ],
+)
 def test_who_is_erased_meanwhile_is_in_no_advice(
     trained: Workspace, monkeypatch: pytest.MonkeyPatch, split: str, after: str
 ) -> None:

@@ -308,23 +308,19 @@ def _staged(schema: Schema, staging: Path, split: str, bucket: int, onto: Store 
     return frame.iloc[order].reset_index(drop=True)
 
 
-def _marked(schema: Schema, frame: pd.DataFrame) -> pd.DataFrame:
-    """The records with columns `__duplicate` and `__over`: of those that break a rule together, all but the first."""
-    duplicate = np.zeros(len(frame), dtype=bool)
+def _marks(schema: Schema, frame: pd.DataFrame) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Which records are duplicates, and which are over the limit: of those that break a rule together, all but the first."""
+    import pandas as pd
+
+    duplicate, over = np.zeros((2, len(frame)), dtype=bool)
     if schema.row_key:
         duplicate = frame.duplicated(["__token", *schema.row_key]).to_numpy()
-    rank = np.zeros(len(frame), dtype=np.int64)
-    rank[~duplicate] = _equal_before(pd.factorize(frame["__token"])[0][~duplicate])
-    return frame.assign(__duplicate=duplicate, __over=rank >= schema.max_rows_per_subject)
-
-
-def _equal_before(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return for each code how many before it equal it."""
-    order = np.argsort(codes, kind="stable")
-    first = np.searchsorted(codes[order], codes[order], side="left")
-    counts = np.empty(len(codes), dtype=np.int64)
-    counts[order] = np.arange(len(codes)) - first
-    return counts
+    once = np.flatnonzero(~duplicate)
+    subjects = pd.factorize(frame["__token"].to_numpy()[once])[0]
+    order = np.argsort(subjects, kind="stable")
+    begins = np.searchsorted(subjects[order], subjects[order])
+    over[once[order]] = np.arange(len(once)) - begins >= schema.max_rows_per_subject
+    return duplicate, over
 
 
 def _check_bucket(schema: Schema, staging: Path, bucket: int, refusals: _Refusals, onto: Store | None) -> None:
@@ -333,14 +329,14 @@ def _check_bucket(schema: Schema, staging: Path, bucket: int, refusals: _Refusal
         if frame is None:
             continue
         # Old records first: where they and new ones break a rule together, the new ones are told
-        marked = _marked(schema, frame.iloc[np.argsort(frame[_ROW] >= 0, kind="stable")])
+        if onto:
+            frame = frame.iloc[np.argsort(frame[_ROW] >= 0, kind="stable")]
+        rows, (duplicate, over) = frame[_ROW].to_numpy(), _marks(schema, frame)
         if schema.duplicates == "reject":
-            rows = marked.loc[marked["__duplicate"], _ROW].to_numpy()
-            refusals.add_rows(", ".join(schema.row_key), "the row key repeats within its subject", rows)
+            refusals.add_rows(", ".join(schema.row_key), "the row key repeats within its subject", rows[duplicate])
         if schema.over_limit == "reject":
-            rows = marked.loc[marked["__over"], _ROW].to_numpy()
             rule = f"the subject has more than max_rows_per_subject = {schema.max_rows_per_subject} rows"
-            refusals.add_rows(schema.subject, rule, rows)
+            refusals.add_rows(schema.subject, rule, rows[over])
     _check_splits(schema, frames, bucket, refusals, onto)
 
 
@@ -361,15 +357,15 @@ def _check_splits(
 
 
 def _finished(schema: Schema, frame: pd.DataFrame, left_out: Counter[str]) -> pa.Table:
-    frame = _marked(schema, frame)
-    for mark, rule in (("__duplicate", "duplicates"), ("__over", "over_limit")):
-        if frame[mark].any():
-            left_out[rule] += int(frame[mark].sum())
-    frame = frame[~(frame["__duplicate"] | frame["__over"])]
+    duplicate, over = _marks(schema, frame)
+    for marked, rule in ((duplicate, "duplicates"), (over, "over_limit")):
+        if marked.any():
+            left_out[rule] += int(marked.sum())
+    kept = ~(duplicate | over)
     return records_table(
-        token_array(frame["__token"].tolist()),
-        frame["__point"].to_numpy(),
-        frame["__slice"].to_numpy(),
-        frame[list(schema.encoded)].to_numpy(),
+        token_array(frame["__token"].to_numpy()[kept].tolist()),
+        frame["__point"].to_numpy()[kept],
+        frame["__slice"].to_numpy()[kept],
+        frame[list(schema.encoded)].to_numpy()[kept],
         list(schema.encoded),
     )
