@@ -7,10 +7,12 @@ import os
 import runpy
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from multiprocessing import forkserver, reduction
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT, CompletedProcess, TimeoutExpired
+from types import ModuleType
 from typing import IO, Any
 
 _SERVER = multiprocessing.get_context("forkserver")
@@ -53,7 +55,8 @@ class Popen:
         self.stderr, err = (None, out) if stderr == STDOUT else _ends(stderr, 2, text)
         state = (kind, words, dict(os.environ if env is None else env), str(cwd or Path.cwd()), start_new_session)
         self._process = _SERVER.Process(target=_become, args=(*state, _Passed(given), _Passed(out), _Passed(err)))
-        self._process.start()
+        with _no_main():
+            self._process.start()
         for descriptor in {given, out, err}:
             os.close(descriptor)
         self.pid = self._process.pid
@@ -103,6 +106,17 @@ class Popen:
 
     def __exit__(self, *_: object) -> None:
         self.communicate()
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Hides the program of this process, which the other one would run first: a page, where one was tested before."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _ends(asked: Any, number: int, text: bool) -> tuple[IO[Any] | None, int]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from until import until
 
 from workbench.api.serve import configured
 from workbench.api.settings import Settings
@@ -160,16 +161,20 @@ def test_a_client_that_does_not_read_is_hung_up_on(close: bytes) -> None:
 
 
 def test_of_too_many_connections_that_run_calls_the_oldest_is_ended() -> None:
+    begun: list[Any] = []
+
     async def patient(scope: Any, receive: Any, send: Any) -> None:
+        begun.append(scope)
         while (await receive()).get("more_body"):
             pass
         await nothing(scope, receive, send)
 
     with serving(patient, header_seconds=3600.0, most_connections=3) as port, ExitStack() as stack:
-        running = [stack.enter_context(connected(port)) for _ in range(4)]
-        for raw in running:
-            with suppress(OSError):
-                raw.sendall(REFUSED)
+        running: list[socket.socket] = []
+        for _ in range(4):
+            running.append(stack.enter_context(connected(port)))
+            running[-1].sendall(REFUSED)
+            until(lambda: len(begun) == len(running))
         assert heard(running[0]) == b""
         running[-1].sendall(b" " * 59_999)
         assert running[-1].recv(65_536).startswith(b"HTTP/1.1 204 ")

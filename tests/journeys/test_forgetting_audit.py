@@ -39,7 +39,8 @@ def overfitted(empty_workspace, pupils_files, tmp_path_factory):
         train(workspace, TrainConfig.model_validate(OVERFITTED))
 
     root = changed(tmp_path_factory, "overfitted", empty_workspace, change)
-    return root, ensemble_of(Workspace.open(root))
+    mine = copied(root, tmp_path_factory.mktemp("overfitted"))  # another worker would find its data set locked
+    return mine.root, ensemble_of(mine)
 
 
 @pytest.fixture
