@@ -322,7 +322,7 @@ def test_a_sweep_is_paid_for_as_a_whole_or_not_begun(command, trained, tmp_path)
 
 def test_shadow_releases_are_charged_like_fits(command, workspace, tmp_path, monkeypatch) -> None:
     (tmp_path / "s.yaml").write_text(PUPILS_SCHEMA.replace("share: 0.25", "share: 0.5"))
-    pupils(600).to_csv(tmp_path / "t.csv", index=False)
+    pupils(900).to_csv(tmp_path / "t.csv", index=False)
     fill(workspace, tmp_path / "s.yaml", tmp_path / "t.csv", shards=1, slices=1, rounds=2)
     ledger, words = Ledger(workspace.engine), ("evaluate", generator_of(workspace), "--shadow", "--json")
     charged = len(ledger.entries("pupils"))
@@ -363,7 +363,7 @@ def test_rows_that_came_in_since_are_nobody_that_was_learnt_from(trained, tmp_pa
 
 def test_columns_and_uses_of_any_name_are_logged(workspace, tmp_path) -> None:
     (tmp_path / "s.yaml").write_text(PUPILS_SCHEMA.replace("  passed:", '  "passed? (yes/no) €":'))
-    pupils(150).rename(columns={"passed": "passed? (yes/no) €"}).to_csv(tmp_path / "t.csv", index=False)
+    pupils(300).rename(columns={"passed": "passed? (yes/no) €"}).to_csv(tmp_path / "t.csv", index=False)
     fill(workspace, tmp_path / "s.yaml", tmp_path / "t.csv", shards=1, slices=1, rounds=2)
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"release": {"a & b (€)": RULES["release"]["anything"]}}))
     document = evaluate(workspace, generator_of(workspace), rules=tmp_path / "rules.yaml")
