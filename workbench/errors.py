@@ -15,7 +15,7 @@ def is_of_disk(fault: OSError) -> bool:
 
 
 def has_no_room(fault: OSError) -> bool:
-    """Whether a disk, or somebody's share of it, is full."""
+    """Whether a disk, or a user's quota of it, is full."""
     return fault.errno in _NO_ROOM
 
 

@@ -45,7 +45,7 @@ class _Placeholder(ModuleType):
 
 def _real(name: str) -> ModuleType:
     if isinstance(sys.modules.get(name), _Placeholder):
-        del sys.modules[name]
+        sys.modules.pop(name, None)
     return import_module(name)
 
 
@@ -59,7 +59,7 @@ def _later(modules: tuple[str, ...]) -> Iterator[None]:
     finally:
         for name, placeholder in placed.items():
             if sys.modules.get(name) is placeholder:
-                del sys.modules[name]
+                sys.modules.pop(name, None)
 
 
 with _later(_LATER):

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from workbench.data.partition import Partition
 from workbench.errors import InputError
 from workbench.files import sha256
+from workbench.sisa.link import softmax
 
 Floats = npt.NDArray[np.float64]
 
@@ -167,9 +168,7 @@ def _mean(votes: Floats) -> Floats:
 
 
 def _mean_of_logits(votes: Floats) -> Floats:
-    from scipy.special import softmax  # half a second of start-up, for this rule alone
-
-    return np.asarray(softmax(np.log(votes.clip(_LEAST_PROBABILITY)).mean(axis=0), axis=1))
+    return softmax(np.log(votes.clip(_LEAST_PROBABILITY)).mean(axis=0))
 
 
 def _majority(votes: Floats) -> Floats:

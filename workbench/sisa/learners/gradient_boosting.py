@@ -14,8 +14,8 @@ import numpy as np
 
 from workbench.errors import DamagedError
 from workbench.sisa.learners.absent import with_absent_classes
-from workbench.sisa.learners.link import probabilities
 from workbench.sisa.learners.thresholds import Codes, Thresholds
+from workbench.sisa.link import logistic, softmax
 from workbench.sisa.shard import Floats, Shard, Step
 from workbench.sisa.task import Task
 
@@ -58,7 +58,7 @@ class GradientBoosting:
         raw = np.sum([_raw(part, codes) for part in _parts(model)], axis=0)
         if task.kind == "regression":
             return np.asarray(raw)
-        return probabilities(raw)
+        return logistic(raw[:, 0]) if task.kind == "binary" else softmax(raw)
 
     def _train(self, shard: Shard, thresholds: Thresholds, bins: lgb.Dataset, task: Task) -> Iterator[Step]:
         import lightgbm as lgb

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from workbench.sisa.learners.design import Design, Vectors
-from workbench.sisa.learners.link import probabilities
+from workbench.sisa.link import logistic, softmax
 from workbench.sisa.shard import Floats
 from workbench.sisa.task import Task
 
@@ -108,7 +108,7 @@ def answer(outputs: Floats, task: Task) -> Floats:
     """What the outputs [n, outputs] mean: class probabilities [n, K], or values [n, 1] within the public bounds."""
     if task.kind == "regression":
         return task.target.low + (np.clip(outputs[:, :1], -1, 1) + 1) / 2 * _span(task)
-    return probabilities(outputs[:, :1] if task.kind == "binary" else outputs)
+    return logistic(outputs[:, 0]) if task.kind == "binary" else softmax(outputs)
 
 
 def _span(task: Task) -> float:

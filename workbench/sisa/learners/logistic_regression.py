@@ -16,9 +16,9 @@ from sklearn.linear_model import LogisticRegression as Estimator
 
 from workbench.sisa.learners.absent import with_absent_classes
 from workbench.sisa.learners.design import Design
-from workbench.sisa.learners.link import probabilities
 from workbench.sisa.learners.one_thread import one_thread
 from workbench.sisa.learners.tensors import Array, from_bytes, to_bytes
+from workbench.sisa.link import logistic, softmax
 from workbench.sisa.shard import Floats, Shard, Step
 from workbench.sisa.task import Task
 
@@ -56,7 +56,7 @@ class LogisticRegression:
         weights = _weights(model, design, task)
         with one_thread():
             scores = design.matrix(features).astype(np.float64) @ weights["coefficients"].T + weights["intercepts"]
-        return probabilities(scores[:, :1] if task.kind == "binary" else scores)
+        return logistic(scores[:, 0]) if task.kind == "binary" else softmax(scores)
 
     def _fit(self, vectors: Floats, target: Floats, start: dict[str, Array] | None, task: Task) -> dict[str, Array]:
         rows, target, sample_weight = with_absent_classes(target, task)

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from workbench.errors import DamagedError, InputError
 from workbench.sisa.learners.cells import Cells, cells_of
-from workbench.sisa.learners.link import probabilities
 from workbench.sisa.learners.tensors import from_bytes, to_bytes
+from workbench.sisa.link import softmax
 from workbench.sisa.shard import Floats, Shard, Step
 from workbench.sisa.task import Task
 
@@ -68,7 +68,7 @@ class NaiveBayes:
         joint = np.repeat(prior, len(features), axis=1)
         for places in cells.places(features).T:
             joint += logs[:, places]
-        return probabilities(joint.T)
+        return softmax(joint.T)
 
     def _counts(self, model: bytes, cells: Cells, task: Task) -> Counts:
         forms = {"counts": _nothing(cells, task), "smoothing": np.zeros(1)}
