@@ -89,8 +89,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "workspace"
         rows: dict[str, float] = {}
-        for arguments in commands(root, *prepared(root)):
-            name = " ".join(a for a in arguments if not a.startswith(folder))
+        ids = prepared(root)
+        for arguments in commands(root, *ids):
+            name = " ".join("ID" if a in ids else a for a in arguments if not a.startswith(folder))
             seconds = [cpu_seconds(root, [a.replace("%d", str(n)) for a in arguments]) for n in range(REPEATS)]
             rows[name] = round(statistics.median(seconds), 2)
             print(f"{rows[name]:6.2f}  {name}", flush=True)

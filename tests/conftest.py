@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-# One thread each: on small tables several mostly wait for each other. Who wants others gives them to a process of its own.
+# One thread each: on small tables several mostly wait for each other. A test that needs more starts a process with more.
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 import numpy as np

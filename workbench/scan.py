@@ -137,7 +137,7 @@ def words(needle: bytes) -> dict[bytes, int]:
 
 
 def _settled(search: Search, path: Path) -> Found | None:
-    """The search of a file, again where it was being written or the disk failed; None where it is gone meanwhile.
+    """The search of a file, again where it was being written or the disk failed; None where it has gone.
 
     Raises OSError where the disk has no room.
     """

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _TABLE_LEAF, _INDEX_LEAF, _INDEX_INTERIOR = 13, 10, 2
-_NO_ROOM = {  # what SQLite writes beside a database to read it can't be written
+_NO_ROOM = {  # SQLite could not write the index that it keeps beside a database
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR_WRITE,
     sqlite3.SQLITE_IOERR_TRUNCATE,
@@ -59,7 +59,8 @@ class Stored:
 def read_rows(path: Path) -> Iterator[list[Cell]]:
     """Yield the texts and blobs of each row of every table, with the row's primary key, or else its number.
 
-    Raises OSError where the disk has no room for what SQLite keeps beside a database, sqlite3.Error where it can't be read.
+    Raises OSError where the disk has no room for the index that SQLite writes beside a database, sqlite3.Error where it
+    can't be read.
     """
     with (
         _disk_faults(),
@@ -85,7 +86,7 @@ def _disk_faults() -> Iterator[None]:
         yield
     except sqlite3.OperationalError as fault:
         if getattr(fault, "sqlite_errorcode", None) in _NO_ROOM:  # faults of the module itself have no code
-            raise OSError(errno.ENOSPC, "no room beside a database for what reading it writes") from fault
+            raise OSError(errno.ENOSPC, "no room for the index that SQLite writes beside a database") from fault
         raise
 
 

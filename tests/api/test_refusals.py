@@ -99,7 +99,6 @@ HOSTILE: dict[str, bytes | Any] = {
 @pytest.fixture(scope="module")
 def calm(full_workspace: Any, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """One workspace for all refusals: none of them may change it."""
-
     root = tmp_path_factory.mktemp("calm") / "workspace"
     copy_of(full_workspace, root)
     return Workspace.open(root)

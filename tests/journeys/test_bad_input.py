@@ -156,7 +156,6 @@ def refused(answer: Answer, code: int, part: str) -> None:
 @pytest.fixture(scope="module")
 def untouched(full_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A full workspace that no test here may change."""
-
     return copy_of(full_workspace, tmp_path_factory.mktemp("bad") / "workspace")
 
 

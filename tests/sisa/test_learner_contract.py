@@ -2,10 +2,12 @@
 
 import hashlib
 import io
+import json
 import os
 import pickle
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from functools import cache
 
@@ -478,3 +480,19 @@ def test_a_tree_whose_nodes_lead_out_of_it_is_refused(name, kind, wrong, monkeyp
     model = fit_whole(learner_named(name), features, target, task=task_of_kind(kind))
     with pytest.raises(InputError, match="not a"):
         predict(name, kind, model, features)
+
+
+def test_an_estimator_is_taken_apart_as_skops_writes_it() -> None:
+    from sklearn.tree import DecisionTreeClassifier
+    from skops.io import dumps
+
+    from workbench.sisa.learners.saved_estimator import _dumped, _without_ids
+
+    tree = DecisionTreeClassifier(random_state=0).fit([[0.0], [1.0], [2.0]], [0, 1, 0])
+    with zipfile.ZipFile(io.BytesIO(dumps(tree))) as archive:
+        theirs = {name: archive.read(name) for name in archive.namelist()}
+    written = json.loads(theirs.pop("schema.json"))
+    schema, arrays = _dumped(tree)
+    assert sorted(arrays.values()) == sorted(theirs.values())
+    mine, same = ({name: hashlib.sha256(files[name]).hexdigest() for name in files} for files in (arrays, theirs))
+    assert _without_ids(schema, mine) == _without_ids(written, same)
