@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 QUICK := tests/schema tests/data tests/erasure/test_certificate.py tests/erasure/test_intake.py tests/erasure/test_plan.py \
-  tests/reports tests/state tests/privacy/test_events.py tests/test_config.py tests/test_journal.py tests/test_roles.py \
+  tests/reports tests/state tests/privacy/test_events.py tests/test_config.py tests/state/test_journal.py tests/state/test_roles.py \
   tests/test_threats.py tests/api/test_callback_urls.py \
-  --ignore tests/schema/test_constraint.py --ignore tests/schema/test_codec.py --ignore tests/data/test_ingest.py
+  --ignore tests/schema/test_constraints.py --ignore tests/schema/test_codec.py --ignore tests/data/test_ingest_table.py
 
 # Without compiled files every process that a test starts compiles the package again.
 unexport PYTHONDONTWRITEBYTECODE

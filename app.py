@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from workbench.ui import icon, places, session
+from workbench.ui.parts import icon, places, session
 
 st.set_page_config(page_title="Erasure workbench", page_icon=icon.ICON, layout="wide")
 page = st.navigation(places.pages(), position="sidebar")

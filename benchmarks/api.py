@@ -34,9 +34,9 @@ from setting import ROWS, adult, config_of, keep
 
 from workbench.data.bundled import bundled_path
 from workbench.state.tables import journal, requests
-from workbench.workflows.tokens import create_token
-from workbench.workflows.train import train
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.controllers.tokens import create_token
+from workbench.workflows.training.train import train
 
 CONNECTIONS = 24
 ROWS_A_CALL, PREDICT_SECONDS = 500, 8.0

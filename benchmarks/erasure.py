@@ -32,12 +32,12 @@ from workbench.sisa.learners.naive_bayes import NaiveBayes
 from workbench.sisa.shard import fit_whole
 from workbench.sisa.task import task_of
 from workbench.sisa.training import learner_of, partition_of
-from workbench.workflows.erase import erase
-from workbench.workflows.ingest import ingest
-from workbench.workflows.publish import evaluate
-from workbench.workflows.train import train
-from workbench.workflows.train_shards import train_shards
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.datasets.ingest import ingest
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.training.publish_version import evaluate
+from workbench.workflows.training.train import train
+from workbench.workflows.training.train_shards import train_shards
 
 MILLION = 1_000_000
 SUBJECTS = 20
@@ -216,7 +216,7 @@ def end_to_end(workspace: Workspace, dataset: str, shards: int, slices: int, peo
         if erase(workspace, [person], dataset=dataset)["requests"][0]["status"] != "completed":  # held out
             continue
         took.append((time.perf_counter() - started, time.process_time() - cpu))
-    from workbench.workflows.retire import retire
+    from workbench.workflows.erasure.retire import retire
 
     retire(workspace, answer["ensemble"])
     wall, cpu = (statistics.median(t[i] for t in took[1:]) for i in (0, 1))  # the first also warms the process up

@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 from setting import ROWS, adult, config_of, keep
 
-from workbench.workflows import certify, check_erasure, publish, steps
-from workbench.workflows.erase import erase
-from workbench.workflows.train import train
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.erasure import certify, check_erasure, steps
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.training import publish_version as publish
+from workbench.workflows.training.train import train
 
 SHARDS, SLICES = 8, 4
 ERASURES, VERIFICATIONS, MANY = 5, 5, 10

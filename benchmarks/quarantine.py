@@ -22,10 +22,10 @@ from workbench.data.bundled import bundled_path
 from workbench.erasure.locate import locate
 from workbench.erasure.request import submit, withdraw
 from workbench.sisa.ensemble import Manifest
-from workbench.workflows import predict
-from workbench.workflows.publish import current_versions, read_manifest
-from workbench.workflows.train import train
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.training import predict
+from workbench.workflows.training.publish_version import current_versions, read_manifest
+from workbench.workflows.training.train import train
 
 ALONE, BESIDE = (300, 15.0), (1_000, 60.0)  # submissions, or as many of them as a busy machine makes in so many seconds
 TARGETS = {"submit": {"p50": 30.0, "p99": 100.0}, "last use": {"p99": 100.0}}

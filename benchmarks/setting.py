@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from workbench.config import TrainConfig
-from workbench.workflows.ingest import ingest
-from workbench.workflows.initialise import initialise
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.datasets.ingest import ingest
+from workbench.workflows.operations.initialise import initialise
 
 ROWS = 32_561  # people in Adult's training file
 

@@ -16,12 +16,12 @@ from pathlib import Path
 from setting import keep
 
 from workbench.config import SynthesizeConfig, TrainConfig
-from workbench.workflows.erase import erase
-from workbench.workflows.ingest import ingest
-from workbench.workflows.initialise import initialise
-from workbench.workflows.ledger import set_budget
-from workbench.workflows.synthesize import synthesize
-from workbench.workflows.train import train
+from workbench.workflows.datasets.budget import set_budget
+from workbench.workflows.datasets.ingest import ingest
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.operations.initialise import initialise
+from workbench.workflows.synthesis.synthesize import synthesize
+from workbench.workflows.training.train import train
 
 REPEATS = 3
 TARGET = 1.0

@@ -28,9 +28,9 @@ from setting import keep
 from workbench.config import MARGINAL, SynthesizeConfig
 from workbench.data import catalog
 from workbench.data.dataset import Dataset
-from workbench.workflows.ingest import ingest
-from workbench.workflows.initialise import initialise
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.datasets.ingest import ingest
+from workbench.workflows.operations.initialise import initialise
 
 HERE = Path(__file__).parent
 RUNS = 3

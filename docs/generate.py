@@ -96,10 +96,10 @@ def _config() -> str:
     from workbench.erasure.callback_url import CallbackRules
     from workbench.erasure.policy import ErasurePolicy
     from workbench.reports.verdict import Condition, VerdictRules
-    from workbench.roles import RoleMap
     from workbench.schema.column import Column
-    from workbench.schema.constraint import Constraint, Determined
+    from workbench.schema.constraints import Constraint, Determined
     from workbench.schema.schema import Holdout, Schema
+    from workbench.state.roles import RoleMap
 
     sections = [
         _MADE,

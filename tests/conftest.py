@@ -27,11 +27,11 @@ from workbench.config import SynthesizeConfig, TrainConfig
 from workbench.privacy.ledger import Ledger
 from workbench.state import writing
 from workbench.state.tables import jobs
-from workbench.workflows.ingest import ingest
-from workbench.workflows.initialise import initialise
-from workbench.workflows.synthesize import synthesize
-from workbench.workflows.train import train
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.datasets.ingest import ingest
+from workbench.workflows.operations.initialise import initialise
+from workbench.workflows.synthesis.synthesize import synthesize
+from workbench.workflows.training.train import train
 
 pytest_plugins = ["suite"]
 
@@ -181,7 +181,7 @@ def browse(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     from streamlit.components.v2 import manifest_scanner
     from streamlit.testing.v1 import AppTest
 
-    from workbench.ui import session
+    from workbench.ui.parts import session
 
     monkeypatch.setattr(
         manifest_scanner, "scan_component_manifests", list
@@ -199,7 +199,7 @@ def browse(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
         if page != "home":
             for key, value in about.items():
                 app.query_params[key] = value
-            app.switch_page(f"workbench/ui/{page}.py").run()
+            app.switch_page(f"workbench/ui/pages/{page}_page.py").run()
         assert not app.exception, [fault.stack_trace for fault in app.exception]
         return app
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from workbench.workflows import execute
+from workbench.workflows.erasure import execute
 
 
 class Killed(BaseException):

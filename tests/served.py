@@ -16,7 +16,7 @@ from pathlib import Path
 
 import forked
 
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
 
 KEPT = "WORKBENCH_TEST_SHARED"  # a folder of several runs, where one names it
 

@@ -11,8 +11,8 @@ from workbench.data import catalog
 from workbench.data.identity import identify
 from workbench.data.store import Split, Store
 from workbench.sisa.ensemble import Manifest
-from workbench.workflows.publish import current_versions, read_manifest
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.training.publish_version import current_versions, read_manifest
 
 _PLACED: dict[tuple[object, ...], list[str]] = {}
 

@@ -21,12 +21,12 @@ import pytest
 from conftest import Answer, pupils
 from until import until
 
+from workbench.cli.render import show_result
 from workbench.data.store import SPLITS
 from workbench.erasure.request import submit
-from workbench.show import show_result
-from workbench.workflows.jobs import list_jobs
-from workbench.workflows.publish import current_versions
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.operations.jobs import list_jobs
+from workbench.workflows.training.publish_version import current_versions
 
 Command = Callable[..., Answer]
 PROGRAM = [sys.executable, "-c", "from workbench.cli import main; main()"]
@@ -71,7 +71,9 @@ def test_help_answers_without_loading_anything_heavy() -> None:
 
 def test_commands_that_fit_nothing_load_no_library_that_fits() -> None:
     workflows = (
-        "requests ledger doctor erase work suppressions backup tokens keys lineage verify certify jobs preflight"
+        "erasure.decide datasets.budget operations.doctor erasure.erase controllers.inbox_worker erasure.suppressions "
+        "operations.backup controllers.tokens erasure.signing_keys operations.show_lineage erasure.verify erasure.certify "
+        "operations.jobs synthesis.preflight"
     )
     check = (
         "import sys, importlib\n"
@@ -188,7 +190,7 @@ def test_every_exit_code_is_the_documented_one(
         assert answer.json["requests"][0]["nonce"]
         assert command(*synthesize).code == 5
     with monkeypatch.context() as patched:
-        patched.setattr("workbench.workflows.doctor.doctor", _interrupted)
+        patched.setattr("workbench.workflows.operations.doctor.doctor", _interrupted)
         answer = command(*home, "doctor", "--json")
         assert (answer.code, answer.error["code"]) == (5, "interrupted")
     for number in range(1000, 1060):
@@ -269,14 +271,14 @@ def test_an_unexpected_fault_shows_no_value_and_one_of_the_file_system_says_wher
     def full(_: Workspace) -> None:
         raise OSError(28, "No space left on device", "/the/file")
 
-    monkeypatch.setattr("workbench.workflows.doctor.doctor", leak)
+    monkeypatch.setattr("workbench.workflows.operations.doctor.doctor", leak)
     answer = command("--workspace", trained.root, "doctor", "--json")
     assert (answer.code, answer.error["code"]) == (1, "internal")
     assert "pupil" not in answer.out + answer.err
-    monkeypatch.setattr("workbench.workflows.doctor.doctor", refused)
+    monkeypatch.setattr("workbench.workflows.operations.doctor.doctor", refused)
     answer = command("--workspace", trained.root, "doctor", "--json")
     assert (answer.code, answer.error["message"]) == (2, "/the/file: Permission denied")
-    monkeypatch.setattr("workbench.workflows.doctor.doctor", full)
+    monkeypatch.setattr("workbench.workflows.operations.doctor.doctor", full)
     answer = command("--workspace", trained.root, "doctor", "--json")
     assert (answer.code, answer.error["message"]) == (5, "/the/file: No space left on device")
     assert "resume" in answer.error["hint"]
@@ -316,7 +318,7 @@ def test_a_stop_that_python_drops_comes_again(
             ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))()
         assert threading.Event().wait(60), "the stop was lost"
 
-    monkeypatch.setattr("workbench.workflows.doctor.doctor", stopped)
+    monkeypatch.setattr("workbench.workflows.operations.doctor.doctor", stopped)
     handler = signal.getsignal(signal.SIGALRM)
     ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in tests that run in the background
     try:

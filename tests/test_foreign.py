@@ -28,9 +28,9 @@ from workbench.foreign import (
     read_limited,
     read_stream,
 )
-from workbench.roles import read_roles
 from workbench.schema import read_schema
-from workbench.workflows.verify import verify
+from workbench.state.roles import read_roles
+from workbench.workflows.erasure.verify import verify
 
 READERS: dict[str, Callable[[Path], Any]] = {
     "certificate": lambda path: verify(None, path, key=path.with_name("key.pem")),

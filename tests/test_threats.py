@@ -20,8 +20,8 @@ from workbench.config import TrainConfig, read_config
 from workbench.erasure.intake import parse
 from workbench.errors import InputError
 from workbench.schema.schema import read_schema
-from workbench.workflows.sample import write_rows
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.synthesis.sample import write_rows
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(Path(workbench.__file__).parent.rglob("*.py"))

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from workbench.config import SynthesizeConfig, TrainConfig
-    from workbench.workflows.erase import erase
-    from workbench.workflows.ingest import ingest
-    from workbench.workflows.initialise import initialise
-    from workbench.workflows.ledger import set_budget, show_ledger
-    from workbench.workflows.lineage import show_lineage
-    from workbench.workflows.predict import predict
-    from workbench.workflows.propose import propose_schema
-    from workbench.workflows.sample import sample
-    from workbench.workflows.synthesize import synthesize
-    from workbench.workflows.train import train
-    from workbench.workflows.verify import verify
-    from workbench.workspace import Workspace
+    from workbench.state.workspace import Workspace
+    from workbench.workflows.datasets.budget import set_budget, show_ledger
+    from workbench.workflows.datasets.ingest import ingest
+    from workbench.workflows.datasets.propose_schema import propose_schema
+    from workbench.workflows.erasure.erase import erase
+    from workbench.workflows.erasure.verify import verify
+    from workbench.workflows.operations.initialise import initialise
+    from workbench.workflows.operations.show_lineage import show_lineage
+    from workbench.workflows.synthesis.sample import sample
+    from workbench.workflows.synthesis.synthesize import synthesize
+    from workbench.workflows.training.predict import predict
+    from workbench.workflows.training.train import train
 
 __all__ = [
     "SynthesizeConfig",
@@ -42,18 +42,26 @@ __all__ = [
 _HOMES = {
     "SynthesizeConfig": "config",
     "TrainConfig": "config",
-    "Workspace": "workspace",
-    "propose_schema": "workflows.propose",
-    "set_budget": "workflows.ledger",
-    "show_ledger": "workflows.ledger",
-    "show_lineage": "workflows.lineage",
+    "Workspace": "state.workspace",
+    "erase": "workflows.erasure.erase",
+    "ingest": "workflows.datasets.ingest",
+    "initialise": "workflows.operations.initialise",
+    "predict": "workflows.training.predict",
+    "propose_schema": "workflows.datasets.propose_schema",
+    "sample": "workflows.synthesis.sample",
+    "set_budget": "workflows.datasets.budget",
+    "show_ledger": "workflows.datasets.budget",
+    "show_lineage": "workflows.operations.show_lineage",
+    "synthesize": "workflows.synthesis.synthesize",
+    "train": "workflows.training.train",
+    "verify": "workflows.erasure.verify",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'workbench' has no attribute {name!r}")
-    value = getattr(import_module(f"workbench.{_HOMES.get(name, f'workflows.{name}')}"), name)
+    value = getattr(import_module(f"workbench.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -12,13 +12,13 @@ from typing import Any
 from conftest import pupils
 from fastapi.testclient import TestClient
 
-from workbench import journal
 from workbench.api.app import make_app
 from workbench.api.log import Log
 from workbench.api.settings import Settings
+from workbench.state import journal
 from workbench.state.tables import answers, callbacks, quarantine, requests
-from workbench.workflows.tokens import SCOPES, create_token
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.controllers.tokens import SCOPES, create_token
 
 ROWS: list[dict[str, Any]] = json.loads(pupils(3).drop(columns=["pupil", "passed"]).head(4).to_json(orient="records"))
 

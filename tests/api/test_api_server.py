@@ -21,14 +21,14 @@ from served import api_server
 from test_callbacks import Ear, ear  # noqa: F401 (a fixture)
 from until import until
 
-from workbench import journal
 from workbench.api import serve
 from workbench.erasure.request import withdraw
 from workbench.errors import InputError
+from workbench.state import journal
 from workbench.state.tables import quarantine, requests
-from workbench.workflows.callbacks import RULES
-from workbench.workflows.history import read_history
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.controllers.callbacks import RULES
+from workbench.workflows.operations.audit_log import read_history
 
 
 def ask(port: int, method: str, path: str, headers: dict[str, str], body: Any = None) -> tuple[int, bytes]:

@@ -20,23 +20,22 @@ from asking import client, erasure_of
 from conftest import Answer
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from workbench import journal
+from workbench.bytescan.folders import scan_folder
 from workbench.erasure import callback, deliver
 from workbench.erasure.callback_url import CallbackRules, checked
 from workbench.erasure.request import advance, withdraw
 from workbench.errors import BusyError, ForbiddenError
-from workbench.roles import Person, acting
-from workbench.scan import scan_folder
-from workbench.state import writing
+from workbench.state import journal, writing
+from workbench.state.roles import Person, acting
 from workbench.state.tables import callbacks, requests
-from workbench.workflows import callbacks as module
-from workbench.workflows.backup import backup
-from workbench.workflows.callbacks import note_rules, tell_callbacks, tell_due
-from workbench.workflows.jobs import erase_waiting
-from workbench.workflows.restore import restore
-from workbench.workflows.retention import retention
-from workbench.workflows.tokens import KEY, create_token
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.controllers import callbacks as module
+from workbench.workflows.controllers.callbacks import note_rules, tell_callbacks, tell_due
+from workbench.workflows.controllers.tokens import KEY, create_token
+from workbench.workflows.operations.backup import backup
+from workbench.workflows.operations.jobs import erase_waiting
+from workbench.workflows.operations.restore import restore
+from workbench.workflows.operations.retention import retention
 
 INSIDE = CallbackRules(plain=True, private=True)
 Handle = Callable[[BaseHTTPRequestHandler], None]

@@ -23,12 +23,13 @@ from conftest import Answer, commands
 from fastapi.testclient import TestClient
 from shared import copy_of
 
-from workbench import cli, journal, ui, workflows
+from workbench import cli, ui, workflows
 from workbench.cli import app
 from workbench.errors import ForbiddenError
-from workbench.roles import Action, Person, Role, acting, allowed, declaration_of, internal, open_to_all
-from workbench.workflows.tokens import SCOPES
-from workbench.workspace import Workspace
+from workbench.state import journal
+from workbench.state.roles import Action, Person, Role, acting, allowed, declaration_of, internal, open_to_all
+from workbench.state.workspace import Workspace
+from workbench.workflows.controllers.tokens import SCOPES
 
 ROLES: tuple[Role, ...] = get_args(Role)
 MAY: dict[str, set[str]] = {
@@ -38,18 +39,18 @@ MAY: dict[str, set[str]] = {
     "operate or decide": {"operator", "approver", "admin"},
     "administer": {"admin"},
 }
-HINT = "add @allowed(...), @open_to_all or @internal of workbench.roles above it"
+HINT = "add @allowed(...), @open_to_all or @internal of workbench.state.roles above it"
 
 
 def _workflows() -> dict[str, Callable[..., Any]]:
     """Every public function of the workflows, by module and name."""
     found = {}
-    for module in pkgutil.iter_modules(workflows.__path__):
-        room = importlib.import_module(f"workbench.workflows.{module.name}")
+    for module in pkgutil.walk_packages(workflows.__path__, f"{workflows.__name__}."):
+        room = importlib.import_module(module.name)
         for name, function in vars(room).items():
             is_own = getattr(function, "__module__", None) == room.__name__ and not inspect.isclass(function)
             if callable(function) and is_own and not name.startswith("_"):
-                found[f"{module.name}.{name}"] = function
+                found[f"{module.name.rpartition('.')[2]}.{name}"] = function
     return found
 
 
@@ -57,7 +58,7 @@ def test_every_public_workflow_declares_who_may_run_it() -> None:
     known = {*get_args(Action), "view", "internal"}
     for name, function in _workflows().items():
         declared = declaration_of(function)
-        assert declared, f"workbench/workflows/{name.replace('.', '.py: ')}() declares nobody: {HINT}"
+        assert declared, f"{name}() of the workflows declares nobody: {HINT}"
         assert set(declared) <= known, name
 
 
@@ -72,7 +73,7 @@ def _imported(room: str) -> set[str]:
     """The workflows that the files of a door import."""
     folder = Path(ui.__file__).parents[1] / room
     found = set()
-    for file in folder.glob("*.py"):
+    for file in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("workbench.workflows."):
                 found |= {f"{node.module.rpartition('.')[2]}.{alias.name}" for alias in node.names}  # type: ignore[union-attr]
@@ -81,19 +82,20 @@ def _imported(room: str) -> set[str]:
 
 # The app: each workflow that a page imports, and who may run it
 PAGES = {
-    "all": """attacks.attacks attacks.audits doctor.glance evaluate.evaluation_of findings.findings handover.name_of
-        handover.release_rows handover.verify_upload
-        history.read_history jobs.list_jobs keys.list_keys ledger.show_ledger lineage.show_lineage
-        overview.overview overview.model overview.evaluations overview.measured overview.quality preflight.preflight
+    "all": """attack_results.attacks attack_results.audits doctor.glance evaluate.evaluation_of internal_results.findings
+        browser_files.name_of browser_files.release_rows browser_files.verify_upload audit_log.read_history
+        jobs.list_jobs signing_keys.list_keys budget.show_ledger show_lineage.show_lineage overview.overview
+        overview.model overview.evaluations overview.measured overview.quality preflight.preflight
         preflight.preflight_together profile.schema_of report.certificate_html report.comparison_html
-        report.evaluation_html requests.list_requests requests.show_request retention.retention trace.buckets_of
+        report.evaluation_html decide.list_requests decide.show_request retention.retention trace.buckets_of
         trace.in_mlflow trace.trace_bucket trace.trace_ensemble trace.trace_request trace.trace_shard""",
-    "operate": """erase.erase erase.erase_detached handover.check_table handover.column_names handover.draft_schema
-        handover.ingest_upload handover.predict_upload handover.rehearse_upload handover.release_file handover.sample_file
-        jobs.cancel_job jobs.detach_job profile.profile requests.cancel_request""",
+    "operate": """erase.erase erase.erase_detached browser_files.check_table browser_files.column_names
+        browser_files.draft_schema browser_files.ingest_upload browser_files.predict_upload browser_files.rehearse_upload
+        browser_files.release_file browser_files.sample_file jobs.cancel_job jobs.detach_job profile.profile
+        decide.cancel_request""",
     "operate or decide": "jobs.detach_erasures",
-    "decide": "requests.approve_request requests.deny_request requests.release_request",
-    "administer": "keys.rotate_key ledger.set_budget requests.set_policy retire.retire suppressions.vouch",
+    "decide": "decide.approve_request decide.deny_request decide.release_request",
+    "administer": "signing_keys.rotate_key budget.set_budget decide.set_policy retire.retire suppressions.vouch",
 }
 APP = {name: who for who, names in PAGES.items() for name in names.split()}
 

@@ -18,21 +18,20 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from fastapi.testclient import TestClient
 from stored import manifest_of, placed
 
-from workbench import journal
 from workbench.api import app as routes
+from workbench.bytescan.folders import scan_folder
 from workbench.erasure.locate import locate
 from workbench.erasure.request import advance, quarantined_shards, submit
-from workbench.scan import scan_folder
-from workbench.state import writing
+from workbench.state import journal, writing
 from workbench.state.tables import answers, quarantine
-from workbench.workflows import accept as module
-from workbench.workflows.jobs import erase_waiting
-from workbench.workflows.keys import rotate_key
-from workbench.workflows.predict import predict_frame
-from workbench.workflows.publish import current_versions, read_manifest
-from workbench.workflows.requests import deny_request, list_requests
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.controllers import submit as module
+from workbench.workflows.erasure.decide import deny_request, list_requests
+from workbench.workflows.erasure.signing_keys import rotate_key
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.operations.jobs import erase_waiting
+from workbench.workflows.training.predict import predict_frame
+from workbench.workflows.training.publish_version import current_versions, read_manifest
 
 KEY = "3f0a4a2e-0d9a-4b53-9a55-51a9e58a3d10"
 
@@ -166,7 +165,7 @@ def test_request_callbacks_and_answer_are_one_write(trained: Workspace, monkeypa
     last = [json.loads(line) for line in log_of(trained).read_text().splitlines()]
     broken = next(line for line in last if line.get("status") == 500)
     assert broken["fault"] == "KeyError"
-    assert broken["at_line"].startswith("workflows/accept.py:")
+    assert broken["at_line"].startswith("workflows/controllers/submit.py:")
 
 
 def test_who_is_unknown_is_denied_with_the_reason(trained: Workspace) -> None:

@@ -17,10 +17,10 @@ from conftest import PUPILS_SCHEMA, pupils
 from served import api_server
 from shared import copy_of
 
-from workbench.scan import scan_folder
-from workbench.workflows.ingest import ingest
-from workbench.workflows.tokens import create_token, revoke_token, rotate_token
-from workbench.workspace import Workspace
+from workbench.bytescan.folders import scan_folder
+from workbench.state.workspace import Workspace
+from workbench.workflows.controllers.tokens import create_token, revoke_token, rotate_token
+from workbench.workflows.datasets.ingest import ingest
 
 CANARY = "pupil-1000"
 

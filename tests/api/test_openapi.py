@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from shared import copy_of
 
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
 
 
 def calls_fit(full_workspace: Path, folder: Path, examples: int) -> int:

@@ -15,11 +15,11 @@ from stored import ensemble_of
 
 from workbench.api.body import reader
 from workbench.api.fault import RefusedCallError
+from workbench.bytescan.folders import scan_folder
 from workbench.errors import InputError
-from workbench.scan import scan_folder
-from workbench.workflows.publish import current_versions
-from workbench.workflows.tokens import SCOPES, create_token, revoke_token
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.controllers.tokens import SCOPES, create_token, revoke_token
+from workbench.workflows.training.publish_version import current_versions
 
 JSON = {"Content-Type": "application/json"}
 CALLS = {

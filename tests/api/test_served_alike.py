@@ -19,12 +19,12 @@ from served import api_server, mlflow_server
 from stored import ensemble_of, manifest_of, placed
 
 from workbench.erasure.request import quarantined_shards, submit
-from workbench.lineage import find
+from workbench.state.lineage import find
+from workbench.state.workspace import Workspace
 from workbench.tracking import Tracking
-from workbench.tracking.registry import move_models
-from workbench.workflows.jobs import erase_waiting
-from workbench.workflows.predict import predict_frame
-from workbench.workspace import Workspace
+from workbench.tracking.model_registry import move_models
+from workbench.workflows.operations.jobs import erase_waiting
+from workbench.workflows.training.predict import predict_frame
 
 Rows = list[dict[str, Any]]
 

@@ -12,10 +12,10 @@ from stored import ensemble_of, manifest_of, placed, store_of
 from workbench.data.store import Store
 from workbench.erasure.locate import locate
 from workbench.erasure.request import submit
-from workbench.workflows import predict as module
-from workbench.workflows.jobs import erase_waiting
-from workbench.workflows.predict import predict_frame
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.operations.jobs import erase_waiting
+from workbench.workflows.training import predict as module
+from workbench.workflows.training.predict import predict_frame
 
 
 def erased(workspace: Workspace, key: str) -> None:

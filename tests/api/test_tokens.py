@@ -8,17 +8,17 @@ from collections.abc import Callable
 import pytest
 from conftest import Answer
 
-from workbench import journal
+from workbench.bytescan.folders import scan_folder
 from workbench.errors import InputError, NotFoundError, ScopeError, UnknownCallerError
-from workbench.scan import scan_folder
-from workbench.workflows.tokens import (
+from workbench.state import journal
+from workbench.state.workspace import Workspace
+from workbench.workflows.controllers.tokens import (
     create_token,
     list_tokens,
     recognise,
     revoke_token,
     rotate_token,
 )
-from workbench.workspace import Workspace
 
 
 def in_days(monkeypatch: pytest.MonkeyPatch, days: float) -> None:

@@ -17,7 +17,7 @@ from workbench import errors
 from workbench.api import app as module
 from workbench.errors import WorkbenchError
 from workbench.state import writing
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
 
 ANSWERED: dict[str, tuple[int, str]] = {
     "WorkbenchError": (500, "failed"),

@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from workbench.data.identity import canonical, identify
-from workbench.data.ingest import KeyRing, ingest_table
+from workbench.data.ingest_table import KeyRing, ingest_table
 from workbench.data.objects import Objects
 from workbench.data.partition import LINE
 from workbench.data.store import BUCKET_BITS, BUCKETS, Store, bucket_of, bucket_path
 from workbench.errors import InputError
-from workbench.files import sha256
 from workbench.schema import read_schema
+from workbench.state.atomic_files import sha256
 
 RING = KeyRing(b"t" * 32, b"p" * 32, "pupil-number", "i")
 

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from workbench.bytescan.archives import Search
+from workbench.bytescan.folders import words
 from workbench.erasure.byte_scan import BytesFound, Finding, Marks, scan_bytes
 from workbench.erasure.weak_scan import is_common, scan_short
-from workbench.scan import words
-from workbench.search import Search
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
 
 KEY, NUMBER, TOKEN = b"pupil-123456", b"12345678", bytes(range(16))
 
@@ -110,7 +110,7 @@ def test_a_token_is_found_whatever_is_beside_it(workspace: Workspace, around: by
 
 
 def test_every_place_of_a_file_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.search._CHUNK", 50)
+    monkeypatch.setattr("workbench.bytescan.archives._CHUNK", 50)
     (tmp_path / "a.txt").write_bytes(b"".join(b"%07d;" % n + NUMBER + b";" for n in range(40)))
     hits = Search(words(NUMBER)).file(tmp_path / "a.txt").hits
     assert [hit.offset for hit in hits] == [8 + 17 * n for n in range(40)]
@@ -250,7 +250,7 @@ def test_no_text_file_is_too_large_for_a_short_identifier(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workbench.erasure.weak_scan._MOST_BYTES", 1000)
-    monkeypatch.setattr("workbench.search._CHUNK", 128)
+    monkeypatch.setattr("workbench.bytescan.archives._CHUNK", 128)
     plant(workspace, "logs/big.log", b"0.123456 1234567 x\n" * 500 + b"to 123456 of Bonn" + b"\nx" * 500)
     plant(workspace, "logs/big.json", b"[" + b"1234567, " * 500 + b'"by 123456"]')
     found, unread = scan_short(workspace, [b"123456"])

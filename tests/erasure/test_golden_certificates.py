@@ -9,8 +9,8 @@ import pytest
 
 from workbench.erasure.certificate import PREDICATE_TYPE, open_certificate
 from workbench.erasure.keys import read_public_key
-from workbench.workflows.report import certificate_html
-from workbench.workflows.verify import verify
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.evaluation.report import certificate_html
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden" / "certificates").glob("*.json"))
 # By the commit that wrote them: the saga, keys that can be rotated, generators fitted again, limits and exports, the first

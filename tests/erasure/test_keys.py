@@ -14,15 +14,15 @@ from cryptography.hazmat.primitives import serialization
 from killing import Killed, killer
 from sqlalchemy import select
 
-from workbench import journal
 from workbench.erasure import keys as module
 from workbench.erasure.certificate import open_signed, sign
 from workbench.erasure.keys import create_signing_key, public_key_path, read_public_key, trusted_keys
 from workbench.errors import CheckFailedError, InputError
+from workbench.state import journal
 from workbench.state.tables import journal as entries
-from workbench.workflows.keys import list_keys, rotate_key, settled
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.erasure.signing_keys import list_keys, rotate_key, settled
+from workbench.workflows.erasure.verify import verify
 
 PREDICATE = {"request": "er-1", "datasets": [], "removed_checkpoints": [], "environment": {}}
 
@@ -130,7 +130,7 @@ def _rotate_until(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, at: int
             patch.setattr(module, name, wrapped(getattr(module, name)))
         patch.setattr(Path, "rename", wrapped(Path.rename))
         patch.setattr(journal, "append", wrapped(journal.append))
-        patch.setattr("workbench.workflows.keys.settled", wrapped(settled))
+        patch.setattr("workbench.workflows.erasure.signing_keys.settled", wrapped(settled))
         try:
             rotate_key(workspace)
         except Killed:

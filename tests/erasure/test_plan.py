@@ -9,8 +9,8 @@ from workbench.data.store import BUCKET_BITS
 from workbench.erasure.locate import Subject
 from workbench.erasure.plan import plan
 from workbench.erasure.policy import ErasurePolicy
-from workbench.lineage import Artifact
 from workbench.sisa.ensemble import Constituent, Manifest, constituent_id
+from workbench.state.lineage import Artifact
 
 SHARDS, SLICES = 4, 5
 

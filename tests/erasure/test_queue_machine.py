@@ -19,19 +19,19 @@ from killing import Killed
 from shared import copy_of
 from sqlalchemy import select
 
-from workbench import journal
 from workbench.data import catalog
 from workbench.data.identity import identify
 from workbench.data.store import SPLITS
 from workbench.erasure.locate import locate
 from workbench.erasure.request import OPEN, approve, release, submit_person, withdraw
 from workbench.errors import InputError, KnownRequestError, NotFoundError
+from workbench.state import journal
 from workbench.state.tables import erasures, quarantine, requests, vault
 from workbench.state.tables import journal as entries
-from workbench.workflows import execute
-from workbench.workflows.ingest import ingest
-from workbench.workflows.requests import set_policy
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.datasets.ingest import ingest
+from workbench.workflows.erasure import execute
+from workbench.workflows.erasure.decide import set_policy
 
 POLICY = Path("configs/policies/default.yaml")
 PEOPLE = [f"pupil-{number}" for number in range(1000, 1008)]

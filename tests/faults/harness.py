@@ -29,23 +29,23 @@ from shared import copy_of
 from sqlalchemy import select, text
 from stored import placed
 
-from workbench import journal
+from workbench.bytescan.folders import scan_folder
 from workbench.data import catalog
 from workbench.data.identity import Identities, identify
 from workbench.erasure.request import OPEN, waiting
 from workbench.errors import WorkbenchError
-from workbench.scan import scan_folder
+from workbench.state import journal
 from workbench.state.tables import journal as entries
 from workbench.state.tables import metadata, requests
+from workbench.state.workspace import Workspace
 from workbench.tracking import Tracking
-from workbench.tracking.log import experiment_id
-from workbench.tracking.store import _client
-from workbench.workflows.doctor import doctor
-from workbench.workflows.erase import erase
-from workbench.workflows.execute import carry_out_waiting
-from workbench.workflows.publish import current_versions, read_manifest
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.tracking.mlflow_store import _client
+from workbench.tracking.runs import experiment_id
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.execute import carry_out_waiting
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.operations.doctor import doctor
+from workbench.workflows.training.publish_version import current_versions, read_manifest
 
 STOPPABLE = available()
 LOG = os.environ.get("WORKBENCH_FAULTS_LOG")

@@ -19,16 +19,16 @@ from stored import placed
 
 from workbench.state.tables import appends
 from workbench.state.tables import journal as entries
-from workbench.workflows.backup import backup
-from workbench.workflows.doctor import doctor
-from workbench.workflows.erase import erase
-from workbench.workflows.execute import carry_out_waiting
-from workbench.workflows.ingest import append
-from workbench.workflows.keys import list_keys, rotate_key
-from workbench.workflows.restore import restore
-from workbench.workflows.suppressions import export_suppressions
-from workbench.workflows.work import work as run_worker
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.controllers.inbox_worker import work as run_worker
+from workbench.workflows.datasets.ingest import append
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.execute import carry_out_waiting
+from workbench.workflows.erasure.signing_keys import list_keys, rotate_key
+from workbench.workflows.erasure.suppressions import export_suppressions
+from workbench.workflows.operations.backup import backup
+from workbench.workflows.operations.doctor import doctor
+from workbench.workflows.operations.restore import restore
 
 PARTS = 40  # the sweep is cut into as many tests, for pytest -n
 STRIDE = int(os.environ.get("WORKBENCH_FAULTS_STRIDE", "1"))
@@ -116,7 +116,9 @@ def test_an_erasure_survives_a_disk_that_stays_full(lab: Lab, points: list[Fault
 def test_an_erasure_survives_a_kill_while_a_database_is_rewritten(lab: Lab, place: str) -> None:
     """`compact` begins with the VACUUM of the state; soon after `sweep`, MLflow's rows are purged and it is rewritten."""
     whens = range(1, 600, 25) if place == "sweep" else range(1, 48, 2)
-    lab.sweep("erasure", [(Fault("pwrite64", when),) for when in whens], at=f"workbench.workflows.steps:{place}")
+    lab.sweep(
+        "erasure", [(Fault("pwrite64", when),) for when in whens], at=f"workbench.workflows.erasure.steps:{place}"
+    )
 
 
 def more_rows(workspace: Workspace) -> None:

@@ -19,24 +19,24 @@ from harness import Lab
 from sqlalchemy import select
 from stored import placed
 
-from workbench import journal
 from workbench.config import TrainConfig
 from workbench.data import catalog
 from workbench.data.store import bucket_path
 from workbench.erasure.request import OPEN, quarantined_shards, submit
 from workbench.errors import BusyError, InputError
 from workbench.sisa.ensemble import Manifest
+from workbench.state import journal
 from workbench.state.tables import journal as entries
 from workbench.state.tables import requests
-from workbench.workflows import execute
-from workbench.workflows import train as training
-from workbench.workflows.doctor import doctor
-from workbench.workflows.erase import erase
-from workbench.workflows.execute import carry_out_waiting
-from workbench.workflows.publish import current_versions, read_manifest
-from workbench.workflows.requests import cancel_request
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.erasure import execute
+from workbench.workflows.erasure.decide import cancel_request
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.execute import carry_out_waiting
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.operations.doctor import doctor
+from workbench.workflows.training import train as training
+from workbench.workflows.training.publish_version import current_versions, read_manifest
 
 
 @pytest.fixture(scope="module")

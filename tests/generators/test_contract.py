@@ -20,7 +20,7 @@ from workbench.generators.generator import FittedGenerator
 from workbench.generators.kinds import generator_of, load_generator
 from workbench.privacy.calibration import epsilon_of, filter_order
 from workbench.schema import Codec, Schema
-from workbench.schema.condition import parse_where
+from workbench.schema.conditions import parse_where
 
 PRIVATE = ("aim", "mst", "independent", "dp_ctgan")
 KINDS = (*PRIVATE, "gaussian_copula", "ctgan", "tvae")

@@ -16,7 +16,7 @@ from workbench.generators.dp_ctgan import DpCtgan, load_dp_ctgan
 from workbench.generators.marginals.rows import Notebook
 from workbench.privacy.calibration import epsilon_of, filter_order
 from workbench.schema.schema import parse_schema
-from workbench.schema.within import Within
+from workbench.schema.value_sets import Within
 
 COLUMNS = {
     "town": {"kind": "categorical", "categories": ["a", "b", "c"], "missing": True},

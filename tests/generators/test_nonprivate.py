@@ -25,7 +25,7 @@ from workbench.generators.gaussian_copula import GaussianCopula, load_gaussian_c
 from workbench.generators.tvae import Tvae, load_tvae
 from workbench.progress import FitProgress
 from workbench.schema.schema import parse_schema
-from workbench.schema.within import Within
+from workbench.schema.value_sets import Within
 
 KINDS: dict[str, tuple[Callable[[], Any], Callable[..., Any]]] = {
     "gaussian_copula": (GaussianCopula, load_gaussian_copula),

@@ -10,8 +10,8 @@ import pytest
 from workbench.jobs import worker
 from workbench.jobs.detail import NEW, tell
 from workbench.jobs.job import beat
-from workbench.workflows.jobs import list_jobs, run_job
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.operations.jobs import list_jobs, run_job
 
 
 def told_while(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, learner: str) -> list[dict[str, Any]]:

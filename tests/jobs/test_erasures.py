@@ -18,20 +18,20 @@ from sqlalchemy import select, text
 from test_jobs import let_lease_end
 from until import until
 
+from workbench.bytescan.folders import scan_folder
 from workbench.erasure.locate import locate
 from workbench.erasure.request import submit
 from workbench.errors import BusyError, InputError, LockedError
 from workbench.jobs import worker as worker_module
 from workbench.jobs.worker import CancelledError
-from workbench.scan import scan_folder
 from workbench.state.tables import jobs, quarantine
-from workbench.workflows import steps
-from workbench.workflows.erase import erase
-from workbench.workflows.execute import Outcome
-from workbench.workflows.jobs import cancel_job, erase_waiting, list_jobs, take_job
-from workbench.workflows.requests import list_requests
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.erasure import steps
+from workbench.workflows.erasure.decide import list_requests
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.execute import Outcome
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.operations.jobs import cancel_job, erase_waiting, list_jobs, take_job
 
 KEYS = ["pupil-1003", "pupil-1004"]
 
@@ -72,7 +72,7 @@ def test_an_erasure_is_a_job_that_names_nobody(trained: Workspace) -> None:
 def test_a_waiting_erasure_holds_request_ids_alone(trained: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "Popen", lambda *arguments, **_: commands.append(arguments[0]))
     commands: list[list[str]] = []
-    from workbench.workflows.erase import erase_detached
+    from workbench.workflows.erasure.erase import erase_detached
 
     answer = erase_detached(trained, KEYS)
     with trained.engine.connect() as connection:
@@ -117,8 +117,8 @@ def test_a_cancelled_erasure_stops_after_the_step_at_hand_and_can_be_resumed(
 def test_a_lost_erasure_is_taken_over(trained: Workspace) -> None:
     submit(trained, ["pupils"], KEYS[0])
     script = (
-        "import os, sys; from pathlib import Path; from workbench.workspace import Workspace\n"
-        "from workbench.workflows import steps; from workbench.workflows.jobs import erase_waiting\n"
+        "import os, sys; from pathlib import Path; from workbench.state.workspace import Workspace\n"
+        "from workbench.workflows.erasure import steps; from workbench.workflows.operations.jobs import erase_waiting\n"
         "steps.STEPS['dropped'] = ('retrained', lambda *_: os._exit(9))\n"
         "erase_waiting(Workspace.open(Path(sys.argv[1])))"
     )
@@ -150,7 +150,7 @@ def test_what_fails_is_tried_again_as_the_same_job(trained: Workspace) -> None:
 def test_a_detached_erasure_answers_at_once_and_waits_for_its_turn(
     trained: Workspace, command: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workbench.workflows.jobs.subprocess", forked)
+    monkeypatch.setattr("workbench.workflows.operations.jobs.subprocess", forked)
     (tmp_path / "keys.txt").write_text("\n".join([KEYS[0], "nobody"]))
     with trained.lock("pupils"):
         answer = command("--workspace", trained.root, "erase", "--file", tmp_path / "keys.txt", "--detach", "--json")
@@ -179,7 +179,7 @@ def test_detached_what_waits_for_approval_is_not_begun(trained: Workspace, comma
 def test_an_interrupted_command_leaves_a_job_that_says_so(trained: Workspace) -> None:
     submit(trained, ["pupils"], KEYS[0])
     script = (
-        "import sys, time; from workbench.workflows import steps; from workbench.cli import main\n"
+        "import sys, time; from workbench.workflows.erasure import steps; from workbench.cli import main\n"
         "steps.STEPS['dropped'] = ('retrained', lambda *_: (print('now', flush=True), time.sleep(60)))\n"
         "main()"
     )
@@ -204,7 +204,7 @@ def test_a_detached_ingest_reads_the_file_when_it_runs(
     monkeypatch: pytest.MonkeyPatch,
     has_file: bool,
 ) -> None:
-    monkeypatch.setattr("workbench.workflows.jobs.subprocess", forked)
+    monkeypatch.setattr("workbench.workflows.operations.jobs.subprocess", forked)
     monkeypatch.chdir(tmp_path)
     if has_file:
         Path("a-canary.csv").write_bytes(pupils_files[1].read_bytes())

@@ -19,8 +19,8 @@ from workbench.jobs.job import beat, cancel, claim, enqueue, get
 from workbench.jobs.worker import CancelledError, work_on
 from workbench.progress import Progress, silent
 from workbench.state import writing
-from workbench.workflows.jobs import cancel_job, detach_job, list_jobs, run_job, take_job
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.operations.jobs import cancel_job, detach_job, list_jobs, run_job, take_job
 
 TRAIN = {"learner": "gradient_boosting", "dataset": "pupils", "shards": 2, "slices": 1, "rounds": 2}
 

@@ -8,15 +8,15 @@ import pytest
 import yaml
 from stored import placed
 
-from workbench import journal, lineage
 from workbench.config import TrainConfig
 from workbench.erasure.request import submit
 from workbench.metrics.estimate import Estimate
-from workbench.workflows.advise import Choice, first_slice_odds, recommended
-from workbench.workflows.erase import erase
-from workbench.workflows.report import certificate_html
-from workbench.workflows.train import train
-from workbench.workflows.verify import verify
+from workbench.state import journal, lineage
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.evaluation.report import certificate_html
+from workbench.workflows.training.advise_shards import Choice, first_slice_odds, recommended
+from workbench.workflows.training.train import train
 
 SETS = ("--set", "dataset=pupils", "--set", "rounds=10", "--set", "leaves=7")
 
@@ -91,7 +91,9 @@ def test_what_makes_no_sense_is_refused(command, trained, asked):
     ],
 )
 def test_options_that_do_not_fit_are_refused_before_anything_is_measured(command, trained, monkeypatch, asked, said):
-    monkeypatch.setattr("workbench.workflows.advise._advised", lambda *_, **__: pytest.fail("it measured"))
+    monkeypatch.setattr(
+        "workbench.workflows.training.advise_shards._advised", lambda *_, **__: pytest.fail("it measured")
+    )
     before = kept_in(trained)
     answer = command("--workspace", trained.root, "train", "configs/models/trees.yaml", *SETS, *asked)
     assert answer.code == 2

@@ -16,13 +16,13 @@ from stored import placed
 from workbench.erasure.request import submit_person
 from workbench.errors import BusyError
 from workbench.jobs.worker import CancelledError
-from workbench.workflows import erase as module
-from workbench.workflows import steps
-from workbench.workflows.erase import erase, erase_detached
-from workbench.workflows.execute import resume
-from workbench.workflows.jobs import _reopen_erasures, list_jobs
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.erasure import erase as module
+from workbench.workflows.erasure import steps
+from workbench.workflows.erasure.erase import erase, erase_detached
+from workbench.workflows.erasure.execute import resume
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.operations.jobs import _reopen_erasures, list_jobs
 
 
 def is_owed_nothing(answer: dict[str, Any]) -> bool:
@@ -118,6 +118,6 @@ def test_what_can_not_be_removed_is_told(
     trained: Workspace, monkeypatch: pytest.MonkeyPatch, command: Callable[..., Answer]
 ) -> None:
     (trained.root / "staging" / "0123456789abcdef").mkdir()
-    monkeypatch.setattr("workbench.files.remove", full)
+    monkeypatch.setattr("workbench.state.atomic_files.remove", full)
     answer = command("--workspace", trained.root, "resume", "--json")
     assert (answer.code, answer.error["code"]) == (BusyError.exit_code, "disk")

@@ -14,37 +14,37 @@ from killing import Killed
 from stored import ensemble_of, manifest_of, placed, store_of
 from test_queue import POLICY
 
-from workbench import lineage
+from workbench.bytescan.folders import scan_folder
 from workbench.config import TrainConfig
 from workbench.data import catalog
 from workbench.data.identity import identify
-from workbench.data.ingest import KeyRing, ingest_table
+from workbench.data.ingest_table import KeyRing, ingest_table
 from workbench.data.store import BUCKET_BITS, Store
 from workbench.erasure.locate import Subject
 from workbench.erasure.plan import pending_of, plan
 from workbench.erasure.request import submit
 from workbench.errors import BusyError, InputError, NotFoundError
-from workbench.files import sha256
-from workbench.lineage import Artifact
-from workbench.scan import scan_folder
 from workbench.schema.schema import parse_schema
 from workbench.sisa.ensemble import Manifest
 from workbench.sisa.training import train_shard
+from workbench.state import lineage
+from workbench.state.atomic_files import sha256
+from workbench.state.lineage import Artifact
+from workbench.state.workspace import Workspace
 from workbench.tracking import Tracking
-from workbench.workflows import append as appending
-from workbench.workflows import execute
-from workbench.workflows.append import first_slices
-from workbench.workflows.doctor import doctor
-from workbench.workflows.erase import erase
-from workbench.workflows.execute import resume
-from workbench.workflows.ingest import append, ingest
-from workbench.workflows.lineage import show_lineage
-from workbench.workflows.predict import predict_frame
-from workbench.workflows.publish import current_versions
-from workbench.workflows.requests import set_policy
-from workbench.workflows.train_shards import train_shards
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.workflows.datasets import append as appending
+from workbench.workflows.datasets.append import first_slices
+from workbench.workflows.datasets.ingest import append, ingest
+from workbench.workflows.erasure import execute
+from workbench.workflows.erasure.decide import set_policy
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.execute import resume
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.operations.doctor import doctor
+from workbench.workflows.operations.show_lineage import show_lineage
+from workbench.workflows.training.predict import predict_frame
+from workbench.workflows.training.publish_version import current_versions
+from workbench.workflows.training.train_shards import train_shards
 
 MORE = pupils(80, first=5000, seed=7)  # one in each of 4 shards but for once in a million
 

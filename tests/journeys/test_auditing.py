@@ -9,8 +9,8 @@ import workbench.generators.marginals.rows as rows_module
 from workbench.data import catalog
 from workbench.privacy.calibration import epsilon_of
 from workbench.privacy.ledger import Ledger
-from workbench.workflows.audit import audit_fit, plant
-from workbench.workflows.findings import findings
+from workbench.workflows.evaluation.canary_audit import audit_fit, plant
+from workbench.workflows.internal_results import findings
 
 GENERATORS = ["independent", "mst", "aim"]
 

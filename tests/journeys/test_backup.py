@@ -21,22 +21,22 @@ from stored import ensemble_of, manifest_of, placed, store_of
 from test_append import differing, in_split
 from test_queue import POLICY, count
 
+from workbench.bytescan.folders import scan_folder
 from workbench.data.identity import identify
 from workbench.erasure.request import submit
 from workbench.errors import BusyError, InputError, NotFoundError
-from workbench.scan import scan_folder
+from workbench.state.workspace import Workspace
 from workbench.tracking import Tracking
-from workbench.workflows import suppressions as listing_people
-from workbench.workflows.backup import backup
-from workbench.workflows.doctor import doctor
-from workbench.workflows.erase import erase
-from workbench.workflows.execute import Outcome
-from workbench.workflows.predict import predict_frame
-from workbench.workflows.requests import set_policy
-from workbench.workflows.restore import restore
-from workbench.workflows.suppressions import export_suppressions
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.workflows.erasure import suppressions as listing_people
+from workbench.workflows.erasure.decide import set_policy
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.execute import Outcome
+from workbench.workflows.erasure.suppressions import export_suppressions
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.operations.backup import backup
+from workbench.workflows.operations.doctor import doctor
+from workbench.workflows.operations.restore import restore
+from workbench.workflows.training.predict import predict_frame
 
 FRAME = pupils(5, first=9000).drop(columns=["pupil", "passed"])
 
@@ -251,7 +251,7 @@ def test_a_backup_waits_for_writers_and_leaves_no_part(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("workbench.workflows.backup._pack", full)
+    monkeypatch.setattr("workbench.workflows.operations.backup._pack", full)
     with pytest.raises(OSError, match="No space"):
         backup(trained, tmp_path / "b.tar.gz")
     assert [p.name for p in tmp_path.iterdir()] == ["workspace"]

@@ -14,11 +14,11 @@ import pytest
 from conftest import PUPILS_SCHEMA, Answer, pupils
 from shared import copy_of
 
-from workbench.workflows.doctor import doctor
-from workbench.workflows.erase import erase
-from workbench.workflows.publish import current_versions
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.operations.doctor import doctor
+from workbench.workflows.training.publish_version import current_versions
 
 Command = Callable[..., Answer]
 HEADER = "pupil,term,town,hours,passed"

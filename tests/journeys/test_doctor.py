@@ -6,9 +6,9 @@ import pytest
 
 from workbench.config import TrainConfig
 from workbench.data.objects import Objects
-from workbench.workflows.doctor import doctor
-from workbench.workflows.train import train
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.operations.doctor import doctor
+from workbench.workflows.training.train import train
 
 
 def foreign(workspace: Workspace) -> tuple[bool, str]:

@@ -18,21 +18,22 @@ from test_remeasure import bases, charges, nothing_unnamed, of_kind, predicate
 from workbench.config import SynthesizeConfig
 from workbench.erasure.request import submit
 from workbench.errors import BusyError, CheckFailedError, InputError, QuarantinedError
-from workbench.lineage import Artifact
 from workbench.state import compact
-from workbench.workflows import execute, release
-from workbench.workflows import sample as sampling
-from workbench.workflows.doctor import doctor
-from workbench.workflows.erase import erase
-from workbench.workflows.evaluate import evaluate
-from workbench.workflows.execute import carry_out_waiting, resume
-from workbench.workflows.measure_release import measure_release
-from workbench.workflows.requests import cancel_request, set_policy
-from workbench.workflows.retire import retire
-from workbench.workflows.sample import sample
-from workbench.workflows.synthesize import synthesize
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.state.lineage import Artifact
+from workbench.state.workspace import Workspace
+from workbench.workflows.erasure import execute
+from workbench.workflows.erasure.decide import cancel_request, set_policy
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.execute import carry_out_waiting, resume
+from workbench.workflows.erasure.retire import retire
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.evaluation.evaluate import evaluate
+from workbench.workflows.operations.doctor import doctor
+from workbench.workflows.synthesis import fit_release as release
+from workbench.workflows.synthesis import sample as sampling
+from workbench.workflows.synthesis.measure_release import measure_release
+from workbench.workflows.synthesis.sample import sample
+from workbench.workflows.synthesis.synthesize import synthesize
 
 COPULA = SynthesizeConfig(generator="gaussian_copula", dataset="pupils")
 
@@ -200,7 +201,7 @@ def test_a_request_accepted_while_rows_are_drawn_leaves_no_file(
 
 def test_none_is_begun_while_a_request_is_open(unprotected: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     submit(unprotected, ["pupils"], placed(unprotected, "train")[0])
-    monkeypatch.setattr("workbench.workflows.synthesize.make_release", lambda *_, **__: pytest.fail("begun"))
+    monkeypatch.setattr("workbench.workflows.synthesis.synthesize.make_release", lambda *_, **__: pytest.fail("begun"))
     with pytest.raises(BusyError, match="open erasure request"):
         synthesize(unprotected, COPULA)
     assert len(of_kind(unprotected, "generator")) == 1

@@ -14,23 +14,22 @@ from shared import copied
 from sqlalchemy import text
 from stored import ensemble_of, manifest_of, placed, store_of
 
-from workbench import lineage
+from workbench.bytescan.folders import scan_folder
 from workbench.config import TrainConfig
 from workbench.data import catalog
 from workbench.data.identity import identify
 from workbench.erasure.certificate import sign
 from workbench.erasure.request import commit_to, quarantined_shards, submit
 from workbench.errors import BusyError, InputError, NotFoundError, QuarantinedError
-from workbench.scan import scan_folder
-from workbench.state import writing
+from workbench.state import lineage, writing
+from workbench.state.workspace import Workspace
 from workbench.tracking import Tracking
-from workbench.workflows.doctor import doctor
-from workbench.workflows.erase import erase
-from workbench.workflows.lineage import show_lineage
-from workbench.workflows.predict import predict, predict_frame
-from workbench.workflows.train import train
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.operations.doctor import doctor
+from workbench.workflows.operations.show_lineage import show_lineage
+from workbench.workflows.training.predict import predict, predict_frame
+from workbench.workflows.training.train import train
 
 
 def test_one_person_is_gone_and_the_certificate_says_so(trained: Workspace) -> None:
@@ -201,8 +200,8 @@ def test_private_releases_stay_and_their_recipients_are_listed(trained: Workspac
 
 
 def test_an_unreviewed_schema_is_told_on_the_certificate(workspace: Workspace, tmp_path: Path) -> None:
-    from workbench.workflows.ingest import ingest
-    from workbench.workflows.propose import propose_schema
+    from workbench.workflows.datasets.ingest import ingest
+    from workbench.workflows.datasets.propose_schema import propose_schema
 
     pupils().to_csv(tmp_path / "p.csv", index=False)
     propose_schema(tmp_path / "p.csv", tmp_path / "s.yaml", target="passed", subject="pupil")
@@ -220,7 +219,7 @@ def test_an_unreviewed_schema_is_told_on_the_certificate(workspace: Workspace, t
 def test_a_key_covers_every_data_set_of_its_identity_type(
     trained: Workspace, pupils_files: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    from workbench.workflows.ingest import ingest
+    from workbench.workflows.datasets.ingest import ingest
 
     pupils(60).to_csv(tmp_path / "more.csv", index=False)
     ingest(trained, "more", schema=pupils_files[0], data=tmp_path / "more.csv")

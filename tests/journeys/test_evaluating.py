@@ -15,6 +15,7 @@ from test_append import csv
 from test_queue import POLICY
 from test_retire import artifacts, generator_of
 
+from workbench.cli.render import show_evaluation
 from workbench.data.store import Store
 from workbench.erasure.locate import locate
 from workbench.erasure.request import submit
@@ -22,25 +23,26 @@ from workbench.errors import BusyError, CheckFailedError, InputError
 from workbench.metrics import fidelity
 from workbench.metrics.measure import Metric
 from workbench.privacy.ledger import Ledger
-from workbench.reports.evaluation import evaluation_page
-from workbench.show import show_evaluation
+from workbench.reports.evaluation_page import evaluation_page
 from workbench.sisa.ensemble import usable
+from workbench.state.workspace import Workspace
 from workbench.tracking import Tracking
-from workbench.workflows import evaluate_ensemble, evaluate_release, execute, jobs
-from workbench.workflows import sweep as sweeping
-from workbench.workflows.backup import backup
-from workbench.workflows.doctor import doctor
-from workbench.workflows.erase import erase
-from workbench.workflows.evaluate import Settings, evaluate, evaluation_of
-from workbench.workflows.execute import carry_out_waiting
-from workbench.workflows.findings import keep
-from workbench.workflows.ingest import append
-from workbench.workflows.jobs import list_jobs, run_job, take_job
-from workbench.workflows.overview import measured, quality
-from workbench.workflows.requests import approve_request, list_requests, set_policy
-from workbench.workflows.restore import restore
-from workbench.workflows.sweep import configs_of, sweep
-from workbench.workspace import Workspace
+from workbench.workflows.datasets.ingest import append
+from workbench.workflows.erasure import execute
+from workbench.workflows.erasure.decide import approve_request, list_requests, set_policy
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.execute import carry_out_waiting
+from workbench.workflows.evaluation import evaluate_ensemble, evaluate_release
+from workbench.workflows.evaluation import sweep as sweeping
+from workbench.workflows.evaluation.evaluate import Settings, evaluate, evaluation_of
+from workbench.workflows.evaluation.sweep import configs_of, sweep
+from workbench.workflows.internal_results import keep
+from workbench.workflows.operations import jobs
+from workbench.workflows.operations.backup import backup
+from workbench.workflows.operations.doctor import doctor
+from workbench.workflows.operations.jobs import list_jobs, run_job, take_job
+from workbench.workflows.operations.overview import measured, quality
+from workbench.workflows.operations.restore import restore
 
 RULES = {"release": {"anything": [{"measure": "fidelity/column_shapes", "at_least": 0}]}}
 

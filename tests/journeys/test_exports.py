@@ -11,18 +11,18 @@ from conftest import Answer
 from stored import placed, predicate
 from test_queue import POLICY
 
-from workbench import lineage
 from workbench.errors import InputError, NotFoundError
-from workbench.files import file_sha256
-from workbench.lineage import Artifact
-from workbench.workflows import sample as sampling
-from workbench.workflows.erase import erase
-from workbench.workflows.lineage import show_lineage
-from workbench.workflows.requests import set_policy
-from workbench.workflows.retire import retire
-from workbench.workflows.sample import sample
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.state import lineage
+from workbench.state.atomic_files import file_sha256
+from workbench.state.lineage import Artifact
+from workbench.state.workspace import Workspace
+from workbench.workflows.erasure.decide import set_policy
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.retire import retire
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.operations.show_lineage import show_lineage
+from workbench.workflows.synthesis import sample as sampling
+from workbench.workflows.synthesis.sample import sample
 
 
 def exports(workspace: Workspace) -> list[Artifact]:

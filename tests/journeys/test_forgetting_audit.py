@@ -13,15 +13,15 @@ from stored import ensemble_of
 from workbench.config import TrainConfig
 from workbench.erasure.locate import locate
 from workbench.erasure.request import submit
-from workbench.files import sha256
 from workbench.progress import silent
-from workbench.workflows import forgetting as forgetting_module
-from workbench.workflows.erase import erase
-from workbench.workflows.forgetting import _current, _shards_to_try, _subject, audited_of, forgetting
-from workbench.workflows.ingest import append, ingest
-from workbench.workflows.train import train
-from workbench.workflows.trials import AFTER, Audited, _models
-from workbench.workspace import Workspace
+from workbench.state.atomic_files import sha256
+from workbench.state.workspace import Workspace
+from workbench.workflows.datasets.ingest import append, ingest
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.evaluation import forgetting_audit as forgetting_module
+from workbench.workflows.evaluation.forgetting_audit import _current, _shards_to_try, _subject, audited_of, forgetting
+from workbench.workflows.evaluation.trial_erasures import AFTER, Audited, _models
+from workbench.workflows.training.train import train
 
 # Few rows a leaf and eager steps: each person leaves a mark
 OVERFITTED = {"learner": "gradient_boosting", "dataset": "pupils", "shards": 8, "slices": 3, "rounds": 24, "leaves": 15}

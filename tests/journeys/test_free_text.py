@@ -8,18 +8,17 @@ import pytest
 from sqlalchemy import update
 from stored import placed
 
-from workbench import journal
 from workbench.erasure.free_text import WITHHELD, withhold_names
 from workbench.erasure.request import submit
 from workbench.errors import InputError
 from workbench.jobs.job import enqueue, find
-from workbench.state import writing
+from workbench.state import journal, writing
 from workbench.state.tables import requests
-from workbench.workflows.erase import erase
-from workbench.workflows.ledger import set_population_budget
-from workbench.workflows.requests import deny_request, list_requests, show_request
-from workbench.workflows.sample import sample
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.datasets.budget import set_population_budget
+from workbench.workflows.erasure.decide import deny_request, list_requests, show_request
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.synthesis.sample import sample
 
 
 @pytest.mark.parametrize("form", ["{}", "{} is under legal hold", "not “{}”, who is", "(as {}, too)", "x" * 2000])

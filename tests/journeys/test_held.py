@@ -13,7 +13,6 @@ from shared import copy_of
 from stored import placed
 from test_queue import POLICY
 
-from workbench import journal
 from workbench.config import TrainConfig
 from workbench.erasure import saga
 from workbench.erasure.request import quarantined_points, submit
@@ -21,19 +20,19 @@ from workbench.erasure.saga import Erasure
 from workbench.erasure.suppression import listed
 from workbench.errors import InputError
 from workbench.progress import Progress
-from workbench.state import writing
-from workbench.workflows import execute, steps
-from workbench.workflows.accept_hit import accept_hit
-from workbench.workflows.backup import backup
-from workbench.workflows.erase import erase
-from workbench.workflows.execute import carry_out
-from workbench.workflows.ingest import append, ingest
-from workbench.workflows.requests import cancel_request, set_policy, show_request
-from workbench.workflows.restore import restore
-from workbench.workflows.suppressions import export_suppressions
-from workbench.workflows.train import train
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.state import journal, writing
+from workbench.state.workspace import Workspace
+from workbench.workflows.datasets.ingest import append, ingest
+from workbench.workflows.erasure import execute, steps
+from workbench.workflows.erasure.accept_hit import accept_hit
+from workbench.workflows.erasure.decide import cancel_request, set_policy, show_request
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.execute import carry_out
+from workbench.workflows.erasure.suppressions import export_suppressions
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.operations.backup import backup
+from workbench.workflows.operations.restore import restore
+from workbench.workflows.training.train import train
 
 SMALL = {"learner": "naive_bayes", "dataset": "pupils", "shards": 2, "slices": 1}
 

@@ -13,9 +13,9 @@ from sqlalchemy import select
 
 from workbench.state import database
 from workbench.state.tables import quarantine
-from workbench.workflows.ingest import ingest
-from workbench.workflows.requests import list_requests
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.datasets.ingest import ingest
+from workbench.workflows.erasure.decide import list_requests
 
 Command = Callable[..., Answer]
 KEY = "pupil-1003"

@@ -16,21 +16,21 @@ from conftest import Answer, pupils
 from shared import changed, copied
 from stored import predicate
 
+from workbench.bytescan.archives import Hit
 from workbench.erasure import saga
 from workbench.erasure.byte_scan import BytesFound, Finding, scan_bytes
 from workbench.erasure.locate import find_person
 from workbench.errors import ForbiddenError, InputError, NamingError
-from workbench.roles import Person, acting
-from workbench.search import Hit
-from workbench.workflows import judge_hits
-from workbench.workflows.accept_hit import accept_hit
-from workbench.workflows.erase import erase
-from workbench.workflows.execute import carry_out
-from workbench.workflows.ingest import ingest
-from workbench.workflows.judge_hits import judge
-from workbench.workflows.requests import set_policy, show_request
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.state.roles import Person, acting
+from workbench.state.workspace import Workspace
+from workbench.workflows.datasets.ingest import ingest
+from workbench.workflows.erasure import judge_hits
+from workbench.workflows.erasure.accept_hit import accept_hit
+from workbench.workflows.erasure.decide import set_policy, show_request
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.execute import carry_out
+from workbench.workflows.erasure.judge_hits import judge
+from workbench.workflows.erasure.verify import verify
 
 SHORT = "77001"
 

@@ -15,22 +15,22 @@ from killing import Killed
 from shared import changed, copied
 from stored import placed, predicate
 
+from workbench.bytescan.folders import scan_folder
 from workbench.config import TrainConfig
 from workbench.data.identity import identify
 from workbench.erasure.intake import parse
 from workbench.erasure.locate import Subject
 from workbench.erasure.request import submit
 from workbench.errors import BusyError, CheckFailedError, InputError, LockedError
-from workbench.scan import scan_folder
-from workbench.workflows import execute
-from workbench.workflows.doctor import doctor
-from workbench.workflows.erase import erase
-from workbench.workflows.execute import carry_out, carry_out_waiting, resume
-from workbench.workflows.ingest import ingest
-from workbench.workflows.requests import list_requests
-from workbench.workflows.train import train
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.datasets.ingest import ingest
+from workbench.workflows.erasure import execute
+from workbench.workflows.erasure.decide import list_requests
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.execute import carry_out, carry_out_waiting, resume
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.operations.doctor import doctor
+from workbench.workflows.training.train import train
 
 SMALL = {"learner": "gradient_boosting", "shards": 2, "slices": 2, "rounds": 4, "leaves": 4, "min_rows_per_leaf": 5}
 

@@ -8,13 +8,13 @@ from stored import placed
 from workbench.config import TrainConfig
 from workbench.data.identity import identify
 from workbench.sisa.learners.gradient_boosting import GradientBoosting
-from workbench.workflows.doctor import doctor
-from workbench.workflows.erase import erase
-from workbench.workflows.forgetting import forgetting
-from workbench.workflows.publish import current_versions, read_manifest
-from workbench.workflows.train import train
-from workbench.workflows.train_shards import objects_of
-from workbench.workflows.verify import verify
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.evaluation.forgetting_audit import forgetting
+from workbench.workflows.operations.doctor import doctor
+from workbench.workflows.training.publish_version import current_versions, read_manifest
+from workbench.workflows.training.train import train
+from workbench.workflows.training.train_shards import objects_of
 
 SETTINGS = {"learner": "naive_bayes", "dataset": "pupils", "shards": 2, "slices": 5}
 TREES = {"learner": "gradient_boosting", "dataset": "pupils", "shards": 2, "slices": 5, "rounds": 10, "leaves": 7}

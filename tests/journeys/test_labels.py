@@ -10,14 +10,15 @@ from conftest import Answer, pupils
 from stored import ensemble_of, manifest_of, placed
 
 from workbench.config import TrainConfig
+from workbench.state.workspace import Workspace
 from workbench.tracking import Tracking
-from workbench.workflows.erase import erase
-from workbench.workflows.predict import predict_frame
-from workbench.workflows.train import train
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.training.predict import predict_frame
+from workbench.workflows.training.train import train
 
 FRAME = pupils(5, first=9000).drop(columns=["pupil", "passed"])
+SCRIPTS = Path(__file__).parents[1] / "golden" / "served_models"
 PROBABILITIES = ["probability_false", "probability_true"]
 
 
@@ -63,3 +64,17 @@ def test_an_ensemble_of_before_the_choice_tells_probabilities(trained: Workspace
     old = {name: value for name, value in manifest.config.items() if name != "answers"}
     assert TrainConfig.model_validate(old) == TrainConfig.model_validate(manifest.config)
     assert list(predict_frame(trained.root, ensemble_of(trained), FRAME).columns) == ["prediction", *PROBABILITIES]
+
+
+def test_a_model_registered_by_an_earlier_release_still_answers(trained: Workspace) -> None:
+    """MLflow keeps a copy of the script that it was registered with; that copy imports the paths of its release."""
+    import mlflow.pyfunc
+
+    ensemble = manifest_of(trained).ensemble
+    with Tracking(trained.root).session() as client:
+        source = client.get_model_version_by_alias(ensemble, "champion").source
+        folder = Path(mlflow.artifacts.download_artifacts(source))
+    now = predict_frame(trained.root, ensemble, FRAME)
+    for script in sorted(SCRIPTS.glob("*.py")):
+        (folder / "served_model.py").write_bytes(script.read_bytes())
+        assert mlflow.pyfunc.load_model(str(folder)).predict(FRAME).equals(now), script.name

@@ -9,12 +9,12 @@ from shared import changed, copied
 from stored import ensemble_of
 
 from workbench.config import TrainConfig
-from workbench.workflows.doctor import doctor
-from workbench.workflows.erase import erase
-from workbench.workflows.ingest import ingest
-from workbench.workflows.publish import current_versions, read_manifest
-from workbench.workflows.train import train
-from workbench.workflows.verify import verify
+from workbench.workflows.datasets.ingest import ingest
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.operations.doctor import doctor
+from workbench.workflows.training.publish_version import current_versions, read_manifest
+from workbench.workflows.training.train import train
 
 BIG = "pupil-big"
 

@@ -14,23 +14,23 @@ from conftest import PUPILS_SCHEMA, pupils
 from sklearn.tree import DecisionTreeClassifier
 from stored import manifest_of, placed, store_of
 
-from workbench import lineage
 from workbench.config import TrainConfig
 from workbench.data.identity import identify
 from workbench.errors import InputError
-from workbench.files import sha256
 from workbench.sisa.ensemble import Manifest
 from workbench.sisa.learners import sklearn_estimators
 from workbench.sisa.learners.naive_bayes import NaiveBayes
 from workbench.sisa.task import task_of
-from workbench.workflows.erase import erase
-from workbench.workflows.ingest import ingest
-from workbench.workflows.predict import predict_frame
-from workbench.workflows.retire import retire
-from workbench.workflows.train import train
-from workbench.workflows.train_shards import objects_of
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.state import lineage
+from workbench.state.atomic_files import sha256
+from workbench.state.workspace import Workspace
+from workbench.workflows.datasets.ingest import ingest
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.retire import retire
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.training.predict import predict_frame
+from workbench.workflows.training.train import train
+from workbench.workflows.training.train_shards import objects_of
 
 FRAME = pupils(5, first=9000).drop(columns=["pupil", "passed"])
 

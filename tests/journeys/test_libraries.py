@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from stored import ensemble_of, manifest_of, placed, store_of
 
-from workbench import lineage
 from workbench.erasure import environment
 from workbench.errors import InputError
-from workbench.workflows import publish
-from workbench.workflows import verify as verify_module
-from workbench.workflows.erase import erase
-from workbench.workflows.forgetting import forgetting
-from workbench.workflows.verify import verify
+from workbench.state import lineage
+from workbench.workflows.erasure import verify as verify_module
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.evaluation.forgetting_audit import forgetting
+from workbench.workflows.training import publish_version as publish
 
 OTHER = environment.learnt_with() | {"lightgbm": "5.0.0"}
 

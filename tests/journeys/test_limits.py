@@ -13,22 +13,22 @@ from sqlalchemy import text
 from stored import ensemble_of, manifest_of, placed
 from test_queue import POLICY, count
 
-from workbench import journal
 from workbench.config import read_config
 from workbench.erasure.limits import window_end
 from workbench.erasure.policy import ErasurePolicy
 from workbench.erasure.request import submit
 from workbench.errors import InputError
+from workbench.state import journal
+from workbench.state.workspace import Workspace
 from workbench.tracking import Tracking
-from workbench.workflows import execute
-from workbench.workflows.backup import backup
-from workbench.workflows.erase import erase
-from workbench.workflows.execute import carry_out_waiting, resume
-from workbench.workflows.predict import predict_frame
-from workbench.workflows.requests import approve_request, list_requests, set_policy
-from workbench.workflows.restore import restore
-from workbench.workflows.suppressions import export_suppressions
-from workbench.workspace import Workspace
+from workbench.workflows.erasure import execute
+from workbench.workflows.erasure.decide import approve_request, list_requests, set_policy
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.execute import carry_out_waiting, resume
+from workbench.workflows.erasure.suppressions import export_suppressions
+from workbench.workflows.operations.backup import backup
+from workbench.workflows.operations.restore import restore
+from workbench.workflows.training.predict import predict_frame
 
 FRAME = pupils(5, first=9000).drop(columns=["pupil", "passed"])
 FAR = "2099-01-01T00:00:00+00:00"

@@ -13,17 +13,18 @@ from stored import placed
 from test_remeasure import nothing_unnamed
 from test_synthesis import config, generators, pupils_alone
 
-from workbench import lineage
 from workbench.errors import BusyError
 from workbench.generators import aim
 from workbench.generators.kinds import generator_of
 from workbench.privacy.calibration import epsilon_of
 from workbench.privacy.ledger import Ledger
-from workbench.tracking import Tracking, live
-from workbench.workflows.erase import erase
-from workbench.workflows.execute import resume
-from workbench.workflows.synthesize import synthesize
-from workbench.workspace import Workspace
+from workbench.state import lineage
+from workbench.state.workspace import Workspace
+from workbench.tracking import Tracking
+from workbench.tracking import live_runs as live
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.execute import resume
+from workbench.workflows.synthesis.synthesize import synthesize
 
 __all__ = ["pupils_alone"]
 
@@ -109,8 +110,8 @@ def test_a_killed_fit_is_ended_by_the_next_command_and_gone_on_with_in_a_run_of_
 ) -> None:
     program = (
         "import os, sys; from pathlib import Path\n"
-        "from workbench.config import SynthesizeConfig; from workbench.workspace import Workspace\n"
-        "from workbench.tracking import live; from workbench.workflows.synthesize import synthesize\n"
+        "from workbench.config import SynthesizeConfig; from workbench.state.workspace import Workspace\n"
+        "from workbench.tracking import live_runs as live; from workbench.workflows.synthesis.synthesize import synthesize\n"
         "live._EVERY = 0.0\n"
         "stop = lambda _, text: os._exit(9) if text.startswith('round 5') else None\n"
         "workspace, asked = Workspace.open(Path(sys.argv[1])), SynthesizeConfig.model_validate_json(sys.argv[2])\n"

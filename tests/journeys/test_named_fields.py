@@ -12,26 +12,25 @@ from conftest import pupils
 from shared import changed, copied
 from stored import predicate
 
-from workbench import journal, roles
+from workbench.bytescan.folders import scan_folder
 from workbench.config import TrainConfig
 from workbench.erasure.request import submit, withdraw
 from workbench.erasure.weak_scan import scan_short
 from workbench.errors import InputError, NamingError
 from workbench.jobs.job import enqueue, find
-from workbench.scan import scan_folder
-from workbench.state import writing
+from workbench.state import journal, roles, writing
 from workbench.state.tables import jobs
-from workbench.workflows.check_erasure import DIGITS
-from workbench.workflows.erase import erase
-from workbench.workflows.execute import carry_out
-from workbench.workflows.history import read_history
-from workbench.workflows.ingest import ingest
-from workbench.workflows.requests import list_requests, show_request
-from workbench.workflows.sample import sample
-from workbench.workflows.tokens import create_token, list_tokens, recognise
-from workbench.workflows.train import train
-from workbench.workflows.work import work
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.controllers.inbox_worker import work
+from workbench.workflows.controllers.tokens import create_token, list_tokens, recognise
+from workbench.workflows.datasets.ingest import ingest
+from workbench.workflows.erasure.check_erasure import DIGITS
+from workbench.workflows.erasure.decide import list_requests, show_request
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.execute import carry_out
+from workbench.workflows.operations.audit_log import read_history
+from workbench.workflows.synthesis.sample import sample
+from workbench.workflows.training.train import train
 
 UUID = "a7551968-d5d6-44b2-9831-815ac9017798"
 ADDRESS = "ada.lovelace@example.org"

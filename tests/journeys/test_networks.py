@@ -6,15 +6,15 @@ from conftest import PUPILS_SCHEMA, pupils
 
 from workbench.config import TrainConfig
 from workbench.data import catalog
-from workbench.files import sha256
 from workbench.sisa.shard import shard_of
 from workbench.sisa.task import task_of
 from workbench.sisa.training import learner_of
-from workbench.workflows.erase import erase
-from workbench.workflows.ingest import ingest
-from workbench.workflows.publish import current_versions, read_manifest
-from workbench.workflows.train import train
-from workbench.workflows.verify import verify
+from workbench.state.atomic_files import sha256
+from workbench.workflows.datasets.ingest import ingest
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.training.publish_version import current_versions, read_manifest
+from workbench.workflows.training.train import train
 
 
 def test_an_erasure_retrains_alone_what_was_trained_together_and_replays(workspace, tmp_path):

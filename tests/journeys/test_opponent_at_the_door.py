@@ -22,14 +22,14 @@ from test_queue import POLICY
 
 from workbench.erasure.locate import locate
 from workbench.errors import BudgetError, InputError
-from workbench.workflows.backup import backup
-from workbench.workflows.erase import erase
-from workbench.workflows.ingest import ingest
-from workbench.workflows.ledger import set_budget, show_ledger
-from workbench.workflows.requests import set_policy
-from workbench.workflows.restore import restore
-from workbench.workflows.suppressions import export_suppressions
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.datasets.budget import set_budget, show_ledger
+from workbench.workflows.datasets.ingest import ingest
+from workbench.workflows.erasure.decide import set_policy
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.suppressions import export_suppressions
+from workbench.workflows.operations.backup import backup
+from workbench.workflows.operations.restore import restore
 
 PEOPLE, DELTA, EPSILON = 60, 1e-5, 2.0
 TABLES = {"shop": "e-mail", "bank": "card", "visits": "visits-row", "again": "again-row"}

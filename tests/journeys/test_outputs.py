@@ -17,18 +17,18 @@ from conftest import pupils
 from instants import instants
 from stored import ensemble_of
 
-from workbench import lineage
 from workbench.data import reader
 from workbench.errors import InputError, QuarantinedError
-from workbench.files import part_beside
+from workbench.state import lineage
+from workbench.state.atomic_files import part_beside
+from workbench.state.workspace import Workspace
 from workbench.workflows import outputs
-from workbench.workflows import sample as sampling
-from workbench.workflows.backup import backup
-from workbench.workflows.execute import resume
+from workbench.workflows.erasure.execute import resume
+from workbench.workflows.operations.backup import backup
 from workbench.workflows.outputs import output, place_bytes
-from workbench.workflows.predict import predict
-from workbench.workflows.sample import sample
-from workbench.workspace import Workspace
+from workbench.workflows.synthesis import sample as sampling
+from workbench.workflows.synthesis.sample import sample
+from workbench.workflows.training.predict import predict
 
 Work = Callable[[Workspace, Path], Any]
 

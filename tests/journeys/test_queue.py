@@ -11,22 +11,15 @@ from killing import killed_in
 from sqlalchemy import text
 from stored import ensemble_of, manifest_of, placed, predicate
 
-from workbench import journal
 from workbench.config import SynthesizeConfig, TrainConfig
 from workbench.erasure.intake import parse
 from workbench.erasure.locate import locate
 from workbench.erasure.request import quarantined_shards, submit, submit_person
 from workbench.errors import BusyError, ForbiddenError, InputError, KnownRequestError, NotFoundError
-from workbench.roles import Person, acting
-from workbench.workflows import evaluate as evaluating
-from workbench.workflows import synthesize as synthesizing
-from workbench.workflows import train as training
-from workbench.workflows.doctor import doctor
-from workbench.workflows.erase import erase
-from workbench.workflows.execute import carry_out_waiting, resume
-from workbench.workflows.jobs import list_jobs
-from workbench.workflows.predict import predict_frame
-from workbench.workflows.requests import (
+from workbench.state import journal
+from workbench.state.roles import Person, acting
+from workbench.state.workspace import Workspace
+from workbench.workflows.erasure.decide import (
     approve_request,
     cancel_request,
     deny_request,
@@ -34,8 +27,15 @@ from workbench.workflows.requests import (
     set_policy,
     show_request,
 )
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.execute import carry_out_waiting, resume
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.evaluation import evaluate as evaluating
+from workbench.workflows.operations.doctor import doctor
+from workbench.workflows.operations.jobs import list_jobs
+from workbench.workflows.synthesis import synthesize as synthesizing
+from workbench.workflows.training import train as training
+from workbench.workflows.training.predict import predict_frame
 
 POLICY = Path("configs/policies/default.yaml")
 COPULA = SynthesizeConfig(generator="gaussian_copula", dataset="pupils")

@@ -14,21 +14,20 @@ from sqlalchemy import text
 from stored import placed
 from test_queue import POLICY, count
 
-from workbench import lineage
 from workbench.config import SynthesizeConfig
-from workbench.lineage import Artifact
 from workbench.privacy.ledger import Ledger
-from workbench.state import writing
+from workbench.state import lineage, writing
+from workbench.state.lineage import Artifact
+from workbench.state.workspace import Workspace
 from workbench.tracking import Tracking
-from workbench.workflows import release
-from workbench.workflows.doctor import doctor
-from workbench.workflows.erase import erase
-from workbench.workflows.execute import resume
-from workbench.workflows.requests import set_policy
-from workbench.workflows.sample import sample
-from workbench.workflows.synthesize import synthesize
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.workflows.erasure.decide import set_policy
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.execute import resume
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.operations.doctor import doctor
+from workbench.workflows.synthesis import fit_release as release
+from workbench.workflows.synthesis.sample import sample
+from workbench.workflows.synthesis.synthesize import synthesize
 
 
 @pytest.fixture
@@ -89,7 +88,7 @@ def test_a_generator_is_measured_again_on_what_remains_and_charged(remeasured: W
 
 
 def test_the_release_follows_the_same_rule_of_size(workspace: Workspace, pupils_files: tuple[Path, Path]) -> None:
-    from workbench.workflows.ingest import ingest
+    from workbench.workflows.datasets.ingest import ingest
 
     ingest(workspace, "pupils", schema=pupils_files[0], data=pupils_files[1])
     Ledger(workspace.engine).set_budget("pupils", epsilon=4, delta=1e-5)

@@ -14,9 +14,9 @@ from sqlalchemy import select
 
 from workbench.state import HEAD
 from workbench.state.tables import journal
-from workbench.workflows.backup import CONTENTS, backup
-from workbench.workflows.restore import restore
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.operations.backup import CONTENTS, backup
+from workbench.workflows.operations.restore import restore
 
 
 def test_it_is_upgraded_on_the_way(workspace: Workspace, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from conftest import Answer
 from dp_accounting import ZCDpEvent
 from sqlalchemy import text
 
-from workbench import journal
 from workbench.erasure import suppression_list
 from workbench.erasure.certificate import seal
 from workbench.erasure.keys import create_signing_key, public_key_path
@@ -23,13 +22,14 @@ from workbench.errors import BudgetError, InputError, NotFoundError
 from workbench.privacy.calibration import zcdp_rho
 from workbench.privacy.hash_lines import LINE, Scope
 from workbench.privacy.ledger import Ledger, spent
-from workbench.workflows.backup import backup
-from workbench.workflows.ingest import ingest
-from workbench.workflows.keys import rotate_key
-from workbench.workflows.ledger import show_population_ledger
-from workbench.workflows.restore import restore
-from workbench.workflows.suppressions import export_suppressions, import_suppressions, vouch
-from workbench.workspace import Workspace
+from workbench.state import journal
+from workbench.state.workspace import Workspace
+from workbench.workflows.datasets.budget import show_population_ledger
+from workbench.workflows.datasets.ingest import ingest
+from workbench.workflows.erasure.signing_keys import rotate_key
+from workbench.workflows.erasure.suppressions import export_suppressions, import_suppressions, vouch
+from workbench.workflows.operations.backup import backup
+from workbench.workflows.operations.restore import restore
 
 DELTA = 1e-5
 HALF = ZCDpEvent(zcdp_rho(1, DELTA) / 2)

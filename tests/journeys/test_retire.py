@@ -15,27 +15,26 @@ from test_append import csv, version_of
 from test_erasure import _mlflow_ids
 from test_queue import count
 
-from workbench import lineage
 from workbench.config import TrainConfig
 from workbench.data.identity import identify
 from workbench.erasure.plan import pending_of
 from workbench.errors import BusyError, CheckFailedError, InputError, NotFoundError
-from workbench.lineage import Artifact
 from workbench.sisa.ensemble import Manifest
-from workbench.state import writing
+from workbench.state import lineage, writing
+from workbench.state.lineage import Artifact
+from workbench.state.workspace import Workspace
 from workbench.tracking import Tracking
-from workbench.workflows import execute
-from workbench.workflows import retire as retiring
-from workbench.workflows.doctor import doctor
-from workbench.workflows.erase import erase
-from workbench.workflows.execute import carry_out_waiting, resume
-from workbench.workflows.ingest import append
-from workbench.workflows.publish import current_versions, read_manifest
-from workbench.workflows.requests import list_requests
-from workbench.workflows.retire import retire
-from workbench.workflows.train import train
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.workflows.datasets.ingest import append
+from workbench.workflows.erasure import execute
+from workbench.workflows.erasure import retire as retiring
+from workbench.workflows.erasure.decide import list_requests
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.execute import carry_out_waiting, resume
+from workbench.workflows.erasure.retire import retire
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.operations.doctor import doctor
+from workbench.workflows.training.publish_version import current_versions, read_manifest
+from workbench.workflows.training.train import train
 
 OTHER = TrainConfig(
     learner="gradient_boosting", dataset="pupils", shards=2, slices=2, rounds=4, leaves=4, min_rows_per_leaf=5

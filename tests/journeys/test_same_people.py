@@ -19,10 +19,10 @@ from workbench.privacy.holds import stated
 from workbench.privacy.ledger import Ledger
 from workbench.schema import Schema, read_schema
 from workbench.schema.schema import parse_schema
-from workbench.workflows import ingest as ingesting
-from workbench.workflows.ingest import append, ingest, refuse_name, rehearse
-from workbench.workflows.propose import propose_schema
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.datasets import ingest as ingesting
+from workbench.workflows.datasets.ingest import append, ingest, refuse_name, rehearse
+from workbench.workflows.datasets.propose_schema import propose_schema
 
 DRAFT = PUPILS_SCHEMA.replace("population: pupils\nidentity_type: pupil-number\n", "")
 OTHER = PUPILS_SCHEMA.replace("population: pupils", "population: other")

@@ -14,18 +14,18 @@ from conftest import pupils
 from served import mlflow_server
 
 from workbench.erasure.request import quarantined_shards, submit
-from workbench.lineage import find
 from workbench.sisa.ensemble import Manifest
+from workbench.state.lineage import find
+from workbench.state.workspace import Workspace
 from workbench.tracking import Tracking
-from workbench.tracking.registry import move_models
-from workbench.workflows.jobs import erase_waiting
-from workbench.workflows.predict import predict_frame
-from workbench.workflows.publish import current_versions, read_manifest
-from workbench.workspace import Workspace
+from workbench.tracking.model_registry import move_models
+from workbench.workflows.operations.jobs import erase_waiting
+from workbench.workflows.training.predict import predict_frame
+from workbench.workflows.training.publish_version import current_versions, read_manifest
 
 ROWS = pupils(3).drop(columns=["pupil", "passed"]).head(3)
 _SUBMIT = (
-    "import sys; from pathlib import Path; from workbench.workspace import Workspace\n"
+    "import sys; from pathlib import Path; from workbench.state.workspace import Workspace\n"
     "from workbench.erasure.request import submit\n"
     "print(submit(Workspace.open(Path(sys.argv[1])), ['pupils'], sys.stdin.read()).status)"
 )

@@ -18,26 +18,25 @@ from shared import changed, copied
 from stored import placed
 from test_queue import POLICY
 
-from workbench import lineage
 from workbench.config import SynthesizeConfig
 from workbench.errors import InputError
 from workbench.generators.marginals.rows import Notebook
 from workbench.jobs.worker import CancelledError
-from workbench.lineage import Artifact
 from workbench.privacy.ledger import Ledger, spent
-from workbench.state import writing
+from workbench.state import lineage, writing
+from workbench.state.lineage import Artifact
 from workbench.state.tables import charges
-from workbench.workflows.doctor import doctor
-from workbench.workflows.erase import erase
-from workbench.workflows.evaluate import evaluate
-from workbench.workflows.execute import carry_out_waiting, resume
-from workbench.workflows.ingest import ingest
-from workbench.workflows.measure_release import measure_release
-from workbench.workflows.preflight import preflight
-from workbench.workflows.requests import set_policy
-from workbench.workflows.synthesize import synthesize
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.datasets.ingest import ingest
+from workbench.workflows.erasure.decide import set_policy
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.execute import carry_out_waiting, resume
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.evaluation.evaluate import evaluate
+from workbench.workflows.operations.doctor import doctor
+from workbench.workflows.synthesis.measure_release import measure_release
+from workbench.workflows.synthesis.preflight import preflight
+from workbench.workflows.synthesis.synthesize import synthesize
 
 DELTA = 1e-5
 
@@ -138,8 +137,8 @@ def test_a_generator_measured_again_is_as_good_as_a_new_one(pupils_alone: Worksp
 def test_a_killed_fit_goes_on_without_a_second_charge(pupils_alone: Workspace) -> None:
     """The process is killed once it has noted some measurements; the next synthesis of that config takes them up."""
     program = (
-        "import sys; from workbench.config import SynthesizeConfig; from workbench.workspace import Workspace\n"
-        "from workbench.workflows.synthesize import synthesize; import workbench.generators.aim as aim, os, signal\n"
+        "import sys; from workbench.config import SynthesizeConfig; from workbench.state.workspace import Workspace\n"
+        "from workbench.workflows.synthesis.synthesize import synthesize; import workbench.generators.aim as aim, os, signal\n"
         "from pathlib import Path\n"
         "fits = aim._that_fit\n"
         "def noted(): return sum(len(p.read_text().splitlines()) for p in Path(sys.argv[1]).glob('fits/*/notes.jsonl'))\n"
@@ -162,14 +161,15 @@ def test_a_killed_fit_goes_on_without_a_second_charge(pupils_alone: Workspace) -
 
 
 @pytest.mark.parametrize(
-    "place", ["workbench.workflows.release.figures_of", "workbench.workflows.synthesize.record_release"]
+    "place",
+    ["workbench.workflows.synthesis.fit_release.figures_of", "workbench.workflows.synthesis.synthesize.record_release"],
 )
 def test_killed_after_its_fit_a_synthesis_is_not_charged_again(pupils_alone: Workspace, place: str) -> None:
     module, name = place.rsplit(".", 1)
     program = (
         "import os, sys; from importlib import import_module; from pathlib import Path\n"
-        "from workbench.config import SynthesizeConfig; from workbench.workspace import Workspace\n"
-        "from workbench.workflows.synthesize import synthesize\n"
+        "from workbench.config import SynthesizeConfig; from workbench.state.workspace import Workspace\n"
+        "from workbench.workflows.synthesis.synthesize import synthesize\n"
         f"setattr(import_module('{module}'), '{name}', lambda *a, **k: os._exit(9))\n"
         "synthesize(Workspace.open(Path(sys.argv[1])), SynthesizeConfig.model_validate_json(sys.argv[2]))\n"
     )
@@ -325,7 +325,7 @@ def test_notes_that_outlived_their_release_are_not_used_again(pupils_alone: Work
     folder = pupils_alone.root / "fits" / made["generator"]
     again = synthesize(pupils_alone, config("independent"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("workbench.workflows.synthesize.forget_fit", lambda *_: None)
+        patch.setattr("workbench.workflows.synthesis.synthesize.forget_fit", lambda *_: None)
         third = synthesize(pupils_alone, config("independent"))
     assert (pupils_alone.root / "fits" / third["generator"]).is_dir()
     fourth = synthesize(pupils_alone, config("independent"))

@@ -29,7 +29,7 @@ CARRIED = (
     "workbench/tracking/served_model.py",
     "workbench/_app.py",
     "workbench/.streamlit/config.toml",
-    "workbench/ui/erasure.py",
+    "workbench/ui/pages/erasure_page.py",
 )
 
 

@@ -24,17 +24,17 @@ from stored import placed
 from test_queue import POLICY
 from until import until
 
+from workbench.bytescan.folders import scan_folder
 from workbench.erasure.request import advance, commit_to, submit_person
 from workbench.errors import BusyError, CheckFailedError, InputError
-from workbench.scan import scan_folder
 from workbench.state import writing
 from workbench.state.tables import quarantine, requests
-from workbench.workflows import work as module
-from workbench.workflows.execute import Outcome
-from workbench.workflows.requests import approve_request, deny_request, list_requests, set_policy
-from workbench.workflows.verify import verify
-from workbench.workflows.work import work
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.controllers import inbox_worker as module
+from workbench.workflows.controllers.inbox_worker import work
+from workbench.workflows.erasure.decide import approve_request, deny_request, list_requests, set_policy
+from workbench.workflows.erasure.execute import Outcome
+from workbench.workflows.erasure.verify import verify
 
 Command = Callable[..., Answer]
 

@@ -23,22 +23,22 @@ from conftest import PUPILS_SCHEMA, pupils
 from shared import changed, copied
 from sqlalchemy import func, select
 
+from workbench.bytescan.folders import scan_folder
 from workbench.config import SynthesizeConfig, TrainConfig
 from workbench.data import catalog
 from workbench.erasure.request import OPEN, commit_to
 from workbench.privacy.ledger import Ledger
-from workbench.scan import scan_folder
 from workbench.state.tables import charges, erasures, quarantine, requests
 from workbench.state.tables import journal as entries
-from workbench.workflows.doctor import doctor
-from workbench.workflows.ingest import ingest
-from workbench.workflows.publish import current_versions, read_manifest
-from workbench.workflows.scan import scan
-from workbench.workflows.synthesize import synthesize
-from workbench.workflows.train import train
-from workbench.workflows.train_shards import train_shards
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.datasets.ingest import ingest
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.operations.doctor import doctor
+from workbench.workflows.operations.scan_workspace import scan
+from workbench.workflows.synthesis.synthesize import synthesize
+from workbench.workflows.training.publish_version import current_versions, read_manifest
+from workbench.workflows.training.train import train
+from workbench.workflows.training.train_shards import train_shards
 
 PEOPLE, SHARED = 160, 80  # in each of the two data sets, and in both
 DATASETS = {"school": 0, "camp": PEOPLE - SHARED}  # the number of the first of its people

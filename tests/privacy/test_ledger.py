@@ -17,7 +17,6 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 from sqlalchemy import text
 
-from workbench import journal, lineage
 from workbench.config import MARGINAL, SynthesizeConfig, TrainConfig
 from workbench.errors import BudgetError, InputError
 from workbench.generators.dp_ctgan import DpCtgan
@@ -40,11 +39,11 @@ from workbench.privacy.ledger import (
 )
 from workbench.sisa.learners.dp_mlp import DpMlp
 from workbench.sisa.training import event_of
-from workbench.state import create_database, open_database
+from workbench.state import create_database, journal, lineage, open_database
 from workbench.tracking import Tracking
-from workbench.workflows.ingest import ingest
-from workbench.workflows.ledger import set_budget, show_ledger
-from workbench.workflows.synthesize import synthesize
+from workbench.workflows.datasets.budget import set_budget, show_ledger
+from workbench.workflows.datasets.ingest import ingest
+from workbench.workflows.synthesis.synthesize import synthesize
 
 DELTA = 1e-5
 RHO = zcdp_rho(1.0, DELTA)

@@ -27,7 +27,7 @@ from workbench.generators.marginals import rows as rows_module
 from workbench.generators.marginals.estimate import Measurement
 from workbench.generators.marginals.rows import Notebook, Rows
 from workbench.generators.marginals.start import Start
-from workbench.privacy.search import SchemaSearch
+from workbench.privacy.schema_search import SchemaSearch
 from workbench.schema import Schema
 from workbench.sisa.learners.stacked import pinned
 from workbench.sisa.training import event_of, learner_of, train_shard

@@ -20,27 +20,26 @@ from instants import instants, is_locked
 from shared import copy_of
 from stored import ensemble_of
 
-from workbench import lineage
 from workbench.config import TrainConfig
 from workbench.data import reader
 from workbench.erasure.locate import locate
 from workbench.erasure.request import submit, withdraw
 from workbench.errors import NotFoundError, WorkbenchError
-from workbench.files import sha256, write_atomic
-from workbench.lineage import Artifact
-from workbench.state import reading, writing
-from workbench.workflows import sample as sampling
-from workbench.workflows.advise import advise, advise_and_keep
-from workbench.workflows.evaluate import Settings, evaluate
-from workbench.workflows.execute import carry_out_waiting
-from workbench.workflows.forgetting import forgetting
-from workbench.workflows.handover import predict_upload, release_file, release_rows, sample_file
-from workbench.workflows.predict import OutdatedError, _voters, predict, predict_frame, predict_rows
-from workbench.workflows.profile import profile
-from workbench.workflows.report import compare as compare_evaluations
-from workbench.workflows.report import comparison_html, evaluation_html, report_card, report_evaluation
-from workbench.workflows.sample import sample
-from workbench.workspace import Workspace
+from workbench.state import lineage, reading, writing
+from workbench.state.atomic_files import sha256, write_atomic
+from workbench.state.lineage import Artifact
+from workbench.state.workspace import Workspace
+from workbench.workflows.datasets.profile import profile
+from workbench.workflows.erasure.execute import carry_out_waiting
+from workbench.workflows.evaluation.evaluate import Settings, evaluate
+from workbench.workflows.evaluation.forgetting_audit import forgetting
+from workbench.workflows.evaluation.report import compare as compare_evaluations
+from workbench.workflows.evaluation.report import comparison_html, evaluation_html, report_card, report_evaluation
+from workbench.workflows.operations.browser_files import predict_upload, release_file, release_rows, sample_file
+from workbench.workflows.synthesis import sample as sampling
+from workbench.workflows.synthesis.sample import sample
+from workbench.workflows.training.advise_shards import advise, advise_and_keep
+from workbench.workflows.training.predict import OutdatedError, _voters, predict, predict_frame, predict_rows
 
 DOCUMENT: dict[str, Any] = {
     "made": "2026-01-02T11:30:00+01:00",

@@ -14,16 +14,16 @@ import pytest
 
 from workbench.config import TrainConfig
 from workbench.data.identity import identify
-from workbench.data.ingest import KeyRing, ingest_table
+from workbench.data.ingest_table import KeyRing, ingest_table
 from workbench.data.store import BUCKET_BITS, Store
 from workbench.erasure.locate import Subject
 from workbench.erasure.plan import plan
-from workbench.files import sha256
 from workbench.schema import Schema
 from workbench.schema.schema import parse_schema
 from workbench.sisa.ensemble import Manifest
-from workbench.workflows.train_shards import Trained, train_shards
-from workbench.workspace import Workspace
+from workbench.state.atomic_files import sha256
+from workbench.state.workspace import Workspace
+from workbench.workflows.training.train_shards import Trained, train_shards
 
 SEQUENCES = 50  # of each world
 CHUNKS = [(n, SEQUENCES // 5) for n in range(5)]

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from pages import HOSTILE, JSON, Page, loads_nothing, poisoned
 
 from workbench.erasure.certificate import sign
-from workbench.reports.certificate import certificate_page
-from workbench.workspace import Workspace
+from workbench.reports.certificate_page import certificate_page
+from workbench.state.workspace import Workspace
 
 STATEMENT: dict[str, Any] = {
     "subject": [

@@ -14,7 +14,7 @@ from pages import HOSTILE, JSON, Page, loads_nothing, poisoned
 
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.measure import Better, Definition, Measure
-from workbench.reports.comparison import best, comparison_page
+from workbench.reports.comparison_page import best, comparison_page
 
 
 def found(low: float, high: float, better: Better = "higher") -> Measure:

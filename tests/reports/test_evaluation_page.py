@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pages import HOSTILE, JSON, Page, loads_nothing, poisoned
 
-from workbench.reports.evaluation import evaluation_page
+from workbench.reports.evaluation_page import evaluation_page
 
 
 def text(document: dict[str, Any]) -> str:

@@ -25,15 +25,15 @@ from workbench.sisa.learners.dp_mlp import DpMlp
 from workbench.sisa.learners.layers import Layers, inputs_of, layers_of, targets_of
 from workbench.sisa.learners.noisy_steps import Bags, NoisySteps
 from workbench.sisa.training import event_of, learner_of
-from workbench.workflows.advise import advise
-from workbench.workflows.erase import erase
-from workbench.workflows.ingest import ingest
-from workbench.workflows.predict import predict_frame
-from workbench.workflows.publish import current_versions, read_manifest
-from workbench.workflows.report import report_certificate
-from workbench.workflows.train import train
-from workbench.workflows.train_shards import objects_of
-from workbench.workflows.verify import verify
+from workbench.workflows.datasets.ingest import ingest
+from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.verify import verify
+from workbench.workflows.evaluation.report import report_certificate
+from workbench.workflows.training.advise_shards import advise
+from workbench.workflows.training.predict import predict_frame
+from workbench.workflows.training.publish_version import current_versions, read_manifest
+from workbench.workflows.training.train import train
+from workbench.workflows.training.train_shards import objects_of
 
 LEARNER = DpMlp(hidden=(6,), epochs=3, batch=32, learning_rate=0.02, clip=1.0, epsilon=8.0, delta=1e-5, subjects=100)
 CONFIG = {

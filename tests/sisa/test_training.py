@@ -8,7 +8,6 @@ import pytest
 import yaml
 from conftest import PUPILS_SCHEMA, pupils
 
-from workbench import lineage
 from workbench.config import TrainConfig
 from workbench.data import catalog
 from workbench.data.dataset import Dataset
@@ -18,11 +17,12 @@ from workbench.schema.schema import parse_schema
 from workbench.sisa.shard import slice_seed
 from workbench.sisa.task import task_of
 from workbench.sisa.training import train_shard
-from workbench.workflows.ingest import ingest
-from workbench.workflows.predict import predict_frame
-from workbench.workflows.publish import current_versions, read_manifest
-from workbench.workflows.train import train
-from workbench.workflows.train_shards import train_shards
+from workbench.state import lineage
+from workbench.workflows.datasets.ingest import ingest
+from workbench.workflows.training.predict import predict_frame
+from workbench.workflows.training.publish_version import current_versions, read_manifest
+from workbench.workflows.training.train import train
+from workbench.workflows.training.train_shards import train_shards
 
 SCHEMA = parse_schema(yaml.safe_load(PUPILS_SCHEMA), source="test")
 SETTINGS = {"learner": "gradient_boosting", "dataset": "pupils", "rounds": 8, "leaves": 7, "min_rows_per_leaf": 2}

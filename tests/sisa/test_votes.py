@@ -7,9 +7,9 @@ import pytest
 
 from workbench.data import catalog
 from workbench.sisa.learners.gradient_boosting import GradientBoosting
-from workbench.workflows import votes
-from workbench.workflows.publish import current_versions, read_manifest
-from workbench.workflows.train_shards import objects_of
+from workbench.workflows.training import holdout_predictions as votes
+from workbench.workflows.training.publish_version import current_versions, read_manifest
+from workbench.workflows.training.train_shards import objects_of
 
 
 @pytest.fixture

@@ -20,11 +20,11 @@ from older import make_older
 from sqlalchemy import select
 
 from workbench.errors import BusyError, ForbiddenError, InputError, LockedError, NotFoundError
-from workbench.roles import Person, acting
 from workbench.state import HEAD, create_database, database, disk_fault, open_database, upgrading
+from workbench.state.roles import Person, acting
 from workbench.state.tables import artifacts, journal, metadata
-from workbench.workflows.migrate import migrate
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.operations.migrate import migrate
 
 
 def compared(path: Path) -> Any:

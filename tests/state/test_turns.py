@@ -16,7 +16,7 @@ from workbench.erasure.request import submit
 from workbench.errors import BusyError
 from workbench.state import compact, database, writing
 from workbench.state.tables import budgets, requests
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
 
 
 def held(workspace: Workspace, release: threading.Event, taken: threading.Event) -> None:

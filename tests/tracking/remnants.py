@@ -6,9 +6,9 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from workbench.bytescan.folders import holds
 from workbench.errors import InputError
-from workbench.scan import holds
-from workbench.tracking.store import Tracking
+from workbench.tracking.mlflow_store import Tracking
 
 
 def remnants(tracking: Tracking, needles: Collection[bytes]) -> list[str]:

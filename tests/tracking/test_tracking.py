@@ -33,8 +33,8 @@ from workbench.tracking import (
     register_version,
     start_run,
 )
-from workbench.tracking.log import log_figures
 from workbench.tracking.purge import LINK_TABLES, MODEL_TABLES, RUN_TABLES, VERSION_TABLES
+from workbench.tracking.runs import log_figures
 
 MARK = "canary-7f3a"
 
@@ -156,7 +156,7 @@ def test_a_store_that_another_process_made_meanwhile_is_kept(tmp_path, empty_sto
         shutil.copy(empty_store / "mlflow.db", tmp_path)
         yield
 
-    monkeypatch.setattr("workbench.tracking.store._locked", locked_after_the_other)
+    monkeypatch.setattr("workbench.tracking.mlflow_store._locked", locked_after_the_other)
     Tracking(tmp_path).initialise()
     assert (tmp_path / "mlflow.db").read_bytes() == (empty_store / "mlflow.db").read_bytes()
 
@@ -276,10 +276,12 @@ def test_live_figures_are_written_together_and_have_steps(tracking, client):
 def test_live_figures_that_cannot_be_written_are_kept_and_tried_ever_later(tracking, client, tmp_path, monkeypatch):
     run_id = start_run(tracking, record("fit", metrics={}))
     shown, clock = LiveFigures(tracking, run_id), [0.0]
-    monkeypatch.setattr("workbench.tracking.live.time", types.SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr("workbench.tracking.live_runs.time", types.SimpleNamespace(monotonic=lambda: clock[0]))
     tracking.database.rename(tmp_path / "away.db")
     tries = []
-    monkeypatch.setattr("workbench.tracking.live.log_figures", lambda *a: (tries.append(clock[0]), log_figures(*a)))
+    monkeypatch.setattr(
+        "workbench.tracking.live_runs.log_figures", lambda *a: (tries.append(clock[0]), log_figures(*a))
+    )
     for second in range(20):
         clock[0] = float(second)
         shown.add(second, misfit=1.0)
@@ -362,9 +364,9 @@ def test_the_champion_asks_the_workspace_at_every_request(tracking, tmp_path, mo
         asked.append((workspace, ensemble, list(frame.columns)))
         return next(answers)
 
-    stand_in = types.ModuleType("workbench.workflows.predict")
+    stand_in = types.ModuleType("workbench.workflows.training.predict")
     stand_in.predict_frame = predict_frame
-    monkeypatch.setitem(sys.modules, "workbench.workflows.predict", stand_in)
+    monkeypatch.setitem(sys.modules, "workbench.workflows.training.predict", stand_in)
     schema = Schema(
         population="p",
         identity_type="i",
@@ -590,7 +592,7 @@ def refers(connection, table):
 
 
 def test_a_needle_across_two_chunks_is_found(tracking, monkeypatch):
-    monkeypatch.setattr("workbench.search._CHUNK", 64)
+    monkeypatch.setattr("workbench.bytescan.archives._CHUNK", 64)
     needle = b"needle-in-hay"
     tracking.artifacts.mkdir()
     for offset in (50, 55, 63, 64):

@@ -15,8 +15,8 @@ from sqlalchemy import create_engine
 
 from workbench.errors import BusyError, InputError
 from workbench.state import database
+from workbench.state.workspace import Workspace
 from workbench.tracking import Tracking, upgrade
-from workbench.workspace import Workspace
 
 OLDER = "0584bdc529eb"  # of MLflow 2.14; the migrations since make tables anew and add some
 

@@ -10,13 +10,14 @@ from workbench.config import TrainConfig
 from workbench.erasure.request import submit
 from workbench.errors import BusyError
 from workbench.jobs.worker import CancelledError
-from workbench.roles import Person
-from workbench.ui import session
-from workbench.ui.jobs import failed, told_fault
-from workbench.workflows import advise, jobs
-from workbench.workflows.execute import carry_out
-from workbench.workflows.findings import findings
-from workbench.workspace import Workspace
+from workbench.state.roles import Person
+from workbench.state.workspace import Workspace
+from workbench.ui.parts import session
+from workbench.ui.parts.jobs import failed, told_fault
+from workbench.workflows.erasure.execute import carry_out
+from workbench.workflows.internal_results import findings
+from workbench.workflows.operations import jobs
+from workbench.workflows.training import advise_shards as advise
 
 CONFIG = {"learner": "naive_bayes", "dataset": "pupils", "shards": 2, "slices": 1}
 
@@ -115,7 +116,7 @@ def test_a_job_that_went_well_beside_another_does_not_hide_its_failure(
     long, busy, again = job("done", "10:00", "10:09"), job("failed", "10:01", "10:01"), job("done", "10:10", "10:11")
     monkeypatch.setattr(session, "workspace", lambda: workspace)
     for jobs_, shown in (([long, busy], [busy]), ([long, busy, again], []), ([busy], [busy]), ([], [])):
-        monkeypatch.setattr("workbench.ui.jobs.list_jobs", lambda _, jobs_=jobs_: {"jobs": jobs_})
+        monkeypatch.setattr("workbench.ui.parts.jobs.list_jobs", lambda _, jobs_=jobs_: {"jobs": jobs_})
         assert failed("train") == shown
         assert failed("ingest") == []
 

@@ -25,9 +25,9 @@ from until import until
 
 from workbench.config import CONFIGS
 from workbench.erasure.request import submit
-from workbench.workflows.requests import list_requests, set_policy
-from workbench.workflows.verify import verify
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.erasure.decide import list_requests, set_policy
+from workbench.workflows.erasure.verify import verify
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")

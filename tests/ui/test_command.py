@@ -17,7 +17,7 @@ from until import until
 
 from workbench.cli import ui
 from workbench.errors import BusyError
-from workbench.ui.session import is_loopback
+from workbench.ui.parts.session import is_loopback
 
 
 def given(options: list[str], name: str) -> list[str]:

@@ -13,16 +13,16 @@ from sqlalchemy import select
 from stored import placed
 from streamlit.testing.v1 import AppTest
 
-from workbench import journal, roles
 from workbench.erasure.request import submit
 from workbench.errors import ForbiddenError
-from workbench.roles import Person, Role
+from workbench.state import journal, roles
+from workbench.state.roles import Person, Role
 from workbench.state.tables import requests
-from workbench.ui import sealed, session
-from workbench.ui.places import TITLES
-from workbench.workflows import jobs
-from workbench.workflows.requests import approve_request, deny_request, list_requests, set_policy, show_request
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.ui.parts import sealed, session
+from workbench.ui.parts.places import TITLES
+from workbench.workflows.erasure.decide import approve_request, deny_request, list_requests, set_policy, show_request
+from workbench.workflows.operations import jobs
 
 WHO = "pupil-1007"
 As = Callable[[Role], None]

@@ -13,12 +13,19 @@ from workbench.cli.ui import ui
 from workbench.data.partition import LINE
 from workbench.erasure.request import submit
 from workbench.errors import InputError, NotFoundError
-from workbench.ui import mlflow_link
-from workbench.workflows.execute import carry_out_waiting
-from workbench.workflows.lineage import show_lineage
-from workbench.workflows.overview import overview
-from workbench.workflows.trace import buckets_of, in_mlflow, trace_bucket, trace_ensemble, trace_request, trace_shard
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.ui.parts import mlflow_link
+from workbench.workflows.erasure.execute import carry_out_waiting
+from workbench.workflows.operations.overview import overview
+from workbench.workflows.operations.show_lineage import show_lineage
+from workbench.workflows.operations.trace import (
+    buckets_of,
+    in_mlflow,
+    trace_bucket,
+    trace_ensemble,
+    trace_request,
+    trace_shard,
+)
 
 
 @pytest.fixture

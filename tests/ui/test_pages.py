@@ -9,10 +9,10 @@ import pytest
 from said import Open, press, texts
 from streamlit.testing.v1 import AppTest
 
-from workbench.ui.places import TITLES
-from workbench.workflows.jobs import list_jobs
-from workbench.workflows.requests import list_requests
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.ui.parts.places import TITLES
+from workbench.workflows.erasure.decide import list_requests
+from workbench.workflows.operations.jobs import list_jobs
 
 MARKS = {
     "home": "Nothing needs attention",
@@ -47,7 +47,9 @@ def test_an_empty_workspace_offers_the_demo(
     browse: Open, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[str] = []
-    monkeypatch.setattr("workbench.workflows.jobs._detach", lambda _, job: begun.append(job.kind) or {"job": job.id})
+    monkeypatch.setattr(
+        "workbench.workflows.operations.jobs._detach", lambda _, job: begun.append(job.kind) or {"job": job.id}
+    )
     app = press(browse(workspace), "Run the demo")
     assert begun == ["demo"]
     assert [job["kind"] for job in list_jobs(workspace)["jobs"]] == ["demo"]
@@ -73,7 +75,7 @@ def test_an_unexpected_fault_shows_neither_trace_nor_message(
     def broken(*_: object) -> None:
         raise ValueError("row 4711 of somebody")
 
-    monkeypatch.setattr("workbench.workflows.history.journal.broken_at", broken)
+    monkeypatch.setattr("workbench.workflows.operations.audit_log.journal.broken_at", broken)
     app = browse(trained, "audit_log")
     assert "ValueError" in app.error[0].value
     assert "4711" not in texts(app)

@@ -19,21 +19,22 @@ from workbench.privacy import hash_lines, holds
 from workbench.privacy.calibration import zcdp_rho
 from workbench.privacy.events import split_failure
 from workbench.privacy.ledger import Ledger
-from workbench.roles import Person, acting
 from workbench.state import writing
-from workbench.ui import attacks as page
-from workbench.workflows import jobs, preflight
-from workbench.workflows.attacks import attacks
-from workbench.workflows.audit import audit
-from workbench.workflows.evaluate import Settings, evaluate
-from workbench.workflows.findings import findings, keep
-from workbench.workflows.ingest import append
-from workbench.workflows.ledger import set_budget, show_ledger
-from workbench.workflows.overview import overview
-from workbench.workflows.preflight import preflight_together
-from workbench.workflows.suppressions import vouch
-from workbench.workflows.synthesize import synthesize
-from workbench.workspace import Workspace
+from workbench.state.roles import Person, acting
+from workbench.state.workspace import Workspace
+from workbench.ui.parts import attacks as page
+from workbench.workflows.datasets.budget import set_budget, show_ledger
+from workbench.workflows.datasets.ingest import append
+from workbench.workflows.erasure.suppressions import vouch
+from workbench.workflows.evaluation.attack_results import attacks
+from workbench.workflows.evaluation.canary_audit import audit
+from workbench.workflows.evaluation.evaluate import Settings, evaluate
+from workbench.workflows.internal_results import findings, keep
+from workbench.workflows.operations import jobs
+from workbench.workflows.operations.overview import overview
+from workbench.workflows.synthesis import preflight
+from workbench.workflows.synthesis.preflight import preflight_together
+from workbench.workflows.synthesis.synthesize import synthesize
 
 AUDIT = {
     "generator": "mst",

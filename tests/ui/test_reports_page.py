@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from said import Open, press, texts
 
-from workbench.workflows import jobs
-from workbench.workflows.overview import evaluations, overview
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.operations import jobs
+from workbench.workflows.operations.overview import evaluations, overview
 
 
 def test_an_evaluation_is_a_job_and_its_report_is_shown(
@@ -37,7 +37,7 @@ def test_a_job_that_came_to_no_end_is_told_in_words(
     def full(*_: object, **__: object) -> None:
         raise ValueError("row 4711 of somebody")
 
-    monkeypatch.setattr("workbench.workflows.evaluate.evaluate", full)
+    monkeypatch.setattr("workbench.workflows.evaluation.evaluate.evaluate", full)
     with pytest.raises(ValueError, match="4711"):
         jobs.run_job(trained, "evaluate", {"name": "pupils"})
     app = browse(trained, "reports")

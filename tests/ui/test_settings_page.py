@@ -12,16 +12,16 @@ from workbench.api import log
 from workbench.config import CONFIGS
 from workbench.erasure import callback
 from workbench.erasure.request import submit
-from workbench.roles import Person
+from workbench.state.roles import Person
 from workbench.state.tables import metadata
-from workbench.ui import session
-from workbench.workflows import accept
-from workbench.workflows import retention as module
-from workbench.workflows.execute import carry_out_waiting
-from workbench.workflows.overview import overview
-from workbench.workflows.requests import set_policy
-from workbench.workflows.retention import retention
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.ui.parts import session
+from workbench.workflows.controllers import submit as accept
+from workbench.workflows.erasure.decide import set_policy
+from workbench.workflows.erasure.execute import carry_out_waiting
+from workbench.workflows.operations import retention as module
+from workbench.workflows.operations.overview import overview
+from workbench.workflows.operations.retention import retention
 
 PER_DAY, SECONDS = "Requests in 24 hours", "Seconds of training again, as predicted"
 STATE = {"alembic_version", "datasets", "buckets", "appends", "budgets", "holds", "artifacts", "erasures", "quarantine"}

@@ -16,9 +16,9 @@ from workbench.jobs.detail import MOST_SHARDS, NEW
 from workbench.jobs.executor import Local
 from workbench.jobs.job import beat, claim, enqueue
 from workbench.state import writing
-from workbench.workflows.requests import show_request
-from workbench.workflows.train_shards import progress_by_shard
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.erasure.decide import show_request
+from workbench.workflows.training.train_shards import progress_by_shard
 
 
 def under_way(workspace: Workspace, kind: str, detail: dict[str, Any]) -> None:

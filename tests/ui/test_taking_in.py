@@ -16,16 +16,19 @@ from said import Open, press, texts
 from stored import placed
 from streamlit.testing.v1 import AppTest
 
-from workbench import lineage
 from workbench.erasure.request import submit
 from workbench.errors import BusyError, ForbiddenError, InputError, QuarantinedError
-from workbench.roles import Person, acting
 from workbench.schema.column import Column
 from workbench.schema.draft import rows_of, with_rows
-from workbench.state import writing
-from workbench.ui import session
-from workbench.workflows import handover, jobs
-from workbench.workflows.handover import (
+from workbench.state import lineage, writing
+from workbench.state.roles import Person, acting
+from workbench.state.workspace import Workspace
+from workbench.ui.parts import session
+from workbench.workflows.datasets.profile import cell_labels, profile
+from workbench.workflows.datasets.uploads import sweep_uploads
+from workbench.workflows.operations import browser_files as handover
+from workbench.workflows.operations import jobs
+from workbench.workflows.operations.browser_files import (
     check_table,
     draft_schema,
     ingest_upload,
@@ -35,10 +38,7 @@ from workbench.workflows.handover import (
     release_rows,
     sample_file,
 )
-from workbench.workflows.overview import overview
-from workbench.workflows.profile import cell_labels, profile
-from workbench.workflows.uploads import sweep_uploads
-from workbench.workspace import Workspace
+from workbench.workflows.operations.overview import overview
 
 SCRIPT = "<script>alert(1)</script>"
 PICTURE = "![x](http://127.0.0.1/x.png)"

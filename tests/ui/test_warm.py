@@ -9,8 +9,8 @@ from pathlib import Path
 
 _ASK = """
 import sys
-import workbench.ui.session
-from workbench.ui.warm import _LATER, warm
+import workbench.ui.parts.session
+from workbench.ui.parts.warm import _LATER, warm
 assert not set(_LATER) & set(sys.modules), set(_LATER) & set(sys.modules)
 assert warm() is warm()
 warm().join(60)

@@ -23,14 +23,14 @@ from workbench.api.gate import Gate
 from workbench.api.log import Log
 from workbench.api.metrics import CONTENT_TYPE, Metrics
 from workbench.api.settings import Settings
-from workbench.workflows.accept import IDEMPOTENCY_KEY, accept, forget_answers
-from workbench.workflows.callbacks import tell_callbacks, telling
-from workbench.workflows.counts import counts
-from workbench.workflows.follow import cancel, certificate, follow
-from workbench.workflows.predict import predict_rows_as
-from workbench.workflows.sign import DOMAIN, KEY_ID, SIGNATURE, discovery, signed
-from workbench.workflows.tokens import Caller
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.controllers.callbacks import tell_callbacks, telling
+from workbench.workflows.controllers.queue_counts import counts
+from workbench.workflows.controllers.request_status import cancel, certificate, follow
+from workbench.workflows.controllers.sign_answers import DOMAIN, KEY_ID, SIGNATURE, discovery, signed
+from workbench.workflows.controllers.submit import IDEMPOTENCY_KEY, accept, forget_answers
+from workbench.workflows.controllers.tokens import Caller
+from workbench.workflows.training.predict import predict_rows_as
 
 _FORGET_SECONDS = 600.0
 # With more threads each request takes longer: whoever has the database's lock waits for the interpreter behind all others

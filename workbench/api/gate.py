@@ -17,8 +17,8 @@ from limits.strategies import FixedWindowRateLimiter
 from workbench.api.fault import RefusedCallError
 from workbench.api.settings import Settings
 from workbench.errors import InputError, UnknownCallerError
-from workbench.workflows.tokens import Caller, recognise
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.controllers.tokens import Caller, recognise
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:]*)(:[0-9]*)?")
 _BEARER = HTTPBearer(auto_error=False, description="A token of `workbench tokens create`.")

@@ -8,7 +8,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
-from workbench import journal
+from workbench.state import journal
 
 _BYTES, _FILES = 5_000_000, 5
 

@@ -20,8 +20,8 @@ from workbench.api.log import Log, ServerFaults
 from workbench.api.protocol import Connections, StrictHttp
 from workbench.api.settings import Settings
 from workbench.errors import InputError
-from workbench.workflows.callbacks import note_rules
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
+from workbench.workflows.controllers.callbacks import note_rules
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _NAME = re.compile(r"\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+")

@@ -32,8 +32,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure how good and how private a thing is: fidelity, utility, attacks, cost, and what it is fit for. Internal."""
-    from workbench.workflows.evaluate import Settings
-    from workbench.workflows.evaluate import evaluate as run
+    from workbench.workflows.evaluation.evaluate import Settings
+    from workbench.workflows.evaluation.evaluate import evaluate as run
 
     settings = Settings(seed=seed, rows=rows, shadow=shadow)
     with progress_of("evaluating") as progress:
@@ -41,7 +41,7 @@ def evaluate(
     if as_json:
         show(found, as_json)
         return
-    from workbench.show import show_evaluation
+    from workbench.cli.render import show_evaluation
 
     show_evaluation(found)
 
@@ -55,7 +55,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write an evaluation as one page that needs no network."""
-    from workbench.workflows.report import report_evaluation
+    from workbench.workflows.evaluation.report import report_evaluation
 
     show(report_evaluation(opened(context), name, out, dataset=dataset), as_json)
 
@@ -69,7 +69,7 @@ def card(
     as_json: Json = False,
 ) -> None:
     """Write the data card of a release, or the model card of an ensemble, in Hugging Face's Markdown."""
-    from workbench.workflows.report import report_card
+    from workbench.workflows.evaluation.report import report_card
 
     show(report_card(opened(context), name, out, internal=internal), as_json)
 
@@ -82,7 +82,7 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare evaluations figure by figure."""
-    from workbench.workflows.report import compare as run
+    from workbench.workflows.evaluation.report import compare as run
 
     show(run(opened(context), names, out), as_json)
 
@@ -100,8 +100,8 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Fit, release and evaluate a generator under several settings, once the budget for all of them is there."""
-    from workbench.workflows.sweep import configs_of, plan_sweep
-    from workbench.workflows.sweep import sweep as run
+    from workbench.workflows.evaluation.sweep import configs_of, plan_sweep
+    from workbench.workflows.evaluation.sweep import sweep as run
 
     configs = configs_of(config, over, overrides or ())
     if plan:

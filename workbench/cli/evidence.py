@@ -26,7 +26,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Verify a certificate; with --key and no workspace, by its signature alone."""
-    from workbench.workflows.verify import verify as run
+    from workbench.workflows.erasure.verify import verify as run
 
     alone = key is not None and not replay and not (context.obj / "state.db").exists()
     with progress_of("verifying") as progress:
@@ -44,7 +44,7 @@ def certificate(
     as_json: Json = False,
 ) -> None:
     """Write a certificate as a page for people, once its signature is verified."""
-    from workbench.workflows.report import report_certificate
+    from workbench.workflows.evaluation.report import report_certificate
 
     alone = key is not None and not (context.obj / "state.db").exists()
     show(report_certificate(None if alone else opened(context), file, html, key=key), as_json)
@@ -61,7 +61,7 @@ def forgetting(
     as_json: Json = False,
 ) -> None:
     """Erase subjects on trial, in memory alone, and attack what is left: can they still be told? Internal, never stored."""
-    from workbench.workflows.forgetting import forgetting as run
+    from workbench.workflows.evaluation.forgetting_audit import forgetting as run
 
     with progress_of("forgetting") as progress:
         result = run(
@@ -80,7 +80,7 @@ def forgetting(
 @keys_app.command("list")
 def keys_list(context: typer.Context, as_json: Json = False) -> None:
     """List the keys that certificates of this workspace are verified with."""
-    from workbench.workflows.keys import list_keys
+    from workbench.workflows.erasure.signing_keys import list_keys
 
     show(list_keys(opened(context)), as_json)
 
@@ -92,7 +92,7 @@ def keys_rotate(
     as_json: Json = False,
 ) -> None:
     """Sign with a new key from now on; certificates signed before stay valid."""
-    from workbench.workflows.keys import rotate_key
+    from workbench.workflows.erasure.signing_keys import rotate_key
 
     show(rotate_key(opened(context), name), as_json)
 
@@ -104,7 +104,7 @@ def lineage(
     as_json: Json = False,
 ) -> None:
     """Show what an artifact was derived from, and what from it; a data set's name shows all of its artifacts."""
-    from workbench.workflows.lineage import show_lineage
+    from workbench.workflows.operations.show_lineage import show_lineage
 
     show(show_lineage(opened(context), artifact), as_json)
 
@@ -119,7 +119,7 @@ def scan(
     as_json: Json = False,
 ) -> None:
     """Search every file, log and database page, packed ones too, for texts that should not be there."""
-    from workbench.workflows.scan import scan as run
+    from workbench.workflows.operations.scan_workspace import scan as run
 
     texts = [text for needle in needles or () for text in (_read_lines() if needle == "-" else [needle])]
     result = run(opened(context), texts)
@@ -130,7 +130,7 @@ def scan(
 @app.command()
 def doctor(context: typer.Context, as_json: Json = False) -> None:
     """Check that a workspace is sound."""
-    from workbench.workflows.doctor import doctor as run
+    from workbench.workflows.operations.doctor import doctor as run
 
     result = run(opened(context))
     show(result, as_json)

@@ -33,7 +33,7 @@ def synthesize(
 ) -> None:
     """Fit a generator and release a synthetic table."""
     from workbench.config import SynthesizeConfig, read_config
-    from workbench.workflows.preflight import preflight
+    from workbench.workflows.synthesis.preflight import preflight
 
     settings = read_config(config, SynthesizeConfig, overrides or ())
     if plan:
@@ -58,7 +58,7 @@ def sample(
     as_json: Json = False,
 ) -> None:
     """Draw rows from a fitted generator; this costs no budget."""
-    from workbench.workflows.sample import sample as run
+    from workbench.workflows.synthesis.sample import sample as run
 
     with progress_of("sampling") as progress:
         result = run(
@@ -78,7 +78,7 @@ def audit(
 ) -> None:
     """Bound a generator's epsilon from below, by one fit with canaries; nothing of the fit is kept."""
     from workbench.config import SynthesizeConfig, read_config
-    from workbench.workflows.audit import audit as run
+    from workbench.workflows.evaluation.canary_audit import audit as run
 
     settings = read_config(config, SynthesizeConfig, overrides or ())
     with progress_of("auditing") as progress:
@@ -130,7 +130,7 @@ def _advise(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    from workbench.workflows.advise import advise
+    from workbench.workflows.training.advise_shards import advise
 
     with progress_of("comparing") as progress:
         result = advise(
@@ -146,7 +146,7 @@ def _advise(
     if as_json:
         show(result, as_json)
         return
-    from workbench.show import show_advice
+    from workbench.cli.render import show_advice
 
     show_advice(result)
 
@@ -160,7 +160,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Predict with an ensemble's current version; shards under quarantine don't answer."""
-    from workbench.workflows.predict import predict as run
+    from workbench.workflows.training.predict import predict as run
 
     show(run(opened(context), ensemble, data, out), as_json)
 
@@ -172,7 +172,7 @@ def retire(
     as_json: Json = False,
 ) -> None:
     """Withdraw an ensemble or a generator for good, with all that was derived from it, also where it is damaged."""
-    from workbench.workflows.retire import retire as run
+    from workbench.workflows.erasure.retire import retire as run
 
     show(run(opened(context), name), as_json)
 
@@ -180,7 +180,7 @@ def retire(
 @jobs_app.command("list")
 def jobs_list(context: typer.Context, as_json: Json = False) -> None:
     """List jobs, with who works on them and how far they are."""
-    from workbench.workflows.jobs import list_jobs
+    from workbench.workflows.operations.jobs import list_jobs
 
     told = list_jobs(opened(context))
     if not as_json:  # hundreds of numbers for each job: the app draws them
@@ -191,7 +191,7 @@ def jobs_list(context: typer.Context, as_json: Json = False) -> None:
 @jobs_app.command("cancel")
 def jobs_cancel(context: typer.Context, job: Job, as_json: Json = False) -> None:
     """Ask a job to stop; what it has begun is taken back."""
-    from workbench.workflows.jobs import cancel_job
+    from workbench.workflows.operations.jobs import cancel_job
 
     show(cancel_job(opened(context), job), as_json)
 
@@ -199,7 +199,7 @@ def jobs_cancel(context: typer.Context, job: Job, as_json: Json = False) -> None
 @jobs_app.command("run")
 def jobs_run(context: typer.Context, job: Job, as_json: Json = False) -> None:
     """Work on a job that waits, or whose worker died."""
-    from workbench.workflows.jobs import take_job
+    from workbench.workflows.operations.jobs import take_job
 
     with progress_of(job) as progress:
         result = take_job(opened(context), job, progress)

@@ -40,8 +40,8 @@ def erase(
     as_json: Json = False,
 ) -> None:
     """Erase people: retrain what they touched, purge, verify, certify. Keys in a file stay out of the process list."""
-    from workbench.workflows.erase import erase as run
-    from workbench.workflows.erase import erase_detached
+    from workbench.workflows.erasure.erase import erase as run
+    from workbench.workflows.erasure.erase import erase_detached
 
     if detach and dry_run:
         raise InputError("--dry-run only shows what would be done, so there is nothing to --detach", hint="give one")
@@ -63,7 +63,7 @@ def erase(
 @requests_app.command("list")
 def requests_list(context: typer.Context, as_json: Json = False) -> None:
     """List erasure requests by id and status."""
-    from workbench.workflows.requests import list_requests
+    from workbench.workflows.erasure.decide import list_requests
 
     show(list_requests(opened(context)), as_json)
 
@@ -71,7 +71,7 @@ def requests_list(context: typer.Context, as_json: Json = False) -> None:
 @requests_app.command("show")
 def requests_show(context: typer.Context, request: Request, as_json: Json = False) -> None:
     """Show one request: its history, the shards it touches, and the hits of the byte scan that hold it."""
-    from workbench.workflows.requests import show_request
+    from workbench.workflows.erasure.decide import show_request
 
     show(show_request(opened(context), request), as_json)
 
@@ -79,7 +79,7 @@ def requests_show(context: typer.Context, request: Request, as_json: Json = Fals
 @requests_app.command("approve")
 def requests_approve(context: typer.Context, request: Request, as_json: Json = False) -> None:
     """Let a request that waits for approval be carried out."""
-    from workbench.workflows.requests import approve_request
+    from workbench.workflows.erasure.decide import approve_request
 
     show(approve_request(opened(context), request), as_json)
 
@@ -87,7 +87,7 @@ def requests_approve(context: typer.Context, request: Request, as_json: Json = F
 @requests_app.command("release")
 def requests_release(context: typer.Context, request: Request, as_json: Json = False) -> None:
     """Let a request be carried out before its window ends."""
-    from workbench.workflows.requests import release_request
+    from workbench.workflows.erasure.decide import release_request
 
     show(release_request(opened(context), request), as_json)
 
@@ -106,7 +106,7 @@ def requests_accept_hit(
     as_json: Json = False,
 ) -> None:
     """Answer for a hit of the byte scan that keeps a request open; resume then scans again."""
-    from workbench.workflows.accept_hit import accept_hit
+    from workbench.workflows.erasure.accept_hit import accept_hit
 
     show(accept_hit(opened(context), request, file=file, offset=offset, reason=reason, mark=mark), as_json)
 
@@ -119,7 +119,7 @@ def requests_deny(
     as_json: Json = False,
 ) -> None:
     """Refuse a request that was not begun; its quarantine is lifted."""
-    from workbench.workflows.requests import deny_request
+    from workbench.workflows.erasure.decide import deny_request
 
     show(deny_request(opened(context), request, reason), as_json)
 
@@ -127,7 +127,7 @@ def requests_deny(
 @requests_app.command("cancel")
 def requests_cancel(context: typer.Context, request: Request, as_json: Json = False) -> None:
     """Take a request back that was not begun; its quarantine is lifted."""
-    from workbench.workflows.requests import cancel_request
+    from workbench.workflows.erasure.decide import cancel_request
 
     show(cancel_request(opened(context), request), as_json)
 
@@ -141,7 +141,7 @@ def policy(
     as_json: Json = False,
 ) -> None:
     """Declare how a data set's erasure requests are handled: approval, due date, suppression, limits."""
-    from workbench.workflows.requests import set_policy
+    from workbench.workflows.erasure.decide import set_policy
 
     show(set_policy(opened(context), dataset, config, overrides or []), as_json)
 
@@ -149,9 +149,9 @@ def policy(
 @app.command()
 def resume(context: typer.Context, as_json: Json = False) -> None:
     """Finish interrupted erasures and carry out every request that waits; tell those who asked over HTTP."""
-    from workbench.workflows.callbacks import tell_waiting
-    from workbench.workflows.jobs import erase_waiting
-    from workbench.workflows.work import log
+    from workbench.workflows.controllers.callbacks import tell_waiting
+    from workbench.workflows.controllers.inbox_worker import log
+    from workbench.workflows.operations.jobs import erase_waiting
 
     workspace = opened(context)
     with progress_of("resuming") as progress:
@@ -179,7 +179,7 @@ def worker(
     """Take erasure requests from a folder and carry them out; SIGTERM ends it after the step at hand."""
     import threading
 
-    from workbench.workflows.work import work
+    from workbench.workflows.controllers.inbox_worker import work
 
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())

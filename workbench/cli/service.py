@@ -42,7 +42,7 @@ def api(
     from workbench.api.serve import serve
     from workbench.api.settings import Settings
     from workbench.erasure.callback_url import CallbackRules
-    from workbench.workspace import Workspace
+    from workbench.state.workspace import Workspace
 
     authorities = _resolved(callback_authorities) if callback_authorities else None
     rules = CallbackRules(plain=plain_callbacks, private=private_callbacks, authorities=authorities)
@@ -76,7 +76,7 @@ def tokens_create(
     as_json: Json = False,
 ) -> None:
     """Make a token; its secret is shown once."""
-    from workbench.workflows.tokens import create_token
+    from workbench.workflows.controllers.tokens import create_token
 
     show(create_token(opened(context), name, scope, days=days), as_json)
 
@@ -84,7 +84,7 @@ def tokens_create(
 @tokens_app.command("list")
 def tokens_list(context: typer.Context, as_json: Json = False) -> None:
     """List tokens by id, without their secrets."""
-    from workbench.workflows.tokens import list_tokens
+    from workbench.workflows.controllers.tokens import list_tokens
 
     show(list_tokens(opened(context)), as_json)
 
@@ -92,7 +92,7 @@ def tokens_list(context: typer.Context, as_json: Json = False) -> None:
 @tokens_app.command("revoke")
 def tokens_revoke(context: typer.Context, token: Token, as_json: Json = False) -> None:
     """End a token at once."""
-    from workbench.workflows.tokens import revoke_token
+    from workbench.workflows.controllers.tokens import revoke_token
 
     show(revoke_token(opened(context), token), as_json)
 
@@ -106,6 +106,6 @@ def tokens_rotate(
     as_json: Json = False,
 ) -> None:
     """Make a token in the place of another, which ends after a grace."""
-    from workbench.workflows.tokens import rotate_token
+    from workbench.workflows.controllers.tokens import rotate_token
 
     show(rotate_token(opened(context), token, days=days, grace_hours=grace_hours), as_json)

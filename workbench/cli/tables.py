@@ -20,7 +20,7 @@ app.add_typer(ledger_app, name="ledger")
 @app.command()
 def init(context: typer.Context, as_json: Json = False) -> None:
     """Make a workspace: folders, keys, database and tracking store. What is there stays."""
-    from workbench.workflows.initialise import initialise
+    from workbench.workflows.operations.initialise import initialise
 
     workspace = initialise(context.obj)
     key = workspace.root / "keys" / "signing.pub.pem"
@@ -46,7 +46,7 @@ def schema_infer(
     as_json: Json = False,
 ) -> None:
     """Propose a schema for a table, for a person to review. It reads the data."""
-    from workbench.workflows.propose import propose_schema, propose_schema_privately
+    from workbench.workflows.datasets.propose_schema import propose_schema, propose_schema_privately
 
     if not private:
         if any(option is not None for option in (population, epsilon, delta, max_rows)):
@@ -115,7 +115,7 @@ def ledger_budget(
     as_json: Json = False,
 ) -> None:
     """Set the privacy budget of a data set's population."""
-    from workbench.workflows.ledger import set_budget, set_population_budget
+    from workbench.workflows.datasets.budget import set_budget, set_population_budget
 
     if dataset is not None and population is None:
         result = set_budget(opened(context), dataset, epsilon=epsilon, delta=delta, ceiling=ceiling, reason=reason)
@@ -136,7 +136,7 @@ def ledger_vouch(
     as_json: Json = False,
 ) -> None:
     """State that nothing was charged since the backup or list that a workspace was restored from."""
-    from workbench.workflows.suppressions import vouch
+    from workbench.workflows.erasure.suppressions import vouch
 
     show(vouch(opened(context), population, reason), as_json)
 
@@ -149,7 +149,7 @@ def ledger_show(
     as_json: Json = False,
 ) -> None:
     """Show the budget of a data set's population and every charge."""
-    from workbench.workflows.ledger import show_ledger, show_population_ledger
+    from workbench.workflows.datasets.budget import show_ledger, show_population_ledger
 
     if dataset is not None and population is None:
         result = show_ledger(opened(context), dataset)

@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from workbench.progress import Progress
-    from workbench.workspace import Workspace
+    from workbench.state.workspace import Workspace
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a field of the config.")]
@@ -20,7 +20,7 @@ Detach = Annotated[
 
 def opened(context: typer.Context) -> Workspace:
     """The workspace that the command line names."""
-    from workbench.workspace import Workspace
+    from workbench.state.workspace import Workspace
 
     return Workspace.open(context.obj)
 
@@ -35,19 +35,19 @@ def progress_of(title: str) -> AbstractContextManager[Progress]:
 def show(result: dict[str, Any], as_json: bool) -> None:
     """Prints a result: as one JSON object, or for people."""
     if as_json:
-        from workbench.files import strict_json
+        from workbench.state.atomic_files import strict_json
 
         print(strict_json(result))  # what was done is done: no number may fail here
         return
-    from workbench.show import show_result
+    from workbench.cli.render import show_result
 
     show_result(result)
 
 
 def run_job(context: typer.Context, kind: str, config: dict[str, Any], detach: bool, as_json: bool) -> None:
     """Does a piece of long work and shows its result; or detached, and shows its job."""
-    from workbench.workflows.jobs import detach_job
-    from workbench.workflows.jobs import run_job as run
+    from workbench.workflows.operations.jobs import detach_job
+    from workbench.workflows.operations.jobs import run_job as run
 
     workspace = opened(context)
     if detach:

@@ -31,7 +31,7 @@ def ui(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in the browser.")] = True,
 ) -> None:
     """Start the app in the browser; a workspace is made where there is none."""
-    from workbench.workflows.initialise import initialise
+    from workbench.workflows.operations.initialise import initialise
 
     if mlflow_url is not None and not mlflow_url.startswith(("http://", "https://")):
         raise InputError(

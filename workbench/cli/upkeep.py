@@ -24,7 +24,7 @@ def backup(
     as_json: Json = False,
 ) -> None:
     """Write the whole workspace to a .tar.zst or .tar.gz file. It holds the secret keys: keep it as safe as those."""
-    from workbench.workflows.backup import backup as run
+    from workbench.workflows.operations.backup import backup as run
 
     with progress_of("backing up") as progress:
         result = run(opened(context), file, progress=progress)
@@ -34,7 +34,7 @@ def backup(
 @app.command()
 def migrate(context: typer.Context, as_json: Json = False) -> None:
     """Upgrade a workspace of an older release, its database and its tracking store; harmless where there is nothing to do."""
-    from workbench.workflows.migrate import migrate as run
+    from workbench.workflows.operations.migrate import migrate as run
 
     show(run(context.obj), as_json)
 
@@ -46,7 +46,7 @@ def suppressions_export(
     as_json: Json = False,
 ) -> None:
     """Write keyed hashes of erased people and every charge to a signed file, for restoring an older backup."""
-    from workbench.workflows.suppressions import export_suppressions
+    from workbench.workflows.erasure.suppressions import export_suppressions
 
     show(export_suppressions(opened(context), file), as_json)
 
@@ -58,7 +58,7 @@ def suppressions_import(
     as_json: Json = False,
 ) -> None:
     """Take in a list of another copy of this workspace: its charges count here, its erased people are erased here."""
-    from workbench.workflows.suppressions import import_suppressions
+    from workbench.workflows.erasure.suppressions import import_suppressions
 
     with progress_of("erasing") as progress:
         result = import_suppressions(opened(context), file, progress=progress)
@@ -82,7 +82,7 @@ def restore(
     as_json: Json = False,
 ) -> None:
     """Make a new workspace of a backup (--workspace names it), without the people erased since; no budget comes back."""
-    from workbench.workflows.restore import restore as run
+    from workbench.workflows.operations.restore import restore as run
 
     with progress_of("restoring") as progress:
         result = run(context.obj, file, suppressions=suppressions, without=without, live=live, progress=progress)
@@ -96,7 +96,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run the whole main job on the bundled Adult table."""
-    from workbench.workflows.demo import demo as run
+    from workbench.workflows.operations.demo import demo as run
 
     with progress_of("demo") as progress:
         result = run(context.obj, keep=keep, progress=progress)
@@ -108,6 +108,6 @@ def demo(
 
 
 def _show_demo(result: dict[str, Any]) -> None:
-    from workbench.show import show_demo
+    from workbench.cli.render import show_demo
 
     show_demo(result)

@@ -10,13 +10,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, String, select, type_coerce
 
-from workbench import journal
 from workbench.data.store import Store, bucket_path
 from workbench.errors import NotFoundError
-from workbench.files import file_sha256
 from workbench.schema import Schema
+from workbench.state import journal
+from workbench.state.atomic_files import file_sha256
 from workbench.state.tables import buckets, datasets, requests
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.errors import DamagedError, InputError
-from workbench.files import content_of, file_sha256, remove, sha256, write_atomic
+from workbench.state.atomic_files import content_of, file_sha256, remove, sha256, write_atomic
 
 
 @dataclass(frozen=True)

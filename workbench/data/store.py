@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 from workbench.data.dataset import Dataset
 from workbench.data.identity import TOKEN_BYTES, Points
 from workbench.errors import DamagedError
-from workbench.files import content_of, remove, sha256, write_atomic
 from workbench.schema import Schema
 from workbench.schema.codec import Values
+from workbench.state.atomic_files import content_of, remove, sha256, write_atomic
 
 BUCKET_BITS = 6
 BUCKETS = 1 << BUCKET_BITS

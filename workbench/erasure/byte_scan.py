@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from workbench.bytescan.folders import Hit, Unread, scan_folder, spellings, words
 from workbench.erasure.verify import Check
-from workbench.scan import Hit, Unread, scan_folder, spellings, words
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
 
 _LOG = "-wal"  # the ending of a database's write-ahead log: what is in it will be in the database
 

@@ -17,8 +17,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, case, select
 
-from workbench import journal
 from workbench.erasure.open_dsr import FINAL, STATUS_OF
+from workbench.state import journal
 from workbench.state.tables import callbacks, requests
 
 MAX_URLS = 10

@@ -20,7 +20,7 @@ from securesystemslib.signer import SSlibKey
 from workbench.erasure.keys import signer, under_first_name
 from workbench.errors import CheckFailedError, InputError
 from workbench.foreign import parse_json
-from workbench.workspace import check_name
+from workbench.state.workspace import check_name
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from workbench.files import sha256
+from workbench.state.atomic_files import sha256
 
 _LEARNT_WITH = ("lightgbm", "numpy", "safetensors", "scikit-learn", "scipy", "skops", "torch")
 _LIBRARIES = (*_LEARNT_WITH, "pandas", "pyarrow", "dp-accounting", "opendp", "mlflow-skinny")

@@ -14,19 +14,19 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Table
 
-from workbench import journal, lineage, roles
+from workbench.bytescan.archives import Search
+from workbench.bytescan.folders import words
 from workbench.data import catalog
 from workbench.data.identity import canonical, identify
 from workbench.data.store import Store
 from workbench.erasure.locate import NAMED
 from workbench.errors import DamagedError, InputError, NamingError
-from workbench.files import write_atomic
 from workbench.jobs.job import abandon, find
-from workbench.scan import words
 from workbench.schema.schema import ROW_SUBJECT
-from workbench.search import Search
+from workbench.state import journal, lineage, roles
+from workbench.state.atomic_files import write_atomic
 from workbench.state.tables import actors, charges, jobs, requests, statements, tokens
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
 
 NAMES_SOMEBODY = "names somebody who is in the data, and would stay after their erasure"
 WITHHELD = "withheld: it named somebody who was erased"

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from workbench.data.identity import canonical
 from workbench.errors import InputError
 from workbench.foreign import parse_json, text_of
-from workbench.workspace import check_name
+from workbench.state.workspace import check_name
 
 MAX_BYTES = 10_000_000
 MAX_REQUESTS = 10_000

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from workbench.errors import DamagedError, InputError
-from workbench.files import remove, sha256, sync, write_atomic
 from workbench.foreign import read_limited
+from workbench.state.atomic_files import remove, sha256, sync, write_atomic
 
 _PRIVATE, _PUBLIC, _NEXT, _TRUSTED = "signing.pem", "signing.pub.pem", "signing.next.pem", "trusted"
 _MOST_PEM = 100_000  # bytes

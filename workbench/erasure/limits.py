@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, String, cast, func, select
 
-from workbench import journal
 from workbench.data import catalog
 from workbench.erasure.policy import ErasurePolicy
+from workbench.state import journal
 from workbench.state.tables import requests
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from workbench.data.store import Split
 from workbench.errors import DamagedError, MalformedKeyError
 from workbench.schema.schema import ROW_SUBJECT
 from workbench.state.tables import quarantine
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
 
 # What the byte scan looks for must be long enough not to occur by chance
 SCANNABLE = 8

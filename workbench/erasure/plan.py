@@ -12,8 +12,8 @@ from workbench.data.partition import Partition
 from workbench.data.store import BUCKET_BITS
 from workbench.erasure.locate import ERASED, Subject
 from workbench.erasure.policy import ErasurePolicy
-from workbench.lineage import Artifact
 from workbench.sisa.ensemble import Constituent, Manifest, constituent_id
+from workbench.state.lineage import Artifact
 
 DEFAULT_POLICY = ErasurePolicy()
 HANDED_OUT = ("release", "export")  # whoever got one is to be notified of an erasure, GDPR Art. 19

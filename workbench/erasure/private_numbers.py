@@ -9,9 +9,9 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
+from workbench.bytescan.archives import Search
+from workbench.bytescan.folders import Hit, words
 from workbench.erasure.json_texts import texts_of
-from workbench.scan import Hit, words
-from workbench.search import Search
 
 _JSON = (".json", ".jsonl")
 _TENSORS = ".safetensors"

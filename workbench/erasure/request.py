@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, func, select
 
-from workbench import journal
 from workbench.data import catalog
 from workbench.data.identity import Points, canonical
 from workbench.data.partition import Partition
@@ -36,10 +35,10 @@ from workbench.errors import (
     NotFoundError,
     QuarantinedError,
 )
-from workbench.lineage import Artifact
-from workbench.state import writing
+from workbench.state import journal, writing
+from workbench.state.lineage import Artifact
 from workbench.state.tables import quarantine, requests
-from workbench.workspace import Workspace, check_name
+from workbench.state.workspace import Workspace, check_name
 
 # What may still be stopped, and what is waiting to be carried out
 _WAITING = "quarantined"

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, select
 
 from workbench.data.store import Split
 from workbench.erasure.plan import ErasurePlan
-from workbench.journal import now
-from workbench.lineage import Artifact
 from workbench.sisa.ensemble import Manifest, parse_manifest
+from workbench.state.journal import now
+from workbench.state.lineage import Artifact
 from workbench.state.tables import erasures
 
 Step = Literal["planned", "dropped", "retrained", "published", "purged", "verified", "shredded"]

@@ -10,14 +10,14 @@ from collections.abc import Collection, Iterator
 
 from sqlalchemy import ColumnElement, Connection, select, true
 
-from workbench.data.ingest import KeyRing
+from workbench.data.ingest_table import KeyRing
 from workbench.erasure import vault
 from workbench.erasure.request import OPEN
 from workbench.errors import BusyError
 from workbench.schema import Schema
 from workbench.schema.schema import ROW_SUBJECT
 from workbench.state.tables import requests, suppressions
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
 
 Token = tuple[str, bytes]  # with its identity type
 Tokens = dict[str, frozenset[bytes]]

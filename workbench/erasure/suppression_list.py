@@ -26,7 +26,7 @@ from workbench.foreign import parse_json, read_limited
 from workbench.privacy import holds
 from workbench.privacy.holds import Known
 from workbench.privacy.shared_ledger import Name, SharedLedger, shared_ledger
-from workbench.workspace import Workspace
+from workbench.state.workspace import Workspace
 
 PAYLOAD_TYPE = "application/vnd.workbench.suppressions+json"
 MOST_BYTES = 64_000_000  # about 400,000 people

@@ -19,15 +19,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workbench import lineage
+from workbench.bytescan.archives import Found, Hit, Search, hit_at
+from workbench.bytescan.folders import Unread, unread_file
+from workbench.bytescan.sqlite_cells import Cell, Text, read_rows
 from workbench.data import catalog
 from workbench.erasure.byte_scan import Finding
 from workbench.erasure.json_texts import parsed
 from workbench.errors import has_no_room
-from workbench.scan import Unread, unread_file
-from workbench.search import Found, Hit, Search, hit_at
-from workbench.sqlite_cells import Cell, Text, read_rows
-from workbench.workspace import Workspace
+from workbench.state import lineage
+from workbench.state.workspace import Workspace
 
 SHORT = (
     "bytes, and numbers of the workbench's records, for an identifier of 5 to 7 characters: it was searched as a whole word in "

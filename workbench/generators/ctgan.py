@@ -23,7 +23,7 @@ from workbench.generators.spans import Decoder, Span, check_width, coded_columns
 from workbench.progress import FitProgress, silent
 from workbench.schema import Codec
 from workbench.schema.codec import Values
-from workbench.schema.within import Within
+from workbench.schema.value_sets import Within
 
 _KIND = "ctgan"
 _SIZES: dict[str, Any] = {"embedding_dim": 128, "generator_dim": (256, 256), "batch_size": 500}

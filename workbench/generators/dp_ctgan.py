@@ -35,7 +35,7 @@ from workbench.privacy.calibration import epsilon_of, least_noise, zcdp_rho
 from workbench.progress import FitProgress, silent
 from workbench.schema import Codec
 from workbench.schema.codec import Values
-from workbench.schema.within import Within
+from workbench.schema.value_sets import Within
 
 Array = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.int64]

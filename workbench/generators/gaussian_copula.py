@@ -26,7 +26,7 @@ from workbench.generators.saved import save, saved
 from workbench.progress import FitProgress, silent
 from workbench.schema import Codec
 from workbench.schema.codec import Values
-from workbench.schema.within import Within
+from workbench.schema.value_sets import Within
 
 _KIND = "gaussian_copula"
 _PARAMETERS = {"BetaUnivariate": {"a", "b", "loc", "scale"}, "GaussianUnivariate": {"loc", "scale"}}

@@ -12,7 +12,7 @@ from workbench.data.dataset import Dataset
 from workbench.privacy.accounting import dpa
 from workbench.progress import FitProgress, silent
 from workbench.schema.codec import Values
-from workbench.schema.condition import Within
+from workbench.schema.conditions import Within
 
 
 class FittedGenerator(Protocol):

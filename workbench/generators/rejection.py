@@ -9,7 +9,7 @@ import numpy as np
 from workbench.errors import InputError
 from workbench.schema import Codec
 from workbench.schema.codec import Mask, Values
-from workbench.schema.within import Within
+from workbench.schema.value_sets import Within
 
 # Draws of rows that meet a condition, before it counts as one that can't be met.
 _TRIES = 50

@@ -21,7 +21,7 @@ from workbench.generators.spans import Decoder, Span, check_width, coded_columns
 from workbench.progress import FitProgress, silent
 from workbench.schema import Codec
 from workbench.schema.codec import Values
-from workbench.schema.within import Within
+from workbench.schema.value_sets import Within
 
 _KIND = "tvae"
 _SIZES: dict[str, Any] = {"embedding_dim": 128, "decompress_dims": (128, 128), "batch_size": 500}

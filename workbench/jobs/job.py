@@ -15,8 +15,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select, text
 
-from workbench import journal
 from workbench.errors import BusyError, InputError, NotFoundError
+from workbench.state import journal
 from workbench.state.tables import jobs
 
 LEASE_SECONDS = 30.0

@@ -12,12 +12,11 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from workbench import journal
 from workbench.errors import BusyError, WorkbenchError
 from workbench.jobs.detail import Look, listening, seen
 from workbench.jobs.job import LEASE_SECONDS, Job, beat, claim, enqueue, finish
 from workbench.progress import Progress
-from workbench.state import writing
+from workbench.state import journal, writing
 
 BEAT_SECONDS = LEASE_SECONDS / 30  # how soon a cancel is noticed
 Work = Callable[[Progress], Mapping[str, Any]]

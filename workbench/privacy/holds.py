@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, select
 
-from workbench import journal
 from workbench.errors import BudgetError, InputError
+from workbench.state import journal
 from workbench.state.tables import holds, statements
 from workbench.state.tables import journal as entries
 

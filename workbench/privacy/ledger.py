@@ -20,7 +20,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select
 
-from workbench import journal
 from workbench.errors import BudgetError, InputError
 from workbench.privacy.accounting import dpa, pld, rdp
 from workbench.privacy.calibration import ORDERS, filter_order
@@ -51,7 +50,7 @@ from workbench.privacy.raises import (
     record_raise,
 )
 from workbench.schema.schema import ROW_SUBJECT
-from workbench.state import writing
+from workbench.state import journal, writing
 from workbench.state.tables import budgets, charges, datasets
 
 ADJACENCY = "add or remove one subject"

@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from workbench.journal import named
 from workbench.privacy.holds import state
+from workbench.state.journal import named
 from workbench.state.tables import journal, statements
 
 MOST_EPSILON, MOST_DELTA = 100, 0.1  # budgets beyond promise nothing

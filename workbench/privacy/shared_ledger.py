@@ -14,11 +14,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, model_validator
 from sqlalchemy import Connection, select
 
-from workbench import journal
 from workbench.privacy.events import event_from_json
 from workbench.privacy.hash_lines import LINE
 from workbench.privacy.raises import promised_before
 from workbench.schema.schema import POPULATION
+from workbench.state import journal
 from workbench.state.tables import budgets, charges
 
 _MOST_EVENT_DEPTH = 32

@@ -13,11 +13,11 @@ from typing import Any
 import yaml
 
 from workbench.metrics.measure import Measure
-from workbench.reports.evaluation import INTERNAL, MARKS
+from workbench.reports.epsilon_text import odds
 from workbench.reports.evaluation_document import Evaluation
-from workbench.reports.lenient import number, whole
-from workbench.reports.meaning import odds
-from workbench.reports.written import absence, figure, interval, written
+from workbench.reports.evaluation_page import INTERNAL, MARKS
+from workbench.reports.formatting import absence, figure, interval, written
+from workbench.reports.lenient_json import number, whole
 from workbench.schema import Schema
 
 _PUBLIC = ("generator", "learner", "private", "epsilon", "delta", "shards", "slices", "version")

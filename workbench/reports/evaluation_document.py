@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.measure import Better, Definition, Measure
-from workbench.reports.lenient import items, mapping, number, records, texts, whole
+from workbench.reports.lenient_json import items, mapping, number, records, texts, whole
 
 Kind = Literal["release", "ensemble", "erasure"]
 Fact = bool | int | float | str

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictBool, mode
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.measure import Measure
 from workbench.reports.evaluation_document import Evaluation, Fact, Verdict
-from workbench.reports.lenient import number
-from workbench.reports.written import absence, figure, written
+from workbench.reports.formatting import absence, figure, written
+from workbench.reports.lenient_json import number
 
 
 class Condition(BaseModel):

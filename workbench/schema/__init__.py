@@ -3,6 +3,6 @@
 from workbench.schema.codec import Codec, Violation
 from workbench.schema.column import Column
 from workbench.schema.schema import Holdout, Schema, read_schema
-from workbench.schema.within import Within
+from workbench.schema.value_sets import Within
 
 __all__ = ["Codec", "Column", "Holdout", "Schema", "Violation", "Within", "read_schema"]

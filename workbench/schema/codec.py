@@ -18,12 +18,12 @@ import numpy.typing as npt
 
 from workbench.errors import InputError
 from workbench.schema.column import CATEGORICAL_KINDS, Column
-from workbench.schema.constraint import on_free, tables_of
+from workbench.schema.constraints import on_free, tables_of
 from workbench.schema.encode import LINE_BREAK, OUTSIDE, encode_column, first_moment
 from workbench.schema.encode import Mask as Mask
 from workbench.schema.encode import Values as Values
 from workbench.schema.schema import Schema
-from workbench.schema.within import Within
+from workbench.schema.value_sets import Within
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,7 +21,7 @@ from pydantic import (
 from workbench.errors import InputError
 from workbench.foreign import read_yaml
 from workbench.schema.column import Column
-from workbench.schema.constraint import Constraint, check_constraints
+from workbench.schema.constraints import Constraint, check_constraints
 
 ROW_SUBJECT = "row"
 MOST_BYTES = 2_000_000  # of a schema file: ten thousand columns are about one million

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from workbench.data.partition import Partition
 from workbench.errors import InputError
-from workbench.files import sha256
 from workbench.sisa.link import softmax
+from workbench.state.atomic_files import sha256
 
 Floats = npt.NDArray[np.float64]
 

@@ -13,9 +13,12 @@ os.environ["MLFLOW_SQLALCHEMYSTORE_POOLCLASS"] = "NullPool"
 
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")  # it announces each engine and warns of each unset option
 
-from workbench.tracking.lineage import link_constituents, log_constituent
-from workbench.tracking.live import LiveFigures
-from workbench.tracking.log import (
+from workbench.tracking.live_runs import LiveFigures
+from workbench.tracking.logged_models import link_constituents, log_constituent
+from workbench.tracking.mlflow_store import Tracking
+from workbench.tracking.model_registry import CHAMPION, move_models, register_version
+from workbench.tracking.purge import PurgeReport, purge_runs
+from workbench.tracking.runs import (
     Kind,
     RunRecord,
     end_run,
@@ -28,9 +31,6 @@ from workbench.tracking.log import (
     runs_of,
     start_run,
 )
-from workbench.tracking.purge import PurgeReport, purge_runs
-from workbench.tracking.registry import CHAMPION, move_models, register_version
-from workbench.tracking.store import Tracking
 from workbench.tracking.upgrade import upgrade
 
 __all__ = [

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workbench.errors import BusyError, InputError
-from workbench.tracking.store import Tracking
+from workbench.tracking.mlflow_store import Tracking
 
 # Tables and the column that names the run or model they describe; children before the parents they refer to.
 RUN_TABLES = {

@@ -6,7 +6,7 @@ from typing import Any
 
 from workbench.errors import InputError
 from workbench.state import tell_faults, writing
-from workbench.tracking.store import Tracking
+from workbench.tracking.mlflow_store import Tracking
 
 
 def upgrade(tracking: Tracking) -> tuple[str, str]:

@@ -18,10 +18,10 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from workbench.errors import InputError, is_of_disk
-from workbench.files import create_private, part_beside, sync
-from workbench.roles import internal, open_to_all
 from workbench.state import reading, writing
-from workbench.workspace import Workspace
+from workbench.state.atomic_files import create_private, part_beside, sync
+from workbench.state.roles import internal, open_to_all
+from workbench.state.workspace import Workspace
 
 Judge = Callable[[Connection], None]
 """Raises where a result may not be seen any more."""

@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.errors import InputError
-from workbench.files import write_atomic
 from workbench.generators.marginals.domain import Clique, Domain
 from workbench.generators.marginals.estimate import Measurement
 from workbench.privacy.mechanisms import choose, gaussian_counts, gaussian_sigma, selection_epsilon
+from workbench.state.atomic_files import write_atomic
 
 Codes = npt.NDArray[np.int64]
 Weights = dict[str, npt.NDArray[np.float32]]

@@ -20,7 +20,7 @@ from workbench.privacy.accounting import dpa
 from workbench.progress import FitProgress, Progress, silent
 from workbench.schema import Codec
 from workbench.schema.codec import Values
-from workbench.schema.condition import Within
+from workbench.schema.conditions import Within
 
 NOTES = "measurements.jsonl"
 

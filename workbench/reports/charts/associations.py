@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from workbench.reports.charts.drawing import WIDTH, box, chart, drawing, key, label, legend, shortened
-from workbench.reports.lenient import items, number, texts
-from workbench.reports.written import figure
+from workbench.reports.formatting import figure
+from workbench.reports.lenient_json import items, number, texts
 
 _LEFT, _TOP, _BELOW = 96.0, 6.0, 92.0
 _LETTERS = 15

@@ -8,8 +8,8 @@ from typing import Any
 from workbench.reports.charts.axis import Axis
 from workbench.reports.charts.drawing import STYLE, WIDTH, box, drawing, hue, label, line
 from workbench.reports.charts.plane import BOTTOM, LEFT, RIGHT, Plane
+from workbench.reports.formatting import figure
 from workbench.reports.page import STYLE as COLOURS
-from workbench.reports.written import figure
 
 MOST = 30  # charges that are drawn
 _PROFILE, _BAR, _GAP = 190.0, 9.0, 5.0

@@ -8,8 +8,8 @@ from typing import Any
 
 from workbench.reports.charts.axis import Axis
 from workbench.reports.charts.drawing import WIDTH, box, chart, drawing, label, line, shortened
-from workbench.reports.lenient import items, number, texts
-from workbench.reports.written import percent
+from workbench.reports.formatting import percent
+from workbench.reports.lenient_json import items, number, texts
 
 _LEFT, _RIGHT, _ROW, _TOP, _BOTTOM = 122.0, 12.0, 16.0, 4.0, 20.0
 _MOST = 20  # cells that are drawn by themselves; the smallest others are drawn as one

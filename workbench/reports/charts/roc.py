@@ -8,7 +8,7 @@ from workbench.metrics.measure import Measure
 from workbench.reports.charts.axis import Axis
 from workbench.reports.charts.drawing import chart, drawing, hue, key, legend, line
 from workbench.reports.charts.plane import Plane
-from workbench.reports.written import figure
+from workbench.reports.formatting import figure
 
 _LOWEST = 1e-4
 

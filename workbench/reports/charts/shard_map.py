@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.reports.charts.drawing import WIDTH, box, chart, drawing, key, label, legend
-from workbench.reports.lenient import number, records, whole
+from workbench.reports.lenient_json import number, records, whole
 
 _STATES = {"trained": "bar", "retrained": "f2", "quarantined": "f5", "empty": "gap"}
 _MEANING = {

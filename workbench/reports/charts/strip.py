@@ -5,8 +5,8 @@ from __future__ import annotations
 from workbench.metrics.measure import Measure
 from workbench.reports.charts.axis import around
 from workbench.reports.charts.drawing import line
+from workbench.reports.formatting import figure, finite_ends
 from workbench.reports.page import escaped
-from workbench.reports.written import figure, finite_ends
 
 _WIDTH, _HEIGHT = 120.0, 18.0
 

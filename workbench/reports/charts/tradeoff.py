@@ -9,8 +9,8 @@ from workbench.metrics.estimate import Estimate
 from workbench.reports.charts.axis import Axis, around
 from workbench.reports.charts.drawing import WIDTH, chart, drawing, hue, key, label, line
 from workbench.reports.charts.plane import BOTTOM, RIGHT, TOP, Plane
+from workbench.reports.formatting import figure, finite_ends
 from workbench.reports.page import escaped
-from workbench.reports.written import figure, finite_ends
 
 _NONE = 34.0  # the room at the right for what has no x
 _APART = 6.0  # points of several groups at one x are drawn beside each other

@@ -20,7 +20,7 @@ from skops.io import loads
 from skops.io._utils import SaveContext, get_state
 
 from workbench.errors import DamagedError
-from workbench.files import sha256
+from workbench.state.atomic_files import sha256
 
 NodeTable = npt.NDArray[np.void]
 

@@ -1,0 +1,1 @@
+"""A byte search of files, archives, databases and tables."""

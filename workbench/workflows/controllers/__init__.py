@@ -1,0 +1,1 @@
+"""Requests that other systems hand in, over HTTP or as files, and what they are answered."""

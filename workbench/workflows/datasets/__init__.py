@@ -1,0 +1,1 @@
+"""Data sets: proposed schemas, ingest, append, profiles and budgets."""

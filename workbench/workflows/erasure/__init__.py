@@ -1,0 +1,1 @@
+"""Erasures: accept, decide, execute, verify, certify."""

@@ -1,0 +1,1 @@
+"""Evaluations, audits and attacks, and their reports."""

@@ -1,0 +1,337 @@
+"""Evaluating a release, an ensemble or an erasure: measures, verdicts and what a report draws, as one document.
+
+Evaluations read people's records, so they are internal: registered, logged to MLflow as such, and purged by the next erasure.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from workbench.config import CONFIGS, read_config
+from workbench.erasure.left_out import NO_ONE, LeftOut, left_out, refuse_newcomers
+from workbench.erasure.request import refuse_open_request
+from workbench.errors import BusyError, InputError, NotFoundError
+from workbench.jobs.worker import as_job
+from workbench.metrics.measure import Measure
+from workbench.progress import Progress, silent
+from workbench.reports.verdict import VerdictRules, verdicts
+from workbench.state import journal, lineage, writing
+from workbench.state.atomic_files import finite, remove, sha256, write_atomic
+from workbench.state.lineage import Artifact
+from workbench.state.roles import allowed, internal, open_to_all
+from workbench.state.workspace import Workspace
+from workbench.tracking import RunRecord, Tracking, log_run, purge_runs
+from workbench.workflows.datasets.append import finish_append
+from workbench.workflows.erasure.execute import try_resume
+
+Document = dict[str, Any]
+
+ROWS = 50_000
+_NOTHING = "nothing is evaluated"
+_LIMITS = (
+    "Attacks that failed prove nothing: a better one may exist. What differential privacy bounds, it bounds for all of them.",
+    "An interval says what other people in the same tables would have given, not what another fit or another seed would.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to evaluate: at most about so many rows of each table, by which seed, and with shadow releases or without."""
+
+    seed: int = 0
+    rows: int = ROWS
+    shadow: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What was found of a thing; `facts` are known without measuring, `sampled` how much of the tables was looked at.
+
+    `left_out` counts what was not used, because people wait for their erasure.
+    """
+
+    facts: Mapping[str, Any]
+    measures: list[Measure]
+    pictures: Mapping[str, Any] = field(default_factory=dict)
+    sampled: Mapping[str, Any] = field(default_factory=dict)
+    method: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thing:
+    """What is to be evaluated: its kind, its name, its data set, and the artifacts it is or was made of.
+
+    `left_out` are the people who wait for their erasure: their records are not looked at, and no shard that learnt from them.
+    """
+
+    kind: str
+    name: str
+    dataset: str
+    artifacts: tuple[Artifact, ...]
+    left_out: LeftOut = NO_ONE
+
+    @property
+    def evaluation(self) -> str:
+        """The name of its evaluation in the lineage."""
+        return f"{self.name}-evaluation" if self.kind != "erasure" else f"{self.name}-{self.dataset}-evaluation"
+
+
+@allowed("operate")
+def evaluate(
+    workspace: Workspace,
+    name: str,
+    *,
+    dataset: str | None = None,
+    settings: Settings = Settings(),
+    rules: Path | VerdictRules | None = None,
+    progress: Progress = silent,
+) -> Document:
+    """The evaluation of a release, an ensemble's current version or an erasure request, in the place of an older one.
+
+    It is made as a job. Of each table at most about `rows` rows are looked at, drawn by subject. Equal seeds give equal
+    measures. One measure that fails does not lose the others. Shadow releases are fits of the generator, charged for each if
+    it is private.
+
+    People who wait for their erasure are left out, and so is every shard that learnt from them; the document says how many.
+    An erasure is not evaluated beside open requests, because its certificate is verified by training on all records.
+
+    Raises NotFoundError for what is not there, BudgetError where the ledger refuses, QuarantinedError where nothing of it may
+    be used, BusyError where one more subject of the data set asks to be erased in the meantime: then nothing is left of it.
+    """
+    if settings.rows < 1:
+        raise InputError(f"asked for {settings.rows} rows", hint=f"--rows {ROWS}")
+    judged_by = rules if isinstance(rules, VerdictRules) else read_rules(rules)
+    config = {"name": name, "dataset": dataset, "rules": judged_by.model_dump(mode="json"), **asdict(settings)}
+
+    def work(tell: Progress) -> Mapping[str, Any]:
+        document = _evaluated(workspace, name, dataset, settings, judged_by, tell)
+        return {"dataset": document["dataset"], "evaluation": document["id"], "document": document}
+
+    return dict(as_job(workspace.engine, "evaluate", config, work, progress)["document"])
+
+
+def _evaluated(
+    workspace: Workspace,
+    name: str,
+    dataset: str | None,
+    settings: Settings,
+    judged_by: VerdictRules,
+    progress: Progress,
+) -> Document:
+    thing = _thing(workspace, name, dataset)
+    try_resume(workspace)
+    with workspace.lock(thing.dataset):
+        finish_append(workspace, thing.dataset)
+        thing = _thing(workspace, name, thing.dataset)  # as it is now that no other process writes
+        with workspace.engine.connect() as connection:
+            if thing.kind == "erasure":
+                refuse_open_request(connection, thing.dataset, _NOTHING)
+            thing = replace(thing, left_out=left_out(connection, thing.dataset))
+        found = _maker(thing.kind)(workspace, thing, settings, _abortable(workspace, thing.left_out, progress))
+        document = _document(thing, found, settings, judged_by)
+        _publish(workspace, thing, document)
+        if thing.kind == "release":
+            _restore_figures(workspace, thing)
+    return document
+
+
+def _restore_figures(workspace: Workspace, thing: Thing) -> None:
+    """Measure the figures of a release again that an erasure purged; a request accepted at this moment leaves them out."""
+    from workbench.workflows.synthesis.measure_release import has_figures, record_figures
+
+    (release,) = thing.artifacts
+    with workspace.engine.connect() as connection:
+        known = has_figures(connection, release)
+    if not known:
+        with suppress(BusyError):
+            record_figures(workspace, release, thing.left_out)
+
+
+@internal
+def sampled(factor: float) -> dict[str, Any]:
+    """What is said of tables of which a part was looked at; nothing where that was the whole."""
+    return {"one row in": round(factor, 2), "drawn by": "subject, stratified by the target"} if factor > 1 else {}
+
+
+@open_to_all
+def read_rules(path: Path | None) -> VerdictRules:
+    """The thresholds of verdicts: the default ones, or those of a file."""
+    return read_config(path or CONFIGS / "verdicts.yaml", VerdictRules)
+
+
+@open_to_all
+def evaluation_of(workspace: Workspace, name: str, dataset: str | None = None) -> Document:
+    """The document of an evaluation, or of what was evaluated; raises NotFoundError where there is none."""
+    return stored_evaluation(workspace, name, dataset)[0]
+
+
+@internal
+def stored_evaluation(workspace: Workspace, name: str, dataset: str | None = None) -> tuple[Document, Artifact]:
+    """As `evaluation_of`, with the artifact that it is."""
+    with workspace.engine.connect() as connection:
+        known = [a for a in lineage.find(connection, kind="evaluation") if a.path is not None]
+    named = [a for a in known if name in (a.id, a.body["of"]) and dataset in (None, a.dataset)]
+    if len(named) > 1:
+        raise InputError(f"{name} was evaluated on several data sets", hint=f"--dataset {named[0].dataset}")
+    if not named:
+        stands_for = _thing(
+            workspace, name, dataset
+        ).name  # of a generator its release, of an ensemble the current version
+        named = [a for a in known if a.body["of"] == stands_for]
+    if not named:
+        raise NotFoundError(f"{name} has no evaluation", hint=f"workbench evaluate {name}")
+    path = workspace.root / str(named[0].path)
+    content = path.read_bytes() if path.is_file() else b""
+    if sha256(content) != named[0].digest:
+        raise InputError(f"the evaluation of {name} is damaged or missing", hint=f"workbench evaluate {name}")
+    return dict(json.loads(content)), named[0]
+
+
+def _thing(workspace: Workspace, name: str, dataset: str | None) -> Thing:
+    with workspace.engine.connect() as connection:
+        artifacts = lineage.find(connection)
+        made = [a for a in artifacts if a.id in (name, f"{name}-release") and a.kind == "release"]
+        versions = [a for a in artifacts if a.kind == "ensemble" and name in (a.id, a.body["ensemble"])]
+        if made:
+            return Thing(kind="release", name=made[0].id, dataset=made[0].dataset, artifacts=tuple(made))
+        if versions:
+            last = max(versions, key=lambda a: int(a.body["version"]))
+            return Thing(kind="ensemble", name=last.id, dataset=last.dataset, artifacts=(last,))
+        published = _published(connection, name)
+        touched = [a for a in artifacts if a.kind == "ensemble" and a.body["ensemble"] in published]
+    datasets = sorted({a.dataset for a in touched if dataset in (None, a.dataset)})
+    if not published:
+        raise NotFoundError(
+            f"{name} is no release, no ensemble and no erasure that trained a model again",
+            hint="workbench lineage DATASET",
+        )
+    if len(datasets) != 1:
+        told = f"it concerns {', '.join(datasets)}" if datasets else "none of its ensembles is left"
+        raise InputError(f"an erasure is evaluated on one data set; {told}", hint="--dataset NAME")
+    mine = tuple(a for a in touched if a.dataset == datasets[0])
+    return Thing(kind="erasure", name=name, dataset=datasets[0], artifacts=mine)
+
+
+def _published(connection: Connection, request: str) -> set[str]:
+    """The ensembles of which a request made a version."""
+    published = journal.entries(connection, "PUBLISHED")
+    return {body["ensemble"] for _, body in published if request in body["requests"]}
+
+
+def _maker(kind: str) -> Callable[[Workspace, Thing, Settings, Progress], Found]:
+    if kind == "release":
+        from workbench.workflows.evaluation.evaluate_release import evaluate_release
+
+        return evaluate_release
+    if kind == "ensemble":
+        from workbench.workflows.evaluation.evaluate_ensemble import evaluate_ensemble
+
+        return evaluate_ensemble
+    from workbench.workflows.evaluation.evaluate_erasure import evaluate_erasure
+
+    return evaluate_erasure
+
+
+def _abortable(workspace: Workspace, absent: LeftOut, progress: Progress) -> Progress:
+    """Progress whose next report ends an evaluation that may no longer be published."""
+
+    def tell(fraction: float, text: str) -> None:
+        with workspace.engine.connect() as connection:
+            refuse_newcomers(connection, absent, _NOTHING)
+        progress(fraction, text)
+
+    tell(0.0, "reading")
+    return tell
+
+
+def _document(thing: Thing, found: Found, settings: Settings, rules: VerdictRules) -> Document:
+    document: Document = {
+        "id": thing.evaluation,
+        "of": thing.name,
+        "kind": thing.kind,
+        "dataset": thing.dataset,
+        "made": journal.now(),
+        "facts": dict(found.facts),
+        "measures": [measure.to_json() for measure in found.measures],
+        "pictures": dict(found.pictures),
+        "sampled": dict(found.sampled) or None,
+        "left_out": {"people": len(thing.left_out.points), **found.left_out} if thing.left_out.points else None,
+        "settings": asdict(settings) | {"rules": sha256(rules.model_dump_json().encode())},
+        "method": list(found.method),
+        "limits": list(_LIMITS),
+    }
+    document = finite(document)
+    return document | {"verdicts": [verdict.to_json() for verdict in verdicts(document, rules)]}
+
+
+def _publish(workspace: Workspace, thing: Thing, document: Document) -> None:
+    """Writes the document, logs its measures and records it; what an older evaluation left is removed."""
+    with workspace.engine.connect() as connection:
+        older = [
+            a for a in lineage.find(connection, dataset=thing.dataset, kind="evaluation") if a.id == document["id"]
+        ]
+    content = json.dumps(document, allow_nan=False).encode()
+    without = sorted(thing.left_out.requests)
+    path = Path("evaluations") / thing.dataset / f"{document['id']}.{secrets.token_hex(3)}.json"
+    tracking = Tracking(workspace.root)
+    run = log_run(tracking, _run(thing, document))
+    try:
+        write_atomic(workspace.root / path, content, mode=0o600)
+        artifact = Artifact(
+            id=document["id"],
+            kind="evaluation",
+            dataset=thing.dataset,
+            derived_from=[*(a.id for a in thing.artifacts), thing.dataset],
+            digest=sha256(content),
+            path=str(path),
+            body={"of": thing.name, "metrics": _estimates(document), "mlflow_run": run, "without": without},
+        )
+        with writing(workspace.engine) as connection:
+            refuse_newcomers(connection, thing.left_out, _NOTHING)
+            lineage.remove(connection, [a.id for a in older])
+            lineage.record(connection, artifact)
+    except BaseException:
+        remove(workspace.root / path)
+        purge_runs(tracking, run_ids=[run])
+        raise
+    for artifact in older:
+        if artifact.path is not None:
+            remove(workspace.root / artifact.path)
+    purge_runs(tracking, run_ids=[a.body["mlflow_run"] for a in older])
+
+
+def _plain(name: str) -> str:
+    """A name that MLflow takes: names of columns and of uses are anybody's."""
+    return re.sub(r"[^A-Za-z0-9_./-]", "_", name)[:240]
+
+
+def _estimates(document: Document) -> dict[str, Any]:
+    return {m["name"]: m["estimate"] for m in document["measures"] if m["estimate"] is not None}
+
+
+def _run(thing: Thing, document: Document) -> RunRecord:
+    metrics: dict[str, float] = {}
+    for name, estimate in _estimates(document).items():
+        flat = {name if key == "value" else f"{name}_{key}": value for key, value in estimate.items()}
+        metrics |= {_plain(key): float(value) for key, value in flat.items() if value is not None}
+    return RunRecord(
+        experiment=thing.dataset,
+        name=f"evaluate {thing.name}",
+        kind="evaluation",
+        params={key: str(value) for key, value in document["facts"].items()},
+        metrics=metrics,
+        tags={
+            "workbench.of": thing.name,
+            **{_plain(f"workbench.fit_for.{v['use']}"): str(v["holds"]) for v in document["verdicts"]},
+        },
+    )

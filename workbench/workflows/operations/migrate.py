@@ -1,0 +1,52 @@
+"""Bringing a workspace of an older release to this one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import NotFoundError
+from workbench.state import HEAD, has_tables, journal, upgrading
+from workbench.state.roles import allowed
+from workbench.state.workspace import Workspace, refuse_maimed
+from workbench.tracking import Tracking, upgrade
+from workbench.workflows.operations.initialise import initialise
+
+
+@allowed("administer")
+def migrate(root: Path) -> dict[str, Any]:
+    """Upgrades the database of the workspace at `root` and its tracking store; says from which revision to which.
+
+    - Each of the two changes wholly or not at all, and the same again changes nothing: killed in between, it is given again.
+    - Nobody writes meanwhile: it holds the lock of every data set, and the database's own.
+    Raises NotFoundError where there is no workspace; InputError for one of a newer release, one that lost a key, or a database
+    of somebody else; BusyError while another writes.
+    """
+    workspace = Workspace(root.resolve())
+    refuse_maimed(workspace.root)
+    database = workspace.root / "state.db"
+    if not has_tables(database):
+        raise NotFoundError(f"{workspace.root} is not a workspace", hint="workbench init makes one")
+    with _unwritten(workspace):
+        with upgrading(database) as (connection, before):
+            if before != HEAD:
+                journal.append(connection, "MIGRATED", before=before, after=HEAD)
+        initialise(workspace.root)  # folders, and a tracking store, that an older release did not have
+        was, now = upgrade(Tracking(workspace.root))
+    return {
+        "workspace": str(workspace.root),
+        "database": {"before": before, "after": HEAD},
+        "tracking": {"before": was, "after": now},
+        "changed": (before, was) != (HEAD, now),
+    }
+
+
+@contextmanager
+def _unwritten(workspace: Workspace) -> Iterator[None]:
+    """Holds the lock of every data set that was ever written; raises LockedError where one is being written."""
+    with ExitStack() as held:
+        for path in sorted((workspace.root / "locks").glob("*.lock")):
+            held.enter_context(workspace.lock(path.stem))
+        yield

@@ -1,0 +1,211 @@
+"""A workspace at a glance: what it holds, and what needs somebody's attention. It reads no record."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from workbench.data import catalog
+from workbench.errors import NotFoundError
+from workbench.privacy.holds import holding
+from workbench.privacy.ledger import ROUNDING, Ledger, spent
+from workbench.state import journal, lineage
+from workbench.state.lineage import Artifact
+from workbench.state.roles import open_to_all
+from workbench.state.tables import datasets
+from workbench.state.workspace import Workspace
+from workbench.workflows.erasure.decide import list_requests
+from workbench.workflows.operations.jobs import list_jobs
+from workbench.workflows.training.publish_version import current_versions, read_manifest
+
+SOON_DAYS = 7
+NEARLY_SPENT = 0.8
+_OVER = ("completed", "rejected", "denied", "cancelled")
+
+Row = dict[str, Any]
+
+
+@open_to_all
+def overview(workspace: Workspace) -> Row:
+    """Data sets, models, releases and budgets; `attention` names the page where each thing is looked after."""
+    with workspace.engine.connect() as connection:
+        sets = _datasets(connection)
+        models = [_model(name, artifact) for name, artifact in current_versions(connection).items()]
+        releases = _releases(connection)
+    budgets = [budget for name in sorted({s["population"] for s in sets}) if (budget := _budget(workspace, name))]
+    requests, jobs = list_requests(workspace)["requests"], list_jobs(workspace)["jobs"]
+    unbudgeted = {s["population"] for s in sets}.difference(b["population"] for b in budgets)
+    return {
+        "datasets": sets,
+        "models": models,
+        "releases": releases,
+        "budgets": budgets,
+        "unbudgeted": sorted(unbudgeted),
+        "open_requests": sum(r["status"] not in _OVER for r in requests),
+        "attention": [*_of_requests(requests), *_of_budgets(budgets), *_of_jobs(jobs), *_of_models(models)],
+    }
+
+
+@open_to_all
+def model(workspace: Workspace, ensemble: str) -> Row:
+    """An ensemble: its current version with config and metrics, and when each version was published and for whom.
+
+    Raises NotFoundError where there is none of that name.
+    """
+    with workspace.engine.connect() as connection:
+        artifact = current_versions(connection).get(ensemble)
+        if artifact is None:
+            raise NotFoundError(f"no ensemble {ensemble!r} in this workspace")
+        entries = journal.latest(connection, kind="PUBLISHED")
+    versions = [e["body"] | {"at": e["at"]} for e in entries if e["body"]["ensemble"] == ensemble]
+    return _model(ensemble, artifact) | {"config": read_manifest(workspace, artifact).config, "versions": versions}
+
+
+@open_to_all
+def evaluations(workspace: Workspace) -> list[Row]:
+    """The evaluations that are kept, newest first, by id and what they are of."""
+    with workspace.engine.connect() as connection:
+        found = [a for a in lineage.find(connection, kind="evaluation") if a.path is not None]
+    return [{"id": a.id, "of": a.body["of"], "dataset": a.dataset, "made": a.created} for a in reversed(found)]
+
+
+@open_to_all
+def quality(workspace: Workspace, of: str) -> dict[str, Row]:
+    """The figures by name that were measured of a release when it was made; none once an erasure purged them."""
+    with workspace.engine.connect() as connection:
+        found = [a for a in lineage.find(connection, kind="evaluation") if a.path is None and of in a.derived_from]
+    figures: dict[str, Row] = {}
+    for artifact in found:
+        figures |= {k: v if isinstance(v, dict) else {"value": v} for k, v in artifact.body.get("metrics", {}).items()}
+    return figures
+
+
+@open_to_all
+def measured(workspace: Workspace, of: str) -> Row | None:
+    """When the figures of a release were measured and on which version of its records; None once an erasure purged them."""
+    with workspace.engine.connect() as connection:
+        found = [a for a in lineage.find(connection, kind="evaluation") if a.path is None and of in a.derived_from]
+    known = next((a for a in found if "metrics" in a.body), None)
+    if known is None:
+        return None
+    return {"at": known.created, **{key: known.body.get(key) for key in ("records_version", "left_out")}}
+
+
+def _datasets(connection: Connection) -> list[Row]:
+    created = {row.name: row.created for row in connection.execute(select(datasets.c.name, datasets.c.created))}
+    return [_dataset(catalog.entry(connection, name), created[name]) for name in catalog.names(connection)]
+
+
+def _dataset(entry: catalog.Entry, created: str) -> Row:
+    schema = entry.schema
+    return {
+        "dataset": entry.name,
+        "population": schema.population,
+        "identity_type": schema.identity_type,
+        "by_row": schema.subject == "row",
+        "target": schema.target,
+        "columns": len(schema.encoded),
+        "unreviewed": list(schema.unreviewed),
+        "policy": dict(entry.policy),
+        "created": created,
+    }
+
+
+def _model(name: str, artifact: Artifact) -> Row:
+    return {
+        "ensemble": name,
+        "version": artifact.body["version"],
+        "dataset": artifact.dataset,
+        "metrics": artifact.body.get("metrics", {}),
+        "stale": bool(artifact.body.get("stale")),
+        "created": artifact.created,
+        "artifact": artifact.id,
+    }
+
+
+def _releases(connection: Connection) -> list[Row]:
+    generators = {a.id: a for a in lineage.find(connection, kind="generator")}
+    made = [
+        (a, generators[p]) for a in lineage.find(connection, kind="release") for p in a.derived_from if p in generators
+    ]
+    return [
+        {
+            "release": release.id,
+            "generator": generator.id,
+            "kind": generator.body["generator"],
+            "dataset": release.dataset,
+            "private": release.body["private"],
+            "epsilon": release.body.get("epsilon"),
+            "delta": release.body.get("delta"),
+            "rows": generator.body.get("rows"),
+            "created": release.created,
+        }
+        for release, generator in reversed(made)
+    ]
+
+
+def _budget(workspace: Workspace, population: str) -> Row | None:
+    ledger = Ledger(workspace.engine)
+    budget = ledger.budget(population)
+    if budget is None:
+        return None
+    used = spent(ledger.entries(population), budget.delta)
+    with workspace.engine.connect() as connection:
+        held = bool(holding(connection, population))
+    spent_now = max(used, budget.epsilon) if held else used
+    return {
+        "population": population,
+        "epsilon": budget.epsilon,
+        "delta": budget.delta,
+        "spent": spent_now,
+        "held": held,
+    }
+
+
+def _of_requests(requests: Sequence[Row]) -> list[Row]:
+    soon = (dt.datetime.fromisoformat(journal.now()) + dt.timedelta(days=SOON_DAYS)).isoformat(timespec="seconds")
+    found = []
+    for one in (r for r in requests if r["status"] not in _OVER):
+        if one["overdue"]:
+            found.append(_point("error", f"Request {one['request']} is overdue.", "erasure", one["request"]))
+        elif one["status"] == "failed":
+            found.append(_point("error", f"Request {one['request']} failed and waits.", "erasure", one["request"]))
+        elif one["approval"] == "waiting":
+            found.append(_point("warning", f"Request {one['request']} waits for approval.", "erasure", one["request"]))
+        elif one["due"] < soon:
+            found.append(_point("warning", f"Request {one['request']} is due soon.", "erasure", one["request"]))
+    return found
+
+
+def _of_budgets(budgets: Sequence[Row]) -> list[Row]:
+    found = []
+    for b in budgets:
+        if b["held"]:
+            text = f"The privacy budget of {b['population']} is held since the workspace was restored."
+            found.append(_point("error", text, "privacy"))
+        elif b["spent"] > b["epsilon"] * (1 + ROUNDING):
+            found.append(_point("error", f"Of {b['population']} more is spent than the privacy budget.", "privacy"))
+        elif b["spent"] >= NEARLY_SPENT * b["epsilon"]:
+            found.append(_point("warning", f"The privacy budget of {b['population']} is nearly spent.", "privacy"))
+    return found
+
+
+def _of_jobs(jobs: Sequence[Row]) -> list[Row]:
+    """Of each kind the last job alone: one that went well since makes the earlier fault history."""
+    last = {job["kind"]: job for job in jobs}
+    broken = (job for job in last.values() if job["status"] == "failed" or job["lost"])
+    return [
+        _point("error", f"The last job of kind {job['kind']} came to no end.", "settings", job["job"]) for job in broken
+    ]
+
+
+def _of_models(models: Sequence[Row]) -> list[Row]:
+    stale = (model["ensemble"] for model in models if model["stale"])
+    return [_point("info", f"{name} was trained before rows were added to its data set.", "models") for name in stale]
+
+
+def _point(level: str, text: str, page: str, about: str | None = None) -> Row:
+    return {"level": level, "text": text, "page": page, "about": about}

@@ -1,0 +1,1 @@
+"""Synthetic tables: fit a generator, release, sample."""

@@ -1,0 +1,1 @@
+"""SISA ensembles: train shards, publish versions, predict."""
