@@ -1,0 +1,31 @@
+"""What workflows return: frozen values, whose JSON is a contract of the command line and the API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A workflow's result. Each field is one key of its JSON, in order; None is `null` unless listed in `LEFT_OUT`."""
+
+    LEFT_OUT: ClassVar[frozenset[str]] = frozenset()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as plain JSON values."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: plain(v) for name, v in values.items() if v is not None or name not in self.LEFT_OUT}
+
+
+def plain(value: Any) -> Any:
+    """Return a value of a result as JSON has it: results and mappings become objects, sequences arrays, paths text."""
+    if isinstance(value, Result):
+        return value.to_json()
+    if isinstance(value, Mapping):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(one) for one in value]
+    return str(value) if isinstance(value, Path) else value
