@@ -32,8 +32,8 @@ from workbench.state.workspace import Workspace
 from workbench.workflows.controllers import callbacks as module
 from workbench.workflows.controllers.callbacks import note_rules, tell_callbacks, tell_due
 from workbench.workflows.controllers.tokens import KEY, create_token
+from workbench.workflows.erasure.run_waiting import erase_waiting
 from workbench.workflows.operations.backup import backup
-from workbench.workflows.operations.jobs import erase_waiting
 from workbench.workflows.operations.restore import restore
 from workbench.workflows.operations.retention import retention
 

@@ -93,7 +93,7 @@ PAGES = {
         browser_files.draft_schema browser_files.ingest_upload browser_files.predict_upload browser_files.rehearse_upload
         browser_files.release_file browser_files.sample_file jobs.cancel_job jobs.detach_job profile.profile
         decide.cancel_request""",
-    "operate or decide": "jobs.detach_erasures",
+    "operate or decide": "run_waiting.detach_erasures",
     "decide": "decide.approve_request decide.deny_request decide.release_request",
     "administer": "signing_keys.rotate_key budget.set_budget decide.set_policy retire.retire suppressions.vouch",
 }

@@ -27,9 +27,9 @@ from workbench.state.tables import answers, quarantine
 from workbench.state.workspace import Workspace
 from workbench.workflows.controllers import submit as module
 from workbench.workflows.erasure.decide import deny_request, list_requests
+from workbench.workflows.erasure.run_waiting import erase_waiting
 from workbench.workflows.erasure.signing_keys import rotate_key
 from workbench.workflows.erasure.verify import verify
-from workbench.workflows.operations.jobs import erase_waiting
 from workbench.workflows.training.predict import predict_frame
 from workbench.workflows.training.publish_version import current_versions, read_manifest
 

@@ -23,7 +23,7 @@ from workbench.state.lineage import find
 from workbench.state.workspace import Workspace
 from workbench.tracking import Tracking
 from workbench.tracking.model_registry import move_models
-from workbench.workflows.operations.jobs import erase_waiting
+from workbench.workflows.erasure.run_waiting import erase_waiting
 from workbench.workflows.training.predict import predict_frame
 
 Rows = list[dict[str, Any]]

@@ -13,7 +13,7 @@ from workbench.data.store import Store
 from workbench.erasure.locate import locate
 from workbench.erasure.request import submit
 from workbench.state.workspace import Workspace
-from workbench.workflows.operations.jobs import erase_waiting
+from workbench.workflows.erasure.run_waiting import erase_waiting
 from workbench.workflows.training import predict as module
 from workbench.workflows.training.predict import predict_frame
 

@@ -30,8 +30,9 @@ from workbench.workflows.erasure import steps
 from workbench.workflows.erasure.decide import list_requests
 from workbench.workflows.erasure.erase import erase
 from workbench.workflows.erasure.execute import Outcome
+from workbench.workflows.erasure.run_waiting import erase_waiting
 from workbench.workflows.erasure.verify import verify
-from workbench.workflows.operations.jobs import cancel_job, erase_waiting, list_jobs, take_job
+from workbench.workflows.operations.jobs import cancel_job, list_jobs, take_job
 
 KEYS = ["pupil-1003", "pupil-1004"]
 
@@ -118,7 +119,7 @@ def test_a_lost_erasure_is_taken_over(trained: Workspace) -> None:
     submit(trained, ["pupils"], KEYS[0])
     script = (
         "import os, sys; from pathlib import Path; from workbench.state.workspace import Workspace\n"
-        "from workbench.workflows.erasure import steps; from workbench.workflows.operations.jobs import erase_waiting\n"
+        "from workbench.workflows.erasure import steps; from workbench.workflows.erasure.run_waiting import erase_waiting\n"
         "steps.STEPS['dropped'] = ('retrained', lambda *_: os._exit(9))\n"
         "erase_waiting(Workspace.open(Path(sys.argv[1])))"
     )
@@ -150,7 +151,7 @@ def test_what_fails_is_tried_again_as_the_same_job(trained: Workspace) -> None:
 def test_a_detached_erasure_answers_at_once_and_waits_for_its_turn(
     trained: Workspace, command: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workbench.workflows.operations.jobs.subprocess", forked)
+    monkeypatch.setattr("workbench.jobs.detached.subprocess", forked)
     (tmp_path / "keys.txt").write_text("\n".join([KEYS[0], "nobody"]))
     with trained.lock("pupils"):
         answer = command("--workspace", trained.root, "erase", "--file", tmp_path / "keys.txt", "--detach", "--json")
@@ -204,7 +205,7 @@ def test_a_detached_ingest_reads_the_file_when_it_runs(
     monkeypatch: pytest.MonkeyPatch,
     has_file: bool,
 ) -> None:
-    monkeypatch.setattr("workbench.workflows.operations.jobs.subprocess", forked)
+    monkeypatch.setattr("workbench.jobs.detached.subprocess", forked)
     monkeypatch.chdir(tmp_path)
     if has_file:
         Path("a-canary.csv").write_bytes(pupils_files[1].read_bytes())

@@ -21,8 +21,9 @@ from workbench.workflows.erasure import erase as module
 from workbench.workflows.erasure import steps
 from workbench.workflows.erasure.erase import erase, erase_detached
 from workbench.workflows.erasure.execute import resume
+from workbench.workflows.erasure.run_waiting import job_of_waiting
 from workbench.workflows.erasure.verify import verify
-from workbench.workflows.operations.jobs import _reopen_erasures, list_jobs
+from workbench.workflows.operations.jobs import list_jobs
 
 
 def is_owed_nothing(answer: dict[str, Any]) -> bool:
@@ -97,7 +98,7 @@ def test_a_process_that_can_not_be_started_is_the_answer(trained: Workspace, mon
 def test_two_who_begin_at_once_have_a_job_each(trained: Workspace) -> None:
     """Reopened and claimed in two transactions, both would take the same, and the second would be refused."""
     submit_person(trained, [("pupils", placed(trained, "train")[0])])
-    found = [_reopen_erasures(trained, patient=False, worker=name) for name in ("a", "b")]
+    found = [job_of_waiting(trained, patient=False, worker=name) for name in ("a", "b")]
     assert [(job.status, job.worker) for job in found if job] == [("running", "a"), ("running", "b")]
     assert len({job.id for job in found if job}) == 2
 

@@ -28,7 +28,7 @@ from workbench.sisa.ensemble import usable
 from workbench.state.workspace import Workspace
 from workbench.tracking import Tracking
 from workbench.workflows.datasets.ingest import append
-from workbench.workflows.erasure import execute
+from workbench.workflows.erasure import execute, run_waiting
 from workbench.workflows.erasure.decide import approve_request, list_requests, set_policy
 from workbench.workflows.erasure.erase import erase
 from workbench.workflows.erasure.execute import carry_out_waiting
@@ -37,7 +37,6 @@ from workbench.workflows.evaluation import sweep as sweeping
 from workbench.workflows.evaluation.evaluate import Settings, evaluate, evaluation_of
 from workbench.workflows.evaluation.sweep import configs_of, sweep
 from workbench.workflows.internal_results import keep
-from workbench.workflows.operations import jobs
 from workbench.workflows.operations.backup import backup
 from workbench.workflows.operations.doctor import doctor
 from workbench.workflows.operations.jobs import list_jobs, run_job, take_job
@@ -265,7 +264,7 @@ def test_the_figures_of_a_kept_release_come_back_after_an_erasure(trained, by: s
 
 def detached(workspace: Workspace) -> tuple[str, dict[str, Any]]:
     """A job of all that waits, which no process works on yet."""
-    job = jobs._reopen_erasures(workspace, patient=True)
+    job = run_waiting.job_of_waiting(workspace, patient=True)
     assert job is not None
     return job.id, dict(job.config)
 

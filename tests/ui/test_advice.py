@@ -14,6 +14,7 @@ from workbench.state.roles import Person
 from workbench.state.workspace import Workspace
 from workbench.ui.parts import session
 from workbench.ui.parts.jobs import failed, told_fault
+from workbench.workflows.erasure import run_waiting
 from workbench.workflows.erasure.execute import carry_out
 from workbench.workflows.internal_results import findings
 from workbench.workflows.operations import jobs
@@ -63,7 +64,7 @@ def test_an_erasure_sweeps_the_advice(browse: Open, trained: Workspace) -> None:
     submit(trained, ["pupils"], "pupil-1007")
     with pytest.raises(BusyError):
         jobs.run_job(trained, "advise", CONFIG)
-    jobs.erase_waiting(trained)
+    run_waiting.erase_waiting(trained)
     assert findings(trained, "advice") == []
     assert "Recommended" not in texts(browse(trained, "models"))
 

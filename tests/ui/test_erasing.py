@@ -21,6 +21,7 @@ from workbench.state.tables import requests
 from workbench.state.workspace import Workspace
 from workbench.ui.parts import sealed, session
 from workbench.ui.parts.places import TITLES
+from workbench.workflows.erasure import run_waiting
 from workbench.workflows.erasure.decide import approve_request, deny_request, list_requests, set_policy, show_request
 from workbench.workflows.operations import jobs
 
@@ -157,11 +158,11 @@ def test_a_request_shows_its_shards_and_its_end(browse: Open, trained: Workspace
     assert touched["retrained"] == []
     app = browse(trained, "erasure", request=name)
     assert "Quarantined" in texts(app)
-    jobs.erase_waiting(trained)
+    run_waiting.erase_waiting(trained)
     (redone,) = show_request(trained, name)["ensembles"]
     assert (redone["waiting"], redone["retrained"]) == ([], touched["waiting"])
     submit(trained, ["pupils"], placed(trained, "train")[0])
-    jobs.erase_waiting(trained)
+    run_waiting.erase_waiting(trained)
     (later,) = show_request(trained, name)["ensembles"]
     assert (redone["version"], later["version"], later["current_version"]) == (2, 2, 3), "the version of its time"
     app = browse(trained, "erasure", request=name)
@@ -174,7 +175,7 @@ def test_a_request_shows_its_shards_and_its_end(browse: Open, trained: Workspace
 
 def test_a_tampered_certificate_is_refused(browse: Open, trained: Workspace) -> None:
     name = submit(trained, ["pupils"], WHO).id
-    jobs.erase_waiting(trained)
+    run_waiting.erase_waiting(trained)
     content = (trained.root / "certificates" / f"{name}.json").read_bytes()
     middle = len(content) // 2
     for sent, told in ((content, "Valid"), (content[:middle] + b"A" + content[middle + 1 :], "Not valid")):
@@ -242,7 +243,7 @@ def test_a_viewer_sees_and_can_do_nothing(browse: Open, trained: Workspace, sign
         with pytest.raises(ForbiddenError):
             jobs.detach_job(trained, "evaluate", {"name": "pupils"})
         with pytest.raises(ForbiddenError):
-            jobs.detach_erasures(trained)
+            run_waiting.detach_erasures(trained)
     with roles.acting(Person(actor="oidc:operator", role="operator")), pytest.raises(ForbiddenError):
         deny_request(trained, name, "no")
 

@@ -25,12 +25,12 @@ from workbench.state.workspace import Workspace
 from workbench.ui.parts import attacks as page
 from workbench.workflows.datasets.budget import set_budget, show_ledger
 from workbench.workflows.datasets.ingest import append
+from workbench.workflows.erasure import run_waiting
 from workbench.workflows.erasure.suppressions import vouch
 from workbench.workflows.evaluation.attack_results import attacks
 from workbench.workflows.evaluation.canary_audit import audit
 from workbench.workflows.evaluation.evaluate import Settings, evaluate
 from workbench.workflows.internal_results import findings, keep
-from workbench.workflows.operations import jobs
 from workbench.workflows.operations.overview import overview
 from workbench.workflows.synthesis import preflight
 from workbench.workflows.synthesis.preflight import preflight_together
@@ -235,6 +235,6 @@ def test_an_audit_is_shown_until_an_erasure_sweeps_it(browse: Open, trained: Wor
     submit(trained, ["pupils"], "pupil-1007")
     with pytest.raises(BusyError):
         keep(trained, "audit", "pupils", "aim", AUDIT)
-    jobs.erase_waiting(trained)
+    run_waiting.erase_waiting(trained)
     assert findings(trained, "audit") == []
     assert "No generator was audited" in texts(browse(trained, "privacy"))

@@ -26,6 +26,7 @@ from workbench.state.workspace import Workspace
 from workbench.ui.parts import session
 from workbench.workflows.datasets.profile import cell_labels, profile
 from workbench.workflows.datasets.uploads import sweep_uploads
+from workbench.workflows.erasure import run_waiting
 from workbench.workflows.operations import browser_files as handover
 from workbench.workflows.operations import jobs
 from workbench.workflows.operations.browser_files import (
@@ -177,7 +178,7 @@ def test_an_upload_that_no_job_needs_is_swept(workspace: Workspace) -> None:
     sweep_uploads(workspace)
     assert uploads(workspace) == [left], "it may be one that is being written"
     os.utime(left, (0, 0))
-    jobs.erase_waiting(workspace)
+    run_waiting.erase_waiting(workspace)
     assert uploads(workspace) == []
 
 

@@ -151,7 +151,7 @@ def resume(context: typer.Context, as_json: Json = False) -> None:
     """Finish interrupted erasures and carry out every request that waits; tell those who asked over HTTP."""
     from workbench.workflows.controllers.callbacks import tell_waiting
     from workbench.workflows.controllers.inbox_worker import log
-    from workbench.workflows.operations.jobs import erase_waiting
+    from workbench.workflows.erasure.run_waiting import erase_waiting
 
     workspace = opened(context)
     with progress_of("resuming") as progress:

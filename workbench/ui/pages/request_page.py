@@ -19,8 +19,8 @@ from workbench.workflows.erasure.decide import (
     release_request,
     show_request,
 )
+from workbench.workflows.erasure.run_waiting import detach_erasures
 from workbench.workflows.evaluation.report import certificate_html
-from workbench.workflows.operations.jobs import detach_erasures
 
 
 def show(name: str) -> None:

@@ -45,7 +45,8 @@ from workbench.state.workspace import Workspace
 from workbench.workflows.controllers.callbacks import tell_due, tell_waiting, telling
 from workbench.workflows.erasure.erase import exit_of
 from workbench.workflows.erasure.identities import identities_of
-from workbench.workflows.operations.jobs import erase_waiting, measure_again
+from workbench.workflows.erasure.run_waiting import erase_waiting
+from workbench.workflows.synthesis.measure_again import measure_again
 
 RECEIPT, RESULT, REJECTED = ".receipt.json", ".result.json", "rejected"
 _TAKEN, _BATCH = ".taken-", ".batch.json"

@@ -27,7 +27,7 @@ from workbench.state.tables import requests
 from workbench.state.workspace import Workspace
 from workbench.workflows.erasure.execute import Fault, Outcome, plans_for
 from workbench.workflows.erasure.identities import chosen_datasets, identities_of
-from workbench.workflows.operations.jobs import detach_erasures, erase_waiting
+from workbench.workflows.erasure.run_waiting import detach_erasures, erase_waiting
 
 Answer = dict[str, Any]
 

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workbench.config import SynthesizeConfig, TrainConfig, parse_config
-from workbench.errors import InputError, LockedError, WorkbenchError
-from workbench.jobs.job import OVER, Job, cancel, claim, enqueue, find, get, reopen
-from workbench.jobs.worker import Work, new_worker, work_claimed, work_on
+from workbench.errors import InputError
+from workbench.jobs.detached import detach
+from workbench.jobs.job import OVER, Job, cancel, enqueue, find, get
+from workbench.jobs.worker import Work, work_on
 from workbench.progress import Progress, silent
 from workbench.reports.verdict import VerdictRules
 from workbench.state import journal, writing
 from workbench.state.atomic_files import remove
 from workbench.state.roles import allowed, open_to_all
 from workbench.state.workspace import Workspace
-
-if TYPE_CHECKING:
-    from workbench.workflows.erasure.certify import Result
-    from workbench.workflows.erasure.execute import Held, Outcome
 
 
 @allowed("operate")
@@ -35,42 +28,7 @@ def run_job(workspace: Workspace, kind: str, config: Mapping[str, Any], progress
 @allowed("operate")
 def detach_job(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Hands a piece of long work to a process of its own, which goes on when this one ends."""
-    return _detach(workspace, _enqueue(workspace, kind, config))
-
-
-@allowed("operate", "decide")
-def erase_waiting(
-    workspace: Workspace, progress: Progress = silent, *, first: Collection[str] = (), held: Held = "due"
-) -> Outcome:
-    """Does as `carry_out`, as a job where anything is to be carried out.
-
-    A cancel stops it after the step at hand: its requests stay open, quarantined and resumable. What failed or was lost is
-    tried again as the same job.
-    """
-    from workbench.workflows.erasure.execute import carry_out
-
-    job = _reopen_erasures(workspace, patient=False, worker=new_worker(), held=held)
-    if job is None:
-        return carry_out(workspace, progress, first=first, held=held)
-    outcomes: list[Outcome] = []
-
-    def work(tell: Progress) -> dict[str, Any]:
-        outcomes.append(carry_out(workspace, tell, first=first, held=held))
-        return _listed(outcomes[0].results())  # a failure is the job's, too
-
-    try:
-        work_claimed(workspace.engine, job, work, progress)
-    except (WorkbenchError, OSError):
-        if not outcomes:
-            raise
-    return outcomes[0]
-
-
-@allowed("operate", "decide")
-def detach_erasures(workspace: Workspace) -> tuple[dict[str, Any] | None, list[str]]:
-    """Hands what waits to a process of its own: the job, if there is anything to do, and the requests it will carry out."""
-    job = _reopen_erasures(workspace, patient=True)
-    return (None, []) if job is None else (_detach(workspace, job), list(job.config["requests"]))
+    return detach(workspace.root, _enqueue(workspace, kind, config))
 
 
 @allowed("operate")
@@ -82,6 +40,8 @@ def take_job(workspace: Workspace, job_id: str, progress: Progress = silent) -> 
         # made once the job is ours: of one that is over there is no config left
         done = dict(work_on(workspace.engine, job.id, lambda p: _work(workspace, job.kind, job.config)(p), progress))
         if job.kind == "erase":
+            from workbench.workflows.synthesis.measure_again import measure_again  # start-up
+
             measure_again(workspace, [one["request"] for one in done["requests"]])
         return done
 
@@ -102,35 +62,6 @@ def list_jobs(workspace: Workspace) -> dict[str, Any]:
     """All jobs, oldest first."""
     with workspace.engine.connect() as connection:
         return {"jobs": [_describe(job) for job in find(connection)]}
-
-
-def _detach(workspace: Workspace, job: Job) -> dict[str, Any]:
-    command = [sys.executable, "-m", "workbench", "--workspace", str(workspace.root), "jobs", "run", job.id]
-    subprocess.Popen(
-        command, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    return {"job": job.id, "kind": job.kind, "status": job.status}
-
-
-def _reopen_erasures(
-    workspace: Workspace, *, patient: bool, worker: str | None = None, held: Held = "due"
-) -> Job | None:
-    """The job of all that waits to be carried out, or None; its row names requests, and nobody.
-
-    With a `worker` it is claimed at once, so that no other process comes between.
-    """
-    from workbench.erasure import saga
-    from workbench.erasure.request import waiting
-    from workbench.workflows.erasure.execute import held_to_try
-
-    with writing(workspace.engine) as connection:
-        unfinished = [*saga.in_the_way(connection), *held_to_try(connection, held)]
-        begun = {request for erasure in unfinished for request in erasure.requests}
-        due = sorted(begun.union(waiting(connection)))
-        if not due:
-            return None
-        job = reopen(connection, "erase", {"requests": due, "patient": patient})
-        return claim(connection, job.id, worker) if worker else job
 
 
 def _enqueue(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> Job:
@@ -168,24 +99,9 @@ def _advise(workspace: Workspace, config: Mapping[str, Any]) -> Work:
 
 
 def _erase(workspace: Workspace, config: Mapping[str, Any]) -> Work:
-    """Erases whatever waits; where nobody looks on, as late as the lock is free."""
-    from workbench.workflows.erasure.execute import carry_out
+    from workbench.workflows.erasure.run_waiting import work_of  # start-up: so is each of these imports
 
-    def work(progress: Progress) -> dict[str, Any]:
-        done: dict[str, Result] = {}
-        while True:
-            outcome = carry_out(workspace, progress)
-            done |= outcome.done
-            if not config["patient"] or not any(isinstance(f.fault, LockedError) for f in outcome.failures):
-                return _listed(done | outcome.results())
-            progress(0.0, "waiting until nobody writes the data set")
-            time.sleep(1)
-
-    return work
-
-
-def _listed(done: Mapping[str, Result]) -> dict[str, Any]:
-    return {"requests": [{"request": request, **result} for request, result in done.items()]}
+    return work_of(workspace, patient=config["patient"])
 
 
 def _ingest(workspace: Workspace, config: Mapping[str, Any]) -> Work:
@@ -235,24 +151,6 @@ def _measure(workspace: Workspace, config: Mapping[str, Any]) -> Work:
 
     name = str(config["name"])
     return lambda progress: measure_release(workspace, name, progress)
-
-
-@allowed("operate")
-def measure_again(workspace: Workspace, request_ids: Collection[str] | None = None) -> list[str]:
-    """Measure, a job each, the releases whose figures these erasures purged, or any; return those that have theirs again.
-
-    What can't be measured now is left: `evaluate` or the app does it later.
-    """
-    from workbench.workflows.synthesis.measure_release import without_figures
-
-    done = []
-    for release in without_figures(workspace, request_ids):
-        with writing(workspace.engine) as connection:
-            job = enqueue(connection, "measure", {"name": release})
-        with suppress(WorkbenchError, OSError):
-            take_job(workspace, job.id)
-            done.append(release)
-    return done
 
 
 def _forget_upload(config: Mapping[str, Any]) -> None:
