@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.terms import Json, Set, opened, progress_of, show
+from workbench.cli.terms import Json, Set, opened, opened_to_write, progress_of, show
 
 app = typer.Typer()
 
@@ -37,7 +37,7 @@ def evaluate(
 
     settings = Settings(seed=seed, rows=rows, shadow=shadow)
     with progress_of("evaluating") as progress:
-        found = run(opened(context), name, dataset=dataset, settings=settings, rules=rules, progress=progress)
+        found = run(opened_to_write(context), name, dataset=dataset, settings=settings, rules=rules, progress=progress)
     if as_json:
         show(found, as_json)
         return
@@ -108,5 +108,5 @@ def sweep(
         show(plan_sweep(opened(context), configs), as_json)
         return
     with progress_of("sweep") as progress:
-        result = run(opened(context), configs, out=out, progress=progress)
+        result = run(opened_to_write(context), configs, out=out, progress=progress)
     show(result, as_json)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.terms import Json, opened, progress_of, show
+from workbench.cli.terms import Json, opened, opened_to_write, progress_of, show
 from workbench.errors import CheckFailedError
 
 app = typer.Typer()
@@ -65,7 +65,7 @@ def forgetting(
 
     with progress_of("forgetting") as progress:
         result = run(
-            opened(context),
+            opened_to_write(context),
             ensemble,
             subjects=subjects,
             canaries=canaries,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench.cli.terms import Detach, Json, Set, opened, progress_of, run_job, show
+from workbench.cli.terms import Detach, Json, Set, opened, opened_to_write, progress_of, run_job, show
 from workbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def audit(
 
     settings = read_config(config, SynthesizeConfig, overrides or ())
     with progress_of("auditing") as progress:
-        result = run(opened(context), settings, canaries=canaries, public=public, progress=progress)
+        result = run(opened_to_write(context), settings, canaries=canaries, public=public, progress=progress)
     show(result, as_json)
 
 
@@ -134,7 +134,7 @@ def _advise(
 
     with progress_of("comparing") as progress:
         result = advise(
-            opened(context),
+            opened_to_write(context),
             settings,
             requests_a_day=requests,
             most_lost=loss,

@@ -25,6 +25,15 @@ def opened(context: typer.Context) -> Workspace:
     return Workspace.open(context.obj)
 
 
+def opened_to_write(context: typer.Context) -> Workspace:
+    """The workspace that the command line names, once what was interrupted in it is finished as far as that goes."""
+    from workbench.workflows.erasure.execute import recover_interrupted  # start-up
+
+    workspace = opened(context)
+    recover_interrupted(workspace)
+    return workspace
+
+
 def progress_of(title: str) -> AbstractContextManager[Progress]:
     """A progress bar on standard error, where that is a terminal."""
     from workbench.progress import progress_bar
@@ -49,10 +58,9 @@ def run_job(context: typer.Context, kind: str, config: dict[str, Any], detach: b
     from workbench.workflows.operations.jobs import detach_job
     from workbench.workflows.operations.jobs import run_job as run
 
-    workspace = opened(context)
     if detach:
-        show(detach_job(workspace, kind, config), as_json)
+        show(detach_job(opened(context), kind, config), as_json)
         return
     with progress_of(kind) as progress:
-        result = run(workspace, kind, config, progress)
+        result = run(opened(context), kind, config, progress)
     show(result, as_json)

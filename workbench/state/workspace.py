@@ -8,13 +8,13 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from sqlalchemy import Engine
 
-from workbench.errors import DamagedError, InputError, LockedError
+from workbench.errors import DamagedError, InputError, LockedError, WorkbenchError
 from workbench.state import create_database, has_tables, journal, open_database, open_for_threads
 from workbench.state.atomic_files import content_of, locked_folder, remove_abandoned, remove_parts, write_atomic
 
@@ -66,6 +66,8 @@ class Workspace:
     """A folder with its database and keys. Opening one checks that this workbench can read it."""
 
     root: Path
+    hindrances: dict[str, WorkbenchError | OSError] = field(default_factory=dict, compare=False, repr=False)
+    """By data set, why the last recovery of this process could not finish an append or an erasure of it."""
 
     @classmethod
     def create(cls, root: Path) -> Workspace:

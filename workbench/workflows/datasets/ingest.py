@@ -6,6 +6,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from workbench.state.roles import allowed, internal
 from workbench.state.tables import datasets
 from workbench.state.workspace import Workspace, check_name
 from workbench.tracking import RunRecord, Tracking, log_run, purge_runs
-from workbench.workflows.datasets.append import append_rows, finish_append
+from workbench.workflows.datasets.append import append_rows
 from workbench.workflows.datasets.refused_ingests import informed_by_refusals, noting_refusals
 from workbench.workflows.datasets.same_people import (
     Joined,
@@ -42,7 +43,7 @@ from workbench.workflows.datasets.same_people import (
     refuse_unknown,
     tokens_of,
 )
-from workbench.workflows.erasure.execute import settle
+from workbench.workflows.exclusive import exclusive
 
 Sources = list[tuple[Iterable[pd.DataFrame], Split | None]]
 
@@ -66,13 +67,12 @@ def ingest(
     """
     check_name(name, "data set")
     check_reason(workspace, same_people)
-    settle(workspace, name)
     schema_path, data_path = _paths(name, schema, data)
     declared = read_schema(schema_path)
     if schema is not None:  # a bundled schema is as it was before any row was refused
         declared = informed_by_refusals(workspace, declared)
     started = time.perf_counter()
-    with workspace.lock(name), workspace.staging() as staging:
+    with exclusive(workspace, name) as held, workspace.staging() as staging:
         joined = _refuse_taken(workspace, name, declared, confirmed=same_people is not None)
         declared = joined.schema
         for called in (name, declared.population, declared.identity_type):
@@ -94,14 +94,11 @@ def ingest(
             refuse_unknown(connection, name, joined, same_people)
         declared = joined.schema
         runs = _log(workspace, name, declared, stored)
-        try:
-            (staging / "out").rename(target)
-            tokens = tokens_of(Store(name, target, declared, stored.digests))
-            _record(workspace, name, joined, stored, ring, runs, tokens, same_people)
-        except BaseException:
-            shutil.rmtree(target, ignore_errors=True)
-            purge_runs(Tracking(workspace.root), run_ids=runs)
-            raise
+        held.on_failure(partial(purge_runs, Tracking(workspace.root), run_ids=runs))
+        held.on_failure(partial(shutil.rmtree, target, ignore_errors=True))
+        (staging / "out").rename(target)
+        tokens = tokens_of(Store(name, target, declared, stored.digests))
+        _record(workspace, name, joined, stored, ring, runs, tokens, same_people)
     return {
         "dataset": name,
         "rows": stored.rows,
@@ -171,14 +168,12 @@ def append(
     """
     started = time.perf_counter()
     check_reason(workspace, same_people)
-    settle(workspace, name)
     with workspace.engine.connect() as connection:
         entry = catalog.entry(connection, name)
     schema = entry.schema
     columns = [column for column, declared in schema.columns.items() if declared.role != "drop"]
     chunks = watched(read_chunks(data, columns), estimate_rows(data), progress)
-    with workspace.lock(name):
-        finish_append(workspace, name)
+    with exclusive(workspace, name):
         ring = key_ring(workspace, schema, entry.ingest)
         split: Split | None = "train" if schema.holdout.file is not None else None
         with noting_refusals(workspace, name, schema):

@@ -25,7 +25,7 @@ from workbench.errors import BusyError, HeldError, InputError, LockedError, Work
 from workbench.jobs.worker import CancelledError
 from workbench.progress import Progress, silent
 from workbench.state import lineage, writing
-from workbench.state.roles import internal
+from workbench.state.roles import allowed, internal
 from workbench.state.tables import requests
 from workbench.state.workspace import Workspace
 from workbench.workflows.datasets.append import finish_append, finish_appends
@@ -133,23 +133,19 @@ def held_to_try(connection: Connection, held: Held) -> list[Erasure]:
     return sorted(due, key=lambda erasure: erasure.tried)[:1]
 
 
-@internal
-def finish_interrupted(workspace: Workspace) -> None:
-    """Finishes what was interrupted; raises the first fault. What is held is left alone."""
-    _resume(workspace, silent).results()
+@allowed("operate", "decide")
+def recover_interrupted(workspace: Workspace) -> Outcome:
+    """Finish what was interrupted, as every door does before it writes. What is held is left alone.
 
-
-@internal
-def try_resume(workspace: Workspace) -> None:
-    """Finish what was interrupted, as far as that goes: what is stuck keeps its quarantine, and holds up no reader."""
-    _resume(workspace, silent)
-
-
-@internal
-def settle(workspace: Workspace, dataset: str) -> None:
-    """Finishes what was interrupted; raises a fault only where it leaves this data set unfinished."""
-    mine = [failure for failure in _resume(workspace, silent).failures if dataset in failure.datasets]
-    Outcome(done={}, failures=tuple(mine)).results()
+    What can't be finished keeps its quarantine and holds up no reader; the workspace keeps the reason for `exclusive`, which
+    refuses to write the data sets concerned.
+    """
+    outcome = _resume(workspace, silent)
+    workspace.hindrances.clear()
+    for dataset in frozenset().union(*(failure.datasets for failure in outcome.failures)):
+        mine = [failure for failure in outcome.failures if dataset in failure.datasets]
+        workspace.hindrances[dataset] = _told(mine[0].fault, others=len(mine) - 1)
+    return outcome
 
 
 def _resume(workspace: Workspace, progress: Progress) -> Outcome:

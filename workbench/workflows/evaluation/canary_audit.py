@@ -13,7 +13,6 @@ from workbench.config import SynthesizeConfig
 from workbench.data import catalog
 from workbench.data.dataset import Dataset
 from workbench.data.partition import Partition
-from workbench.erasure.request import refuse_open_request
 from workbench.errors import InputError
 from workbench.generators.generator import FittedGenerator, Generator
 from workbench.generators.kinds import check_size, generator_of
@@ -27,7 +26,7 @@ from workbench.progress import Progress, silent
 from workbench.schema.codec import Codec, Values
 from workbench.state.roles import allowed, internal
 from workbench.state.workspace import Workspace
-from workbench.workflows.erasure.execute import settle
+from workbench.workflows.exclusive import exclusive
 from workbench.workflows.internal_results import keep
 
 CANARIES = (20, 2_000)
@@ -72,16 +71,14 @@ def _audited(
     started: float,
     progress: Progress,
 ) -> dict[str, Any]:
-    settle(workspace, config.dataset)
     generator, rng = generator_of(config), np.random.default_rng()
     with workspace.engine.connect() as connection:
         codec = Codec(catalog.entry(connection, config.dataset).schema)
     check_size(config, codec)  # before the charge
     planted = plant(codec, canaries, rng=rng)
-    with workspace.lock(config.dataset):
+    with exclusive(workspace, config.dataset, refused=_NOTHING):
         with workspace.engine.connect() as connection:
             store = catalog.store(connection, workspace, config.dataset)
-            refuse_open_request(connection, config.dataset, _NOTHING)
         charged = config.private and not public
         if charged:
             purpose = f"audit {config.generator} with {canaries} canaries"

@@ -30,8 +30,7 @@ from workbench.state.lineage import Artifact
 from workbench.state.roles import allowed, internal, open_to_all
 from workbench.state.workspace import Workspace
 from workbench.tracking import RunRecord, Tracking, log_run, purge_runs
-from workbench.workflows.datasets.append import finish_append
-from workbench.workflows.erasure.execute import try_resume
+from workbench.workflows.exclusive import exclusive
 
 Document = dict[str, Any]
 
@@ -129,9 +128,7 @@ def _evaluated(
     progress: Progress,
 ) -> Document:
     thing = _thing(workspace, name, dataset)
-    try_resume(workspace)
-    with workspace.lock(thing.dataset):
-        finish_append(workspace, thing.dataset)
+    with exclusive(workspace, thing.dataset, beside_erasures=True):
         thing = _thing(workspace, name, thing.dataset)  # as it is now that no other process writes
         with workspace.engine.connect() as connection:
             if thing.kind == "erasure":

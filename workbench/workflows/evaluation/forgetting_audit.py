@@ -38,7 +38,6 @@ from workbench.state import lineage
 from workbench.state.lineage import Artifact
 from workbench.state.roles import allowed, internal
 from workbench.state.workspace import Workspace
-from workbench.workflows.erasure.execute import settle
 from workbench.workflows.evaluation.canary_audit import plant
 from workbench.workflows.evaluation.trial_erasures import (
     AFTER,
@@ -50,6 +49,7 @@ from workbench.workflows.evaluation.trial_erasures import (
     references,
     trials,
 )
+from workbench.workflows.exclusive import exclusive
 from workbench.workflows.training.publish_version import current_versions, read_manifest
 from workbench.workflows.training.train_shards import objects_of
 
@@ -84,8 +84,7 @@ def forgetting(
     started = time.perf_counter()
     _refuse_senseless(subjects, canaries, controls)
     dataset = _current(workspace, ensemble)[1].dataset
-    settle(workspace, dataset)
-    with workspace.lock(dataset):
+    with exclusive(workspace, dataset):
         asked = {"subjects": subjects, "canaries": canaries, "controls": controls}
         found = try_erasures(workspace, ensemble, **asked, rng=np.random.default_rng(seed), progress=progress)
     return found | {"note": _NOTE, "seconds": round(time.perf_counter() - started, 3)}

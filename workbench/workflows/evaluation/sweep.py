@@ -11,20 +11,20 @@ from typing import Any
 
 from workbench.config import SynthesizeConfig, read_config
 from workbench.data import catalog
-from workbench.erasure.request import refuse_open_request
 from workbench.errors import BudgetError, BusyError, InputError
 from workbench.generators.kinds import generator_of
 from workbench.jobs.worker import as_job
 from workbench.privacy.ledger import Ledger, spent, unrecorded
 from workbench.progress import Progress, silent
 from workbench.reports.comparison_page import comparison_page
-from workbench.state import lineage, writing
+from workbench.state import lineage
 from workbench.state.lineage import Artifact
 from workbench.state.roles import allowed, open_to_all
 from workbench.state.workspace import Workspace
 from workbench.tracking import RunRecord, Tracking, log_run, log_text, purge_runs
 from workbench.workflows.evaluation.evaluate import evaluate
 from workbench.workflows.evaluation.report import check_page
+from workbench.workflows.exclusive import exclusive
 from workbench.workflows.outputs import place_bytes
 from workbench.workflows.synthesis.preflight import expected
 from workbench.workflows.synthesis.synthesize import synthesize
@@ -137,9 +137,8 @@ def _publish(workspace: Workspace, documents: Sequence[dict[str, Any]], out: Pat
     Raises BusyError where one of them is there no more, since an erasure purged it: then nothing is written.
     """
     dataset = documents[0]["dataset"]
-    with workspace.lock(dataset):
+    with exclusive(workspace, dataset, refused=_NOTHING) as held:
         with workspace.engine.connect() as connection:
-            refuse_open_request(connection, dataset, _NOTHING)
             known = {artifact.id for artifact in lineage.find(connection, dataset=dataset, kind="evaluation")}
         if not known.issuperset(document["id"] for document in documents):
             raise BusyError(
@@ -147,6 +146,7 @@ def _publish(workspace: Workspace, documents: Sequence[dict[str, Any]], out: Pat
             )
         page, tracking = comparison_page(documents), Tracking(workspace.root)
         run = log_run(tracking, _run(dataset, documents))
+        held.on_failure(partial(purge_runs, tracking, run_ids=[run]))
         log_text(tracking, run, "comparison.html", page)
         artifact = Artifact(
             id=f"sweep-{secrets.token_hex(3)}-evaluation",
@@ -155,16 +155,10 @@ def _publish(workspace: Workspace, documents: Sequence[dict[str, Any]], out: Pat
             derived_from=[*(document["id"] for document in documents), dataset],
             body={"metrics": {}, "mlflow_run": run},
         )
-        try:
-            with writing(workspace.engine) as connection:
-                refuse_open_request(connection, dataset, _NOTHING)
-                lineage.record(connection, artifact)
-        except BaseException:
-            purge_runs(tracking, run_ids=[run])
-            raise
+        with held.publishing() as connection:
+            lineage.record(connection, artifact)
         if out is not None:
-            judge = partial(refuse_open_request, dataset=dataset, refused=_NOTHING)
-            place_bytes(workspace, out, page.encode(), judge, private=True)
+            place_bytes(workspace, out, page.encode(), held.judge, private=True)
     return run
 
 

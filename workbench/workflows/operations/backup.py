@@ -25,7 +25,7 @@ from workbench.state.roles import allowed
 from workbench.state.workspace import Workspace
 from workbench.tracking import Tracking
 from workbench.workflows.datasets.append import finish_append
-from workbench.workflows.erasure.execute import finish_interrupted
+from workbench.workflows.erasure.execute import recover_interrupted
 
 CONTENTS = "contents.json"  # the last member: a backup that was cut off has none
 FORMAT = "workbench-backup/1"
@@ -58,7 +58,7 @@ def backup(workspace: Workspace, file: Path, *, progress: Progress = silent) -> 
     """
     started = time.perf_counter()
     codec = _check(workspace, file)
-    finish_interrupted(workspace)
+    recover_interrupted(workspace).results()
     with ExitStack() as held:
         with workspace.engine.connect() as connection:
             names = catalog.names(connection)

@@ -20,7 +20,7 @@ from workbench.state.roles import allowed, internal
 from workbench.state.tables import requests
 from workbench.state.workspace import Workspace
 from workbench.tracking import RunRecord, Tracking, estimate_metrics, find_runs, log_run, purge_runs
-from workbench.workflows.datasets.append import finish_append
+from workbench.workflows.exclusive import exclusive
 from workbench.workflows.synthesis.release_figures import figures_of
 
 _NOTHING = "nothing is measured"
@@ -36,8 +36,7 @@ def measure_release(workspace: Workspace, name: str, progress: Progress = silent
     """
     with workspace.engine.connect() as connection:
         release = _release(connection, name)
-    with workspace.lock(release.dataset):
-        finish_append(workspace, release.dataset)
+    with exclusive(workspace, release.dataset, beside_erasures=True):
         with workspace.engine.connect() as connection:
             release = _release(connection, name)
             refuse_quarantined(connection, release)

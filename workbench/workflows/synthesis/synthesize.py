@@ -5,17 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sqlalchemy import Connection
-
 from workbench.config import SynthesizeConfig
 from workbench.data import catalog
-from workbench.erasure.request import refuse_open_request
 from workbench.jobs.worker import as_job
 from workbench.progress import Progress, silent
-from workbench.state import writing
 from workbench.state.roles import allowed
 from workbench.state.workspace import Workspace
-from workbench.workflows.erasure.execute import settle
+from workbench.workflows.exclusive import Exclusive, exclusive
 from workbench.workflows.synthesis.fit_release import (
     discard_release,
     forget_fit,
@@ -24,6 +20,8 @@ from workbench.workflows.synthesis.fit_release import (
     sweep_releases,
 )
 from workbench.workflows.synthesis.fit_runs import end_runs
+
+_UNPROTECTED = "no generator that is not private is fitted or published"
 
 
 @allowed("operate")
@@ -47,22 +45,17 @@ def synthesize(workspace: Workspace, config: SynthesizeConfig, *, progress: Prog
 
 def _synthesized(workspace: Workspace, config: SynthesizeConfig, progress: Progress) -> dict[str, Any]:
     started = time.perf_counter()
-    settle(workspace, config.dataset)
     with workspace.engine.connect() as connection:
         catalog.entry(connection, config.dataset)
-    with workspace.lock(config.dataset):
+    refused = None if config.private else _UNPROTECTED
+    with exclusive(workspace, config.dataset, refused=refused) as held:
         sweep_releases(workspace, config.dataset, fits=False)  # what a killed synthesis left
         with workspace.engine.connect() as connection:
             store = catalog.store(connection, workspace, config.dataset)
-            _refuse_unprotected(connection, config)
-        release = make_release(workspace, store, config, progress=_abortable(workspace, config, progress))
-        try:
-            with writing(workspace.engine) as connection:
-                _refuse_unprotected(connection, config)  # again: a request may have been accepted since
-                record_release(connection, release.artifacts)
-        except BaseException:
-            discard_release(workspace, config, release.generator, release.runs)
-            raise
+        release = make_release(workspace, store, config, progress=_abortable(held, progress))
+        held.on_failure(lambda: discard_release(workspace, config, release.generator, release.runs))
+        with held.publishing() as connection:
+            record_release(connection, release.artifacts)
         forget_fit(workspace, release.generator)
         end_runs(workspace, config.dataset)
     return {
@@ -78,17 +71,12 @@ def _synthesized(workspace: Workspace, config: SynthesizeConfig, progress: Progr
     }
 
 
-def _abortable(workspace: Workspace, config: SynthesizeConfig, progress: Progress) -> Progress:
+def _abortable(held: Exclusive, progress: Progress) -> Progress:
     """Progress whose next report ends a run that can no longer be published."""
 
     def tell(fraction: float, text: str) -> None:
-        with workspace.engine.connect() as connection:
-            _refuse_unprotected(connection, config)
+        with held.workspace.engine.connect() as connection:
+            held.judge(connection)
         progress(fraction, text)
 
     return tell
-
-
-def _refuse_unprotected(connection: Connection, config: SynthesizeConfig) -> None:
-    if not config.private:
-        refuse_open_request(connection, config.dataset, "no generator that is not private is fitted or published")

@@ -7,7 +7,6 @@ that was chosen by them says so (`informed_by`), unless the data set is public.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,7 +34,7 @@ from workbench.sisa.training import learner_of
 from workbench.state.atomic_files import check_output
 from workbench.state.roles import allowed, internal
 from workbench.state.workspace import Workspace
-from workbench.workflows.erasure.execute import settle
+from workbench.workflows.exclusive import exclusive
 from workbench.workflows.internal_results import keep
 from workbench.workflows.outputs import place_bytes
 from workbench.workflows.training.train_shards import executor_of, parts_of
@@ -110,7 +109,7 @@ def advise(
             check_output(path, endings)  # before minutes of measuring
 
     def work(report: Progress) -> Mapping[str, Any]:
-        with _alone(workspace, config.dataset):
+        with exclusive(workspace, config.dataset):
             found = _advised(
                 workspace,
                 config,
@@ -136,17 +135,9 @@ def advise_and_keep(workspace: Workspace, config: TrainConfig, *, progress: Prog
 
     No erasure of the data set is carried out between the first row that is read and the moment it is kept.
     """
-    with _alone(workspace, config.dataset):
+    with exclusive(workspace, config.dataset):
         found = _advised(workspace, config, requests_a_day=1.0, most_lost=0.01, public=False, progress=progress)
         return keep(workspace, "advice", config.dataset, config.learner, found)
-
-
-@contextmanager
-def _alone(workspace: Workspace, dataset: str) -> Iterator[None]:
-    """While nobody else writes the data set, which an erasure would."""
-    settle(workspace, dataset)
-    with workspace.lock(dataset):
-        yield
 
 
 def _advised(

@@ -10,19 +10,17 @@ from workbench.config import TrainConfig
 from workbench.data import catalog
 from workbench.data.store import Store
 from workbench.erasure.free_text import refuse_names
-from workbench.erasure.request import refuse_open_request
 from workbench.errors import InputError
 from workbench.jobs.worker import as_job
 from workbench.progress import Progress, silent
 from workbench.sisa.ensemble import Manifest
 from workbench.sisa.task import task_of
 from workbench.sisa.training import DOUBTED, partition_of, refuse_unsuited, train_shard
-from workbench.state import writing
 from workbench.state.atomic_files import sha256
 from workbench.state.roles import allowed, internal
 from workbench.state.workspace import Workspace
 from workbench.tracking import RunRecord, Tracking, end_run, purge_runs, start_run
-from workbench.workflows.erasure.execute import settle
+from workbench.workflows.exclusive import Exclusive, exclusive
 from workbench.workflows.training.charge_shards import charge_shards
 from workbench.workflows.training.publish_version import (
     Version,
@@ -62,36 +60,30 @@ def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = sil
 def _trained(workspace: Workspace, config: TrainConfig, progress: Progress) -> dict[str, Any]:
     started = time.perf_counter()
     refuse_words(workspace, config)
-    settle(workspace, config.dataset)
     with workspace.engine.connect() as connection:
         schema = catalog.entry(connection, config.dataset).schema
     refuse_unsuited(config, task_of(schema))
     ensemble = f"{config.dataset}-{config.learner.replace('_', '-')}-{secrets.token_hex(3)}"
-    with workspace.lock(config.dataset):
+    with exclusive(workspace, config.dataset, refused=_NOTHING) as held:
         with workspace.engine.connect() as connection:
             store = catalog.store(connection, workspace, config.dataset)
-            refuse_open_request(connection, config.dataset, _NOTHING)
         sweep(workspace, config.dataset)  # what a killed training left
         _refuse_too_many_shards(store, config)
         charge_shards(workspace, schema, config, range(config.shards), purpose=f"train {ensemble}")
-        trained: dict[int, Trained] = {}
         runs: list[str] = []
-        try:
-            trained |= train_shards(workspace, store, config, dict.fromkeys(range(config.shards), 0), progress=progress)
-            _refuse_chance(store, config, trained)
-            manifest = Manifest(
-                ensemble=ensemble,
-                version=1,
-                dataset=config.dataset,
-                config=config.model_dump(mode="json"),
-                schema=schema.digest(),
-                constituents=tuple(trained[shard].constituent for shard in range(config.shards)),
-                aggregation=config.aggregation,
-            )
-            version = _publish(workspace, store, manifest, trained, runs, progress)
-        except BaseException:
-            _withdraw(workspace, config.dataset, ensemble, runs)
-            raise
+        held.on_failure(lambda: _withdraw(workspace, config.dataset, ensemble, runs))
+        trained = train_shards(workspace, store, config, dict.fromkeys(range(config.shards), 0), progress=progress)
+        _require_deterministic(store, config, trained)
+        manifest = Manifest(
+            ensemble=ensemble,
+            version=1,
+            dataset=config.dataset,
+            config=config.model_dump(mode="json"),
+            schema=schema.digest(),
+            constituents=tuple(trained[shard].constituent for shard in range(config.shards)),
+            aggregation=config.aggregation,
+        )
+        version = _publish(held, store, manifest, trained, runs, progress)
     seconds = round(time.perf_counter() - started, 3)
     return {
         "ensemble": ensemble,
@@ -113,7 +105,7 @@ def refuse_words(workspace: Workspace, config: TrainConfig) -> None:
 
 
 def _publish(
-    workspace: Workspace,
+    held: Exclusive,
     store: Store,
     manifest: Manifest,
     trained: dict[int, Trained],
@@ -121,6 +113,7 @@ def _publish(
     progress: Progress,
 ) -> Version:
     """Evaluates, logs and records the version; every MLflow run it makes is added to `runs` as soon as it exists."""
+    workspace = held.workspace
     tracking = Tracking(workspace.root)
     progress(0.95, "evaluating")
     metrics = evaluate(workspace, store, manifest)
@@ -136,8 +129,7 @@ def _publish(
     version = write_version(workspace, tracking, manifest, trained, metrics, schema=store.schema, train_run=runs[0])
     runs.extend(version.runs)
     end_run(tracking, runs[0], status="FINISHED")
-    with writing(workspace.engine) as connection:
-        refuse_open_request(connection, manifest.dataset, _NOTHING)
+    with held.publishing() as connection:
         record_version(connection, version.manifest, version.artifacts, retrained=trained, requests=())
     return version
 
@@ -153,7 +145,7 @@ def _refuse_too_many_shards(store: Store, config: TrainConfig) -> None:
         )
 
 
-def _refuse_chance(store: Store, config: TrainConfig, trained: dict[int, Trained]) -> None:
+def _require_deterministic(store: Store, config: TrainConfig, trained: dict[int, Trained]) -> None:
     """Trains a shard once more where the learner is another library's: without the same bytes, no erasure can be proved."""
     constituents = [t.constituent for t in trained.values() if t.constituent.digest]
     if config.learner not in DOUBTED or not constituents:
