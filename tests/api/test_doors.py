@@ -82,10 +82,10 @@ def _imported(room: str) -> set[str]:
 
 # The app: each workflow that a page imports, and who may run it
 PAGES = {
-    "all": """attack_results.attacks attack_results.audits doctor.glance evaluate.evaluation_of internal_results.findings
-        browser_files.name_of browser_files.release_rows browser_files.verify_upload audit_log.read_history
+    "all": """attack_results.attacks attack_results.audits doctor.glance stored_evaluations.evaluation_of
+        internal_results.findings browser_files.name_of browser_files.release_rows browser_files.verify_upload audit_log.read_history
         jobs.list_jobs signing_keys.list_keys budget.show_ledger show_lineage.show_lineage overview.overview
-        overview.model overview.evaluations overview.measured overview.quality preflight.preflight
+        overview.model stored_evaluations.evaluations overview.measured overview.quality preflight.preflight
         preflight.preflight_together profile.schema_of report.certificate_html report.comparison_html
         report.evaluation_html decide.list_requests decide.show_request retention.retention trace.buckets_of
         trace.in_mlflow trace.trace_bucket trace.trace_ensemble trace.trace_request trace.trace_shard""",

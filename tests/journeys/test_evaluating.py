@@ -34,7 +34,9 @@ from workbench.workflows.erasure.erase import erase
 from workbench.workflows.erasure.execute import carry_out_waiting
 from workbench.workflows.evaluation import evaluate_ensemble, evaluate_release
 from workbench.workflows.evaluation import sweep as sweeping
-from workbench.workflows.evaluation.evaluate import Settings, evaluate, evaluation_of
+from workbench.workflows.evaluation.evaluate import evaluate
+from workbench.workflows.evaluation.stored_evaluations import evaluation_of
+from workbench.workflows.evaluation.subject import Settings
 from workbench.workflows.evaluation.sweep import configs_of, sweep
 from workbench.workflows.internal_results import keep
 from workbench.workflows.operations.backup import backup

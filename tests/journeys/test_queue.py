@@ -280,7 +280,12 @@ def test_who_has_to_wait_for_another_learns_its_job(
         "train": (training, lambda: training.train(trained, TREES)),
     }
     module, run = doors[kind]
-    monkeypatch.setattr(module, {"evaluate": "_maker", "synthesize": "make_release", "train": "sweep"}[kind], look)
+    reached = {
+        "evaluate": ("_MAKERS", {"ensemble": look}),
+        "synthesize": ("make_release", look),
+        "train": ("sweep", look),
+    }
+    monkeypatch.setattr(module, *reached[kind])
     with pytest.raises(KeyError):
         run()
     assert said == [kind]

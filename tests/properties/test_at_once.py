@@ -31,10 +31,11 @@ from workbench.state.lineage import Artifact
 from workbench.state.workspace import Workspace
 from workbench.workflows.datasets.profile import profile
 from workbench.workflows.erasure.execute import carry_out_waiting
-from workbench.workflows.evaluation.evaluate import Settings, evaluate
+from workbench.workflows.evaluation.evaluate import evaluate
 from workbench.workflows.evaluation.forgetting_audit import forgetting
 from workbench.workflows.evaluation.report import compare as compare_evaluations
 from workbench.workflows.evaluation.report import comparison_html, evaluation_html, report_card, report_evaluation
+from workbench.workflows.evaluation.subject import Settings
 from workbench.workflows.operations.browser_files import predict_upload, release_file, release_rows, sample_file
 from workbench.workflows.synthesis import sample as sampling
 from workbench.workflows.synthesis.sample import sample

@@ -48,7 +48,7 @@ def test_an_empty_workspace_offers_the_demo(
 ) -> None:
     begun: list[str] = []
     monkeypatch.setattr(
-        "workbench.workflows.operations.jobs._detach", lambda _, job: begun.append(job.kind) or {"job": job.id}
+        "workbench.workflows.operations.jobs.detach", lambda _, job: begun.append(job.kind) or {"job": job.id}
     )
     app = press(browse(workspace), "Run the demo")
     assert begun == ["demo"]

@@ -29,7 +29,8 @@ from workbench.workflows.erasure import run_waiting
 from workbench.workflows.erasure.suppressions import vouch
 from workbench.workflows.evaluation.attack_results import attacks
 from workbench.workflows.evaluation.canary_audit import audit
-from workbench.workflows.evaluation.evaluate import Settings, evaluate
+from workbench.workflows.evaluation.evaluate import evaluate
+from workbench.workflows.evaluation.subject import Settings
 from workbench.workflows.internal_results import findings, keep
 from workbench.workflows.operations.overview import overview
 from workbench.workflows.synthesis import preflight

@@ -6,8 +6,9 @@ import pytest
 from said import Open, press, texts
 
 from workbench.state.workspace import Workspace
+from workbench.workflows.evaluation.stored_evaluations import evaluations
 from workbench.workflows.operations import jobs
-from workbench.workflows.operations.overview import evaluations, overview
+from workbench.workflows.operations.overview import overview
 
 
 def test_an_evaluation_is_a_job_and_its_report_is_shown(

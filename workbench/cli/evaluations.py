@@ -32,8 +32,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure how good and how private a thing is: fidelity, utility, attacks, cost, and what it is fit for. Internal."""
-    from workbench.workflows.evaluation.evaluate import Settings
     from workbench.workflows.evaluation.evaluate import evaluate as run
+    from workbench.workflows.evaluation.subject import Settings
 
     settings = Settings(seed=seed, rows=rows, shadow=shadow)
     with progress_of("evaluating") as progress:

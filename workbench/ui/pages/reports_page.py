@@ -10,10 +10,10 @@ from workbench.reports.evaluation_page import left_out_text
 from workbench.ui.parts import jobs, places, session
 from workbench.ui.parts.words import label, moment, plain
 from workbench.workflows.erasure.decide import list_requests
-from workbench.workflows.evaluation.evaluate import evaluation_of
 from workbench.workflows.evaluation.report import comparison_html, evaluation_html
+from workbench.workflows.evaluation.stored_evaluations import evaluation_of, evaluations
 from workbench.workflows.operations.jobs import detach_job
-from workbench.workflows.operations.overview import evaluations, overview
+from workbench.workflows.operations.overview import overview
 
 
 def page() -> None:

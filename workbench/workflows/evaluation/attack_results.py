@@ -10,9 +10,8 @@ from workbench.reports.evaluation_document import Evaluation
 from workbench.reports.verdict import VerdictRules, judged
 from workbench.state.roles import open_to_all
 from workbench.state.workspace import Workspace
-from workbench.workflows.evaluation.evaluate import evaluation_of, read_rules
+from workbench.workflows.evaluation.stored_evaluations import evaluation_of, evaluations, read_rules
 from workbench.workflows.internal_results import findings
-from workbench.workflows.operations.overview import evaluations
 
 FAMILY = "disclosure"
 

@@ -10,79 +10,40 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection
-
-from workbench.config import CONFIGS, read_config
-from workbench.erasure.left_out import NO_ONE, LeftOut, left_out, refuse_newcomers
+from workbench.erasure.left_out import LeftOut, left_out, refuse_newcomers
 from workbench.erasure.request import refuse_open_request
-from workbench.errors import BusyError, InputError, NotFoundError
+from workbench.errors import BusyError, InputError
 from workbench.jobs.worker import as_job
-from workbench.metrics.measure import Measure
 from workbench.progress import Progress, silent
 from workbench.reports.verdict import VerdictRules, verdicts
 from workbench.state import journal, lineage, writing
 from workbench.state.atomic_files import finite, remove, sha256, write_atomic
 from workbench.state.lineage import Artifact
-from workbench.state.roles import allowed, internal, open_to_all
+from workbench.state.roles import allowed
 from workbench.state.workspace import Workspace
 from workbench.tracking import RunRecord, Tracking, log_run, purge_runs
+from workbench.workflows.evaluation.evaluate_ensemble import evaluate_ensemble
+from workbench.workflows.evaluation.evaluate_erasure import evaluate_erasure
+from workbench.workflows.evaluation.evaluate_release import evaluate_release
+from workbench.workflows.evaluation.stored_evaluations import Document, read_rules
+from workbench.workflows.evaluation.subject import DEFAULTS, ROWS, Found, Settings, Thing, find_thing
 from workbench.workflows.exclusive import exclusive
+from workbench.workflows.synthesis.measure_release import has_figures, record_figures
 
-Document = dict[str, Any]
-
-ROWS = 50_000
+_MAKERS: Mapping[str, Callable[[Workspace, Thing, Settings, Progress], Found]] = {
+    "release": evaluate_release,
+    "ensemble": evaluate_ensemble,
+    "erasure": evaluate_erasure,
+}
 _NOTHING = "nothing is evaluated"
 _LIMITS = (
     "Attacks that failed prove nothing: a better one may exist. What differential privacy bounds, it bounds for all of them.",
     "An interval says what other people in the same tables would have given, not what another fit or another seed would.",
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How to evaluate: at most about so many rows of each table, by which seed, and with shadow releases or without."""
-
-    seed: int = 0
-    rows: int = ROWS
-    shadow: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """What was found of a thing; `facts` are known without measuring, `sampled` how much of the tables was looked at.
-
-    `left_out` counts what was not used, because people wait for their erasure.
-    """
-
-    facts: Mapping[str, Any]
-    measures: list[Measure]
-    pictures: Mapping[str, Any] = field(default_factory=dict)
-    sampled: Mapping[str, Any] = field(default_factory=dict)
-    method: tuple[str, ...] = ()
-    left_out: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Thing:
-    """What is to be evaluated: its kind, its name, its data set, and the artifacts it is or was made of.
-
-    `left_out` are the people who wait for their erasure: their records are not looked at, and no shard that learnt from them.
-    """
-
-    kind: str
-    name: str
-    dataset: str
-    artifacts: tuple[Artifact, ...]
-    left_out: LeftOut = NO_ONE
-
-    @property
-    def evaluation(self) -> str:
-        """The name of its evaluation in the lineage."""
-        return f"{self.name}-evaluation" if self.kind != "erasure" else f"{self.name}-{self.dataset}-evaluation"
 
 
 @allowed("operate")
@@ -91,7 +52,7 @@ def evaluate(
     name: str,
     *,
     dataset: str | None = None,
-    settings: Settings = Settings(),
+    settings: Settings = DEFAULTS,
     rules: Path | VerdictRules | None = None,
     progress: Progress = silent,
 ) -> Document:
@@ -127,14 +88,14 @@ def _evaluated(
     judged_by: VerdictRules,
     progress: Progress,
 ) -> Document:
-    thing = _thing(workspace, name, dataset)
+    thing = find_thing(workspace, name, dataset)
     with exclusive(workspace, thing.dataset, beside_erasures=True):
-        thing = _thing(workspace, name, thing.dataset)  # as it is now that no other process writes
+        thing = find_thing(workspace, name, thing.dataset)  # as it is now that no other process writes
         with workspace.engine.connect() as connection:
             if thing.kind == "erasure":
                 refuse_open_request(connection, thing.dataset, _NOTHING)
             thing = replace(thing, left_out=left_out(connection, thing.dataset))
-        found = _maker(thing.kind)(workspace, thing, settings, _abortable(workspace, thing.left_out, progress))
+        found = _MAKERS[thing.kind](workspace, thing, settings, _abortable(workspace, thing.left_out, progress))
         document = _document(thing, found, settings, judged_by)
         _publish(workspace, thing, document)
         if thing.kind == "release":
@@ -144,99 +105,12 @@ def _evaluated(
 
 def _restore_figures(workspace: Workspace, thing: Thing) -> None:
     """Measure the figures of a release again that an erasure purged; a request accepted at this moment leaves them out."""
-    from workbench.workflows.synthesis.measure_release import has_figures, record_figures
-
     (release,) = thing.artifacts
     with workspace.engine.connect() as connection:
         known = has_figures(connection, release)
     if not known:
         with suppress(BusyError):
             record_figures(workspace, release, thing.left_out)
-
-
-@internal
-def sampled(factor: float) -> dict[str, Any]:
-    """What is said of tables of which a part was looked at; nothing where that was the whole."""
-    return {"one row in": round(factor, 2), "drawn by": "subject, stratified by the target"} if factor > 1 else {}
-
-
-@open_to_all
-def read_rules(path: Path | None) -> VerdictRules:
-    """The thresholds of verdicts: the default ones, or those of a file."""
-    return read_config(path or CONFIGS / "verdicts.yaml", VerdictRules)
-
-
-@open_to_all
-def evaluation_of(workspace: Workspace, name: str, dataset: str | None = None) -> Document:
-    """The document of an evaluation, or of what was evaluated; raises NotFoundError where there is none."""
-    return stored_evaluation(workspace, name, dataset)[0]
-
-
-@internal
-def stored_evaluation(workspace: Workspace, name: str, dataset: str | None = None) -> tuple[Document, Artifact]:
-    """As `evaluation_of`, with the artifact that it is."""
-    with workspace.engine.connect() as connection:
-        known = [a for a in lineage.find(connection, kind="evaluation") if a.path is not None]
-    named = [a for a in known if name in (a.id, a.body["of"]) and dataset in (None, a.dataset)]
-    if len(named) > 1:
-        raise InputError(f"{name} was evaluated on several data sets", hint=f"--dataset {named[0].dataset}")
-    if not named:
-        stands_for = _thing(
-            workspace, name, dataset
-        ).name  # of a generator its release, of an ensemble the current version
-        named = [a for a in known if a.body["of"] == stands_for]
-    if not named:
-        raise NotFoundError(f"{name} has no evaluation", hint=f"workbench evaluate {name}")
-    path = workspace.root / str(named[0].path)
-    content = path.read_bytes() if path.is_file() else b""
-    if sha256(content) != named[0].digest:
-        raise InputError(f"the evaluation of {name} is damaged or missing", hint=f"workbench evaluate {name}")
-    return dict(json.loads(content)), named[0]
-
-
-def _thing(workspace: Workspace, name: str, dataset: str | None) -> Thing:
-    with workspace.engine.connect() as connection:
-        artifacts = lineage.find(connection)
-        made = [a for a in artifacts if a.id in (name, f"{name}-release") and a.kind == "release"]
-        versions = [a for a in artifacts if a.kind == "ensemble" and name in (a.id, a.body["ensemble"])]
-        if made:
-            return Thing(kind="release", name=made[0].id, dataset=made[0].dataset, artifacts=tuple(made))
-        if versions:
-            last = max(versions, key=lambda a: int(a.body["version"]))
-            return Thing(kind="ensemble", name=last.id, dataset=last.dataset, artifacts=(last,))
-        published = _published(connection, name)
-        touched = [a for a in artifacts if a.kind == "ensemble" and a.body["ensemble"] in published]
-    datasets = sorted({a.dataset for a in touched if dataset in (None, a.dataset)})
-    if not published:
-        raise NotFoundError(
-            f"{name} is no release, no ensemble and no erasure that trained a model again",
-            hint="workbench lineage DATASET",
-        )
-    if len(datasets) != 1:
-        told = f"it concerns {', '.join(datasets)}" if datasets else "none of its ensembles is left"
-        raise InputError(f"an erasure is evaluated on one data set; {told}", hint="--dataset NAME")
-    mine = tuple(a for a in touched if a.dataset == datasets[0])
-    return Thing(kind="erasure", name=name, dataset=datasets[0], artifacts=mine)
-
-
-def _published(connection: Connection, request: str) -> set[str]:
-    """The ensembles of which a request made a version."""
-    published = journal.entries(connection, "PUBLISHED")
-    return {body["ensemble"] for _, body in published if request in body["requests"]}
-
-
-def _maker(kind: str) -> Callable[[Workspace, Thing, Settings, Progress], Found]:
-    if kind == "release":
-        from workbench.workflows.evaluation.evaluate_release import evaluate_release
-
-        return evaluate_release
-    if kind == "ensemble":
-        from workbench.workflows.evaluation.evaluate_ensemble import evaluate_ensemble
-
-        return evaluate_ensemble
-    from workbench.workflows.evaluation.evaluate_erasure import evaluate_erasure
-
-    return evaluate_erasure
 
 
 def _abortable(workspace: Workspace, absent: LeftOut, progress: Progress) -> Progress:

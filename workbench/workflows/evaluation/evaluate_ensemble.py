@@ -28,7 +28,7 @@ from workbench.state import lineage
 from workbench.state.lineage import Artifact
 from workbench.state.roles import internal
 from workbench.state.workspace import Workspace
-from workbench.workflows.evaluation.evaluate import Found, Settings, Thing, sampled
+from workbench.workflows.evaluation.subject import Found, Settings, Thing, sampled
 from workbench.workflows.training.holdout_predictions import votes_of
 from workbench.workflows.training.publish_version import read_manifest
 from workbench.workflows.training.train_shards import objects_of

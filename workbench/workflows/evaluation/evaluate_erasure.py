@@ -31,9 +31,9 @@ from workbench.state.lineage import Artifact
 from workbench.state.roles import internal
 from workbench.state.workspace import Workspace
 from workbench.workflows.erasure.verify import verify
-from workbench.workflows.evaluation.evaluate import Found, Settings, Thing
 from workbench.workflows.evaluation.evaluate_ensemble import shards_drawn
 from workbench.workflows.evaluation.forgetting_audit import audited_of, try_erasures
+from workbench.workflows.evaluation.subject import Found, Settings, Thing
 from workbench.workflows.evaluation.trial_erasures import AFTER, BEFORE, SCRATCH, Audited
 from workbench.workflows.training.publish_version import read_manifest
 

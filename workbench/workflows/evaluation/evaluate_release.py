@@ -41,7 +41,7 @@ from workbench.state.atomic_files import file_sha256
 from workbench.state.lineage import Artifact
 from workbench.state.roles import internal
 from workbench.state.workspace import Workspace
-from workbench.workflows.evaluation.evaluate import Found, Settings, Thing, sampled
+from workbench.workflows.evaluation.subject import Found, Settings, Thing, sampled
 from workbench.workflows.synthesis.release_figures import JUDGE, prediction_task
 
 SUPPRESSED_BELOW = 10  # subjects: a bar of fewer is not drawn

@@ -23,7 +23,7 @@ from workbench.state.lineage import Artifact
 from workbench.state.roles import internal, open_to_all
 from workbench.state.workspace import Workspace
 from workbench.workflows.erasure.verify import opened
-from workbench.workflows.evaluation.evaluate import stored_evaluation
+from workbench.workflows.evaluation.stored_evaluations import stored_evaluation
 from workbench.workflows.outputs import Judge, judge_now, place_bytes
 
 

@@ -133,7 +133,8 @@ def _demo(workspace: Workspace, config: Mapping[str, Any]) -> Work:  # noqa: ARG
 
 
 def _evaluate(workspace: Workspace, config: Mapping[str, Any]) -> Work:
-    from workbench.workflows.evaluation.evaluate import ROWS, Settings, evaluate
+    from workbench.workflows.evaluation.evaluate import evaluate
+    from workbench.workflows.evaluation.subject import ROWS, Settings
 
     name, dataset, given = str(config["name"]), config.get("dataset"), config.get("rules")
     settings = Settings(

@@ -65,14 +65,6 @@ def model(workspace: Workspace, ensemble: str) -> Row:
 
 
 @open_to_all
-def evaluations(workspace: Workspace) -> list[Row]:
-    """The evaluations that are kept, newest first, by id and what they are of."""
-    with workspace.engine.connect() as connection:
-        found = [a for a in lineage.find(connection, kind="evaluation") if a.path is not None]
-    return [{"id": a.id, "of": a.body["of"], "dataset": a.dataset, "made": a.created} for a in reversed(found)]
-
-
-@open_to_all
 def quality(workspace: Workspace, of: str) -> dict[str, Row]:
     """The figures by name that were measured of a release when it was made; none once an erasure purged them."""
     with workspace.engine.connect() as connection:
