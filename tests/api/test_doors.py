@@ -83,16 +83,17 @@ def _imported(room: str) -> set[str]:
 # The app: each workflow that a page imports, and who may run it
 PAGES = {
     "all": """attack_results.attacks attack_results.audits doctor.glance stored_evaluations.evaluation_of
-        internal_results.findings browser_files.name_of browser_files.release_rows browser_files.verify_upload audit_log.read_history
-        jobs.list_jobs signing_keys.list_keys budget.show_ledger show_lineage.show_lineage overview.overview
-        overview.model stored_evaluations.evaluations overview.measured overview.quality preflight.preflight
+        internal_results.findings browser_files.name_of browser_files.release_rows
+        browser_files.verify_upload audit_log.read_history jobs.list_jobs signing_keys.list_keys
+        budget.show_ledger show_lineage.show_lineage overview.overview overview.model
+        stored_evaluations.evaluations overview.measured overview.quality preflight.preflight
         preflight.preflight_together profile.schema_of report.certificate_html report.comparison_html
         report.evaluation_html decide.list_requests decide.show_request retention.retention trace.buckets_of
         trace.in_mlflow trace.trace_bucket trace.trace_ensemble trace.trace_request trace.trace_shard""",
     "operate": """erase.erase erase.erase_detached browser_files.check_table browser_files.column_names
-        browser_files.draft_schema browser_files.ingest_upload browser_files.predict_upload browser_files.rehearse_upload
-        browser_files.release_file browser_files.sample_file jobs.cancel_job jobs.detach_job profile.profile
-        decide.cancel_request""",
+        browser_files.draft_schema browser_files.ingest_upload browser_files.predict_upload
+        browser_files.rehearse_upload browser_files.release_file browser_files.sample_file jobs.cancel_job
+        jobs.detach_job profile.profile decide.cancel_request""",
     "operate or decide": "run_waiting.detach_erasures",
     "decide": "decide.approve_request decide.deny_request decide.release_request",
     "administer": "signing_keys.rotate_key budget.set_budget decide.set_policy retire.retire suppressions.vouch",

@@ -16,7 +16,7 @@ from workbench.erasure.certificate import (
     PREDICATE_TYPE,
     STATEMENT_TYPE,
     _written,
-    open_certificate,
+    open_signed,
     sign,
 )
 from workbench.erasure.keys import create_signing_key, public_key_path, read_public_key
@@ -46,7 +46,7 @@ def certificate(keys):
 
 def fails(content, trusted):
     with pytest.raises(CheckFailedError):
-        open_certificate(content, trusted)
+        open_signed(content, trusted)[0]
 
 
 def signed(payload, *, payload_type=PAYLOAD_TYPE, keys):
@@ -62,7 +62,7 @@ def statement(**changes):
 
 
 def test_the_statement_comes_back_as_it_was_signed(certificate, trusted, keys):
-    opened = open_certificate(certificate, trusted)
+    opened = open_signed(certificate, trusted)[0]
     assert opened["predicate"] == PREDICATE
     assert {s["name"]: s["digest"]["sha256"] for s in opened["subject"]} == SUBJECT
     assert sign(keys, SUBJECT, PREDICATE) == certificate, "canonical JSON and Ed25519 leave nothing to chance"
@@ -121,7 +121,7 @@ def test_nothing_unsigned_can_be_added(certificate, trusted, tmp_path):
     }
     for what, changed in added.items():
         with pytest.raises(CheckFailedError):
-            print(what, open_certificate(json.dumps(changed, indent=1).encode(), trusted))
+            print(what, open_signed(json.dumps(changed, indent=1).encode(), trusted)[0])
     twice = certificate.replace(b'"keyid"', b'"keyid": "x",\n   "keyid"', 1)
     fails(twice, trusted)
 
@@ -153,7 +153,7 @@ def test_a_statement_of_unknown_or_missing_fields_fails(changes, keys, trusted):
 
 def test_a_signed_field_of_a_later_release_is_no_fault(keys, trusted):
     certificate = signed(statement(predicate=NEEDED | {"of_tomorrow": 1}), keys=keys)
-    assert open_certificate(certificate, trusted)["predicate"]["of_tomorrow"] == 1
+    assert open_signed(certificate, trusted)[0]["predicate"]["of_tomorrow"] == 1
 
 
 @pytest.mark.parametrize(
@@ -173,15 +173,15 @@ def test_a_signature_by_another_key_fails(certificate, trusted, tmp_path):
     fails(forged, trusted)
     other = [read_public_key(public_key_path(tmp_path))]
     fails(certificate, other)
-    assert open_certificate(forged, other)["predicate"] == PREDICATE
-    assert open_certificate(certificate, [*other, *trusted])["predicate"] == PREDICATE
+    assert open_signed(forged, other)[0]["predicate"] == PREDICATE
+    assert open_signed(certificate, [*other, *trusted])[0]["predicate"] == PREDICATE
     fails(certificate, [])
     # a signature that claims the trusted key's id
     document, mine = json.loads(forged), json.loads(certificate)
     document["signatures"][0]["keyid"] = mine["signatures"][0]["keyid"]
     fails(json.dumps(document, indent=1).encode(), trusted)
     document["payload"], document["signatures"] = document["payload"], mine["signatures"]
-    assert open_certificate(json.dumps(document, indent=1).encode(), trusted), (
+    assert open_signed(json.dumps(document, indent=1).encode(), trusted)[0], (
         "the same statement, signed by the right key"
     )
     document["payload"] = base64.b64encode(statement()).decode()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.erasure.certificate import PREDICATE_TYPE, open_certificate
+from workbench.erasure.certificate import PREDICATE_TYPE, open_signed
 from workbench.erasure.keys import read_public_key
 from workbench.workflows.erasure.verify import verify
 from workbench.workflows.evaluation.report import certificate_html
@@ -30,7 +30,7 @@ def test_there_is_one_of_each_release_that_wrote_them_otherwise() -> None:
 def test_a_certificate_of_an_earlier_release_verifies(certificate: Path) -> None:
     key = certificate.with_suffix(".pem")
     assert verify(None, certificate, key=key)["valid"]
-    statement = open_certificate(certificate.read_bytes(), [read_public_key(key)])
+    statement = open_signed(certificate.read_bytes(), [read_public_key(key)])[0]
     assert statement["predicateType"] == PREDICATE_TYPE == "https://erasure-workbench.dev/erasure/v1"
     assert statement["predicate"].keys() >= FIRST
     page, _, _ = certificate_html(None, certificate, key=key)

@@ -53,11 +53,6 @@ def _written(envelope: Envelope) -> bytes:
     return json.dumps(envelope.to_dict(), indent=1).encode()
 
 
-def open_certificate(content: bytes, keys: Sequence[SSlibKey]) -> dict[str, Any]:
-    """The statement of a certificate; see `open_signed`."""
-    return open_signed(content, keys)[0]
-
-
 def open_signed(content: bytes, keys: Sequence[SSlibKey]) -> tuple[dict[str, Any], str]:
     """The statement of a certificate and the id of the key that signed it; raises CheckFailedError where none of `keys` did.
 

@@ -155,39 +155,42 @@ def plan(
 
     Of a subject who is erased already, by another request, nothing is left to drop or to train again.
     """
-    drops: dict[tuple[str, int], tuple[bytes, ...]] = {}
-    for subject in subjects:
-        if subject.split == ERASED:
-            continue
-        place = (subject.split, subject.point >> (64 - BUCKET_BITS))
-        drops[place] = (*drops.get(place, ()), subject.token)
     by_id = {artifact.id: artifact for artifact in artifacts}
     ensembles = tuple(_plan_ensemble(manifest, subjects, by_id) for manifest in manifests)
-    superseded = {e.manifest.id for e in ensembles} | {
+    unread = all(subject.split != "train" for subject in subjects)
+    made = [a for a in artifacts if a.kind in ("generator", "release")]
+    keep = [a for a in made if _stays(a, policy, unread=unread)]
+    gone = _superseded(ensembles) | {a.id for a in made if a not in keep}
+    return ErasurePlan(
+        dataset=dataset,
+        requests=tuple(sorted({subject.request for subject in subjects})),
+        drops=_drops(subjects),
+        ensembles=ensembles,
+        purge=tuple(a for a in artifacts if a.id in gone or a.kind == "evaluation"),
+        keep=(*keep, *(a for a in artifacts if a.kind == "export")),
+        remeasure=tuple(a for a in made if a not in keep and _is_remeasured(a, policy)),
+        points=tuple(subject.point for subject in subjects if subject.split == "train"),
+    )
+
+
+def _drops(subjects: Sequence[Subject]) -> dict[tuple[str, int], tuple[bytes, ...]]:
+    """Return the tokens to drop, by split and bucket file; of people who are erased already there are none."""
+    drops: dict[tuple[str, int], tuple[bytes, ...]] = {}
+    for subject in subjects:
+        if subject.split != ERASED:
+            place = (subject.split, subject.point >> (64 - BUCKET_BITS))
+            drops[place] = (*drops.get(place, ()), subject.token)
+    return drops
+
+
+def _superseded(ensembles: Sequence[EnsemblePlan]) -> set[str]:
+    """Return the ids of the versions that get a successor and of the constituents that are trained again."""
+    return {e.manifest.id for e in ensembles} | {
         constituent_id(e.manifest.ensemble, c)
         for e in ensembles
         for c in e.manifest.constituents
         if c.shard in e.retrain
     }
-    made = tuple(a for a in artifacts if a.kind in ("generator", "release"))
-    exports = tuple(a for a in artifacts if a.kind == "export")
-    unread = all(subject.split != "train" for subject in subjects)
-    keep = tuple(a for a in made if _stays(a, policy, unread=unread))
-    gone = superseded | {a.id for a in made if a not in keep}
-    return ErasurePlan(
-        dataset=dataset,
-        requests=tuple(sorted({subject.request for subject in subjects})),
-        drops=drops,
-        ensembles=ensembles,
-        purge=tuple(a for a in artifacts if a.id in gone or a.kind == "evaluation"),
-        keep=keep + exports,
-        remeasure=tuple(
-            a
-            for a in made
-            if a not in keep and _is_made_again(a, policy) and a.kind == "generator" and "config" in a.body
-        ),
-        points=tuple(subject.point for subject in subjects if subject.split == "train"),
-    )
 
 
 def _stays(made: Artifact, policy: ErasurePolicy, *, unread: bool) -> bool:
@@ -197,7 +200,12 @@ def _stays(made: Artifact, policy: ErasurePolicy, *, unread: bool) -> bool:
     return policy.private == "keep_private" or (policy.private == "remeasure" and unread)
 
 
-def _is_made_again(generator: Artifact, policy: ErasurePolicy) -> bool:
+def _is_remeasured(made: Artifact, policy: ErasurePolicy) -> bool:
+    """Whether an artifact is a generator that is fitted again; one whose config is unknown can't be."""
+    return made.kind == "generator" and "config" in made.body and _wants_another_fit(made, policy)
+
+
+def _wants_another_fit(generator: Artifact, policy: ErasurePolicy) -> bool:
     return policy.private == "remeasure" if generator.body["private"] else policy.nonprivate == "refit"
 
 

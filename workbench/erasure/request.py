@@ -123,6 +123,50 @@ def submit_subjects(workspace: Workspace, subjects: Sequence[Subject]) -> Receip
     return _accept(workspace, [(subject.dataset, subject.token.hex()) for subject in subjects], found)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Submission:
+    """One person's request as it was handed in, and where the person was found."""
+
+    request: str
+    identities: Sequence[Pair]
+    found: Located
+    nonce: bytes
+    malformed: str | None
+    controller: str | None
+
+    @property
+    def asker(self) -> str:
+        """The party that asks: the controller where one is named, else the person or system that acts."""
+        return self.controller or journal.actor()
+
+    @property
+    def datasets(self) -> list[str]:
+        """The data sets that the request names."""
+        return sorted({name for name, _ in self.identities})
+
+    @property
+    def commitment(self) -> str:
+        """What the requester can open with the nonce and the key."""
+        return commit_to(self.nonce, [key for _, key in self.identities])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Decision:
+    """What becomes of a new request: the person as they will be quarantined, or why it is rejected."""
+
+    found: Located
+    rejected: str | None
+    duplicate_of: str | None
+    crowd: str | None
+    policies: Mapping[str, ErasurePolicy]
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether a person must approve the request before it is carried out."""
+        required = any(policy.approval == "required" for policy in self.policies.values())
+        return self.rejected is None and (required or self.crowd is not None)
+
+
 def _accept(
     workspace: Workspace,
     identities: Sequence[Pair],
@@ -134,55 +178,82 @@ def _accept(
     controller: str | None = None,
     beside: Callable[[Connection, Receipt], None] | None = None,
 ) -> Receipt:
-    nonce = nonce or secrets.token_bytes(16)
-    commitment = commit_to(nonce, [key for _, key in identities])
-    datasets = sorted({name for name, _ in identities})
-    request = check_name(request_id or f"er-{secrets.token_hex(6)}", "request id")
+    """Answer a known request as before; else decide on it, record it and quarantine its person, in one transaction."""
+    asked = _Submission(
+        request=check_name(request_id or f"er-{secrets.token_hex(6)}", "request id"),
+        identities=identities,
+        found=found,
+        nonce=nonce or secrets.token_bytes(16),
+        malformed=malformed,
+        controller=controller,
+    )
     with writing(workspace.engine) as connection:
-        known = connection.execute(select(requests).where(requests.c.id == request)).one_or_none()
+        known = connection.execute(select(requests).where(requests.c.id == asked.request)).one_or_none()
         if known is not None:
-            _refuse_other_use(connection, known, controller or journal.actor(), commitment)
-            return _receipt(known, nonce=None if known.status == "rejected" else nonce.hex())
-        entries = [catalog.entry(connection, name) for name in datasets]
-        policies = {entry.name: ErasurePolicy.model_validate(entry.policy) for entry in entries}
-        under_way = {} if found.subjects else _under_way(connection, found)
-        if under_way:
-            found = replace(found, subjects=tuple(set().union(*under_way.values())))
-        same = _open_request(connection, found, controller or journal.actor(), under_way)
-        reason = f"duplicate of the open request {same}" if same else None
-        if malformed:
-            reason = malformed
-        elif not found.subjects:
-            reason = f"nothing found of this subject in {', '.join(datasets)}: unknown, or erased before"
-        due = _due(min(policy.due_days for policy in policies.values()))
-        crowd = None if reason else crowded(connection, {s.dataset: policies[s.dataset] for s in found.subjects})
-        must_wait = crowd or any(policy.approval == "required" for policy in policies.values())
-        row = {
-            "id": request,
-            "status": "rejected" if reason else _WAITING,
-            "identity_type": ",".join(sorted({entry.schema.identity_type for entry in entries})),
-            "commitment": commitment,
-            "received": journal.now(),
-            "datasets": sorted({subject.dataset for subject in found.subjects}),
-            "due": due,
-            "actor": journal.actor(),
-            "approval": "waiting" if must_wait and not reason else "none",
-            "reason": reason or crowd,
-            "not_before": None if reason else window_end(policies.values(), due),
-            "controller": controller,
-        }
-        connection.execute(requests.insert().values(**row))
-        journal.append(connection, "RECEIVED", request=request, commitment=commitment)
-        if reason:
-            journal.append(connection, "REJECTED", request=request)
-        else:
-            _quarantine(connection, request, found, keeps=all(policy.suppression for policy in policies.values()))
-        stored = connection.execute(select(requests).where(requests.c.id == request)).one()
-        shown = None if reason else nonce.hex()
-        receipt = replace(_receipt(stored), nonce=shown, duplicate_of=same, malformed=malformed is not None)
+            _refuse_other_use(connection, known, asked.asker, asked.commitment)
+            return _receipt(known, nonce=None if known.status == "rejected" else asked.nonce.hex())
+        decision = _decide(connection, asked)
+        receipt = _record(connection, asked, decision)
         if beside:
             beside(connection, receipt)
     return receipt
+
+
+def _decide(connection: Connection, asked: _Submission) -> _Decision:
+    """Reject what is malformed, unknown or a duplicate; else say how many others wait beside it."""
+    policies = policies_of(connection, asked.datasets)
+    found = asked.found
+    under_way = {} if found.subjects else _under_way(connection, found)
+    if under_way:
+        found = replace(found, subjects=tuple(set().union(*under_way.values())))
+    duplicate = _open_request(connection, found, asked.asker, under_way)
+    rejected = f"duplicate of the open request {duplicate}" if duplicate else None
+    if asked.malformed:
+        rejected = asked.malformed
+    elif not found.subjects:
+        rejected = f"nothing found of this subject in {', '.join(asked.datasets)}: unknown, or erased before"
+    concerned = {subject.dataset: policies[subject.dataset] for subject in found.subjects}
+    return _Decision(
+        found=found,
+        rejected=rejected,
+        duplicate_of=duplicate,
+        crowd=None if rejected else crowded(connection, concerned),
+        policies=policies,
+    )
+
+
+def _record(connection: Connection, asked: _Submission, decision: _Decision) -> Receipt:
+    """Write the request's row and journal entries, and quarantine its person unless it is rejected."""
+    policies, rejected = decision.policies.values(), decision.rejected
+    due = _due(min(policy.due_days for policy in policies))
+    types = {catalog.entry(connection, name).schema.identity_type for name in asked.datasets}
+    row = {
+        "id": asked.request,
+        "status": "rejected" if rejected else _WAITING,
+        "identity_type": ",".join(sorted(types)),
+        "commitment": asked.commitment,
+        "received": journal.now(),
+        "datasets": sorted({subject.dataset for subject in decision.found.subjects}),
+        "due": due,
+        "actor": journal.actor(),
+        "approval": "waiting" if decision.must_wait else "none",
+        "reason": rejected or decision.crowd,
+        "not_before": None if rejected else window_end(policies, due),
+        "controller": asked.controller,
+    }
+    connection.execute(requests.insert().values(**row))
+    journal.append(connection, "RECEIVED", request=asked.request, commitment=asked.commitment)
+    if rejected:
+        journal.append(connection, "REJECTED", request=asked.request)
+    else:
+        keeps = all(policy.suppression for policy in policies)
+        _quarantine(connection, asked.request, decision.found, keeps=keeps)
+    stored = connection.execute(select(requests).where(requests.c.id == asked.request)).one()
+    return replace(
+        _receipt(stored, nonce=None if rejected else asked.nonce.hex()),
+        duplicate_of=decision.duplicate_of,
+        malformed=asked.malformed is not None,
+    )
 
 
 def _refuse_other_use(connection: Connection, known: Any, controller: str, commitment: str) -> None:
@@ -230,18 +301,18 @@ def refuse_own(connection: Connection, row: Any, what: str) -> None:
         )
 
 
-def release(workspace: Workspace, request: str) -> None:
-    """Lets a request be carried out before its window ends; an approval that it waits for is still waited for."""
+def expedite(workspace: Workspace, request: str) -> None:
+    """Let a request be carried out before its window ends; an approval that it waits for is still waited for."""
     with writing(workspace.engine) as connection:
         row = _get(connection, request)
         if row.status != _WAITING or row.not_before is None:
             raise InputError(f"request {request} does not wait for a window to end: it is {row.status}")
         connection.execute(requests.update().where(requests.c.id == request).values(not_before=None))
-        journal.append(connection, "RELEASED", request=request)
+        journal.append(connection, "EXPEDITED", request=request)
 
 
-def expedite(workspace: Workspace, request: str) -> None:
-    """Approves a waiting request and releases it from its window, whatever its policy says, as a restore must."""
+def begin_at_once(workspace: Workspace, request: str) -> None:
+    """Approve a waiting request and end its window, against its policy, as a restore must."""
     with writing(workspace.engine) as connection:
         chosen = (requests.c.id == request) & (requests.c.status == _WAITING)
         values = {"approval": "given", "not_before": None, "reason": None}

@@ -46,7 +46,7 @@ def _named(kind: str) -> str:
 
 
 def _what(entry: dict[str, Any]) -> str:
-    if entry["kind"] == "RELEASED" and "release" in entry["body"]:  # requests are let out by the same name
+    if entry["kind"] == "RELEASED" and "release" in entry["body"]:  # an earlier release wrote this of requests, too
         return "Synthetic table released"
     return STEPS.get(entry["kind"], _named(entry["kind"]))
 

@@ -26,7 +26,8 @@ STEPS: Mapping[str, str] = {
     "HELD": "Held back for approval",
     "JOINED": "Carried out with another request for the same person",
     "APPROVED": "Approved",
-    "RELEASED": "Let out before its window ended",
+    "EXPEDITED": "Released early, before its window ended",
+    "RELEASED": "Released early, before its window ended",  # of a request, by an earlier release
     "PLANNED": "Planned",
     "EXECUTING": "Begun",
     "DROPPED": "The person's rows were deleted",

@@ -15,7 +15,7 @@ from workbench.data.store import SPLITS
 from workbench.erasure.free_text import refuse_names
 from workbench.erasure.locate import Subject
 from workbench.erasure.policy import ErasurePolicy
-from workbench.erasure.request import OPEN, approve, reason_of, release, subjects_of, withdraw
+from workbench.erasure.request import OPEN, approve, expedite, reason_of, subjects_of, withdraw
 from workbench.errors import ForbiddenError, NotFoundError
 from workbench.sisa.ensemble import Manifest
 from workbench.state import journal, writing
@@ -112,7 +112,7 @@ def approve_request(workspace: Workspace, request: str) -> dict[str, Any]:
 @allowed("decide")
 def release_request(workspace: Workspace, request: str) -> dict[str, Any]:
     """Lets a request be carried out by the next erasure or worker, before its window ends."""
-    release(workspace, request)
+    expedite(workspace, request)
     return {"request": request, "not_before": None}
 
 

@@ -17,7 +17,7 @@ from workbench.data.identity import suppression_token
 from workbench.data.store import SPLITS
 from workbench.erasure.free_text import refuse_names
 from workbench.erasure.locate import Subject
-from workbench.erasure.request import expedite, submit_subjects
+from workbench.erasure.request import begin_at_once, submit_subjects
 from workbench.erasure.suppression import Tokens, suppress
 from workbench.erasure.suppression_list import ForeignList, current_list, read_list, write_list
 from workbench.errors import HeldError, InputError, NotFoundError
@@ -111,7 +111,7 @@ def erase_listed(workspace: Workspace, tokens: Tokens, progress: Progress) -> in
     people = _people(workspace, tokens)
     for subjects in people:
         receipt = submit_subjects(workspace, subjects)
-        expedite(workspace, receipt.duplicate_of or receipt.id)
+        begin_at_once(workspace, receipt.duplicate_of or receipt.id)
     outcome = carry_out(workspace, progress, held="all")
     Outcome(done={}, failures=tuple(f for f in outcome.failures if not isinstance(f.fault, HeldError))).results()
     if left := _people(workspace, tokens):
