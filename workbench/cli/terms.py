@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from workbench.progress import Progress
     from workbench.state.workspace import Workspace
+    from workbench.workflows.result import Result
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a field of the config.")]
@@ -41,8 +42,10 @@ def progress_of(title: str) -> AbstractContextManager[Progress]:
     return progress_bar(title)
 
 
-def show(result: dict[str, Any], as_json: bool) -> None:
+def show(result: Result | dict[str, Any], as_json: bool) -> None:
     """Prints a result: as one JSON object, or for people."""
+    if not isinstance(result, dict):
+        result = result.to_json()
     if as_json:
         from workbench.state.atomic_files import strict_json
 

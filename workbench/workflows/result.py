@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class _WithJson(Protocol):
+    def to_json(self) -> Any: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +27,7 @@ class Result:
 
 def plain(value: Any) -> Any:
     """Return a value of a result as JSON has it: results and mappings become objects, sequences arrays, paths text."""
-    if isinstance(value, Result):
+    if isinstance(value, _WithJson):
         return value.to_json()
     if isinstance(value, Mapping):
         return {key: plain(one) for key, one in value.items()}
