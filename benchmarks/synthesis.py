@@ -100,7 +100,7 @@ def read(workspace: Workspace, dataset: str) -> tuple[Dataset, Dataset]:
 
 def fit_one(root: str, config: str, rows: int, out: str) -> None:
     """Fits, draws as many rows as there were into `out`, and prints what it took."""
-    from workbench.generators.kinds import generator_of
+    from workbench.generators.registry import generator_of
 
     asked = SynthesizeConfig.model_validate_json(config)
     train, _ = read(Workspace.open(Path(root)), asked.dataset)

@@ -17,7 +17,7 @@ from workbench.data.dataset import Dataset
 from workbench.errors import InputError
 from workbench.generators import dp_ctgan
 from workbench.generators.generator import FittedGenerator
-from workbench.generators.kinds import generator_of, load_generator
+from workbench.generators.registry import generator_of, load_generator
 from workbench.privacy.calibration import epsilon_of, filter_order
 from workbench.schema import Codec, Schema
 from workbench.schema.condition import parse_where

@@ -21,7 +21,7 @@ from test_queue import POLICY
 from workbench import lineage
 from workbench.config import SynthesizeConfig
 from workbench.errors import InputError
-from workbench.generators.marginals.rows import Notebook
+from workbench.generators.marginals.measurement_log import Notebook
 from workbench.jobs.worker import CancelledError
 from workbench.lineage import Artifact
 from workbench.privacy.ledger import Ledger, spent

@@ -21,8 +21,8 @@ from planted_tables import (
 from sklearn.linear_model import LogisticRegression
 
 from workbench.metrics.fidelity import FIDELITY
-from workbench.metrics.fidelity.mixed import Mixed
 from workbench.metrics.fidelity.propensity import PROPENSITY, design, propensity
+from workbench.metrics.fidelity.real_vs_synthetic import Mixed
 from workbench.metrics.measure import NotComputableError, measured
 from workbench.metrics.tables import Tables
 from workbench.schema.codec import Codec

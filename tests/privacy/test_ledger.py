@@ -21,8 +21,8 @@ from workbench import journal, lineage
 from workbench.config import MARGINAL, SynthesizeConfig, TrainConfig
 from workbench.errors import BudgetError, InputError
 from workbench.generators.dp_ctgan import DpCtgan
-from workbench.generators.kinds import generator_of
 from workbench.generators.mst import Mst
+from workbench.generators.registry import generator_of
 from workbench.privacy.calibration import epsilon_of, filter_order, zcdp_rho
 from workbench.privacy.events import ApproximateDpEvent
 from workbench.privacy.hash_lines import highest

@@ -22,10 +22,10 @@ from workbench.generators.marginals.domain import Clique, Domain
 from workbench.generators.marginals.elimination import tree_cells
 from workbench.generators.marginals.estimate import Forbidden, Measurement, estimate_total
 from workbench.generators.marginals.fitted import Codes, FittedMarginals
+from workbench.generators.marginals.initial_measurements import Start, start
+from workbench.generators.marginals.measurement_log import Notebook, Rows
 from workbench.generators.marginals.model import GraphicalModel
-from workbench.generators.marginals.priced import Priced
-from workbench.generators.marginals.rows import Notebook, Rows
-from workbench.generators.marginals.start import Start, start
+from workbench.generators.marginals.privacy_cost import Priced
 from workbench.privacy.mechanisms import gaussian_sigma
 from workbench.progress import FitProgress, silent
 

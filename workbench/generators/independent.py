@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from workbench.generators.marginals.estimate import Forbidden
 from workbench.generators.marginals.fitted import FittedMarginals
-from workbench.generators.marginals.priced import Priced
-from workbench.generators.marginals.rows import Notebook, Rows
-from workbench.generators.marginals.start import start
+from workbench.generators.marginals.initial_measurements import start
+from workbench.generators.marginals.measurement_log import Notebook, Rows
+from workbench.generators.marginals.privacy_cost import Priced
 from workbench.progress import FitProgress, silent
 
 

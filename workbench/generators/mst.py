@@ -20,10 +20,10 @@ import numpy as np
 from workbench.generators.marginals.domain import Clique
 from workbench.generators.marginals.estimate import Forbidden, estimate_total
 from workbench.generators.marginals.fitted import Codes, FittedMarginals
+from workbench.generators.marginals.initial_measurements import measure_all, start
+from workbench.generators.marginals.measurement_log import Notebook, Rows
 from workbench.generators.marginals.model import GraphicalModel
-from workbench.generators.marginals.priced import Priced
-from workbench.generators.marginals.rows import Notebook, Rows
-from workbench.generators.marginals.start import measure_all, start
+from workbench.generators.marginals.privacy_cost import Priced
 from workbench.progress import FitProgress, silent
 
 # Shares of rho for one-way marginals and selection; the rest goes to two-way marginals. The paper's thirds gave a mean

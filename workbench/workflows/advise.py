@@ -31,8 +31,8 @@ from workbench.progress import Progress, silent
 from workbench.reports.frontier import draw
 from workbench.roles import allowed, internal
 from workbench.sisa.ensemble import aggregate
-from workbench.sisa.part import Part, Start, train_part
 from workbench.sisa.task import task_of
+from workbench.sisa.train_task import Part, Start, train_part
 from workbench.sisa.training import learner_of
 from workbench.workflows.execute import settle
 from workbench.workflows.findings import keep

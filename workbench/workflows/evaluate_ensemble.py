@@ -15,7 +15,7 @@ from workbench.erasure.plan import pending_of
 from workbench.errors import QuarantinedError
 from workbench.lineage import Artifact
 from workbench.metrics.attacks import ON_ENSEMBLE
-from workbench.metrics.attacks.answers import Answers, Asked
+from workbench.metrics.attacks._tools.answers import Answers, Asked
 from workbench.metrics.cost import cost
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError, lacking, measured
 from workbench.metrics.subsample import subsample, subsampled

@@ -18,7 +18,7 @@ from workbench.data.store import Store
 from workbench.erasure.request import refuse_quarantined
 from workbench.errors import BudgetError, InputError
 from workbench.files import file_sha256
-from workbench.generators.kinds import generator_of
+from workbench.generators.registry import generator_of
 from workbench.lineage import Artifact
 from workbench.metrics.attacks import BY_NEIGHBOURS, ON_WHOLE, on_release
 from workbench.metrics.attacks.shadow import RELEASES as SHADOWS

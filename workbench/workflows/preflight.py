@@ -9,8 +9,8 @@ from typing import Any
 from workbench.config import MARGINAL, SynthesizeConfig
 from workbench.data import catalog
 from workbench.errors import InputError
-from workbench.generators.kinds import check_size, generator_of
 from workbench.generators.marginals.forecast import forecast
+from workbench.generators.registry import check_size, generator_of
 from workbench.privacy.events import Event
 from workbench.privacy.ledger import Ledger, price, spent, unrecorded
 from workbench.roles import internal, open_to_all

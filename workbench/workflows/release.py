@@ -29,9 +29,9 @@ from workbench.data.store import Store
 from workbench.errors import BudgetError, InputError
 from workbench.files import file_sha256, remove, sha256, sync, write_atomic
 from workbench.generators.generator import FittedGenerator, Generator
-from workbench.generators.kinds import check_size, generator_of, load_generator
-from workbench.generators.marginals.rows import UnusableNotesError
+from workbench.generators.marginals.measurement_log import UnusableNotesError
 from workbench.generators.marginals.table import FittedTable
+from workbench.generators.registry import check_size, generator_of, load_generator
 from workbench.lineage import Artifact
 from workbench.privacy.events import event_to_json
 from workbench.privacy.ledger import Ledger

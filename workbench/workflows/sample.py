@@ -23,7 +23,7 @@ from workbench.erasure.request import refuse_quarantined
 from workbench.errors import InputError, NotFoundError, QuarantinedError
 from workbench.files import check_output, file_sha256
 from workbench.generators.generator import FittedGenerator
-from workbench.generators.kinds import load_generator
+from workbench.generators.registry import load_generator
 from workbench.lineage import Artifact
 from workbench.progress import Progress, silent
 from workbench.roles import allowed, internal

@@ -14,7 +14,7 @@ from workbench.config import SynthesizeConfig, read_config
 from workbench.data import catalog
 from workbench.erasure.request import refuse_open_request
 from workbench.errors import BudgetError, BusyError, InputError
-from workbench.generators.kinds import generator_of
+from workbench.generators.registry import generator_of
 from workbench.jobs.worker import as_job
 from workbench.lineage import Artifact
 from workbench.privacy.ledger import Ledger, spent, unrecorded

@@ -15,7 +15,7 @@ from workbench.jobs.executor import Executor, local
 from workbench.progress import Progress, silent
 from workbench.roles import internal
 from workbench.sisa.ensemble import Constituent, Manifest
-from workbench.sisa.part import Part, Start, train_part
+from workbench.sisa.train_task import Part, Start, train_part
 from workbench.sisa.training import learner_of
 from workbench.workspace import Workspace
 

@@ -10,7 +10,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from workbench.metrics import forgetting
 from workbench.metrics.attacks import LIRA, ON_ENSEMBLE, RMIA, constituents
-from workbench.metrics.attacks.answers import Answers, Asked
+from workbench.metrics.attacks._tools.answers import Answers, Asked
 from workbench.metrics.measure import measured
 
 SHARDS = 4

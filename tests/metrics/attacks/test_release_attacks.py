@@ -10,11 +10,11 @@ import pytest
 from people import exceeds, tables
 
 from workbench.metrics.attacks import ON_WHOLE, on_release
-from workbench.metrics.attacks.closeness import seen
-from workbench.metrics.attacks.closest import CLOSEST
+from workbench.metrics.attacks._tools.attack_split import sides
+from workbench.metrics.attacks._tools.nearest_rows import seen
+from workbench.metrics.attacks.dcr import CLOSEST
 from workbench.metrics.attacks.distance import DISTANCE
 from workbench.metrics.attacks.shadow import shadow
-from workbench.metrics.attacks.sides import sides
 from workbench.metrics.measure import measured
 from workbench.metrics.subsample import subsampled
 from workbench.metrics.tables import Tables

@@ -15,7 +15,7 @@ from workbench.errors import InputError
 from workbench.generators.marginals.domain import Domain
 from workbench.generators.marginals.estimate import Forbidden, estimate
 from workbench.generators.marginals.fitted import FittedMarginals, load_marginals, merged, shares_of
-from workbench.generators.marginals.rows import Notebook, Rows, measurement_of, read_measurements
+from workbench.generators.marginals.measurement_log import Notebook, Rows, measurement_of, read_measurements
 from workbench.privacy.accounting import dpa
 from workbench.progress import FitProgress, Progress, silent
 from workbench.schema import Codec

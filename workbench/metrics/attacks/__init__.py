@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from workbench.metrics.attacks.answers import Answers
+from workbench.metrics.attacks._tools.answers import Answers
 from workbench.metrics.attacks.black_box import ANSWERS, HARDEST, LABELS
-from workbench.metrics.attacks.closest import CLOSEST
 from workbench.metrics.attacks.constituents import LIRA, RMIA
 from workbench.metrics.attacks.copies import EXACT, NEAR_COPIES
+from workbench.metrics.attacks.dcr import CLOSEST
 from workbench.metrics.attacks.density import DENSITY
 from workbench.metrics.attacks.distance import DISTANCE
 from workbench.metrics.attacks.erasure import DIFFERENCE, LEFT, Versions
 from workbench.metrics.attacks.inference import inference
 from workbench.metrics.attacks.linkability import LINKABILITY
-from workbench.metrics.attacks.outlying import OUTLYING
+from workbench.metrics.attacks.outliers import OUTLYING
 from workbench.metrics.attacks.singling_out import SINGLING_OUT
 from workbench.metrics.measure import Metric
 from workbench.metrics.tables import Tables

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from workbench.metrics.attacks.answers import Answers, Asked, Floats, checked
-from workbench.metrics.attacks.sides import per_subject
-from workbench.metrics.attacks.told import Scored, auc, definitions, exactly, told
+from workbench.metrics.attacks._tools.answers import Answers, Asked, Floats, checked
+from workbench.metrics.attacks._tools.attack_split import per_subject
+from workbench.metrics.attacks._tools.membership_scores import Scored, auc, definitions, exactly, told
 from workbench.metrics.estimate import Estimate, bootstrap
 from workbench.metrics.forgetting import BASELINE
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError

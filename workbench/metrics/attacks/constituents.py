@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from workbench.metrics.attacks.answers import Answers, Asked, Floats, Shards, checked
-from workbench.metrics.attacks.told import ALARMS, Scored, curve, definitions, exactly
+from workbench.metrics.attacks._tools.answers import Answers, Asked, Floats, Shards, checked
+from workbench.metrics.attacks._tools.membership_scores import ALARMS, Scored, curve, definitions, exactly
 from workbench.metrics.forgetting import (
     BASELINE,
     FEWEST_SIBLINGS,

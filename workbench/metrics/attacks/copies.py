@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from workbench.data.dataset import Dataset
-from workbench.metrics.attacks.closeness import Near, seen
-from workbench.metrics.attacks.rates import Hits, risk, share, wilson
-from workbench.metrics.attacks.sides import checked, count_subjects, per_subject
-from workbench.metrics.attacks.told import exactly
+from workbench.metrics.attacks._tools.attack_split import checked, count_subjects, per_subject
+from workbench.metrics.attacks._tools.membership_scores import exactly
+from workbench.metrics.attacks._tools.nearest_rows import Near, seen
+from workbench.metrics.attacks._tools.rates import Hits, risk, share, wilson
 from workbench.metrics.estimate import DOUBT, Estimate
 from workbench.metrics.measure import Definition, Measure, Metric
 from workbench.metrics.tables import Tables

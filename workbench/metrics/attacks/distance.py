@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from workbench.metrics.attacks.closeness import Near, seen
-from workbench.metrics.attacks.rates import STAND_IN
-from workbench.metrics.attacks.sides import per_subject
-from workbench.metrics.attacks.told import Floats, Scored, definitions, told
+from workbench.metrics.attacks._tools.attack_split import per_subject
+from workbench.metrics.attacks._tools.membership_scores import Floats, Scored, definitions, told
+from workbench.metrics.attacks._tools.nearest_rows import Near, seen
+from workbench.metrics.attacks._tools.rates import STAND_IN
 from workbench.metrics.measure import Measure, Metric
 from workbench.metrics.tables import Tables
 

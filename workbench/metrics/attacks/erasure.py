@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.data.identity import Points
-from workbench.metrics.attacks.sides import per_subject
-from workbench.metrics.attacks.told import Floats, Scored, definitions, told
+from workbench.metrics.attacks._tools.attack_split import per_subject
+from workbench.metrics.attacks._tools.membership_scores import Floats, Scored, definitions, told
 from workbench.metrics.forgetting import minus_squared_error, scaled_confidence
 from workbench.metrics.measure import Measure, Metric, NotComputableError
 

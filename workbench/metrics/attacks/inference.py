@@ -7,9 +7,9 @@ from functools import partial
 import numpy as np
 
 from workbench.data.dataset import Dataset
-from workbench.metrics.attacks.placed import distances, placed
-from workbench.metrics.attacks.rates import Attack, Hits, attempted, definitions, rated
-from workbench.metrics.attacks.sides import one_row_each, sides
+from workbench.metrics.attacks._tools.attack_split import one_row_each, sides
+from workbench.metrics.attacks._tools.mixed_distance import distances, placed
+from workbench.metrics.attacks._tools.rates import Attack, Hits, attempted, definitions, rated
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
 from workbench.metrics.tables import Tables
 from workbench.schema import Column, Schema

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.data.dataset import Dataset
-from workbench.metrics.attacks.rates import Hits, attempted, definitions, rated
-from workbench.metrics.attacks.sides import count_subjects, drawn, sides
+from workbench.metrics.attacks._tools.attack_split import count_subjects, drawn, sides
+from workbench.metrics.attacks._tools.rates import Hits, attempted, definitions, rated
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
 from workbench.metrics.tables import Tables
 from workbench.schema.codec import Codec, Values

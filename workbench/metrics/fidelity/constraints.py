@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta
 
+from workbench.metrics.comparable import check_tables, has_holdout
 from workbench.metrics.compare import BASELINE
 from workbench.metrics.estimate import DOUBT, Estimate
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
-from workbench.metrics.sound import check_tables, has_holdout
 from workbench.metrics.tables import Tables
 from workbench.schema import Codec
 from workbench.schema.codec import Values

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from workbench.metrics.comparable import check_tables
 from workbench.metrics.compare import BASELINE, CEILING, INTERVAL, compare
 from workbench.metrics.jackknife import Floats
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
 from workbench.metrics.sample import Codes, Sample
-from workbench.metrics.sound import check_tables
 from workbench.metrics.tables import Tables
 from workbench.schema import Column
 

@@ -7,11 +7,11 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from workbench.metrics.comparable import FEWEST
 from workbench.metrics.compare import beside
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.jackknife import GROUPS, Floats, groups_of, jackknife
 from workbench.metrics.measure import Better, Definition, Measure, Metric, NotComputableError
-from workbench.metrics.sound import FEWEST
 from workbench.metrics.tables import Tables
 from workbench.metrics.utility.models import Models, check_trainable, is_regression
 from workbench.metrics.utility.predictions import Statistic

@@ -73,7 +73,7 @@ class DpMlp:
 
     def train(self, shards: Sequence[Shard], *, task: Task) -> Iterator[Step]:
         """Trains each shard from nothing, in one slice; there is always a model, as its absence would tell of the rows."""
-        from workbench.sisa.learners.noisy_steps import Bags, NoisySteps, train
+        from workbench.sisa.learners.dp_sgd import Bags, NoisySteps, train
 
         layers = layers_of(task, self.hidden)
         steps = NoisySteps(

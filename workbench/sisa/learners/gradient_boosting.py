@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from workbench.errors import DamagedError
-from workbench.sisa.learners.absent import with_absent_classes
+from workbench.sisa.learners.absent_classes import with_absent_classes
 from workbench.sisa.learners.thresholds import Codes, Thresholds
 from workbench.sisa.link import logistic, softmax
 from workbench.sisa.shard import Floats, Shard, Step

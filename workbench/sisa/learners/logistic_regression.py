@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.linear_model import LogisticRegression as Estimator
 
-from workbench.sisa.learners.absent import with_absent_classes
+from workbench.sisa.learners.absent_classes import with_absent_classes
 from workbench.sisa.learners.design import Design
 from workbench.sisa.learners.one_thread import one_thread
 from workbench.sisa.learners.tensors import Array, from_bytes, to_bytes

@@ -27,7 +27,7 @@ from sklearn.linear_model import ElasticNet
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from workbench.errors import InputError
-from workbench.sisa.learners.absent import with_absent_classes
+from workbench.sisa.learners.absent_classes import with_absent_classes
 from workbench.sisa.learners.design import Design
 from workbench.sisa.learners.one_thread import one_thread
 from workbench.sisa.learners.saved_estimator import from_bytes, to_bytes

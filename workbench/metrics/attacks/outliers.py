@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from workbench.data.dataset import Dataset
-from workbench.metrics.attacks.closeness import Closeness, closeness
-from workbench.metrics.attacks.placed import Placed, distances, placed
-from workbench.metrics.attacks.rates import STAND_IN
-from workbench.metrics.attacks.sides import per_subject, sides
-from workbench.metrics.attacks.told import Floats, Scored, definitions, told
+from workbench.metrics.attacks._tools.attack_split import per_subject, sides
+from workbench.metrics.attacks._tools.membership_scores import Floats, Scored, definitions, told
+from workbench.metrics.attacks._tools.mixed_distance import MixedVectors, distances, placed
+from workbench.metrics.attacks._tools.nearest_rows import Closeness, closeness
+from workbench.metrics.attacks._tools.rates import STAND_IN
 from workbench.metrics.measure import Measure, Metric, NotComputableError
 from workbench.metrics.tables import Tables
 
@@ -56,7 +56,7 @@ def on_outlying(tables: Tables) -> list[Measure]:
     ]
 
 
-def _far(side: Dataset, reference: Placed) -> Floats:
+def _far(side: Dataset, reference: MixedVectors) -> Floats:
     """How far each subject lies from the population."""
     rows, place = np.empty(len(side)), min(_NEIGHBOUR, len(reference)) - 1
     for block, apart in distances(placed(side.values, side.codec), reference):
