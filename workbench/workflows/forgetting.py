@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from workbench import lineage
-from workbench.config import TrainConfig
+from workbench.config import TrainConfig, stored_config
 from workbench.data import catalog
 from workbench.data.dataset import Dataset
 from workbench.erasure.environment import learnt_elsewhere
@@ -36,7 +36,6 @@ from workbench.metrics.forgetting import (
 from workbench.progress import Progress, silent
 from workbench.roles import allowed, internal
 from workbench.sisa.ensemble import Manifest
-from workbench.sisa.training import learner_of
 from workbench.workflows.audit import plant
 from workbench.workflows.execute import settle
 from workbench.workflows.publish import current_versions, read_manifest
@@ -130,7 +129,7 @@ def _current(workspace: Workspace, ensemble: str) -> tuple[Artifact, Manifest]:
 @internal
 def audited_of(workspace: Workspace, version: Artifact, manifest: Manifest, rng: np.random.Generator) -> Audited:
     """Reads all that an audit needs; raises InputError where the ensemble can't be audited."""
-    if learner_of(TrainConfig.model_validate(manifest.config)).private:
+    if stored_config(manifest.config, TrainConfig).private:
         raise InputError(
             f"{manifest.ensemble} is differentially private: its noise is drawn anew, so no training can be repeated",
             hint="its epsilon bounds what it tells of anyone",

@@ -9,10 +9,11 @@ from sqlalchemy import Connection
 
 from workbench.config import SynthesizeConfig
 from workbench.data import catalog
+from workbench.erasure.free_text import refuse_names
 from workbench.erasure.request import refuse_open_request
 from workbench.jobs.worker import as_job
 from workbench.progress import Progress, silent
-from workbench.roles import allowed
+from workbench.roles import allowed, internal
 from workbench.state import writing
 from workbench.workflows.execute import settle
 from workbench.workflows.fit_runs import end_runs
@@ -41,6 +42,7 @@ def synthesize(workspace: Workspace, config: SynthesizeConfig, *, progress: Prog
 
 def _synthesized(workspace: Workspace, config: SynthesizeConfig, progress: Progress) -> dict[str, Any]:
     started = time.perf_counter()
+    refuse_words(workspace, config)
     settle(workspace, config.dataset)
     with workspace.engine.connect() as connection:
         catalog.entry(connection, config.dataset)
@@ -70,6 +72,13 @@ def _synthesized(workspace: Workspace, config: SynthesizeConfig, progress: Progr
         "mlflow_run": release.runs[0],
         "seconds": round(time.perf_counter() - started, 3),
     }
+
+
+@internal
+def refuse_words(workspace: Workspace, config: SynthesizeConfig) -> None:
+    """Raise NamingError where a config that the lineage and MLflow will keep names somebody who is in the data."""
+    for text in config.settings.texts:
+        refuse_names(workspace, text, "the config of the generator")
 
 
 def _abortable(workspace: Workspace, config: SynthesizeConfig, progress: Progress) -> Progress:

@@ -10,6 +10,7 @@ from workbench.metrics.attacks._tools.mixed_distance import MixedVectors, distan
 from workbench.metrics.attacks._tools.rates import STAND_IN
 from workbench.metrics.estimate import Estimate, bootstrap
 from workbench.metrics.measure import Definition, Measure, Metric
+from workbench.metrics.registry import AttackSpec
 from workbench.metrics.tables import Tables
 
 QUERIES = 1_000
@@ -81,3 +82,5 @@ def _median(values: Floats) -> Estimate:
 
 
 CLOSEST: Metric[Tables] = Metric(title="closest records", definitions=(_DCR, _NNDR), compute=closest)
+
+SPEC = AttackSpec(name="dcr", on="large release", metrics=(CLOSEST,), rank=5)

@@ -12,6 +12,7 @@ from workbench.metrics.attacks._tools.attack_split import one_row_each, sides
 from workbench.metrics.attacks._tools.mixed_distance import MixedVectors, Singles, distances, placed
 from workbench.metrics.attacks._tools.rates import Attack, Hits, attempted, definitions, rated
 from workbench.metrics.measure import Measure, Metric, NotComputableError
+from workbench.metrics.registry import AttackSpec
 from workbench.metrics.tables import Tables
 from workbench.schema.codec import Codec, Values
 
@@ -84,3 +85,5 @@ def _few(nearest: Mask) -> Mask:
 
 
 LINKABILITY: Metric[Tables] = Metric(title="linkability", definitions=_DEFINITIONS, compute=link)
+
+SPEC = AttackSpec(name="linkability", on="release", metrics=(LINKABILITY,), rank=7)

@@ -11,6 +11,7 @@ from workbench.metrics.attacks._tools.mixed_distance import MixedVectors, distan
 from workbench.metrics.attacks._tools.nearest_rows import Closeness, closeness
 from workbench.metrics.attacks._tools.rates import STAND_IN
 from workbench.metrics.measure import Measure, Metric, NotComputableError
+from workbench.metrics.registry import AttackSpec
 from workbench.metrics.tables import Tables
 
 SHARE, FEWEST = 0.01, 100
@@ -89,3 +90,5 @@ def _scores(side: Dataset, synthetic: Closeness, stand_in: Closeness, reference:
 
 
 OUTLYING = Metric(title="membership of worst-case records", definitions=(*_DISTANCE, *_DENSITY), compute=on_outlying)
+
+SPEC = AttackSpec(name="outliers", on="large release", metrics=(OUTLYING,), rank=3)

@@ -9,6 +9,7 @@ from workbench.metrics.compare import BASELINE, CEILING, compare
 from workbench.metrics.fidelity.real_vs_synthetic import MOST_ROWS, Mixed, mix, rows_of_each
 from workbench.metrics.jackknife import GROUPS, Floats
 from workbench.metrics.measure import Definition, Measure, Metric
+from workbench.metrics.registry import MetricSpec
 from workbench.metrics.roc_ranking import Ranked
 from workbench.metrics.sample import Sample
 from workbench.metrics.tables import Tables
@@ -70,3 +71,5 @@ def _discrimination(tables: Tables) -> list[Measure]:
 
 
 DISCRIMINATION: Metric[Tables] = Metric(title=C2ST.title, definitions=(C2ST,), compute=_discrimination)
+
+SPEC = MetricSpec(name="discrimination", metrics=(DISCRIMINATION,), rank=7)

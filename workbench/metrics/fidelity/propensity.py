@@ -16,6 +16,7 @@ from workbench.metrics.estimate import Estimate
 from workbench.metrics.fidelity.real_vs_synthetic import MOST_ROWS, Mixed, mix, rows_of_each
 from workbench.metrics.jackknife import GROUPS, Floats, jackknife
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
+from workbench.metrics.registry import MetricSpec
 from workbench.metrics.sample import Codes, sample_of
 from workbench.metrics.tables import Tables
 from workbench.schema import Codec, Column
@@ -176,3 +177,5 @@ def _propensity(tables: Tables) -> list[Measure]:
 
 
 PROPENSITY: Metric[Tables] = Metric(title=PMSE.title, definitions=(PMSE, PMSE_RATIO), compute=_propensity)
+
+SPEC = MetricSpec(name="propensity", metrics=(PROPENSITY,), rank=8)

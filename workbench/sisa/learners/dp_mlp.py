@@ -13,7 +13,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import ClassVar
 
 from workbench.privacy.accounting import dpa
 from workbench.privacy.calibration import least_noise, zcdp_rho
@@ -42,11 +41,6 @@ class DpMlp:
     epsilon: float
     delta: float
     subjects: int
-
-    resumes: ClassVar[bool] = False
-    grows: ClassVar[bool] = False
-    together: ClassVar[bool] = False
-    private: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         zcdp_rho(self.epsilon, self.delta)  # validates both

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,11 +34,6 @@ class GradientBoosting:
     leaves: int
     min_rows_per_leaf: int
     category_smoothing: float
-
-    resumes: ClassVar[bool] = True
-    grows: ClassVar[bool] = True
-    together: ClassVar[bool] = False
-    private: ClassVar[bool] = False
 
     def rounds_of_slice(self, slice_number: int, n_slices: int) -> int:
         """Boosting rounds of one slice (from 0): the total spread evenly, the remainder on the first slices."""

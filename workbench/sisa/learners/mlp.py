@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,11 +34,6 @@ class Mlp:
     batch: int
     learning_rate: float
     weight_decay: float
-
-    resumes: ClassVar[bool] = True
-    grows: ClassVar[bool] = False
-    together: ClassVar[bool] = True
-    private: ClassVar[bool] = False
 
     def train(self, shards: Sequence[Shard], *, task: Task) -> Iterator[Step]:
         """Trains all shards in one pass, each to the bits it has alone; see `Learner`."""

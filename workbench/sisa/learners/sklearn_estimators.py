@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -98,11 +98,6 @@ class SklearnEstimator:
 
     estimator: str
     parameters: Settings
-
-    resumes: ClassVar[bool] = False
-    grows: ClassVar[bool] = False
-    together: ClassVar[bool] = False
-    private: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.estimator not in OFFERS:
