@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from workbench.config import MARGINAL, SynthesizeConfig
+from workbench.config import SynthesizeConfig
 from workbench.data import catalog
 from workbench.errors import InputError
-from workbench.generators.kinds import check_size, generator_of
-from workbench.generators.marginals.forecast import forecast
+from workbench.generators.registry import check_size, forecast, generator_of
 from workbench.privacy.events import Event
 from workbench.privacy.ledger import Ledger, price, spent, unrecorded
 from workbench.schema import Codec, Schema
@@ -20,7 +19,7 @@ from workbench.state.workspace import Workspace
 
 @open_to_all
 def preflight(workspace: Workspace, config: SynthesizeConfig) -> dict[str, Any]:
-    """Epsilon before and after, whether the ledger would take it; noise, memory and seconds of a marginal generator."""
+    """Epsilon before and after, whether the ledger would take it; what the generator says of noise, memory and seconds."""
     with workspace.engine.connect() as connection:
         schema = catalog.entry(connection, config.dataset).schema
     told: dict[str, Any] = {"generator": config.generator, "dataset": config.dataset, "private": config.private}
@@ -60,12 +59,10 @@ def preflight_together(workspace: Workspace, configs: Sequence[SynthesizeConfig]
 
 @internal
 def expected(config: SynthesizeConfig, schema: Schema) -> dict[str, Any]:
-    """Noise, memory and seconds of a marginal generator; raises InputError where the fit would be too large."""
+    """What a fit will take, as far as its generator says so; raises InputError where it would be too large."""
     codec = Codec(schema)
     check_size(config, codec)
-    if config.generator not in MARGINAL:
-        return {}
-    return dict(forecast(config, codec.free_names, codec.free_sizes, per_subject=schema.max_rows_per_subject))
+    return forecast(config, codec, per_subject=schema.max_rows_per_subject)
 
 
 def _event_of(config: SynthesizeConfig) -> Event:
