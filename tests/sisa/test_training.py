@@ -101,7 +101,7 @@ def left_behind(workspace):
 
 
 def test_more_shards_than_subjects_are_refused(workspace, tmp_path):
-    people = ingested(workspace, tmp_path, pupils(30))["subjects"]["train"]
+    people = ingested(workspace, tmp_path, pupils(30)).subjects["train"]
     with pytest.raises(InputError, match="fewer subjects") as caught:
         train(workspace, config(people + 1, 1))
     assert str(people) not in str(caught.value).replace(str(people + 1), ""), "the count of a private table is not said"
@@ -110,7 +110,7 @@ def test_more_shards_than_subjects_are_refused(workspace, tmp_path):
 
 def test_empty_and_one_sided_shards_are_trained_around(workspace, tmp_path):
     """As many shards as subjects: some are empty and abstain, and in each other one a class is absent."""
-    people = ingested(workspace, tmp_path, pupils(30))["subjects"]["train"]
+    people = ingested(workspace, tmp_path, pupils(30)).subjects["train"]
     result = train(workspace, config(people, 2))
     with workspace.engine.connect() as connection:
         manifest = read_manifest(workspace, current_versions(connection)[result["ensemble"]])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from workbench.cli.terms import Detach, Json, opened, progress_of, run_job, show
 from workbench.errors import InputError
+
+if TYPE_CHECKING:
+    from workbench.workflows.datasets.results import SchemaDraft
 
 app = typer.Typer()
 schema_app = typer.Typer(help="Schemas: the public description of a table.", no_args_is_help=True)
@@ -48,6 +51,7 @@ def schema_infer(
     """Propose a schema for a table, for a person to review. It reads the data."""
     from workbench.workflows.datasets.propose_schema import propose_schema, propose_schema_privately
 
+    result: SchemaDraft
     if not private:
         if any(option is not None for option in (population, epsilon, delta, max_rows)):
             raise InputError("--population, --epsilon, --delta and --max-rows are for --private", hint="add --private")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from workbench.jobs.worker import JobResult
     from workbench.progress import Progress
     from workbench.state.workspace import Workspace
 
@@ -41,16 +43,17 @@ def progress_of(title: str) -> AbstractContextManager[Progress]:
     return progress_bar(title)
 
 
-def show(result: dict[str, Any], as_json: bool) -> None:
+def show(result: JobResult, as_json: bool) -> None:
     """Prints a result: as one JSON object, or for people."""
+    values = result if isinstance(result, Mapping) else result.to_json()
     if as_json:
         from workbench.state.atomic_files import strict_json
 
-        print(strict_json(result))  # what was done is done: no number may fail here
+        print(strict_json(values))  # what was done is done: no number may fail here
         return
     from workbench.cli.render import show_result
 
-    show_result(result)
+    show_result(values)
 
 
 def run_job(context: typer.Context, kind: str, config: dict[str, Any], detach: bool, as_json: bool) -> None:

@@ -11,13 +11,14 @@ from workbench.config import MARGINAL, SynthesizeConfig
 from workbench.reports.epsilon_text import odds
 from workbench.ui.parts import session
 from workbench.ui.parts.words import plain
+from workbench.workflows.datasets.results import EpsilonDelta
 from workbench.workflows.synthesis.preflight import preflight_together
 
 _RUNS = "what-if"
 Run = tuple[str, str, float]
 
 
-def what_if(names: Sequence[str], budget: dict[str, float] | None) -> None:
+def what_if(names: Sequence[str], budget: EpsilonDelta | None) -> None:
     """Composes runs that are added and taken away; nothing is read and nothing is spent."""
     st.subheader("What if?", help="What more synthetic tables would cost. Nothing is read and nothing is spent.")
     if budget is None:
@@ -29,7 +30,7 @@ def what_if(names: Sequence[str], budget: dict[str, float] | None) -> None:
         st.caption("Add the tables that you think of making, to see what all of them together would spend.")
         return
     configs = [
-        SynthesizeConfig(generator=generator, dataset=dataset, epsilon=epsilon, delta=budget["delta"])
+        SynthesizeConfig(generator=generator, dataset=dataset, epsilon=epsilon, delta=budget.delta)
         for dataset, generator, epsilon in runs
     ]
     told = preflight_together(session.workspace(), configs)
@@ -62,11 +63,11 @@ def _row(place: int, run: Run, found: dict[str, Any]) -> None:
             st.rerun()
 
 
-def _sum(told: dict[str, Any], budget: dict[str, float]) -> None:
+def _sum(told: dict[str, Any], budget: EpsilonDelta) -> None:
     before, after = told["spent_before"], told["spent_after"]
     st.progress(
-        min(1.0, after / budget["epsilon"]),
-        text=f"ε {before:.2f} now, {after:.2f} after all of them, of {budget['epsilon']:g}",
+        min(1.0, after / budget.epsilon),
+        text=f"ε {before:.2f} now, {after:.2f} after all of them, of {budget.epsilon:g}",
     )
     refused = [str(place) for place, run in enumerate(told["runs"], 1) if not run["allowed"]]
     if refused:
@@ -74,4 +75,4 @@ def _sum(told: dict[str, Any], budget: dict[str, float]) -> None:
             f"The budget would refuse no. {', '.join(refused)}: nothing would be read for it, and nothing spent. "
             "Take one away, or ask for a smaller ε."
         )
-    st.caption(f"For each person, of all together: {odds(after, budget['delta'])}")
+    st.caption(f"For each person, of all together: {odds(after, budget.delta)}")

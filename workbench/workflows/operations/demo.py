@@ -85,7 +85,7 @@ def fill_with_demo(workspace: Workspace, progress: Progress = silent) -> dict[st
     retrain = request["retrain_seconds"]
     return {
         "passed": verified["valid"] and not tampered["valid"] and again["status"] == "rejected",
-        "rows": ingested["rows"]["train"],
+        "rows": ingested.rows["train"],
         "epsilon": {
             "release": release["epsilon"],
             "spent": round(spent(ledger.entries(POPULATION), DELTA), 4),
@@ -98,7 +98,7 @@ def fill_with_demo(workspace: Workspace, progress: Progress = silent) -> dict[st
             "on_synthetic": release["metrics"]["utility/tstr_auc"]["value"],
         },
         "seconds_by_step": {
-            "ingest": ingested["seconds"],
+            "ingest": ingested.seconds,
             "synthesize": release["seconds"],
             "train": trained["seconds"],
             "erase": erased["seconds"],
