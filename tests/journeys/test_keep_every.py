@@ -63,7 +63,7 @@ def test_what_is_stored_never_changes_the_models(trained, settings):
 def test_trial_erasures_begin_there_too(trained):
     ensemble = train(trained, TrainConfig(**SETTINGS | {"shards": 4}, keep_every=3))["ensemble"]
     found = forgetting(trained, ensemble, subjects=20, canaries=0, controls=20)
-    assert found["compared"] == found["equal"] >= 20
+    assert found.compared == found.equal >= 20
 
 
 def test_an_ensemble_of_before_trees_lay_in_one_file_is_erased_from(trained, monkeypatch):

@@ -20,7 +20,7 @@ import torch
 from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
 
 from workbench.generators import adversary
-from workbench.privacy import search
+from workbench.privacy import schema_search as search
 from workbench.sisa.learners import noisy_steps
 
 Outcome = TypeVar("Outcome")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import dp_accounting as dpa
@@ -15,6 +16,7 @@ from workbench.config import SynthesizeConfig
 from workbench.erasure.request import submit
 from workbench.errors import BusyError, ForbiddenError, InputError
 from workbench.generators.kinds import generator_of
+from workbench.metrics.estimate import Estimate
 from workbench.privacy import hash_lines, holds
 from workbench.privacy.calibration import zcdp_rho
 from workbench.privacy.events import split_failure
@@ -30,6 +32,7 @@ from workbench.workflows.erasure.suppressions import vouch
 from workbench.workflows.evaluation.attack_results import attacks
 from workbench.workflows.evaluation.canary_audit import audit
 from workbench.workflows.evaluation.evaluate import evaluate
+from workbench.workflows.evaluation.results import Attacked, AttackResult
 from workbench.workflows.evaluation.subject import Settings
 from workbench.workflows.internal_results import findings, keep
 from workbench.workflows.operations.overview import overview
@@ -45,17 +48,17 @@ AUDIT = {
     "epsilon": {"value": 0.4, "low": 0.1, "high": 1.2, "n": 20},
     "refuted": False,
 }
-FIGURE = {
-    "attack": "A",
-    "estimate": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 3},
-    "baseline": None,
-    "ceiling": None,
-    "against": None,
-    "better": "low",
-    "asked": False,
-    "holds": None,
-    "unfit": [],
-}
+FIGURE = AttackResult(
+    attack="A",
+    estimate=Estimate(value=0.5, low=0.4, high=0.6, n=3),
+    baseline=None,
+    ceiling=None,
+    against=None,
+    better="low",
+    asked=False,
+    holds=None,
+    unfit=(),
+)
 
 
 def add(app: AppTest, epsilon: float) -> AppTest:
@@ -175,11 +178,11 @@ def test_attacks_stand_beside_their_baselines(browse: Open, trained: Workspace) 
     (release,) = overview(trained)["releases"]
     evaluate(trained, release["release"], settings=Settings(rows=1000))
     (one,) = attacks(trained, "pupils")
-    assert one["of"] == release["release"]
-    by_name = {attack["attack"]: attack for attack in one["attacks"]}
+    assert one.of == release["release"]
+    by_name = {attack.attack: attack for attack in one.attacks}
     guess = by_name["Membership inference by distance: AUC"]
-    assert guess["baseline"]["value"] == 0.5
-    assert guess["asked"]
+    assert guess.baseline.value == 0.5
+    assert guess.asked
     said = texts(browse(trained, "privacy"))
     assert "Membership inference by distance: AUC" in said
     assert "random guessing" in said
@@ -203,8 +206,8 @@ def test_only_bounds_that_were_shown_are_green(
     green: bool,
     said: list[str],
 ) -> None:
-    figures = [FIGURE | {"asked": True, "holds": one} for one in held] + [FIGURE]
-    one = {"of": "r", "kind": "release", "made": "2026-01-01T00:00:00+00:00", "attacks": figures}
+    figures = (*(replace(FIGURE, asked=True, holds=one) for one in held), FIGURE)
+    one = Attacked(of="r", kind="release", made="2026-01-01T00:00:00+00:00", attacks=figures)
     monkeypatch.setattr(page, "attacks", lambda *_: [one])
     app = browse(trained, "privacy")
     assert [box.value for box in app.success if "No figure" in box.value] == [

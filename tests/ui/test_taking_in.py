@@ -65,7 +65,7 @@ def detached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         begun.append(job.id)
         return {"job": job.id}
 
-    monkeypatch.setattr(jobs, "_detach", begin)
+    monkeypatch.setattr(jobs, "detach", begin)
     return begun
 
 

@@ -39,11 +39,11 @@ def evaluate(
     with progress_of("evaluating") as progress:
         found = run(opened_to_write(context), name, dataset=dataset, settings=settings, rules=rules, progress=progress)
     if as_json:
-        show(found, as_json)
+        show(found.to_json(), as_json)
         return
     from workbench.cli.render import show_evaluation
 
-    show_evaluation(found)
+    show_evaluation(found.to_json())
 
 
 @app.command()

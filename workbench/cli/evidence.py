@@ -74,7 +74,7 @@ def forgetting(
             progress=progress,
         )
     show(result, as_json)
-    raise typer.Exit(CheckFailedError.exit_code if result["finding"] == "not forgotten" else 0)
+    raise typer.Exit(CheckFailedError.exit_code if result.finding == "not forgotten" else 0)
 
 
 @keys_app.command("list")

@@ -6,7 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class _WithJson(Protocol):
+    def to_json(self) -> Any: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +37,7 @@ def plain(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if isinstance(value, Result):
         return value.to_json()
-    if hasattr(value, "to_json"):
+    if isinstance(value, _WithJson):
         return plain(value.to_json())
     if isinstance(value, Mapping):
         return {key: plain(one) for key, one in value.items()}

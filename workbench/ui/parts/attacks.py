@@ -10,6 +10,7 @@ import streamlit as st
 from workbench.ui.parts import places, session
 from workbench.ui.parts.words import figure, moment
 from workbench.workflows.evaluation.attack_results import attacks, audits
+from workbench.workflows.evaluation.results import Attacked, AttackResult
 
 _HOW = "workbench audit configs/generators/aim.yaml --set dataset=NAME --canaries 500"
 
@@ -39,17 +40,17 @@ def _where_to(*, can_evaluate: bool) -> None:
         places.link("synthesize", "Make a synthetic table")
 
 
-def _attacks(found: list[dict[str, Any]]) -> None:
-    of = {one["of"]: one for one in found}
-    one = of[st.selectbox("Attacked", list(of), format_func=lambda name: f"{name} ({moment(of[name]['made'])})")]
-    _bounds([attack["holds"] for attack in one["attacks"] if attack["asked"]])
+def _attacks(found: list[Attacked]) -> None:
+    of = {one.of: one for one in found}
+    one = of[st.selectbox("Attacked", list(of), format_func=lambda name: f"{name} ({moment(of[name].made)})")]
+    _bounds([attack.holds for attack in one.attacks if attack.asked])
     all_ = st.toggle("Also figures that no bound is set for")
-    rows = [_row(attack) for attack in one["attacks"] if all_ or attack["asked"]]
-    st.dataframe(rows, hide_index=True, alt=f"Attacks on {one['of']} with estimate, baseline and verdict")
+    rows = [_row(attack) for attack in one.attacks if all_ or attack.asked]
+    st.dataframe(rows, hide_index=True, alt=f"Attacks on {one.of} with estimate, baseline and verdict")
     st.caption(
         "Intervals are of 95 %. An attack that fails proves nothing, for a better one may exist. Internal: read people's rows."
     )
-    places.link("reports", "The whole report", of=one["of"])
+    places.link("reports", "The whole report", of=one.of)
 
 
 def _bounds(held: Sequence[bool | None]) -> None:
@@ -65,14 +66,15 @@ def _bounds(held: Sequence[bool | None]) -> None:
         st.success("No figure passes a bound that was set.", icon=":material/check_circle:")
 
 
-def _row(attack: dict[str, Any]) -> dict[str, str]:
-    words = {True: "within bounds", False: f"too much for {', '.join(attack['unfit'])}", None: "not shown"}
+def _row(attack: AttackResult) -> dict[str, str]:
+    words = {True: "within bounds", False: f"too much for {', '.join(attack.unfit)}", None: "not shown"}
+    beside = attack.baseline or attack.ceiling
     return {
-        "Attack": attack["attack"],
-        "Achieved": figure(attack["estimate"]),
-        "Baseline": figure(attack["baseline"] or attack["ceiling"]),
-        "The baseline is": attack["against"] or "–",
-        "Verdict": words[attack["holds"]] if attack["asked"] else "no bound is set",
+        "Attack": attack.attack,
+        "Achieved": figure(attack.estimate.to_json()),
+        "Baseline": figure(beside.to_json() if beside else None),
+        "The baseline is": attack.against or "–",
+        "Verdict": words[attack.holds] if attack.asked else "no bound is set",
     }
 
 

@@ -29,6 +29,7 @@ from workbench.metrics.tables import Tables
 from workbench.metrics.utility import Fit, Predict, utility_metrics
 from workbench.privacy.ledger import Ledger
 from workbench.progress import Progress
+from workbench.reports.evaluation_document import Fact
 from workbench.schema import Schema
 from workbench.schema.codec import Values
 from workbench.sisa.learners.logistic_regression import LogisticRegression
@@ -41,6 +42,7 @@ from workbench.state.atomic_files import file_sha256
 from workbench.state.lineage import Artifact
 from workbench.state.roles import internal
 from workbench.state.workspace import Workspace
+from workbench.workflows.evaluation.results import TradeoffPoint
 from workbench.workflows.evaluation.subject import Found, Settings, Thing, sampled
 from workbench.workflows.synthesis.release_figures import JUDGE, prediction_task
 
@@ -155,7 +157,7 @@ def _fitted(learner: Learner, task: Task, features: Floats, target: Floats) -> P
     return lambda rows: learner.predict(model, rows, task=task)
 
 
-def _facts(release: Artifact, generator: Artifact) -> dict[str, Any]:
+def _facts(release: Artifact, generator: Artifact) -> dict[str, Fact]:
     body = generator.body
     told = {"generator": body["generator"], "private": release.body["private"], "rows": body["rows"]}
     budget = {key: body[key] for key in ("epsilon", "delta") if key in body}
@@ -182,8 +184,8 @@ def _cost(generator: Artifact, others: list[Artifact]) -> list[Measure]:
     ]
 
 
-def _pictures(tables: Tables, generator: Artifact, others: list[Artifact]) -> dict[str, Any]:
-    pictures: dict[str, Any] = {"tradeoff": _tradeoff(generator, others)}
+def _pictures(tables: Tables, generator: Artifact, others: list[Artifact]) -> Mapping[str, object]:
+    pictures: dict[str, object] = {"tradeoff": _tradeoff(generator, others)}
     try:
         drawn = overlays(tables, threshold=SUPPRESSED_BELOW)
         strengths = associations(tables)
@@ -202,7 +204,7 @@ def _pictures(tables: Tables, generator: Artifact, others: list[Artifact]) -> di
     return pictures | {"columns": columns, "associations": {"names": strengths.columns, **matrices}}
 
 
-def _tradeoff(generator: Artifact, others: list[Artifact]) -> list[dict[str, Any]]:
+def _tradeoff(generator: Artifact, others: list[Artifact]) -> list[TradeoffPoint]:
     """Every release of the data set whose utility was measured when it was made."""
     generators = {a.id: a for a in others if a.kind == "generator"}
     points = []
@@ -212,13 +214,13 @@ def _tradeoff(generator: Artifact, others: list[Artifact]) -> list[dict[str, Any
         if made is None or utility is None or "of" in evaluation.body:
             continue
         points.append(
-            {
-                "id": made.id,
-                "generator": made.body["generator"],
-                "epsilon": made.body.get("epsilon"),
-                "utility": utility,
-                "this": made.id == generator.id,
-            }
+            TradeoffPoint(
+                id=made.id,
+                generator=made.body["generator"],
+                epsilon=made.body.get("epsilon"),
+                utility=utility,
+                this=made.id == generator.id,
+            )
         )
     return points
 

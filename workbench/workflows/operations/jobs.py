@@ -147,7 +147,7 @@ def _evaluate(workspace: Workspace, config: Mapping[str, Any]) -> Work:
 
     def work(progress: Progress) -> dict[str, Any]:
         found = evaluate(workspace, name, dataset=dataset, settings=settings, rules=rules, progress=progress)
-        return {"dataset": found["dataset"], "evaluation": found["id"]}
+        return {"dataset": found.dataset, "evaluation": found.id}
 
     return work
 
