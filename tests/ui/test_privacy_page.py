@@ -74,12 +74,12 @@ def run(epsilon: float, generator: str = "mst", dataset: str = "pupils") -> Synt
 
 def test_several_runs_are_composed_as_the_ledger_would(trained: Workspace) -> None:
     told = preflight_together(trained, [run(1), run(9, "aim"), run(0.5)])
-    assert [one["allowed"] for one in told["runs"]] == [True, False, True]
-    assert told["runs"][0]["spent_after"] == told["runs"][1]["spent_after"] < told["spent_after"]
+    assert [one.allowed for one in told.runs] == [True, False, True]
+    assert told.runs[0].spent_after == told.runs[1].spent_after < told.spent_after
     assert len(Ledger(trained.engine).entries("pupils")) == 1, "nothing is charged"
     for config in (run(1), run(0.5)):
         synthesize(trained, config)
-    assert show_ledger(trained, "pupils").spent.epsilon == pytest.approx(told["spent_after"])
+    assert show_ledger(trained, "pupils").spent.epsilon == pytest.approx(told.spent_after)
     with pytest.raises(InputError, match="private"):
         preflight_together(trained, [SynthesizeConfig(generator="gaussian_copula", dataset="pupils")])
 
@@ -92,8 +92,8 @@ def test_what_was_priced_once_is_not_priced_again(trained: Workspace, monkeypatc
     assert len(priced) >= 2, "two generators that nobody asked for before"
     priced.clear()
     assert preflight_together(trained, runs) == first
-    assert preflight_together(trained, runs[:2])["spent_after"] == first["runs"][1]["spent_after"]
-    assert show_ledger(trained, "pupils").spent.epsilon == first["spent_before"]
+    assert preflight_together(trained, runs[:2]).spent_after == first.runs[1].spent_after
+    assert show_ledger(trained, "pupils").spent.epsilon == first.spent_before
     assert len(priced) <= 1, "the one charge, by itself"
 
 
