@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictBool, StrictInt, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from workbench.described import Described
 from workbench.errors import InputError
 from workbench.foreign import parse_yaml, read_yaml
 
@@ -28,10 +29,10 @@ MARGINAL = ("aim", "mst", "independent")
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class SynthesizeConfig(BaseModel):
+class SynthesizeConfig(Described):
     """What `workbench synthesize`, `audit` and `sweep` read: which generator is fitted to what, and at what price."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     generator: Literal["aim", "mst", "independent", "dp_ctgan", "gaussian_copula", "ctgan", "tvae"]
     """Which synthesizer. `aim` is the first choice, `mst` takes a tenth of the time, `independent` is the baseline,
@@ -131,13 +132,13 @@ _OF_FEW_ROWS: Mapping[str, Mapping[str, Any]] = {
 _Units = Annotated[StrictInt, Field(ge=2, le=4096)]
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(Described):
     """What `workbench train` reads: a SISA ensemble's partition, its learner and the learner's settings.
 
     Every field is public and independent of the data, so that erasures never change what a shard's training depends on.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     learner: Literal[
         "gradient_boosting",
