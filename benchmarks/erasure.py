@@ -218,7 +218,7 @@ def end_to_end(workspace: Workspace, dataset: str, shards: int, slices: int, peo
         took.append((time.perf_counter() - started, time.process_time() - cpu))
     from workbench.workflows.erasure.retire import retire
 
-    retire(workspace, answer["ensemble"])
+    retire(workspace, answer.ensemble)
     wall, cpu = (statistics.median(t[i] for t in took[1:]) for i in (0, 1))  # the first also warms the process up
     row = {"dataset": dataset, "shards": shards, "slices": slices, "seconds": wall, "cpu_s": cpu}
     print(f"end to end, {dataset}, S={shards} R={slices}: {wall:.2f} s, {cpu:.2f} CPU s", flush=True)

@@ -82,7 +82,7 @@ def _imported(room: str) -> set[str]:
 # The app: each workflow that a page imports, and who may run it
 PAGES = {
     "all": """attack_results.attacks attack_results.audits doctor.glance stored_evaluations.evaluation_of
-        internal_results.findings browser_files.name_of browser_files.release_rows
+        advise_shards.kept_advice browser_files.name_of browser_files.release_rows
         browser_files.verify_upload audit_log.read_history jobs.list_jobs signing_keys.list_keys
         budget.show_ledger show_lineage.show_lineage overview.overview overview.model
         stored_evaluations.evaluations overview.measured overview.quality preflight.preflight

@@ -27,6 +27,7 @@ from workbench.data.dataset import Dataset
 from workbench.erasure.request import submit
 from workbench.errors import BudgetError, BusyError, DamagedError, InputError, NamingError
 from workbench.generators.generator import NotPrivate
+from workbench.generators.outlook import Forecast
 from workbench.generators.registry import GENERATORS, GeneratorSpec, PrivateSettings
 from workbench.generators.rejection_sampling import draw
 from workbench.metrics.estimate import Estimate
@@ -136,7 +137,9 @@ DICE = GeneratorSpec(
     private=True,
     make=lambda settings: Dice(settings=settings),
     load=load_dice,
-    forecast=lambda settings, codec, per_subject: {"throws": settings.throws * len(codec.free_sizes) * per_subject},
+    forecast=lambda settings, codec, per_subject: Forecast(
+        more={"throws": settings.throws * len(codec.free_sizes) * per_subject}
+    ),
 )
 
 
@@ -467,7 +470,7 @@ def test_the_app_offers_what_is_registered(browse: Any, trained: Workspace) -> N
 def test_a_private_generator_is_charged_before_it_reads_and_is_on_record(trained: Workspace) -> None:
     ledger, before = Ledger(trained.engine), len(Ledger(trained.engine).entries("pupils"))
     asked = synthesis("dice", epsilon=0.5, delta=DELTA, throws=2)
-    plan = preflight(trained, asked)
+    plan = preflight(trained, asked).to_json()
     assert (plan["privacy"]["allowed"], plan["throws"]) == (True, 2 * 4 * 3)
     with pytest.raises(BudgetError):
         synthesize(trained, synthesis("dice", epsilon=50, delta=DELTA))

@@ -197,7 +197,7 @@ def test_a_private_learner_is_refused(command, overfitted, monkeypatch):
 
 @pytest.mark.parametrize("shards", [1, 3])
 def test_with_fewer_than_three_siblings_there_are_no_references(shards, command, trained):
-    ensemble = train(trained, TrainConfig.model_validate(OVERFITTED | {"shards": shards}))["ensemble"]
+    ensemble = train(trained, TrainConfig.model_validate(OVERFITTED | {"shards": shards})).ensemble
     answer = command("--workspace", trained.root, "forgetting", ensemble, "--json")
     assert answer.code == 2
     assert "reference models" in answer.error["message"]
@@ -230,7 +230,7 @@ def test_a_regression_has_no_probabilities(workspace, tmp_path):
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(schema, allow_unicode=True))
     pupils().drop(columns="passed").to_parquet(tmp_path / "t.parquet", index=False)
     ingest(workspace, "pupils", schema=tmp_path / "s.yaml", data=tmp_path / "t.parquet")
-    ensemble = train(workspace, TrainConfig.model_validate(OVERFITTED))["ensemble"]
+    ensemble = train(workspace, TrainConfig.model_validate(OVERFITTED)).ensemble
     found = forgetting(workspace, ensemble, subjects=60, canaries=0).to_json()
     assert {row["attack"] for row in found["attacks"]} == {"LiRA"}
     assert "regression" in found["not_computable"]["RMIA"]

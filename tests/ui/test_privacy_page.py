@@ -74,12 +74,12 @@ def run(epsilon: float, generator: str = "mst", dataset: str = "pupils") -> Synt
 
 def test_several_runs_are_composed_as_the_ledger_would(trained: Workspace) -> None:
     told = preflight_together(trained, [run(1), run(9, "aim"), run(0.5)])
-    assert [one["allowed"] for one in told["runs"]] == [True, False, True]
-    assert told["runs"][0]["spent_after"] == told["runs"][1]["spent_after"] < told["spent_after"]
+    assert [one.allowed for one in told.runs] == [True, False, True]
+    assert told.runs[0].spent_after == told.runs[1].spent_after < told.spent_after
     assert len(Ledger(trained.engine).entries("pupils")) == 1, "nothing is charged"
     for config in (run(1), run(0.5)):
         synthesize(trained, config)
-    assert show_ledger(trained, "pupils")["spent"]["epsilon"] == pytest.approx(told["spent_after"])
+    assert show_ledger(trained, "pupils").spent.epsilon == pytest.approx(told.spent_after)
     with pytest.raises(InputError, match="private"):
         preflight_together(trained, [SynthesizeConfig(generator="gaussian_copula", dataset="pupils")])
 
@@ -92,15 +92,15 @@ def test_what_was_priced_once_is_not_priced_again(trained: Workspace, monkeypatc
     assert len(priced) >= 2, "two generators that nobody asked for before"
     priced.clear()
     assert preflight_together(trained, runs) == first
-    assert preflight_together(trained, runs[:2])["spent_after"] == first["runs"][1]["spent_after"]
-    assert show_ledger(trained, "pupils")["spent"]["epsilon"] == first["spent_before"]
+    assert preflight_together(trained, runs[:2]).spent_after == first.runs[1].spent_after
+    assert show_ledger(trained, "pupils").spent.epsilon == first.spent_before
     assert len(priced) <= 1, "the one charge, by itself"
 
 
 def test_the_highest_place_of_the_line_is_the_spend(browse: Open, trained: Workspace) -> None:
     told = show_ledger(trained, "pupils")
-    assert max(epsilon for _, _, epsilon in told["along"]) == told["spent"]["epsilon"]
-    assert (told["along"][0][0], told["along"][-1][1]) == (0, 1)
+    assert max(epsilon for _, _, epsilon in told.along) == told.spent.epsilon
+    assert (told.along[0][0], told.along[-1][1]) == (0, 1)
     pictures = browse(trained, "privacy").get("image")
     assert "The hash line with 1 charge:" in str(pictures[0].proto)
 
@@ -170,7 +170,7 @@ def test_a_ceiling_is_declared_on_the_page_before_anything_is_spent(browse: Open
     app = browse(trained, "privacy")
     next(box for box in app.number_input if box.label == "The most that ε may become later").set_value(8.0)
     assert not press(app, "Set").error
-    assert show_ledger(trained, "pupils")["ceiling"] == 8.0
+    assert show_ledger(trained, "pupils").ceiling == 8.0
 
 
 def test_attacks_stand_beside_their_baselines(browse: Open, trained: Workspace) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from workbench.progress import Progress, progress_bar
 from workbench.state.atomic_files import strict_json
 from workbench.state.workspace import Workspace
-from workbench.workflows.result import Result
+
+if TYPE_CHECKING:
+    from workbench.jobs.worker import JobResult
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a field of the config.")]
@@ -36,13 +39,12 @@ def progress_of(title: str) -> AbstractContextManager[Progress]:
     return progress_bar(title)
 
 
-def show(result: Result | dict[str, Any], as_json: bool) -> None:
+def show(result: JobResult, as_json: bool) -> None:
     """Prints a result: as one JSON object, or for people."""
-    if not isinstance(result, dict):
-        result = result.to_json()
+    values = result if isinstance(result, Mapping) else result.to_json()
     if as_json:
-        print(strict_json(result))  # what was done is done: no number may fail here
+        print(strict_json(values))  # what was done is done: no number may fail here
         return
     from workbench.cli.render import show_result  # start-up: rich
 
-    show_result(result)
+    show_result(values)

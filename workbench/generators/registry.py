@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 from pydantic import Field, FiniteFloat
 
 from workbench.errors import InputError
+from workbench.generators.outlook import Forecast
 from workbench.specs import Registry, Settings
 
 if TYPE_CHECKING:  # else imported with what is made: names and settings need none of it
@@ -43,7 +44,7 @@ class GeneratorSpec(Generic[S]):
     make: Callable[[S], Generator]
     load: Callable[[Path, Codec], FittedGenerator]
     check: Callable[[S, Codec], object] | None = None
-    forecast: Callable[[S, Codec, int], Mapping[str, Any]] | None = None
+    forecast: Callable[[S, Codec, int], Forecast] | None = None
     rank: int = 100
 
     def __post_init__(self) -> None:
@@ -68,10 +69,10 @@ def check_size(config: SynthesizeConfig, codec: Codec) -> None:
         config.spec.check(config.settings, codec)
 
 
-def forecast(config: SynthesizeConfig, codec: Codec, *, per_subject: int) -> dict[str, Any]:
-    """Return what a fit will take, as far as its generator says so beforehand; InputError where it is too much."""
-    told = config.spec.forecast
-    return {} if told is None else dict(told(config.settings, codec, per_subject))
+def forecast(config: SynthesizeConfig, codec: Codec, *, per_subject: int) -> Forecast | None:
+    """Return what a fit will take, None where its generator does not say; raise InputError where it is too much."""
+    said = config.spec.forecast
+    return None if said is None else said(config.settings, codec, per_subject)
 
 
 def load_generator(kind: str, folder: Path, codec: Codec) -> FittedGenerator:

@@ -10,6 +10,7 @@ import typer
 from workbench.cli.terms import Json, opened, progress_of, show
 from workbench.errors import InputError
 from workbench.workflows.datasets.propose_schema import propose_schema, propose_schema_privately
+from workbench.workflows.datasets.results import SchemaDraft
 
 
 def schema_infer(
@@ -30,6 +31,7 @@ def schema_infer(
     as_json: Json = False,
 ) -> None:
     """Propose a schema for a table, for a person to review. It reads the data."""
+    result: SchemaDraft
     if not private:
         if any(option is not None for option in (population, epsilon, delta, max_rows)):
             raise InputError("--population, --epsilon, --delta and --max-rows are for --private", hint="add --private")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from workbench.errors import InputError
 from workbench.generators.marginals.domain import Clique, Domain
+from workbench.generators.outlook import Forecast
 from workbench.privacy.mechanisms import gaussian_sigma
 
 # The most bytes a fit may be expected to take.
@@ -37,7 +37,7 @@ class Outlook:
 
 def forecast(
     name: str, outlook: Outlook, *, shards: int, columns: Sequence[str], sizes: Sequence[int], per_subject: int
-) -> dict[str, Any]:
+) -> Forecast:
     """Noise, memory and seconds; raises InputError where it would take more memory than a fit may."""
     domain = Domain(tuple(columns), tuple(sizes))
     cells = [domain.cells(c) for c in outlook.candidates]
@@ -48,15 +48,15 @@ def forecast(
             f"{name} would hold {tables / 2**30:.1f} GiB of marginals, the most is {MOST_BYTES / 2**30:.0f}",
             hint="declare coarser bins or fewer categories, or drop columns",
         )
-    return {
-        "columns": len(columns),
-        "cells": {"largest column": max(sizes), "largest marginal": max(cells, default=0)},
-        "marginals_considered": len(cells),
-        "noise": _noise(outlook, shards, per_subject),
-        "memory_bytes": tables,
-        "seconds": round(0.5 + outlook.rounds * _ROUND, 1),
-        "seconds_per_100000_rows": round(len(cells) * _COUNT, 2),
-    }
+    return Forecast(
+        columns=len(columns),
+        cells={"largest column": max(sizes), "largest marginal": max(cells, default=0)},
+        marginals_considered=len(cells),
+        noise=_noise(outlook, shards, per_subject),
+        memory_bytes=tables,
+        seconds=round(0.5 + outlook.rounds * _ROUND, 1),
+        seconds_per_100000_rows=round(len(cells) * _COUNT, 2),
+    )
 
 
 def _noise(outlook: Outlook, shards: int, per_subject: int) -> dict[str, float | str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, StrictInt
 
+from workbench.generators.outlook import Forecast
 from workbench.generators.registry import GeneratorSpec, PrivateSettings
 from workbench.specs import Deferred
 
@@ -34,8 +35,9 @@ def marginal_spec(
         )
         return made
 
-    def forecast(settings: MarginalSettings, codec: Codec, per_subject: int) -> Mapping[str, Any]:
-        return make(settings).forecast(name, codec, per_subject)
+    def forecast(settings: MarginalSettings, codec: Codec, per_subject: int) -> Forecast:
+        said: Forecast = make(settings).forecast(name, codec, per_subject)
+        return said
 
     return GeneratorSpec(
         name=name,

@@ -17,6 +17,7 @@ from workbench.generators.marginals.estimate import Forbidden, estimate
 from workbench.generators.marginals.fitted import FittedMarginals, load_marginals, merged, shares_of
 from workbench.generators.marginals.forecast import Outlook, forecast
 from workbench.generators.marginals.measurement_log import Notebook, Rows, measurement_of, read_measurements
+from workbench.generators.outlook import Forecast
 from workbench.privacy.accounting import dpa
 from workbench.progress import FitProgress, Progress, silent
 from workbench.schema import Codec
@@ -58,7 +59,7 @@ class MarginalGenerator:
         """What one fit costs, to be charged before it."""
         return self.method.event
 
-    def forecast(self, name: str, codec: Codec, per_subject: int) -> dict[str, Any]:
+    def forecast(self, name: str, codec: Codec, per_subject: int) -> Forecast:
         """Noise, memory and seconds of a fit; InputError where it takes more memory than it may, or too many columns."""
         outlook = self.method.outlook(Domain(codec.free_names, codec.free_sizes))
         return forecast(

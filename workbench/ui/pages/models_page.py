@@ -13,10 +13,10 @@ from workbench.sisa.learners.registry import LEARNERS
 from workbench.ui.parts import jobs, places, session
 from workbench.ui.parts.words import counted, day, figure, headline, label, moment, plain
 from workbench.workflows.erasure.retire import retire
-from workbench.workflows.internal_results import findings
 from workbench.workflows.operations.browser_files import predict_upload
 from workbench.workflows.operations.jobs import detach_job
 from workbench.workflows.operations.overview import model, overview
+from workbench.workflows.training.advise_shards import kept_advice
 
 _INFORMED = "advised-by"
 _OUTSIDE = (
@@ -112,32 +112,33 @@ def _config(dataset: str, learner: str) -> TrainConfig:
 
 
 def _advice(config: TrainConfig) -> None:
-    kept = findings(session.workspace(), "advice")
-    mine = (one for one in kept if (one["dataset"], one["learner"]) == (config.dataset, config.learner))
-    told = next(mine, None)
-    if told is None:
+    kept = kept_advice(session.workspace())
+    mine = (one for one in kept if (one.dataset, one.learner) == (config.dataset, config.learner))
+    advice = next(mine, None)
+    if advice is None:
         return
-    best = told["recommended"]
-    partition = f"{counted(best['shards'], 'shard')} of {counted(best['slices'], 'slice')}"
-    st.success(f"Recommended: {partition} (measured {moment(told['made'])}).")
+    best = advice.recommended
+    partition = f"{counted(best.shards, 'shard')} of {counted(best.slices, 'slice')}"
+    st.success(f"Recommended: {partition} (measured {moment(advice.made)}).")
     st.caption(f"To take these is to choose by looking at people's rows. {_OUTSIDE}")
     if st.button("Take these"):
-        st.session_state["advised-shards"], st.session_state["advised-slices"] = best["shards"], best["slices"]
-        st.session_state[_INFORMED] = (config.dataset, best["shards"], best["slices"])
+        st.session_state["advised-shards"], st.session_state["advised-slices"] = best.shards, best.slices
+        st.session_state[_INFORMED] = (config.dataset, best.shards, best.slices)
         st.rerun()
-    picture = draw(told["choices"], best, told["metric"]).decode()
+    values = advice.to_json()
+    picture = draw(values["choices"], values["recommended"], advice.metric).decode()
     shown = "Accuracy against what one erasure costs, for each number of shards and slices"
     st.image(picture, caption=shown, alt=shown)
     rows = [
         {
-            "Shards": choice["shards"],
-            "Slices": choice["slices"],
-            told["metric"].upper(): choice[told["metric"]],
-            "Lost": choice["lost"],
-            "One erasure, s": choice["one_request_s"],
-            "Training, s": choice["training_s"],
+            "Shards": choice.shards,
+            "Slices": choice.slices,
+            advice.metric.upper(): choice.achieved,
+            "Lost": choice.lost,
+            "One erasure, s": choice.one_request_s,
+            "Training, s": choice.training_s,
         }
-        for choice in told["choices"]
+        for choice in advice.choices
     ]
     st.dataframe(rows, hide_index=True, alt="What each number of shards and slices loses and costs")
     st.caption("Measured on people's rows: internal, and gone with the next erasure.")

@@ -125,31 +125,32 @@ def _preflight(config: SynthesizeConfig) -> bool:
     """What it would cost; whether it may be begun."""
     st.markdown("**Before anything is read**")
     told = preflight(session.workspace(), config)
-    if "seconds" in told:
-        st.markdown(
-            f"About **{told['seconds']:.0f} s**, and {told['seconds_per_100000_rows']:.1f} s for each 100,000 rows."
-        )
-        noise = {what: value for what, value in told["noise"].items() if what != "price of shards"}
+    if (forecast := told.forecast) is not None and forecast.seconds is not None:
+        rest = forecast.seconds_per_100000_rows
+        each = "" if rest is None else f", and {rest:.1f} s for each 100,000 rows"
+        st.markdown(f"About **{forecast.seconds:.0f} s**{each}.")
+    if forecast is not None and forecast.noise:
+        noise = {what: value for what, value in forecast.noise.items() if what != "price of shards"}
         text = ", ".join(f"{value} rows in {what.removesuffix(', about')}" for what, value in noise.items())
         st.markdown(
             f"Noise added to each count: {text}.", help="Standard deviation. Counts well above it are kept well."
         )
-    privacy = told.get("privacy")
+    privacy = told.privacy
     if privacy is None:
         st.markdown("It spends no privacy budget, for it guarantees nothing.")
         return True
-    budget = privacy["budget"]
+    budget = privacy.budget
     if budget is None:
         _set_budget(config)
         return False
-    before, after = privacy["spent_before"], privacy["spent_after"]
+    before, after = privacy.spent_before, privacy.spent_after
     st.progress(
-        min(1.0, after / budget["epsilon"]),
-        text=f"Budget after: ε {after:.2f} of {budget['epsilon']:g} (now {before:.2f})",
+        min(1.0, after / budget.epsilon),
+        text=f"Budget after: ε {after:.2f} of {budget.epsilon:g} (now {before:.2f})",
     )
-    if not privacy["allowed"]:
+    if not privacy.allowed:
         st.error("The budget does not allow this. Choose a smaller ε; what was spent never comes back.")
-    return bool(privacy["allowed"])
+    return privacy.allowed
 
 
 def _set_budget(config: SynthesizeConfig) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import streamlit as st
 
 from workbench.ui.parts import places, session
 from workbench.ui.parts.words import figure, moment
 from workbench.workflows.evaluation.attack_results import attacks, audits
-from workbench.workflows.evaluation.results import Attacked, AttackResult
+from workbench.workflows.evaluation.results import Attacked, AttackResult, KeptAudit
 
 _HOW = "workbench audit configs/generators/aim.yaml --set dataset=NAME --canaries 500"
 
@@ -78,7 +77,7 @@ def _row(attack: AttackResult) -> dict[str, str]:
     }
 
 
-def _audits(found: list[dict[str, Any]]) -> None:
+def _audits(found: list[KeptAudit]) -> None:
     if not found:
         st.info(
             "No generator was audited on these people. An audit spends as much budget as a fit; run it by the command:"
@@ -87,22 +86,18 @@ def _audits(found: list[dict[str, Any]]) -> None:
         return
     rows = [
         {
-            "Generator": one["generator"],
-            "Data set": one["dataset"],
-            "Claimed (ε)": f"{one['claim']['epsilon']:g}" if one["claim"] else "nothing",
-            "Shown, at least (ε)": f"{one['epsilon']['low']:.3g}",
-            "Guesses": one["epsilon"]["n"],
+            "Generator": one.generator,
+            "Data set": one.dataset,
+            "Claimed (ε)": f"{one.claim.epsilon:g}" if one.claim else "nothing",
+            "Shown, at least (ε)": f"{one.epsilon.low:.3g}",
+            "Guesses": one.epsilon.n,
             "Baseline": "0 by guessing",
-            "Verdict": "the claim is refuted"
-            if one["refuted"]
-            else "not refuted"
-            if one["claim"]
-            else "nothing claimed",
-            "When": moment(one["made"]),
+            "Verdict": "the claim is refuted" if one.refuted else "not refuted" if one.claim else "nothing claimed",
+            "When": moment(one.made),
         }
         for one in found
     ]
     st.dataframe(rows, hide_index=True, alt="Audits with the epsilon that was claimed and the one that was shown")
-    if any(one["refuted"] for one in found):
+    if any(one.refuted for one in found):
         st.error("A claim is refuted: make nothing more with that generator, and tell whoever maintains it.")
     st.caption("Internal, and purged by the next erasure. What an audit does not refute it does not prove.")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from workbench.data import catalog
 from workbench.errors import WorkbenchError
 from workbench.reports.evaluation_document import Evaluation
 from workbench.reports.verdict import VerdictRules, judged
 from workbench.state.roles import open_to_all
 from workbench.state.workspace import Workspace
-from workbench.workflows.evaluation.results import Attacked, AttackResult
+from workbench.workflows.evaluation.results import Attacked, AttackResult, KeptAudit
 from workbench.workflows.evaluation.stored_evaluations import evaluation_of, evaluations, read_rules
 from workbench.workflows.internal_results import findings
 
@@ -38,10 +36,11 @@ def attacks(workspace: Workspace, population: str) -> list[Attacked]:
 
 
 @open_to_all
-def audits(workspace: Workspace, population: str) -> list[dict[str, Any]]:
+def audits(workspace: Workspace, population: str) -> list[KeptAudit]:
     """The last audit of each generator on the population's data sets: the claim, and the least epsilon that was shown."""
     mine = _datasets(workspace, population)
-    return [one for one in findings(workspace, "audit") if one["dataset"] in mine]
+    kept = (KeptAudit.from_json(one.content, made=one.made) for one in findings(workspace, "audit"))
+    return [one for one in kept if one.dataset in mine]
 
 
 def _datasets(workspace: Workspace, population: str) -> set[str]:

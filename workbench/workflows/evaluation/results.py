@@ -70,6 +70,30 @@ class CanaryAudit(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeptAudit(Result):
+    """What is shown again of an audit that was kept; `made` is a time in UTC."""
+
+    generator: str
+    dataset: str
+    claim: Claim | None
+    epsilon: Estimate
+    refuted: bool
+    made: str
+
+    @classmethod
+    def from_json(cls, audit: Mapping[str, Any], *, made: str) -> KeptAudit:
+        """Return an audit from the JSON that was kept of it."""
+        return cls(
+            generator=audit["generator"],
+            dataset=audit["dataset"],
+            claim=Claim(**audit["claim"]) if audit["claim"] else None,
+            epsilon=Estimate(**audit["epsilon"]),
+            refuted=audit["refuted"],
+            made=made,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class MembershipRow(Result):
     """How well one attack tells members from others at one moment; `hits` are true positive rates by false alarm rate."""
 

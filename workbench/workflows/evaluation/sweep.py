@@ -88,7 +88,7 @@ def _swept(workspace: Workspace, configs: Sequence[SynthesizeConfig], out: Path 
 
         made = synthesize(workspace, config, progress=lambda f, t, tell=tell: tell(0.5 * f, t))  # type: ignore[misc]
         documents.append(
-            evaluate(workspace, made["release"], progress=lambda f, t, tell=tell: tell(0.5 + 0.5 * f, t))  # type: ignore[misc]
+            evaluate(workspace, made.release, progress=lambda f, t, tell=tell: tell(0.5 + 0.5 * f, t))  # type: ignore[misc]
         )
     run = _publish(workspace, documents, out)
     return Sweep(
@@ -105,9 +105,10 @@ def plan_sweep(workspace: Workspace, configs: Sequence[SynthesizeConfig]) -> Swe
     with workspace.engine.connect() as connection:
         schema = catalog.entry(connection, configs[0].dataset).schema
     private = [config for config in configs if config.private]
+    forecasts = [expected(config, schema) for config in configs]
     fits = tuple(
-        PlannedFit(generator=c.generator, epsilon=c.epsilon, seconds=expected(c, schema).get("seconds"))
-        for c in configs
+        PlannedFit(generator=c.generator, epsilon=c.epsilon, seconds=None if forecast is None else forecast.seconds)
+        for c, forecast in zip(configs, forecasts, strict=True)
     )
     if not private:
         return SweepPlan(fits=fits, cost=None, allowed=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from workbench.config import SynthesizeConfig
 from workbench.data import catalog
@@ -21,30 +20,29 @@ from workbench.workflows.synthesis.fit_release import (
     sweep_releases,
 )
 from workbench.workflows.synthesis.fit_runs import end_runs
+from workbench.workflows.synthesis.results import SynthesizeResult
 
 _UNPROTECTED = "no generator that is not private is fitted or published"
 
 
 @allowed("operate")
-def synthesize(workspace: Workspace, config: SynthesizeConfig, *, progress: Progress = silent) -> dict[str, Any]:
+def synthesize(workspace: Workspace, config: SynthesizeConfig, *, progress: Progress = silent) -> SynthesizeResult:
     """Charges the ledger, fits the generator, writes a release and how good it is, as a job; BudgetError before reading.
 
     Release and generator are private with the stated epsilon, or say that they are not. The evaluation reads real rows, so it
     is internal. Raises BusyError where the generator is not private and a subject asked to be erased, also meanwhile; then
     nothing of it is left.
     """
-    return dict(
-        as_job(
-            workspace.engine,
-            "synthesize",
-            config.model_dump(mode="json"),
-            lambda tell: _synthesized(workspace, config, tell),
-            progress,
-        )
+    return as_job(
+        workspace.engine,
+        "synthesize",
+        config.model_dump(mode="json"),
+        lambda tell: _synthesized(workspace, config, tell),
+        progress,
     )
 
 
-def _synthesized(workspace: Workspace, config: SynthesizeConfig, progress: Progress) -> dict[str, Any]:
+def _synthesized(workspace: Workspace, config: SynthesizeConfig, progress: Progress) -> SynthesizeResult:
     started = time.perf_counter()
     refuse_words(workspace, config)
     with workspace.engine.connect() as connection:
@@ -60,17 +58,19 @@ def _synthesized(workspace: Workspace, config: SynthesizeConfig, progress: Progr
             record_release(connection, release.artifacts)
         forget_fit(workspace, release.generator)
         end_runs(workspace, config.dataset)
-    return {
-        "generator": release.generator,
-        "release": f"{release.generator}-release",
-        "path": str(release.path),
-        "rows": release.rows,
-        "private": config.private,
-        **({"epsilon": config.epsilon, "delta": config.delta} if config.private else {}),
-        **release.figures.to_json(),
-        "mlflow_run": release.runs[0],
-        "seconds": round(time.perf_counter() - started, 3),
-    }
+    return SynthesizeResult(
+        generator=release.generator,
+        release=f"{release.generator}-release",
+        path=release.path,
+        rows=release.rows,
+        private=config.private,
+        epsilon=config.epsilon if config.private else None,
+        delta=config.delta if config.private else None,
+        metrics=release.figures.metrics,
+        not_measured=release.figures.not_measured,
+        mlflow_run=release.runs[0],
+        seconds=round(time.perf_counter() - started, 3),
+    )
 
 
 @internal

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Any
 
 from workbench.config import TrainConfig
 from workbench.data import catalog
@@ -30,6 +29,7 @@ from workbench.workflows.training.publish_version import (
     sweep,
     write_version,
 )
+from workbench.workflows.training.results import TrainedShard, TrainResult
 from workbench.workflows.training.train_shards import Trained, train_shards
 
 _NOTHING = "nothing that read its rows is published"
@@ -39,25 +39,23 @@ _NOTE = (
 
 
 @allowed("operate")
-def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = silent) -> dict[str, Any]:
+def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = silent) -> TrainResult:
     """Trains every shard slice by slice, publishes version 1 and evaluates it on the holdout, as a job.
 
     A private learner's training is charged before a row is read: BudgetError where that is refused. Raises InputError where
     there are more shards than subjects, BusyError where a subject asked to be erased meanwhile; then nothing of the training
     is left but a charge.
     """
-    return dict(
-        as_job(
-            workspace.engine,
-            "train",
-            config.model_dump(mode="json"),
-            lambda tell: _trained(workspace, config, tell),
-            progress,
-        )
+    return as_job(
+        workspace.engine,
+        "train",
+        config.model_dump(mode="json"),
+        lambda tell: _trained(workspace, config, tell),
+        progress,
     )
 
 
-def _trained(workspace: Workspace, config: TrainConfig, progress: Progress) -> dict[str, Any]:
+def _trained(workspace: Workspace, config: TrainConfig, progress: Progress) -> TrainResult:
     started = time.perf_counter()
     refuse_words(workspace, config)
     with workspace.engine.connect() as connection:
@@ -85,15 +83,15 @@ def _trained(workspace: Workspace, config: TrainConfig, progress: Progress) -> d
         )
         version = _publish(held, store, manifest, trained, runs, progress)
     seconds = round(time.perf_counter() - started, 3)
-    return {
-        "ensemble": ensemble,
-        "version": 1,
-        "constituents": [{"shard": c.shard, "digest": c.digest} for c in manifest.constituents],
-        "metrics": {name: estimate.to_json() for name, estimate in version.metrics.items()},
-        "mlflow_run": runs[0],
-        "training_seconds": round(sum(sum(t.seconds) for t in trained.values()), 3),
-        "seconds": seconds,
-    }
+    return TrainResult(
+        ensemble=ensemble,
+        version=1,
+        constituents=tuple(TrainedShard(shard=c.shard, digest=c.digest) for c in manifest.constituents),
+        metrics=version.metrics,
+        mlflow_run=runs[0],
+        training_seconds=round(sum(sum(t.seconds) for t in trained.values()), 3),
+        seconds=seconds,
+    )
 
 
 @internal
