@@ -18,8 +18,8 @@ class SynthesizeConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True)
 
     generator: str
-    """Which synthesizer. `aim` is the first choice, `mst` takes a tenth of the time, `independent` is the baseline,
-    `dp_ctgan` is a network; the other three are not private.
+    """Which synthesizer. `aim` is the first choice, `mst` takes a tenth of the time, `independent` is the baseline;
+    the table below says which ones are private.
     """
     dataset: str
     """The data set to learn from, by the name it was taken in under."""
