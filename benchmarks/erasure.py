@@ -25,7 +25,7 @@ from setting import adult, keep
 from workbench.config import CONFIGS, SynthesizeConfig, TrainConfig
 from workbench.data import catalog
 from workbench.data.store import Store
-from workbench.generators.kinds import generator_of
+from workbench.generators.registry import generator_of
 from workbench.schema.codec import Codec
 from workbench.sisa.ensemble import Manifest
 from workbench.sisa.learners.naive_bayes import NaiveBayes

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-import workbench.generators.marginals.rows as rows_module
+import workbench.generators.marginals.measurement_log as rows_module
 from workbench.data import catalog
 from workbench.privacy.calibration import epsilon_of
 from workbench.privacy.ledger import Ledger

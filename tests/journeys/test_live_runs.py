@@ -15,7 +15,7 @@ from test_synthesis import config, generators, pupils_alone
 
 from workbench.errors import BusyError
 from workbench.generators import aim
-from workbench.generators.kinds import generator_of
+from workbench.generators.registry import generator_of
 from workbench.privacy.calibration import epsilon_of
 from workbench.privacy.ledger import Ledger
 from workbench.state import lineage

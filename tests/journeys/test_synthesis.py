@@ -20,7 +20,7 @@ from test_queue import POLICY
 
 from workbench.config import SynthesizeConfig
 from workbench.errors import InputError
-from workbench.generators.marginals.rows import Notebook
+from workbench.generators.marginals.measurement_log import Notebook
 from workbench.jobs.worker import CancelledError
 from workbench.privacy.ledger import Ledger, spent
 from workbench.state import lineage, writing

@@ -17,11 +17,11 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 from sqlalchemy import text
 
-from workbench.config import MARGINAL, SynthesizeConfig, TrainConfig
+from workbench.config import SynthesizeConfig, TrainConfig
 from workbench.errors import BudgetError, InputError
 from workbench.generators.dp_ctgan import DpCtgan
-from workbench.generators.kinds import generator_of
 from workbench.generators.mst import Mst
+from workbench.generators.registry import GENERATORS, generator_of
 from workbench.privacy.calibration import epsilon_of, filter_order, zcdp_rho
 from workbench.privacy.events import ApproximateDpEvent
 from workbench.privacy.hash_lines import highest
@@ -168,7 +168,7 @@ def _private_events(epsilon, delta):
     """What a fit of every private generator and learner is charged."""
     fits = {
         name: generator_of(SynthesizeConfig(generator=name, dataset="d", epsilon=epsilon, delta=delta)).event
-        for name in (*MARGINAL, "dp_ctgan")
+        for name in (spec.name for spec in GENERATORS if spec.private)
     }
     for rows in (60, 5_000):
         config = {"learner": "dp_mlp", "dataset": "d", "shards": 1, "slices": 1, "rows": rows}

@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from workbench.config import SynthesizeConfig
 from workbench.erasure.request import submit
 from workbench.errors import BusyError, ForbiddenError, InputError
-from workbench.generators.kinds import generator_of
+from workbench.generators.registry import generator_of
 from workbench.metrics.estimate import Estimate
 from workbench.privacy import hash_lines, holds
 from workbench.privacy.calibration import zcdp_rho

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from workbench.config import MARGINAL, SynthesizeConfig
+from workbench.config import SynthesizeConfig
+from workbench.generators.registry import GENERATORS
 from workbench.reports.epsilon_text import odds
 from workbench.ui.parts import session
 from workbench.ui.parts.words import plain
@@ -43,7 +44,7 @@ def _add(names: Sequence[str]) -> None:
     with st.form("what-if-add"):
         one, two, three, four = st.columns([3, 3, 2, 2], vertical_alignment="bottom")
         dataset = one.selectbox("Data set", names)
-        generator = two.selectbox("Generator", [*MARGINAL, "dp_ctgan"])
+        generator = two.selectbox("Generator", [spec.name for spec in GENERATORS if spec.private])
         epsilon = three.number_input("ε", min_value=0.01, max_value=50.0, value=1.0)
         if four.form_submit_button("Add", icon=":material/add:", width="stretch"):
             runs = st.session_state.get(_RUNS, [])

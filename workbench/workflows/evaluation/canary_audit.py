@@ -16,10 +16,10 @@ from workbench.data.dataset import Dataset
 from workbench.data.partition import Partition
 from workbench.errors import InputError
 from workbench.generators.generator import FittedGenerator, Generator
-from workbench.generators.kinds import check_size, generator_of
 from workbench.generators.marginals.table import FittedTable
+from workbench.generators.registry import check_size, generator_of
 from workbench.jobs.worker import as_job
-from workbench.metrics.attacks.placed import placed
+from workbench.metrics.attacks._tools.mixed_distance import placed
 from workbench.metrics.canaries import Codes, Coins, Counted, count_scores, distance_scores, epsilon_bound, rare_rows
 from workbench.metrics.estimate import Estimate
 from workbench.privacy.ledger import Ledger

@@ -6,15 +6,15 @@ from collections.abc import Container, Sequence
 
 import numpy as np
 
-from workbench.config import TrainConfig
+from workbench.config import TrainConfig, stored_config
 from workbench.data import catalog
 from workbench.data.dataset import Dataset
 from workbench.erasure.plan import pending_of
 from workbench.errors import QuarantinedError
-from workbench.metrics.attacks import ON_ENSEMBLE
-from workbench.metrics.attacks.answers import Answers, Asked
+from workbench.metrics.attacks._tools.answers import Answers, Asked
 from workbench.metrics.cost import cost
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError, lacking, measured
+from workbench.metrics.registry import attacks_on_ensemble
 from workbench.metrics.subsample import subsample, subsampled
 from workbench.metrics.tables import Tables
 from workbench.metrics.utility.scores import CLASSIFICATION, REGRESSION, Score, estimated
@@ -73,15 +73,15 @@ def evaluate_ensemble(workspace: Workspace, thing: Thing, settings: Settings, pr
     taught = len(np.unique(training.points))
     try:
         measures += measured(
-            ON_ENSEMBLE, _answers(workspace, manifest, tables, taught, pending_of(version)), progress=then
+            attacks_on_ensemble(), _answers(workspace, manifest, tables, taught, pending_of(version)), progress=then
         )
     except NotComputableError as why:
-        measures += lacking(ON_ENSEMBLE, str(why))
+        measures += lacking(attacks_on_ensemble(), str(why))
     shards = shards_drawn(workspace, version, published)
     seconds = sum(shard.seconds for shard in shards)
     objects = objects_of(workspace, thing.dataset)
     stored = sum(objects.path(digest).stat().st_size for digest in published.objects())
-    config = TrainConfig.model_validate(manifest.config)
+    config = stored_config(manifest.config, TrainConfig)
     return Found(
         facts=_facts(manifest, config),
         measures=[
@@ -190,7 +190,7 @@ def _scored(
 
 def _whole(manifest: Manifest, of: Tables, task: Task) -> Floats | None:
     """What one model says; of a private learner none is trained, since nothing was charged for it."""
-    config = TrainConfig.model_validate(manifest.config)
+    config = stored_config(manifest.config, TrainConfig)
     if config.private or not len(of.training):
         return None
     learner = learner_of(config.partitioned(1, 1))

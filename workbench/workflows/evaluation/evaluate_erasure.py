@@ -13,15 +13,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from workbench.config import TrainConfig
+from workbench.config import TrainConfig, stored_config
 from workbench.data.dataset import Dataset
 from workbench.errors import InputError
-from workbench.metrics.attacks import ON_ERASURE
 from workbench.metrics.attacks.erasure import Versions
 from workbench.metrics.attacks.reconstruction import RECONSTRUCTION, Erased, Erasures
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.forgetting import BASELINE
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError, measured
+from workbench.metrics.registry import attacks_on_erasure
 from workbench.progress import Progress
 from workbench.sisa.ensemble import Manifest, aggregate
 from workbench.sisa.learners.ridge import Ridge
@@ -63,7 +63,7 @@ def evaluate_erasure(workspace: Workspace, thing: Thing, settings: Settings, pro
     shards: list[DrawnShard] = []
     for number, version in enumerate(thing.artifacts, start=1):
         manifest = read_manifest(workspace, version)
-        if TrainConfig.model_validate(manifest.config).private:
+        if stored_config(manifest.config, TrainConfig).private:
             measures.append(_absent(number, "it is differentially private: no training can be repeated"))
             continue
         measures += _attacked(workspace, version, manifest, number, settings, progress)
@@ -93,7 +93,7 @@ def _attacked(
     except InputError as fault:
         return [_absent(number, str(fault))]
     versions = cache(lambda: _versions(audited, rng))
-    metrics = [_on(metric, versions) for metric in ON_ERASURE]
+    metrics = [_on(metric, versions) for metric in attacks_on_erasure()]
     learner = learner_of(audited.config)
     if isinstance(learner, Ridge):
         metrics.append(_on(RECONSTRUCTION, lambda: _erasures(audited, learner, rng)))

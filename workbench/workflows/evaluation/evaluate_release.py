@@ -10,20 +10,19 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from workbench.config import SynthesizeConfig
+from workbench.config import SynthesizeConfig, stored_config
 from workbench.data import catalog
 from workbench.data.dataset import Dataset
 from workbench.data.store import Store
 from workbench.erasure.request import refuse_quarantined
 from workbench.errors import BudgetError, InputError
-from workbench.generators.kinds import generator_of
-from workbench.metrics.attacks import BY_NEIGHBOURS, ON_WHOLE, on_release
+from workbench.generators.registry import generator_of
 from workbench.metrics.attacks.shadow import RELEASES as SHADOWS
 from workbench.metrics.attacks.shadow import Refit, shadow
 from workbench.metrics.cost import cost
-from workbench.metrics.fidelity import FIDELITY
 from workbench.metrics.measure import Measure, Metric, NotComputableError, lacking, measured
 from workbench.metrics.overlays import associations, overlays
+from workbench.metrics.registry import attacks_on_release, fidelity_metrics
 from workbench.metrics.subsample import subsample, subsampled
 from workbench.metrics.tables import Tables
 from workbench.metrics.utility import Fit, Predict, utility_metrics
@@ -72,26 +71,24 @@ def evaluate_release(workspace: Workspace, thing: Thing, settings: Settings, pro
         added = [at for at, body in journal.entries(connection, "APPENDED") if body["dataset"] == thing.dataset]
     appended = any(at > generator.created for at in added)
     schema = store.schema
-    attacks = on_release(schema)
+    at_once = attacks_on_release(schema, "large release")
+    guesses, of_all = attacks_on_release(schema, "release"), attacks_on_release(schema, "whole tables")
     if settings.shadow:
-        attacks += (shadow(_refitted(workspace, store, generator)),)  # before a row is read
+        guesses += (shadow(_refitted(workspace, store, generator)),)  # before a row is read
     training = thing.left_out.rest(store.read("train"))
     synthetic: Values = training.codec.encode(_read(workspace, release)).values
     holdout = thing.left_out.rest(store.read("holdout"))
     whole = Tables(training=training, holdout=holdout, synthetic=synthetic, seed=settings.seed)
     looked_at = subsampled(whole, settings.rows)
     tables = looked_at.part
-    metrics: tuple[Metric[Tables], ...] = (*FIDELITY, *utility_metrics(schema, _learners(schema)))
+    metrics: tuple[Metric[Tables], ...] = (*fidelity_metrics(schema), *utility_metrics(schema, _learners(schema)))
     measures = measured(metrics, tables, progress=lambda fraction, text: progress(0.4 * fraction, text))
     if appended:
-        measures += lacking((*attacks, *ON_WHOLE), _APPENDED)
+        measures += lacking((*at_once, *guesses, *of_all), _APPENDED)
     else:
-        guesses = [metric for metric in attacks if metric not in BY_NEIGHBOURS]
-        measures += measured(
-            BY_NEIGHBOURS, _attacked(whole, tables), progress=lambda f, text: progress(0.4 + 0.3 * f, text)
-        )
+        measures += measured(at_once, _attacked(whole, tables), progress=lambda f, text: progress(0.4 + 0.3 * f, text))
         measures += measured(guesses, tables, progress=lambda f, text: progress(0.7 + 0.3 * f, text))
-        measures += measured(ON_WHOLE, whole)
+        measures += measured(of_all, whole)
     return Found(
         facts=_facts(release, generator),
         measures=[*measures, *_cost(generator, others)],
@@ -121,7 +118,7 @@ def _read(workspace: Workspace, release: Artifact) -> Any:
 
 def _refitted(workspace: Workspace, store: Store, generator: Artifact) -> Refit:
     """Makes shadow releases of rows, each charged where the generator is private; BudgetError where not all can be."""
-    config = SynthesizeConfig.model_validate(generator.body["config"])
+    config = stored_config(generator.body["config"], SynthesizeConfig)
     made, ledger, population = generator_of(config), Ledger(workspace.engine), store.schema.population
     if config.private and not ledger.admits(population, [made.event] * SHADOWS):
         raise BudgetError(

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from workbench.config import TrainConfig
+from workbench.config import TrainConfig, stored_config
 from workbench.data import catalog
 from workbench.data.dataset import Dataset
 from workbench.erasure.environment import learnt_elsewhere
@@ -32,7 +32,6 @@ from workbench.metrics.forgetting import (
 )
 from workbench.progress import Progress, silent
 from workbench.sisa.ensemble import Manifest
-from workbench.sisa.training import learner_of
 from workbench.state import lineage
 from workbench.state.lineage import Artifact
 from workbench.state.roles import allowed, internal
@@ -138,7 +137,7 @@ def _current(workspace: Workspace, ensemble: str) -> tuple[Artifact, Manifest]:
 @internal
 def audited_of(workspace: Workspace, version: Artifact, manifest: Manifest, rng: np.random.Generator) -> Audited:
     """Reads all that an audit needs; raises InputError where the ensemble can't be audited."""
-    if learner_of(TrainConfig.model_validate(manifest.config)).private:
+    if stored_config(manifest.config, TrainConfig).private:
         raise InputError(
             f"{manifest.ensemble} is differentially private: its noise is drawn anew, so no training can be repeated",
             hint="its epsilon bounds what it tells of anyone",

@@ -11,7 +11,7 @@ from pathlib import Path
 from workbench.config import SynthesizeConfig, read_config
 from workbench.data import catalog
 from workbench.errors import BudgetError, BusyError, InputError
-from workbench.generators.kinds import generator_of
+from workbench.generators.registry import generator_of
 from workbench.jobs.worker import as_job
 from workbench.privacy.ledger import Ledger, spent, unrecorded
 from workbench.progress import Progress, silent

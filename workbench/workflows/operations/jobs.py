@@ -167,9 +167,10 @@ def _forget_upload(config: Mapping[str, Any]) -> None:
 
 
 def _synthesize(workspace: Workspace, config: Mapping[str, Any]) -> Work:
-    from workbench.workflows.synthesis.synthesize import synthesize
+    from workbench.workflows.synthesis.synthesize import refuse_words, synthesize
 
     parsed = parse_config(dict(config), SynthesizeConfig, source="the job")
+    refuse_words(workspace, parsed)  # before there is a row
     return lambda progress: synthesize(workspace, parsed, progress=progress)
 
 

@@ -27,9 +27,9 @@ from workbench.data.partition import Partition
 from workbench.data.store import Store
 from workbench.errors import BudgetError, InputError
 from workbench.generators.generator import FittedGenerator, Generator
-from workbench.generators.kinds import check_size, generator_of, load_generator
-from workbench.generators.marginals.rows import UnusableNotesError
+from workbench.generators.marginals.measurement_log import UnusableNotesError
 from workbench.generators.marginals.table import FittedTable
+from workbench.generators.registry import check_size, generator_of, load_generator
 from workbench.privacy.events import event_to_json
 from workbench.privacy.ledger import Ledger
 from workbench.progress import Progress, silent

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from workbench.config import MARGINAL, SynthesizeConfig
+from workbench.config import SynthesizeConfig
 from workbench.data import catalog
 from workbench.errors import InputError
-from workbench.generators.kinds import check_size, generator_of
-from workbench.generators.marginals.forecast import forecast
+from workbench.generators.outlook import Forecast
+from workbench.generators.registry import check_size, forecast, generator_of
 from workbench.privacy.events import Event
 from workbench.privacy.ledger import Ledger, price, spent, unrecorded
 from workbench.schema import Codec, Schema
@@ -17,7 +17,6 @@ from workbench.state.roles import internal, open_to_all
 from workbench.state.workspace import Workspace
 from workbench.workflows.datasets.results import EpsilonDelta
 from workbench.workflows.synthesis.results import (
-    Forecast,
     JointFit,
     JointPreflightResult,
     PreflightPrivacy,
@@ -27,7 +26,7 @@ from workbench.workflows.synthesis.results import (
 
 @open_to_all
 def preflight(workspace: Workspace, config: SynthesizeConfig) -> PreflightResult:
-    """Epsilon before and after, whether the ledger would take it; noise, memory and seconds of a marginal generator."""
+    """Epsilon before and after, whether the ledger would take it; what the generator says of noise, memory and seconds."""
     with workspace.engine.connect() as connection:
         schema = catalog.entry(connection, config.dataset).schema
     return PreflightResult(
@@ -70,12 +69,10 @@ def preflight_together(workspace: Workspace, configs: Sequence[SynthesizeConfig]
 
 @internal
 def expected(config: SynthesizeConfig, schema: Schema) -> Forecast | None:
-    """What a marginal generator will take, None of another; raises InputError where the fit would be too large."""
+    """What a fit will take, None where its generator does not say; raises InputError where it would be too large."""
     codec = Codec(schema)
     check_size(config, codec)
-    if config.generator not in MARGINAL:
-        return None
-    return Forecast(**forecast(config, codec.free_names, codec.free_sizes, per_subject=schema.max_rows_per_subject))
+    return forecast(config, codec, per_subject=schema.max_rows_per_subject)
 
 
 def _event_of(config: SynthesizeConfig) -> Event:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from workbench.generators.outlook import Forecast
 from workbench.metrics.estimate import Estimate
 from workbench.workflows.datasets.results import EpsilonDelta
 from workbench.workflows.result import Result
@@ -70,19 +71,6 @@ class MeasureResult(Result):
     dataset: str
     release: str
     figures: Mapping[str, Figure]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Forecast(Result):
-    """What fitting a marginal generator will take; `noise` is the standard deviation of counts, in rows, by what is counted."""
-
-    columns: int
-    cells: Mapping[str, int]
-    marginals_considered: int
-    noise: Mapping[str, float | str]
-    memory_bytes: int
-    seconds: float
-    seconds_per_100000_rows: float
 
 
 @dataclass(frozen=True, kw_only=True)

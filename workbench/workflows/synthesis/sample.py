@@ -21,7 +21,7 @@ from workbench.erasure.free_text import refuse_names
 from workbench.erasure.request import refuse_quarantined
 from workbench.errors import InputError, NotFoundError, QuarantinedError
 from workbench.generators.generator import FittedGenerator
-from workbench.generators.kinds import load_generator
+from workbench.generators.registry import load_generator
 from workbench.progress import Progress, silent
 from workbench.schema import Codec
 from workbench.schema.conditions import Within, parse_where

@@ -6,9 +6,10 @@ import time
 
 from workbench.config import SynthesizeConfig
 from workbench.data import catalog
+from workbench.erasure.free_text import refuse_names
 from workbench.jobs.worker import as_job
 from workbench.progress import Progress, silent
-from workbench.state.roles import allowed
+from workbench.state.roles import allowed, internal
 from workbench.state.workspace import Workspace
 from workbench.workflows.exclusive import Exclusive, exclusive
 from workbench.workflows.synthesis.fit_release import (
@@ -43,6 +44,7 @@ def synthesize(workspace: Workspace, config: SynthesizeConfig, *, progress: Prog
 
 def _synthesized(workspace: Workspace, config: SynthesizeConfig, progress: Progress) -> SynthesizeResult:
     started = time.perf_counter()
+    refuse_words(workspace, config)
     with workspace.engine.connect() as connection:
         catalog.entry(connection, config.dataset)
     refused = None if config.private else _UNPROTECTED
@@ -69,6 +71,13 @@ def _synthesized(workspace: Workspace, config: SynthesizeConfig, progress: Progr
         mlflow_run=release.runs[0],
         seconds=round(time.perf_counter() - started, 3),
     )
+
+
+@internal
+def refuse_words(workspace: Workspace, config: SynthesizeConfig) -> None:
+    """Raise NamingError where a config that the lineage and MLflow will keep names somebody who is in the data."""
+    for text in config.settings.texts:
+        refuse_names(workspace, text, "the config of the generator")
 
 
 def _abortable(held: Exclusive, progress: Progress) -> Progress:

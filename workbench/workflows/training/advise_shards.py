@@ -27,8 +27,8 @@ from workbench.metrics.utility import predictive
 from workbench.progress import Progress, silent
 from workbench.reports.frontier import draw
 from workbench.sisa.ensemble import aggregate
-from workbench.sisa.part import Part, Start, train_part
 from workbench.sisa.task import task_of
+from workbench.sisa.train_task import Part, Start, train_part
 from workbench.sisa.training import learner_of
 from workbench.state.atomic_files import check_output
 from workbench.state.roles import allowed, internal, open_to_all
@@ -220,7 +220,7 @@ def daily_cost(choice: Choice, requests_a_day: float) -> float:
 
 def _partitions(config: TrainConfig, subjects: int) -> Iterator[TrainConfig]:
     """The configs to compare, settings that follow from the declared rows of a shard included."""
-    resumes = learner_of(config).resumes
+    resumes = config.spec.resumes
     for shards in (s for s in SHARDS if s == 1 or subjects // s >= _LEAST_SUBJECTS):
         for slices in SLICES if resumes and shards > 1 else SLICES[:1]:
             yield config.partitioned(shards, slices)
@@ -236,11 +236,11 @@ def _measure(store: Store, holdout: Dataset, config: TrainConfig, watch: Callabl
     steps = executor_of(store, config, starts).run(train_part, parts_of(store, config, starts), watch=watch)
     for (shard, _, model), took in steps:
         watch()
-        stored += len(model or b"") - (len(models.get(shard) or b"") if learner.grows else 0)
+        stored += len(model or b"") - (len(models.get(shard) or b"") if config.spec.grows else 0)
         models[shard] = model
         seconds[shard].append(took)
     training = sum(map(sum, seconds.values()))
-    if learner.together:  # an erasure mostly trains one shard, which by itself takes longer than its part of all
+    if config.spec.together:  # an erasure mostly trains one shard, which by itself takes longer than its part of all
         alone = [took for _, took in train_part(Part(store=store, config=config, starts=(starts[0],)))]
         seconds = dict.fromkeys(seconds, alone)
     votes = [learner.predict(model, holdout.features, task=task) for model in models.values() if model is not None]

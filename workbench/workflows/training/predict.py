@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import Connection
 
-from workbench.config import TrainConfig
+from workbench.config import TrainConfig, stored_config
 from workbench.data import catalog
 from workbench.data.reader import read_chunks
 from workbench.erasure.request import quarantined_points, quarantined_shards
@@ -132,7 +132,7 @@ class Voters:
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """One row of predictions per row of features; raises InputError for rows outside the schema's domain."""
         features, task = _encode(self.schema, frame), task_of(self.schema)
-        config = TrainConfig.model_validate(self.manifest.config)
+        config = stored_config(self.manifest.config, TrainConfig)
         learner, objects = learner_of(config), objects_of(self.workspace, self.manifest.dataset)
         votes = [learner.predict(objects.get(str(c.digest)), features, task=task) for c in self.constituents]
         return _told(task, config, aggregate(votes, self.manifest.aggregation))

@@ -14,7 +14,7 @@ from workbench.jobs.worker import as_job
 from workbench.progress import Progress, silent
 from workbench.sisa.ensemble import Manifest
 from workbench.sisa.task import task_of
-from workbench.sisa.training import DOUBTED, partition_of, refuse_unsuited, train_shard
+from workbench.sisa.training import partition_of, refuse_unsuited, train_shard
 from workbench.state.atomic_files import sha256
 from workbench.state.roles import allowed, internal
 from workbench.state.workspace import Workspace
@@ -97,9 +97,8 @@ def _trained(workspace: Workspace, config: TrainConfig, progress: Progress) -> T
 @internal
 def refuse_words(workspace: Workspace, config: TrainConfig) -> None:
     """Raises NamingError where a config that manifests and MLflow will keep names somebody who is in the data."""
-    words = [value for value in (config.parameters or {}).values() if isinstance(value, str)]
-    for text in (config.informed_by, config.estimator, *words):
-        refuse_names(workspace, text or "", "the training config")
+    for text in (config.informed_by or "", *config.spec.settings.of(config).texts):
+        refuse_names(workspace, text, "the training config")
 
 
 def _publish(
@@ -146,7 +145,7 @@ def _refuse_too_many_shards(store: Store, config: TrainConfig) -> None:
 def _require_deterministic(store: Store, config: TrainConfig, trained: dict[int, Trained]) -> None:
     """Trains a shard once more where the learner is another library's: without the same bytes, no erasure can be proved."""
     constituents = [t.constituent for t in trained.values() if t.constituent.digest]
-    if config.learner not in DOUBTED or not constituents:
+    if not config.spec.doubted or not constituents:
         return
     shard, checkpoints = constituents[0].shard, constituents[0].checkpoints
     records = store.read("train", partition_of(config).interval(shard))

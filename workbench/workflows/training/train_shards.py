@@ -12,8 +12,7 @@ from workbench.jobs.detail import MOST_SHARDS, NEW, tell
 from workbench.jobs.executor import Executor, local
 from workbench.progress import Progress, silent
 from workbench.sisa.ensemble import Constituent, Manifest
-from workbench.sisa.part import Part, Start, train_part
-from workbench.sisa.training import learner_of
+from workbench.sisa.train_task import Part, Start, train_part
 from workbench.state.atomic_files import sha256
 from workbench.state.roles import internal
 from workbench.state.workspace import Workspace
@@ -76,7 +75,7 @@ def _train_shards(
     """Trains each shard; every checkpoint that was not there before is added to `stored`."""
     objects = objects_of(workspace, store.name)
     before = {c.shard: c for c in previous.constituents} if previous else {}
-    grows = learner_of(config).grows
+    grows = config.spec.grows
     # of before checkpoints lay in one file: where they end in it is known once the shard was trained from its start
     firsts = {shard: 0 if grows and first and not before[shard].sizes else first for shard, first in firsts.items()}
     starts = [
@@ -158,7 +157,7 @@ def executor_of(store: Store, config: TrainConfig, starts: Sequence[Start]) -> E
 @internal
 def parts_of(store: Store, config: TrainConfig, starts: Sequence[Start]) -> list[Part]:
     """What is trained in one call: shards that gain by being trained together, or one."""
-    groups = [tuple(starts)] if learner_of(config).together else [(start,) for start in starts]
+    groups = [tuple(starts)] if config.spec.together else [(start,) for start in starts]
     return [Part(store=store, config=config, starts=group) for group in groups if group]
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from workbench.generators.marginals.domain import Clique, Domain
 from workbench.generators.marginals.estimate import Forbidden, Measurement, estimate, estimate_total
 from workbench.generators.marginals.fitted import Codes, FittedMarginals, merge_rare, merged, shares_of
+from workbench.generators.marginals.measurement_log import Notebook, Rows
 from workbench.generators.marginals.model import GraphicalModel
-from workbench.generators.marginals.rows import Notebook, Rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,16 +1,13 @@
-"""The inference engine against mbi, by the authors of private-PGM: `make oracle` installs it and runs this."""
+"""The inference engine against mbi, by the authors of private-PGM: `make oracle` installs it and runs this file by its name."""
 
+import jax
+import mbi
 import numpy as np
 import pytest
 
 from workbench.generators.marginals.domain import Domain
 from workbench.generators.marginals.estimate import Measurement, estimate, estimate_total
 from workbench.generators.marginals.model import GraphicalModel
-
-mbi = pytest.importorskip("mbi", reason="make oracle installs mbi")
-jax = pytest.importorskip("jax")
-
-pytestmark = pytest.mark.slow  # JAX compiles for seconds
 
 DOMAIN = Domain(("a", "b", "c", "d", "e", "f"), (2, 5, 3, 4, 1, 6))
 CLIQUES = {

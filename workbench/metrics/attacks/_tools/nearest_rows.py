@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.data.dataset import Dataset
-from workbench.metrics.attacks.placed import Placed, Singles, distances, placed
-from workbench.metrics.attacks.sides import sides
+from workbench.metrics.attacks._tools.attack_split import sides
+from workbench.metrics.attacks._tools.mixed_distance import MixedVectors, Singles, distances, placed
 from workbench.metrics.tables import Tables
 
 Floats = npt.NDArray[np.float64]
@@ -58,7 +58,7 @@ def seen(tables: Tables) -> Seen:
     return _seen[tables]
 
 
-def closeness(queries: Placed, rows: Placed) -> Closeness:
+def closeness(queries: MixedVectors, rows: MixedVectors) -> Closeness:
     """The nearest distance, and log (1/m) Σ exp(-d / h) over the m rows: a product kernel, of Laplace's for the numbers."""
     nearest, density = np.empty(len(queries)), np.empty(len(queries))
     for block, apart in distances(queries, rows):
@@ -74,7 +74,7 @@ def _kernel(apart: Singles, least: Singles) -> Singles:
     return np.exp(apart, out=apart)
 
 
-def _near(rows: Dataset, known: tuple[Placed, ...]) -> Near:
+def _near(rows: Dataset, known: tuple[MixedVectors, ...]) -> Near:
     queries = placed(rows.values, rows.codec)
     synthetic, stand_in, reference = (closeness(queries, table) for table in known)
     return Near(rows=rows, synthetic=synthetic, stand_in=stand_in, reference=reference)

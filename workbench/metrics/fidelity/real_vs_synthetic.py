@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from workbench.metrics.comparable import has_holdout
 from workbench.metrics.sample import Codes, Sample
-from workbench.metrics.sound import has_holdout
 from workbench.metrics.tables import Tables
 from workbench.schema.codec import Values
 

@@ -1,4 +1,4 @@
-"""What every generator promises the rest of the workbench, whatever is in it."""
+"""What every generator of the registry promises the rest of the workbench, whatever is in it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from workbench.data.dataset import Dataset
 from workbench.errors import InputError
 from workbench.generators import dp_ctgan
 from workbench.generators.generator import FittedGenerator
-from workbench.generators.kinds import generator_of, load_generator
+from workbench.generators.registry import GENERATORS, generator_of, load_generator
 from workbench.privacy.calibration import epsilon_of, filter_order
 from workbench.schema import Codec, Schema
 from workbench.schema.conditions import parse_where
 
-PRIVATE = ("aim", "mst", "independent", "dp_ctgan")
-KINDS = (*PRIVATE, "gaussian_copula", "ctgan", "tvae")
-FEW = {"dp_ctgan": {"steps": 2}, "ctgan": {"epochs": 2}, "tvae": {"epochs": 2}}
+KINDS = GENERATORS.names()
+PRIVATE = [spec.name for spec in GENERATORS if spec.private]
+FEW = {"steps": 2, "epochs": 2}  # of the networks
 SCHEMA = Schema.model_validate(
     {
         "population": "people",
@@ -69,9 +69,8 @@ def table(n: int, seed: int = 0) -> Dataset:
 
 def config(kind: str, **more: object) -> SynthesizeConfig:
     budget = {"epsilon": 1.0, "delta": 1e-5} if kind in PRIVATE else {}
-    return SynthesizeConfig.model_validate(
-        {"generator": kind, "dataset": "people", **budget, **FEW.get(kind, {}), **more}
-    )
+    few = {name: value for name, value in FEW.items() if name in GENERATORS[kind].settings.model_fields}
+    return SynthesizeConfig.model_validate({"generator": kind, "dataset": "people", **budget, **few, **more})
 
 
 @pytest.fixture(autouse=True, scope="module")

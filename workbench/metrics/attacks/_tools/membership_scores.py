@@ -11,7 +11,7 @@ import numpy.typing as npt
 from workbench.metrics.estimate import Estimate, bootstrap
 from workbench.metrics.forgetting import BASELINE, fewest_for
 from workbench.metrics.measure import Definition, Measure, NotComputableError
-from workbench.metrics.ranked import Ranked
+from workbench.metrics.roc_ranking import Ranked
 
 Floats = npt.NDArray[np.float64]
 

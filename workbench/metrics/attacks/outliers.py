@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from workbench.data.dataset import Dataset
-from workbench.metrics.attacks.closeness import Closeness, closeness
-from workbench.metrics.attacks.placed import Placed, distances, placed
-from workbench.metrics.attacks.rates import STAND_IN
-from workbench.metrics.attacks.sides import per_subject, sides
-from workbench.metrics.attacks.told import Floats, Scored, definitions, told
+from workbench.metrics.attacks._tools.attack_split import per_subject, sides
+from workbench.metrics.attacks._tools.membership_scores import Floats, Scored, definitions, told
+from workbench.metrics.attacks._tools.mixed_distance import MixedVectors, distances, placed
+from workbench.metrics.attacks._tools.nearest_rows import Closeness, closeness
+from workbench.metrics.attacks._tools.rates import STAND_IN
 from workbench.metrics.measure import Measure, Metric, NotComputableError
+from workbench.metrics.registry import AttackSpec
 from workbench.metrics.tables import Tables
 
 SHARE, FEWEST = 0.01, 100
@@ -56,7 +57,7 @@ def on_outlying(tables: Tables) -> list[Measure]:
     ]
 
 
-def _far(side: Dataset, reference: Placed) -> Floats:
+def _far(side: Dataset, reference: MixedVectors) -> Floats:
     """How far each subject lies from the population."""
     rows, place = np.empty(len(side)), min(_NEIGHBOUR, len(reference)) - 1
     for block, apart in distances(placed(side.values, side.codec), reference):
@@ -89,3 +90,5 @@ def _scores(side: Dataset, synthetic: Closeness, stand_in: Closeness, reference:
 
 
 OUTLYING = Metric(title="membership of worst-case records", definitions=(*_DISTANCE, *_DENSITY), compute=on_outlying)
+
+SPEC = AttackSpec(name="outliers", on="large release", metrics=(OUTLYING,), rank=3)

@@ -24,7 +24,7 @@ _MOST_CELLS = (
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Placed:
+class MixedVectors:
     """n rows: `categories` [n, c] has a 1 for each of `coded` columns of few categories, `codes` [w, n] are of all others.
 
     `numbers` [n, k] are in units of range; `sizes` [w] say how many codes there are.
@@ -47,7 +47,7 @@ class Placed:
         return np.concatenate([*halves, self.numbers], axis=1).astype(np.float64)
 
 
-def placed(values: Values, codec: Codec, *, without: Collection[int] = ()) -> Placed:
+def placed(values: Values, codec: Codec, *, without: Collection[int] = ()) -> MixedVectors:
     """The points of encoded values, the columns at `without` left out; a missing number lies one range below the lowest.
 
     Ranges and categories are those of the public domain: nothing is learnt from the rows.
@@ -64,7 +64,7 @@ def placed(values: Values, codec: Codec, *, without: Collection[int] = ()) -> Pl
             number = (values[:, position] - low) / max(high - low, 1e-12)
             numbers.append(np.nan_to_num(number, nan=-1.0).astype(np.float32))
     nothing = np.empty((len(values), 0), dtype=np.float32)
-    return Placed(
+    return MixedVectors(
         categories=np.concatenate([nothing, *coded], axis=1),
         codes=cells.T[compared].astype(np.int32),
         numbers=np.stack(numbers, axis=1) if numbers else nothing,
@@ -86,7 +86,7 @@ def _ones(cells: npt.NDArray[np.integer], size: int) -> Singles:
     return ones
 
 
-def distances(queries: Placed, rows: Placed) -> Iterator[tuple[slice, Singles]]:
+def distances(queries: MixedVectors, rows: MixedVectors) -> Iterator[tuple[slice, Singles]]:
     """All distances, exact but for rounding: blocks of queries with their distances [b, m] to the rows.
 
     Common categories are counted by one product of matrices, which is several times faster than comparing columns; but for

@@ -20,7 +20,7 @@ import torch
 
 from workbench.sisa.learners.design import Vectors
 from workbench.sisa.learners.layers import Layers, inputs_width, targets_of, write_inputs
-from workbench.sisa.learners.visits import Places
+from workbench.sisa.learners.visit_order import Places
 from workbench.sisa.shard import Floats, Shard
 from workbench.sisa.task import Task
 

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from workbench.config import TrainConfig
 from workbench.data.store import Store
 from workbench.sisa.shard import Step, shard_of
 from workbench.sisa.task import task_of
+from workbench.sisa.train_config import TrainConfig
 from workbench.sisa.training import learner_of, partition_of
 
 

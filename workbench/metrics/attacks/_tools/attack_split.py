@@ -25,7 +25,7 @@ _HALF, _THREE_QUARTERS = np.uint64(2**63), np.uint64(3 * 2**62)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Sides:
+class AttackSplit:
     """The sides of an attack on a release; nobody is on two of them, and all rows of a subject are on one.
 
     `members` are training subjects, `controls` half of the holdout's. The other half is cut again: `reference` stands for what
@@ -39,7 +39,7 @@ class Sides:
     synthetic: Values
 
 
-def sides(tables: Tables, *, members: int = MEMBERS, controls: int = CONTROLS) -> Sides:
+def sides(tables: Tables, *, members: int = MEMBERS, controls: int = CONTROLS) -> AttackSplit:
     """At most so many subjects of each side, drawn, and all rows of the release.
 
     Raises NotComputableError where there are fewer than 20 subjects on a side; see also `checked`.
@@ -47,7 +47,7 @@ def sides(tables: Tables, *, members: int = MEMBERS, controls: int = CONTROLS) -
     checked(tables)
     holdout = tables.holdout
     place = holdout.slice_points
-    found = Sides(
+    found = AttackSplit(
         members=drawn(tables.training, members, tables.rng("members")),
         controls=drawn(holdout.rows(place < _HALF), controls, tables.rng("controls")),
         reference=holdout.rows((place >= _HALF) & (place < _THREE_QUARTERS)),
@@ -116,7 +116,7 @@ def per_subject(scores: Floats, points: Points) -> Floats:
     return np.asarray(np.bincount(whose, weights=scores) / rows)
 
 
-def _known(found: Sides) -> bool:
+def _known(found: AttackSplit) -> bool:
     return min(len(found.reference), len(found.stand_in)) >= _FEWEST_KNOWN
 
 

@@ -18,7 +18,7 @@ from workbench.data.identity import Points
 from workbench.privacy.sampling import poisson_sample, stir
 from workbench.sisa.learners.design import Vectors
 from workbench.sisa.learners.layers import Layers
-from workbench.sisa.learners.stacked import pinned
+from workbench.sisa.learners.vectorised_training import pinned
 
 _AT_ONCE = 2**13  # rows whose gradients are held at once, to bound memory
 

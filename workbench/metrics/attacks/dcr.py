@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from workbench.metrics.attacks.placed import Placed, distances, placed
-from workbench.metrics.attacks.rates import STAND_IN
-from workbench.metrics.attacks.sides import shuffled, sides
-from workbench.metrics.attacks.told import Floats
+from workbench.metrics.attacks._tools.attack_split import shuffled, sides
+from workbench.metrics.attacks._tools.membership_scores import Floats
+from workbench.metrics.attacks._tools.mixed_distance import MixedVectors, distances, placed
+from workbench.metrics.attacks._tools.rates import STAND_IN
 from workbench.metrics.estimate import Estimate, bootstrap
 from workbench.metrics.measure import Definition, Measure, Metric
+from workbench.metrics.registry import AttackSpec
 from workbench.metrics.tables import Tables
 
 QUERIES = 1_000
@@ -56,7 +57,7 @@ def closest(tables: Tables) -> list[Measure]:
     ]
 
 
-def _two_nearest(rows: Placed, records: Placed) -> Floats:
+def _two_nearest(rows: MixedVectors, records: MixedVectors) -> Floats:
     """The distances [n, 2] to the two nearest records."""
     nearest = np.empty((len(rows), 2))
     for block, apart in distances(rows, records):
@@ -81,3 +82,5 @@ def _median(values: Floats) -> Estimate:
 
 
 CLOSEST: Metric[Tables] = Metric(title="closest records", definitions=(_DCR, _NNDR), compute=closest)
+
+SPEC = AttackSpec(name="dcr", on="large release", metrics=(CLOSEST,), rank=5)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from workbench.data.dataset import Dataset
-from workbench.metrics.attacks.sides import Sides
-from workbench.metrics.attacks.told import exactly
+from workbench.metrics.attacks._tools.attack_split import AttackSplit
+from workbench.metrics.attacks._tools.membership_scores import exactly
 from workbench.metrics.estimate import DOUBT, Estimate
 from workbench.metrics.measure import Definition, Measure, NotComputableError
 from workbench.schema.codec import Values
@@ -79,7 +79,7 @@ def rated(of: Sequence[Definition], outcome: Outcome, stand_in: Outcome) -> list
     ]
 
 
-def attempted(found: Sides, attack: Attack, naive: Attack) -> tuple[Outcome, Outcome]:
+def attempted(found: AttackSplit, attack: Attack, naive: Attack) -> tuple[Outcome, Outcome]:
     """What an attack does with the release, and with the stand-in for it."""
 
     def outcome(release: Values) -> Outcome:
