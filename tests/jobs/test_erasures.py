@@ -38,7 +38,7 @@ KEYS = ["pupil-1003", "pupil-1004"]
 
 
 def statuses(workspace: Workspace) -> list[str]:
-    return [request["status"] for request in list_requests(workspace)["requests"]]
+    return [request.status for request in list_requests(workspace).requests]
 
 
 def erasures(workspace: Workspace) -> list[dict[str, Any]]:
@@ -62,7 +62,7 @@ def quarantined(workspace: Workspace) -> int:
 
 def test_an_erasure_is_a_job_that_names_nobody(trained: Workspace) -> None:
     done = erase(trained, KEYS)
-    requests = [answer["request"] for answer in done["requests"]]
+    requests = [answer.request for answer in done.requests]
     job = erasures(trained)[0]
     assert (job["status"], job["progress"], sorted(job["result"]["requests"])) == ("done", 1.0, sorted(requests))
     assert not scan_folder(trained.root, [key.encode() for key in KEYS]).hits
@@ -79,8 +79,8 @@ def test_a_waiting_erasure_holds_request_ids_alone(trained: Workspace, monkeypat
     with trained.engine.connect() as connection:
         config = connection.execute(select(jobs.c.config)).scalars().all()[-1]
     assert set(config) == {"requests", "patient"}
-    assert sorted(config["requests"]) == sorted(one["request"] for one in answer["requests"])
-    assert commands[0][-3:] == ["jobs", "run", answer["job"]]
+    assert sorted(config["requests"]) == sorted(one.request for one in answer.requests)
+    assert commands[0][-3:] == ["jobs", "run", answer.job]
     assert not any(key in part for key in KEYS for part in commands[0])
 
 
@@ -111,7 +111,7 @@ def test_a_cancelled_erasure_stops_after_the_step_at_hand_and_can_be_resumed(
     with trained.engine.connect() as connection:
         assert connection.execute(text("SELECT step FROM erasures")).scalar() == "dropped", "its end was recorded"
     result = next(iter(erase_waiting(trained).done.values()))
-    assert verify(trained, Path(result["certificate"]), replay=True)["valid"]
+    assert verify(trained, Path(result.certificate), replay=True).valid
     assert [job["status"] for job in erasures(trained)] == ["cancelled", "done"]
 
 

@@ -154,7 +154,7 @@ def test_a_config_that_cannot_be_read_makes_no_job(trained: Workspace) -> None:
 
 
 def test_a_detached_job_goes_on_in_a_process_of_its_own(trained: Workspace) -> None:
-    job = detach_job(trained, "train", TRAIN)["job"]
+    job = detach_job(trained, "train", TRAIN).job
 
     def over() -> Any:
         shown = next(j for j in list_jobs(trained)["jobs"] if j["job"] == job)

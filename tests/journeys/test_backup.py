@@ -58,8 +58,8 @@ def test_a_workspace_comes_back_as_it_was(trained: Workspace, tmp_path: Path) ->
     assert all(place.startswith(f"file://{again.root}/") for (place,) in places)
     for model in again.root.rglob("MLmodel"):
         assert f"workspace: {again.root}\n" in model.read_text()
-    result = erase(again, [placed(again, "train")[0]])["requests"][0]
-    assert verify(again, Path(result["certificate"]), replay=True)["valid"]
+    result = erase(again, [placed(again, "train")[0]]).requests[0]
+    assert verify(again, Path(result.certificate), replay=True).valid
 
 
 def test_who_was_erased_since_is_not_in_what_is_restored(trained: Workspace, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_who_was_erased_since_is_not_in_what_is_restored(trained: Workspace, tmp
     assert scan_folder(again.root, needles).hits == ()
     certificates = list((again.root / "certificates").iterdir())
     assert len(certificates) == 3
-    assert all(verify(again, path, replay=True)["valid"] for path in certificates)
+    assert all(verify(again, path, replay=True).valid for path in certificates)
     assert count(again, "suppressions") == 3
     assert manifest_of(again).version == 2
     assert len(store_of(again).read("train")) == len(store_of(trained).read("train"))

@@ -330,7 +330,7 @@ def test_a_damaged_checkpoint_stops_predictions_and_an_erasure_mends_it(
     assert (sick.code, sick.json["healthy"]) == (1, False)
     erased = command(*home, "erase", "pupil-1001", "--json")
     assert erased.code == 0, erased.out
-    assert verify(trained, Path(erased.json["requests"][0]["certificate"]), replay=True)["valid"]
+    assert verify(trained, Path(erased.json["requests"][0]["certificate"]), replay=True).valid
     assert command(*home, "doctor", "--json").code == 0
     assert command(*home, *words).code == 0
 
@@ -338,7 +338,7 @@ def test_a_damaged_checkpoint_stops_predictions_and_an_erasure_mends_it(
 def test_what_is_no_certificate_of_this_workspace_is_not_valid(
     command: Command, trained: Workspace, german: Path, tmp_path: Path
 ) -> None:
-    certificate = erase(trained, ["pupil-1001"])["requests"][0]["certificate"]
+    certificate = erase(trained, ["pupil-1001"]).requests[0].certificate
     answer = command("--workspace", german, "verify", certificate, "--json")
     assert (answer.code, answer.json["valid"]) == (1, False)
     key = german / "keys" / "signing.pub.pem"

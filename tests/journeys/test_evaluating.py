@@ -103,7 +103,7 @@ def test_a_release_is_measured_judged_and_recorded_and_an_erasure_leaves_nothing
 
 def test_an_ensemble_and_an_erasure_are_measured_too(command, trained, tmp_path) -> None:
     ensemble, key = ensemble_of(trained), placed(trained, "train")[0]
-    request = erase(trained, [key])["requests"][0]["request"]
+    request = erase(trained, [key]).requests[0].request
     of_model = evaluate(trained, ensemble)
     measures = {m["name"]: m for m in of_model["measures"]}
     assert of_model["of"] == f"{ensemble}@2"
@@ -213,7 +213,7 @@ def test_beside_open_requests_is_evaluated_what_is_usable(trained, monkeypatch, 
     with pytest.raises(BusyError):
         keep(trained, "advice", "pupils", "trees", {})
 
-    for request in [one["request"] for one in list_requests(trained)["requests"]]:
+    for request in [one.request for one in list_requests(trained).requests]:
         approve_request(trained, request)
     assert len(carry_out_waiting(trained)) == 2
     assert (files(trained), evaluations(trained)) == ([], {}), "they go with the erasure all the same"

@@ -90,16 +90,16 @@ def test_without_it_every_population_is_held_until_a_newer_list_comes(
         assert not Ledger(again.engine).admits(population, [HALF])
     assert show_population_ledger(again, "mini")["held"]["journal_entry"] > 0
     export_suppressions(again, tmp_path / "own.json")
-    assert import_suppressions(again, tmp_path / "own.json")["lifted"] is False, "a held workspace vouches for nothing"
+    assert import_suppressions(again, tmp_path / "own.json").lifted is False, "a held workspace vouches for nothing"
     export_suppressions(live, tmp_path / "list.json")
     done = import_suppressions(again, tmp_path / "list.json")
-    assert (done["charges"], done["lifted"], done["held"]) == (1, True, None)
-    assert import_suppressions(again, tmp_path / "list.json")["charges"] == 0, "merging twice counts once"
+    assert (done.charges, done.lifted, done.held) == (1, True, None)
+    assert import_suppressions(again, tmp_path / "list.json").charges == 0, "merging twice counts once"
     charge(again)
     with pytest.raises(BudgetError, match="exceed"):
         charge(again)
     export_suppressions(again, tmp_path / "back.json")
-    assert import_suppressions(live, tmp_path / "back.json")["charges"] == 1, "copies share one budget"
+    assert import_suppressions(live, tmp_path / "back.json").charges == 1, "copies share one budget"
     with pytest.raises(BudgetError, match="exceed"):
         charge(live)
 
@@ -146,7 +146,7 @@ def test_a_list_that_is_older_or_of_a_restored_copy_lifts_nothing(
     charge(drill)
     export_suppressions(drill, tmp_path / "drill.json")
     done = import_suppressions(again, tmp_path / "drill.json")
-    assert (done["charges"], done["lifted"]) == (1, False)
+    assert (done.charges, done.lifted) == (1, False)
     with pytest.raises(BudgetError):
         charge(again)
 
@@ -363,7 +363,7 @@ def test_a_list_that_could_not_be_read_again_is_not_written(
     charge(live)
     with pytest.raises(InputError, match=r"the list would have .* bytes, and at most .* can be read again"):
         export_suppressions(live, tmp_path / "list.json")
-    assert import_suppressions(live, tmp_path / "list.json")["suppressed"] == 0, "the one that was there still is"
+    assert import_suppressions(live, tmp_path / "list.json").suppressed == 0, "the one that was there still is"
 
 
 def test_a_hostile_list_is_refused_with_a_message(

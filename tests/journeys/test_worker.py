@@ -98,7 +98,7 @@ def test_a_file_is_carried_out_and_told_and_nothing_of_it_is_left(
     assert receipt["requests"][0]["request"] == "t-1"
     assert [r["status"] for r in result["requests"]] == ["completed"] * 2 + ["rejected"] * 3
     certificate = result["requests"][0]["certificate"]
-    assert verify(trained, Path(certificate), replay=True)["valid"]
+    assert verify(trained, Path(certificate), replay=True).valid
     assert (result["requests"][2]["duplicate_of"], result["requests"][2]["certificate"]) == ("t-1", certificate)
 
     assert sorted(p.name for p in (inbox / "rejected").iterdir()) == ["poison.json", "poison.json.reason.txt"]
@@ -150,7 +150,7 @@ def test_killed_anywhere_the_next_worker_loses_and_doubles_nothing(
 ) -> None:
     fresh = iter(placed(trained, "train") + placed(trained, "holdout"))
     for at in count(1):
-        before = {r["request"] for r in list_requests(trained)["requests"]}
+        before = {r.request for r in list_requests(trained).requests}
         keys, given = [next(fresh), next(fresh)], f"ticket-{at}"
         (inbox / "a.jsonl").write_text(
             f"{json.dumps({'key': keys[0], 'request_id': given})}\n{json.dumps({'key': keys[1]})}\n{{}}\n"
@@ -167,7 +167,7 @@ def test_killed_anywhere_the_next_worker_loses_and_doubles_nothing(
         assert left(inbox) == {"a.jsonl.receipt.json", "a.jsonl.result.json", "rejected"}, at
         receipt, result = read(inbox / "a.jsonl.receipt.json"), read(inbox / "a.jsonl.result.json")
         ids = [r["request"] for r in receipt["requests"]]
-        new = {r["request"] for r in list_requests(trained)["requests"]} - before
+        new = {r.request for r in list_requests(trained).requests} - before
         assert new == {given, ids[1]}, at
         assert ids == [given, ids[1], None]
         for entry, key in zip(receipt["requests"], keys, strict=False):
@@ -207,7 +207,7 @@ def test_several_identities_of_a_person_are_one_request_and_one_certificate(trai
     assert receipt[0]["commitment"] == commit_to(bytes.fromhex(receipt[0]["nonce"]), [second, first])
     assert [r["status"] for r in result] == ["completed", "rejected"]
     assert len(list((trained.root / "certificates").glob("*.json"))) == 1
-    assert verify(trained, Path(result[0]["certificate"]), replay=True)["valid"]
+    assert verify(trained, Path(result[0]["certificate"]), replay=True).valid
     assert {first, second}.isdisjoint(placed(trained, "train") + placed(trained, "holdout"))
 
 
@@ -300,7 +300,7 @@ def test_what_cannot_be_carried_out_now_is_tried_again(
     with monkeypatch.context() as patch:
         patch.setattr(module, "erase_waiting", refuse)
         assert run(trained, inbox)["exit"] == 7
-    assert [r["status"] for r in list_requests(trained)["requests"]] == ["quarantined"], "accepted all the same"
+    assert [r.status for r in list_requests(trained).requests] == ["quarantined"], "accepted all the same"
     logged = capfd.readouterr().err
     assert '"event": "fault"' in logged
     assert key not in logged, "the name of a file may be one of a person"

@@ -267,7 +267,7 @@ def judge_answers(workspace: Workspace, inbox: Path, sent: dict[str, list[Sent]]
                 assert (name, one.key) not in accepted, "a person's request is doubled"
                 assert commit_to(bytes.fromhex(receipt["nonce"]), [one.key]) == receipt["commitment"]
                 assert result["status"] == "completed"
-                assert verify(workspace, Path(result["certificate"]))["valid"]
+                assert verify(workspace, Path(result["certificate"])).valid
                 accepted[name, one.key] = result["certificate"]
                 continue
             assert (receipt["status"], result["status"]) == ("rejected", "rejected")

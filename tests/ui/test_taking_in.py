@@ -60,11 +60,10 @@ def detached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The jobs that would have got a process of their own."""
     begun: list[str] = []
 
-    def begin(_: Workspace, job: jobs.Job) -> dict[str, str]:
+    def begin(_: Path, job: jobs.Job) -> None:
         begun.append(job.id)
-        return {"job": job.id}
 
-    monkeypatch.setattr(jobs, "_detach", begin)
+    monkeypatch.setattr(jobs, "detach", begin)
     return begun
 
 

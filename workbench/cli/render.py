@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.box import SIMPLE
@@ -12,7 +13,7 @@ from rich.text import Text
 Row = dict[str, Any]
 
 
-def show_result(result: Row) -> None:
+def show_result(result: Mapping[str, Any]) -> None:
     """Prints plain fields first, then each list of records: as a table where no word is broken, else field by field."""
     console = Console()
     _print_fields(console, {key: value for key, value in result.items() if not _is_records(value)})
@@ -21,7 +22,7 @@ def show_result(result: Row) -> None:
             _print_records(console, key, value)
 
 
-def show_demo(result: Row) -> None:
+def show_demo(result: Mapping[str, Any]) -> None:
     """Prints what happened in the demo and where to look."""
     console = Console()
     table = Table(title=f"Adult, {result['rows']:,} people: release, train, erase one, verify", title_justify="left")

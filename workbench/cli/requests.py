@@ -14,6 +14,7 @@ from workbench.errors import InputError
 
 if TYPE_CHECKING:
     from workbench.erasure.intake import Intake
+    from workbench.workflows.erasure.results import DetachedErasure, ErasureResult
 
 app = typer.Typer()
 requests_app = typer.Typer(help="Erasure requests.", no_args_is_help=True)
@@ -48,6 +49,7 @@ def erase(
     intake = _read_requests(file) if file else None
     everyone = [*(keys or ()), *(intake.asked if intake else ())]
     malformed = intake.malformed if intake else ()
+    result: DetachedErasure | ErasureResult
     if detach:
         result = erase_detached(opened(context), everyone, dataset=dataset, malformed=malformed)
     else:
@@ -55,9 +57,8 @@ def erase(
             result = run(
                 opened(context), everyone, dataset=dataset, malformed=malformed, dry_run=dry_run, progress=progress
             )
-    worst = max((request.pop("exit", 0) for request in result["requests"]), default=0)
     show(result, as_json)
-    raise typer.Exit(worst)
+    raise typer.Exit(max((answer.exit for answer in result.requests), default=0))
 
 
 @requests_app.command("list")
@@ -159,7 +160,7 @@ def resume(context: typer.Context, as_json: Json = False) -> None:
     tell_waiting(workspace, log=log)
     if outcome.failures and not outcome.done:
         outcome.results()
-    shown = [{"request": request, **result} for request, result in outcome.done.items()]
+    shown = [result.to_json() for result in outcome.done.values()]
     failed = [
         {"datasets": sorted(f.datasets), "requests": sorted(f.requests), "reason": str(f.fault)}
         for f in outcome.failures

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from workbench.workflows.result import Result
 
 if TYPE_CHECKING:
     from workbench.progress import Progress
@@ -41,8 +44,10 @@ def progress_of(title: str) -> AbstractContextManager[Progress]:
     return progress_bar(title)
 
 
-def show(result: dict[str, Any], as_json: bool) -> None:
+def show(result: Result | Mapping[str, Any], as_json: bool) -> None:
     """Prints a result: as one JSON object, or for people."""
+    if isinstance(result, Result):
+        result = result.to_json()
     if as_json:
         from workbench.state.atomic_files import strict_json
 

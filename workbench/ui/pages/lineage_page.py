@@ -28,7 +28,7 @@ def page() -> None:
         st.info("There is no data set yet, and nothing made of one.")
         places.link("data", "Take in a data set")
         return
-    requests = [one["request"] for one in reversed(list_requests(session.workspace())["requests"])]
+    requests = [one.request for one in reversed(list_requests(session.workspace()).requests)]
     asked = st.query_params.get("id")
     if asked is None:
         asked = _begin(sets, [one["artifact"] for one in seen["models"]], requests)

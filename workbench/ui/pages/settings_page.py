@@ -139,12 +139,12 @@ def _keys() -> None:
     st.write(
         "Certificates are signed with the current key. Hand its public half to whoever is to verify them elsewhere."
     )
-    keys = list_keys(session.workspace())["keys"]
-    rows = [{"Key": key["key"], "Use": "signs" if key["current"] else "still trusted"} for key in keys]
+    keys = list_keys(session.workspace()).keys
+    rows = [{"Key": key.key, "Use": "signs" if key.current else "still trusted"} for key in keys]
     st.dataframe(rows, hide_index=True, alt="Signing keys")
-    current = next(key for key in keys if key["current"])
+    current = next(key for key in keys if key.current)
     st.download_button(
-        "Public key (PEM)", Path(current["public_key"]).read_bytes(), "public.pem", "application/x-pem-file"
+        "Public key (PEM)", Path(current.public_key).read_bytes(), "public.pem", "application/x-pem-file"
     )
     if session.may("administer"):
         with st.expander("Sign with a new key"):

@@ -198,7 +198,7 @@ def _guarded(step: Callable[..., int], *arguments: Any) -> int:
 def _carry_out(workspace: Workspace) -> int:
     outcome = erase_waiting(workspace)
     for request, result in outcome.done.items():
-        log("completed", request=request, retrain_seconds=result["retrain_seconds"])
+        log("completed", request=request, retrain_seconds=result.retrain_seconds)
     _measure(workspace, outcome.done)
     outcome.results()
     return 0

@@ -34,6 +34,7 @@ from workbench.workflows.datasets.ingest import refuse_name, rehearse
 from workbench.workflows.datasets.propose_schema import propose_schema
 from workbench.workflows.datasets.same_people import check_reason
 from workbench.workflows.datasets.uploads import UPLOADS, sweep_uploads
+from workbench.workflows.erasure.results import DetachedJob, Verification
 from workbench.workflows.erasure.verify import verify
 from workbench.workflows.evaluation.report import certificate_html
 from workbench.workflows.operations.jobs import detach_job
@@ -111,7 +112,7 @@ def rehearse_upload(
 @allowed("operate")
 def ingest_upload(
     workspace: Workspace, dataset: str, name: str, content: bytes, schema: Schema, *, same_people: str | None = None
-) -> dict[str, Any]:
+) -> DetachedJob:
     """Hands an uploaded table to a job of its own, which removes it when it is over, however it ends."""
     sweep_uploads(workspace)
     folder = workspace.root / UPLOADS / secrets.token_hex(8)
@@ -207,13 +208,13 @@ def release_rows(workspace: Workspace, release: str, n: int = 20) -> pd.DataFram
 
 
 @open_to_all
-def verify_upload(workspace: Workspace, content: bytes, *, replay: bool = False) -> tuple[dict[str, Any], str | None]:
+def verify_upload(workspace: Workspace, content: bytes, *, replay: bool = False) -> tuple[Verification, str | None]:
     """What holds of an uploaded certificate, and its page where the signature does."""
     with workspace.staging() as folder:
         certificate = folder / "certificate.json"
         certificate.write_bytes(content)
         result = verify(workspace, certificate, replay=replay)
-        signed = all(check["ok"] for check in result["checks"] if check["name"] == "signature")
+        signed = all(check.ok for check in result.checks if check.name == "signature")
         return result, certificate_html(workspace, certificate)[0] if signed else None
 
 

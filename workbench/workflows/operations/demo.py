@@ -16,6 +16,7 @@ from workbench.state.roles import allowed, internal
 from workbench.state.workspace import Workspace
 from workbench.workflows.datasets.ingest import ingest
 from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.results import ErasedAnswer, Verification
 from workbench.workflows.erasure.verify import verify
 from workbench.workflows.operations.initialise import initialise
 from workbench.workflows.synthesis.synthesize import synthesize
@@ -73,18 +74,18 @@ def fill_with_demo(workspace: Workspace, progress: Progress = silent) -> dict[st
     config = read_config(CONFIGS / "models" / "trees.yaml", TrainConfig)
     trained = train(workspace, config, progress=step(0.5, 0.7))
     erased = erase(workspace, [SUBJECT], dataset="adult", progress=step(0.7, 0.85))
-    request = erased["requests"][0]
-    if request["exit"]:
-        raise CheckFailedError(f"the erasure could not be carried out: {request['reason']}")
-    certificate = Path(request["certificate"])
+    request = erased.requests[0]
+    if not isinstance(request, ErasedAnswer) or request.certificate is None:
+        raise CheckFailedError(f"the erasure could not be carried out: {getattr(request, 'reason', None)}")
+    certificate = Path(request.certificate)
     progress(0.9, "verifying by replay")
     verified = verify(workspace, certificate, replay=True)
     tampered = _verify_tampered(workspace, certificate)
-    again = erase(workspace, [SUBJECT], dataset="adult")["requests"][0]
-    after = request["ensembles"][0]
-    retrain = request["retrain_seconds"]
+    again = erase(workspace, [SUBJECT], dataset="adult").requests[0]
+    after = request.ensembles[0]
+    retrain = request.retrain_seconds
     return {
-        "passed": verified["valid"] and not tampered["valid"] and again["status"] == "rejected",
+        "passed": verified.valid and not tampered.valid and again.status == "rejected",
         "rows": ingested["rows"]["train"],
         "epsilon": {
             "release": release["epsilon"],
@@ -94,24 +95,24 @@ def fill_with_demo(workspace: Workspace, progress: Progress = silent) -> dict[st
         },
         "auc": {
             "before": trained["metrics"]["auc"]["value"],
-            "after": after["metrics"]["auc"]["value"],
+            "after": after.metrics["auc"].value,
             "on_synthetic": release["metrics"]["utility/tstr_auc"]["value"],
         },
         "seconds_by_step": {
             "ingest": ingested["seconds"],
             "synthesize": release["seconds"],
             "train": trained["seconds"],
-            "erase": erased["seconds"],
+            "erase": erased.seconds,
         },
         "retraining": {
             "all_shards_seconds": trained["training_seconds"],
             "erasure_seconds": retrain,
             "speedup": round(trained["training_seconds"] / retrain, 1) if retrain else None,
         },
-        "shards": {"touched": len(request["shards"]), "of": config.shards},
-        "verify": {"level": verified["level"], "valid": verified["valid"]},
-        "tampered": {"valid": tampered["valid"]},
-        "erased_again": again["status"],
+        "shards": {"touched": len(request.shards), "of": config.shards},
+        "verify": {"level": verified.level, "valid": verified.valid},
+        "tampered": {"valid": tampered.valid},
+        "erased_again": again.status,
         "release": release["path"],
         "dataset": "adult",
         "generator": release["generator"],
@@ -120,7 +121,7 @@ def fill_with_demo(workspace: Workspace, progress: Progress = silent) -> dict[st
     }
 
 
-def _verify_tampered(workspace: Workspace, certificate: Path) -> dict[str, Any]:
+def _verify_tampered(workspace: Workspace, certificate: Path) -> Verification:
     """Verifies a copy with one flipped bit in the middle."""
     content = bytearray(certificate.read_bytes())
     content[len(content) // 2] ^= 1

@@ -18,6 +18,7 @@ from workbench.state.atomic_files import remove
 from workbench.state.roles import allowed, open_to_all
 from workbench.state.workspace import Workspace
 from workbench.workflows.erasure.execute import recover_interrupted
+from workbench.workflows.erasure.results import DetachedJob
 
 
 @allowed("operate")
@@ -27,9 +28,11 @@ def run_job(workspace: Workspace, kind: str, config: Mapping[str, Any], progress
 
 
 @allowed("operate")
-def detach_job(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
+def detach_job(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> DetachedJob:
     """Hands a piece of long work to a process of its own, which goes on when this one ends."""
-    return detach(workspace.root, _enqueue(workspace, kind, config))
+    job = _enqueue(workspace, kind, config)
+    detach(workspace.root, job)
+    return DetachedJob.of(job)
 
 
 @allowed("operate")

@@ -18,6 +18,7 @@ from workbench.state.roles import open_to_all
 from workbench.state.tables import datasets
 from workbench.state.workspace import Workspace
 from workbench.workflows.erasure.decide import list_requests
+from workbench.workflows.erasure.results import RequestSummary
 from workbench.workflows.operations.jobs import list_jobs
 from workbench.workflows.training.publish_version import current_versions, read_manifest
 
@@ -36,7 +37,7 @@ def overview(workspace: Workspace) -> Row:
         models = [_model(name, artifact) for name, artifact in current_versions(connection).items()]
         releases = _releases(connection)
     budgets = [budget for name in sorted({s["population"] for s in sets}) if (budget := _budget(workspace, name))]
-    requests, jobs = list_requests(workspace)["requests"], list_jobs(workspace)["jobs"]
+    requests, jobs = list_requests(workspace).requests, list_jobs(workspace)["jobs"]
     unbudgeted = {s["population"] for s in sets}.difference(b["population"] for b in budgets)
     return {
         "datasets": sets,
@@ -44,7 +45,7 @@ def overview(workspace: Workspace) -> Row:
         "releases": releases,
         "budgets": budgets,
         "unbudgeted": sorted(unbudgeted),
-        "open_requests": sum(r["status"] not in _OVER for r in requests),
+        "open_requests": sum(r.status not in _OVER for r in requests),
         "attention": [*_of_requests(requests), *_of_budgets(budgets), *_of_jobs(jobs), *_of_models(models)],
     }
 
@@ -157,18 +158,18 @@ def _budget(workspace: Workspace, population: str) -> Row | None:
     }
 
 
-def _of_requests(requests: Sequence[Row]) -> list[Row]:
+def _of_requests(requests: Sequence[RequestSummary]) -> list[Row]:
     soon = (dt.datetime.fromisoformat(journal.now()) + dt.timedelta(days=SOON_DAYS)).isoformat(timespec="seconds")
     found = []
-    for one in (r for r in requests if r["status"] not in _OVER):
-        if one["overdue"]:
-            found.append(_point("error", f"Request {one['request']} is overdue.", "erasure", one["request"]))
-        elif one["status"] == "failed":
-            found.append(_point("error", f"Request {one['request']} failed and waits.", "erasure", one["request"]))
-        elif one["approval"] == "waiting":
-            found.append(_point("warning", f"Request {one['request']} waits for approval.", "erasure", one["request"]))
-        elif one["due"] < soon:
-            found.append(_point("warning", f"Request {one['request']} is due soon.", "erasure", one["request"]))
+    for one in (r for r in requests if r.status not in _OVER):
+        if one.overdue:
+            found.append(_point("error", f"Request {one.request} is overdue.", "erasure", one.request))
+        elif one.status == "failed":
+            found.append(_point("error", f"Request {one.request} failed and waits.", "erasure", one.request))
+        elif one.approval == "waiting":
+            found.append(_point("warning", f"Request {one.request} waits for approval.", "erasure", one.request))
+        elif one.due < soon:
+            found.append(_point("warning", f"Request {one.request} is due soon.", "erasure", one.request))
     return found
 
 
