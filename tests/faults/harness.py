@@ -442,7 +442,7 @@ def _look(workspace: Workspace, keys: Sequence[str]) -> dict[str, Any]:
         "charges": charges,
         "mlflow": {name: n for name, n in mlflow.items() if n},
         "files": dict(sorted(files.items())),
-        "doctor": [c for c in report["checks"] if not c["ok"]],
+        "doctor": [c for c in report.checks if not c.ok],
         "beside": sorted(path.name for path in workspace.root.parent.iterdir()),
         "inbox": sorted(path.name for path in (workspace.root.parent / "inbox").rglob("*")),
     }

@@ -229,7 +229,7 @@ def test_a_hand_edited_journal_is_found(lab: Lab) -> None:
     workspace = Workspace(lab.root)
     certificate = Path(erase(workspace, list(lab.keys)).requests[0].certificate)
     edit(workspace, relink=False)
-    assert [check["name"] for check in doctor(workspace)["checks"] if not check["ok"]] == ["journal"]
+    assert [check.name for check in doctor(workspace).checks if not check.ok] == ["journal"]
     assert [check.name for check in verify(workspace, certificate).checks if not check.ok] == ["journal"]
 
 

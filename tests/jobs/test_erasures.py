@@ -33,6 +33,7 @@ from workbench.workflows.erasure.execute import Outcome
 from workbench.workflows.erasure.run_waiting import erase_waiting
 from workbench.workflows.erasure.verify import verify
 from workbench.workflows.operations.jobs import cancel_job, list_jobs, take_job
+from workbench.workflows.operations.results import JobDetails
 
 KEYS = ["pupil-1003", "pupil-1004"]
 
@@ -41,11 +42,11 @@ def statuses(workspace: Workspace) -> list[str]:
     return [request.status for request in list_requests(workspace).requests]
 
 
-def erasures(workspace: Workspace) -> list[dict[str, Any]]:
-    return [job for job in list_jobs(workspace)["jobs"] if job["kind"] == "erase"]
+def erasures(workspace: Workspace) -> list[JobDetails]:
+    return [job for job in list_jobs(workspace).jobs if job.kind == "erase"]
 
 
-def awaited(workspace: Workspace, is_so: Callable[[dict[str, Any]], bool]) -> None:
+def awaited(workspace: Workspace, is_so: Callable[[JobDetails], bool]) -> None:
     """Waits until something is so of every job of an erasure."""
     until(lambda: all(is_so(job) for job in erasures(workspace)))
 
@@ -211,10 +212,10 @@ def test_a_detached_ingest_reads_the_file_when_it_runs(
         Path("a-canary.csv").write_bytes(pupils_files[1].read_bytes())
     options = ["--schema", pupils_files[0], "--data", "a-canary.csv", "--detach", "--json"]
     job = command("--workspace", workspace.root, "ingest", "pupils", *options).json["job"]
-    until(lambda: list_jobs(workspace)["jobs"][-1]["status"] in ("done", "failed"))
-    shown = list_jobs(workspace)["jobs"][-1]
+    until(lambda: list_jobs(workspace).jobs[-1].status in ("done", "failed"))
+    shown = list_jobs(workspace).jobs[-1]
     expected = ("done", {"dataset": "pupils"}) if has_file else ("failed", {"error": "bad_input"})
-    assert (shown["job"], shown["status"], shown["result"]) == (job, *expected)
+    assert (shown.job, shown.status, shown.result) == (job, *expected)
     with workspace.engine.connect() as connection:
         assert connection.execute(select(jobs.c.config)).scalars().all() == [{}], "a path may name a person"
 
@@ -225,5 +226,5 @@ def test_appending_is_a_job(trained: Workspace, command: Callable[..., Answer], 
         "--workspace", trained.root, "ingest", "pupils", "--append", "--data", tmp_path / "more.csv", "--json"
     )
     assert sum(answer.json["appended_rows"].values()) == 1
-    shown = list_jobs(trained)["jobs"][-1]
-    assert (shown["kind"], shown["status"], shown["result"]) == ("ingest", "done", {"dataset": "pupils"})
+    shown = list_jobs(trained).jobs[-1]
+    assert (shown.kind, shown.status, shown.result) == ("ingest", "done", {"dataset": "pupils"})

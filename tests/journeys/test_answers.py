@@ -49,7 +49,7 @@ def test_who_stops_an_erasure_gets_the_answers_all_the_same(
     assert all(is_owed_nothing(answer.to_json()) for answer in answers)
     assert {answer.exit for answer in answers} == {BusyError.exit_code}
     assert all("cancelled" in answer.reason or "interrupted" in answer.reason for answer in answers)
-    assert list_jobs(trained)["jobs"][-1]["status"] == job
+    assert list_jobs(trained).jobs[-1].status == job
     done = resume(trained)
     assert set(done) == {answer.request for answer in answers}
     assert verify(trained, Path(next(iter(done.values())).certificate), replay=True).valid

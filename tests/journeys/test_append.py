@@ -83,7 +83,7 @@ def test_adding_rows_stores_what_ingesting_all_at_once_does(workspace: Workspace
         assert catalog.store(connection, workspace, "whole").digests == store_of(workspace).digests
     assert sum(before["rows"].values()) + sum(added["appended_rows"].values()) == len(frame)
     assert sum(before["subjects"].values()) + sum(added["new_subjects"].values()) == 120
-    assert doctor(workspace)["healthy"]
+    assert doctor(workspace).healthy
 
 
 def test_ensembles_become_stale_and_evaluations_go(trained: Workspace, tmp_path: Path) -> None:
@@ -94,11 +94,11 @@ def test_ensembles_become_stale_and_evaluations_go(trained: Workspace, tmp_path:
     result = append(trained, "pupils", data=csv(MORE, tmp_path))
     assert result["stale"] == [ensemble_of(trained)]
     shown = show_lineage(trained, version_of(trained).id)
-    assert shown["stale"]
-    assert set(shown["pending"]) == {"0", "1", "2", "3"}
+    assert shown.stale
+    assert set(shown.pending) == {"0", "1", "2", "3"}
     report = doctor(trained)
-    assert report["healthy"]
-    assert "stale" in next(c["detail"] for c in report["checks"] if c["name"].startswith("checkpoints"))
+    assert report.healthy
+    assert "stale" in next(c.detail for c in report.checks if c.name.startswith("checkpoints"))
     assert predict_frame(trained.root, ensemble_of(trained), frame).equals(answer), "still served"
     with trained.engine.connect() as connection:
         assert lineage.find(connection, kind="evaluation") == []
@@ -165,7 +165,7 @@ def test_an_append_killed_once_it_was_announced_is_carried_through(
     assert len(store_of(trained).read("train")) == rows + added
     assert version_of(trained).body["stale"]
     assert not any((trained.root / "appends").iterdir())
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def in_split(workspace: Workspace, key: str, split: str) -> bool:

@@ -172,7 +172,7 @@ def test_a_bad_table_is_refused_and_nothing_is_stored(
     refused(answer, 2, part)
     assert contents(untouched) == before
     assert not list((untouched / "staging").iterdir())
-    assert doctor(Workspace.open(untouched))["healthy"]
+    assert doctor(Workspace.open(untouched)).healthy
 
 
 @pytest.mark.parametrize("case", SCHEMAS)
@@ -219,7 +219,7 @@ def test_a_byte_order_mark_strange_names_and_one_row_are_no_fault(
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"x" * 99)[:-9])
     cut = ("--schema", tmp_path / "s.yaml", "--data", tmp_path / "t.csv.gz")
     assert command(*home, "ingest", "two", *cut, "--json").code == 2
-    assert doctor(workspace)["healthy"]
+    assert doctor(workspace).healthy
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_an_unknown_person_is_rejected_and_not_named(key: str, command: Command,
     assert [(r["status"], r["certificate"]) for r in answer.json["requests"]] == [("rejected", None)]
     assert SECRET not in answer.out + answer.err
     assert files() == before, "the queue alone remembers that somebody asked"
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 @pytest.fixture(scope="module")

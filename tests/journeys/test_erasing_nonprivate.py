@@ -76,7 +76,7 @@ def test_it_is_labelled_not_private_and_charges_nothing(unprotected: Workspace, 
     assert told["private"] is False
     assert "epsilon" not in told
     assert charges(unprotected) == 1, "that of the private generator which was retired"
-    assert doctor(unprotected)["healthy"]
+    assert doctor(unprotected).healthy
 
 
 @pytest.mark.parametrize("kind", ["ctgan", "tvae"])
@@ -103,7 +103,7 @@ def test_with_its_releases_it_is_retired_and_whoever_has_rows_is_named(unprotect
     assert {"retired", "outside: not private, whoever has it is to be notified"} < bases(answer.certificate)
     assert not any("epsilon" in a for a in predicate(answer.certificate)["datasets"][0]["artifacts"])
     assert verify(unprotected, Path(answer.certificate), replay=True).valid
-    assert doctor(unprotected)["healthy"]
+    assert doctor(unprotected).healthy
     nothing_unnamed(unprotected)
 
 
@@ -300,7 +300,7 @@ def test_killed_in_any_step_nothing_of_it_is_left(
     assert old not in of_kind(unprotected, "generator")
     assert found(unprotected, traces) == set()
     nothing_unnamed(unprotected)
-    assert doctor(unprotected)["healthy"]
+    assert doctor(unprotected).healthy
 
 
 def traces_of(workspace: Workspace, generator: Artifact) -> set[bytes]:

@@ -50,7 +50,7 @@ def test_one_person_is_gone_and_the_certificate_says_so(trained: Workspace) -> N
     assert verify(trained, certificate).valid
     report = verify(trained, certificate, replay=True)
     assert (report.valid, report.level, report.superseded_by) == (True, "replay", None)
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def test_a_signed_certificate_of_other_subjects_does_not_hold_and_is_no_fault(
@@ -268,16 +268,16 @@ def test_a_corrupt_checkpoint_is_found(trained: Workspace) -> None:
     victim = next(p for p in (trained.root / "objects").rglob("*") if p.is_file())
     victim.write_bytes(victim.read_bytes()[:-1] + b"!")
     report = doctor(trained)
-    assert [c["name"] for c in report["checks"] if not c["ok"]] == [f"checkpoints of {ensemble_of(trained)}"]
+    assert [c.name for c in report.checks if not c.ok] == [f"checkpoints of {ensemble_of(trained)}"]
 
 
 def test_lineage_leads_from_the_data_to_the_ensemble_and_back(trained: Workspace) -> None:
     ensemble = ensemble_of(trained)
     down = show_lineage(trained, "pupils")
-    kinds = {a["kind"] for a in down["derivatives"]}
+    kinds = {a.kind for a in down.derivatives}
     assert kinds == {"constituent", "ensemble", "generator", "release", "evaluation"}
     up = show_lineage(trained, f"{ensemble}@1")
-    assert {a["kind"] for a in up["derived_from"]} == {"constituent", "dataset"}
+    assert {a.kind for a in up.derived_from} == {"constituent", "dataset"}
     with pytest.raises(NotFoundError):
         show_lineage(trained, "nothing")
 

@@ -98,7 +98,7 @@ def test_a_release_is_measured_judged_and_recorded_and_an_erasure_leaves_nothing
     assert files(trained) == []
     assert evaluations(trained) == {}
     assert not any("fidelity/tvd2_high" in metrics for metrics in runs(trained).values())
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def test_an_ensemble_and_an_erasure_are_measured_too(command, trained, tmp_path) -> None:
@@ -217,7 +217,7 @@ def test_beside_open_requests_is_evaluated_what_is_usable(trained, monkeypatch, 
         approve_request(trained, request)
     assert len(carry_out_waiting(trained)) == 2
     assert (files(trained), evaluations(trained)) == ([], {}), "they go with the erasure all the same"
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 @pytest.mark.slow
@@ -234,7 +234,7 @@ def test_an_evaluation_beside_an_erasure_that_is_stuck_goes_with_what_it_is_of(t
     assert len(evaluations(trained)) == 1
     assert len(carry_out_waiting(trained)) == 1
     assert (files(trained), evaluations(trained)) == ([], {}), "its version was superseded"
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 @pytest.mark.parametrize("by", ["erase", *(pytest.param(by, marks=pytest.mark.slow) for by in ("evaluate", "measure"))])
@@ -242,7 +242,7 @@ def test_the_figures_of_a_kept_release_come_back_after_an_erasure(trained, by: s
     release = f"{generator_of(trained)}-release"
     first, made = quality(trained, release), measured(trained, release)
     assert made is not None
-    assert made["records_version"] == 1
+    assert made.records_version == 1
     submit(trained, ["pupils"], placed(trained, "train")[0])
     if by == "erase":  # in a process of its own, as the app does it
         job, _ = detached(trained)
@@ -258,10 +258,10 @@ def test_the_figures_of_a_kept_release_come_back_after_an_erasure(trained, by: s
     assert set(again) == set(first)
     assert again["fidelity/tvd1"] != first["fidelity/tvd1"], "on the records that remain"
     assert when is not None
-    assert when["records_version"] == 2
-    kinds = [job["kind"] for job in list_jobs(trained)["jobs"]]
+    assert when.records_version == 2
+    kinds = [job.kind for job in list_jobs(trained).jobs]
     assert ("measure" in kinds) == (by != "evaluate")
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def detached(workspace: Workspace) -> tuple[str, dict[str, Any]]:

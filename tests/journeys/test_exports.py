@@ -47,8 +47,8 @@ def test_an_export_is_on_record_with_who_got_it(
     assert export.id.startswith(f"{generator}-export-")
     assert export.digest == file_sha256(out)
     assert export.body == {"private": True, "epsilon": 1, "delta": 1e-5, "rows": 20, "recipient": "Ministry of Öland"}
-    (shown,) = [a for a in show_lineage(trained, "pupils")["derivatives"] if a["kind"] == "export"]
-    assert (shown["recipient"], shown["rows"], shown["digest"]) == ("Ministry of Öland", 20, export.digest)
+    (shown,) = [a for a in show_lineage(trained, "pupils").derivatives if a.kind == "export"]
+    assert (shown.recipient, shown.rows, shown.digest) == ("Ministry of Öland", 20, export.digest)
     assert sample(trained, generator, 5, tmp_path / "more.parquet")["export"] != export.id
 
 
@@ -66,7 +66,7 @@ def test_every_erasure_names_what_to_recall_whatever_became_of_the_generator(
         assert export in predicate(result.certificate)["notify"]
         assert verify(trained, Path(result.certificate)).valid
     assert [e.id for e in exports(trained)] == [export]
-    assert [a["id"] for a in show_lineage(trained, "pupils")["derivatives"] if a["kind"] == "export"] == [export]
+    assert [a.id for a in show_lineage(trained, "pupils").derivatives if a.kind == "export"] == [export]
 
 
 def test_exports_of_a_retired_generator_stay_on_record(trained: Workspace, tmp_path: Path) -> None:

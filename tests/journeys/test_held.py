@@ -173,10 +173,10 @@ def test_a_backup_brings_the_open_request_and_what_names_the_person(held: Held, 
     workspace, key, request = held
     left = workspace.root / "certificates" / "left.txt"
     left.write_text(f"see {key}")
-    assert backup(workspace, tmp_path / "w.tar.zst")["open_requests"] == 1
+    assert backup(workspace, tmp_path / "w.tar.zst").open_requests == 1
     export_suppressions(workspace, tmp_path / "list.json")
     done = restore(tmp_path / "again", tmp_path / "w.tar.zst", suppressions=tmp_path / "list.json")
-    assert (done["suppressed"], done["open_requests"]) == (0, 1), "no row of theirs was in it"
+    assert (done.suppressed, done.open_requests) == (0, 1), "no row of theirs was in it"
     again = Workspace.open(tmp_path / "again")
     assert [hit.file for hit in show_request(again, request).hits] == ["certificates/left.txt"], "searched again"
     assert "left.txt" not in str(show_request(again, request).reason), "controllers are told the reason"

@@ -110,7 +110,7 @@ def test_a_damaged_data_set_keeps_no_other_waiting(both: Workspace, command: Cal
     assert (again.code, again.error["code"]) == (2, "damaged")
     mend()
     assert command("--workspace", both.root, "resume", "--json").json["requests"][0]["request"] == stuck
-    assert doctor(both)["healthy"]
+    assert doctor(both).healthy
 
 
 def test_what_was_done_is_told_beside_what_failed(both: Workspace, command: Callable[..., Answer]) -> None:
@@ -199,7 +199,7 @@ def test_processes_erase_in_different_data_sets_at_the_same_time(both: Workspace
     assert list(statuses(both).values()) == ["completed"] * 2
     for certificate in (both.root / "certificates").iterdir():
         assert verify(both, certificate, replay=True).valid
-    assert doctor(both)["healthy"]
+    assert doctor(both).healthy
     for name, key in pairs:
         assert submit(both, [name], key).status == "rejected", "nothing is left of them"
 
@@ -236,7 +236,7 @@ def test_no_erasure_begins_over_one_whose_process_died_a_moment_ago(
         with pytest.raises(BusyError, match="not finished"):
             carry_out_waiting(trained)
     assert len(carry_out_waiting(trained)) == 2
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def test_who_is_in_two_data_sets_can_be_erased_from_one(both: Workspace) -> None:

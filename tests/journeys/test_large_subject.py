@@ -66,4 +66,4 @@ def test_shards_that_are_emptied_abstain(ensemble):
     assert {answer.status for answer in answers} == {"completed"}
     assert [c.digest for c in manifest_of(workspace, name).constituents] == [None] * 3
     assert verify(workspace, Path(answers[0].certificate), replay=True).valid
-    assert doctor(workspace)["healthy"]
+    assert doctor(workspace).healthy

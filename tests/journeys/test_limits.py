@@ -165,7 +165,7 @@ def test_a_restore_waits_for_no_limit(trained: Workspace, tmp_path: Path) -> Non
     set_policy(trained, "pupils", POLICY, [])
     submit(trained, ["pupils"], second)
     export_suppressions(trained, tmp_path / "list.json")
-    assert restore(tmp_path / "new", tmp_path / "b.tar.zst", suppressions=tmp_path / "list.json")["suppressed"] == 2
+    assert restore(tmp_path / "new", tmp_path / "b.tar.zst", suppressions=tmp_path / "list.json").suppressed == 2
     assert count(Workspace.open(tmp_path / "new"), "quarantine") == 0
 
 

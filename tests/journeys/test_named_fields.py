@@ -122,7 +122,7 @@ def test_names_that_were_written_before_are_taken_out(mixed: Workspace, tmp_path
     assert person is not None
     assert person.role == "admin"
     assert roles.person_of(claims | {"email": "c@example.org"}, roles.read_roles(mixed.root), key) is None
-    assert recognise(mixed, token["secret"]).name == list_tokens(mixed)["tokens"][0]["name"] != "grace.hopper"
+    assert recognise(mixed, token.secret).name == list_tokens(mixed).tokens[0].name != "grace.hopper"
     with mixed.engine.connect() as connection:
         row = connection.execute(jobs.select().where(jobs.c.id == job.id)).one()
         assert (row.status, row.config) == ("failed", {})
@@ -132,7 +132,7 @@ def test_names_that_were_written_before_are_taken_out(mixed: Workspace, tmp_path
         assert first.actor.startswith("actor-")
         assert journal.is_actor(connection, first.actor, f"oidc:{ADDRESS}")
         assert not journal.is_actor(connection, first.actor, "oidc:somebody")
-    assert {entry["actor"] for entry in read_history(mixed)["entries"]} >= {"oidc:new", first.actor}
+    assert {entry.actor for entry in read_history(mixed).entries} >= {"oidc:new", first.actor}
     assert journal_is_whole(mixed)
 
 

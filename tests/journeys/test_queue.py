@@ -198,7 +198,7 @@ def test_a_request_that_joins_an_erasure_under_way_has_nothing_left_to_train(tra
     assert done.shards == ()
     assert [c.digest for c in manifest_of(trained).constituents] == [c.digest for c in once.constituents]
     assert verify(trained, Path(done.certificate), replay=True).valid
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def test_overdue_requests_are_flagged(trained: Workspace) -> None:
@@ -224,7 +224,7 @@ def test_a_policy_can_retire_private_artifacts(trained: Workspace) -> None:
     assert not list((trained.root / "releases").iterdir())
     assert not list((trained.root / "generators").iterdir())
     assert verify(trained, Path(answer.certificate)).valid
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 @pytest.mark.parametrize("step", ["planned", "dropped", "retrained", "published", "purged", "verified"])
@@ -240,7 +240,7 @@ def test_an_erasure_killed_in_any_step_is_finished_by_the_next(trained: Workspac
     certificate = Path(next(iter(done.values())).certificate)
     assert verify(trained, certificate, replay=True).valid
     assert manifest_of(trained).version == 2
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
     assert resume(trained) == {}
 
 
@@ -267,11 +267,11 @@ def test_who_has_to_wait_for_another_learns_its_job(
     said: list[str] = []
 
     def look(*_: object, **__: object) -> None:
-        (job,) = [one for one in list_jobs(trained)["jobs"] if one["status"] == "running"]
+        (job,) = [one for one in list_jobs(trained).jobs if one.status == "running"]
         answer = erase(Workspace.open(trained.root), [placed(trained, "train")[0]]).requests[0]
         assert (answer.status, answer.exit) == ("quarantined", BusyError.exit_code)
-        assert f"another process is writing data set pupils: {job['job']} ({kind});" in answer.reason
-        said.append(job["kind"])
+        assert f"another process is writing data set pupils: {job.job} ({kind});" in answer.reason
+        said.append(job.kind)
         raise KeyError
 
     doors = {
@@ -289,7 +289,7 @@ def test_who_has_to_wait_for_another_learns_its_job(
     with pytest.raises(KeyError):
         run()
     assert said == [kind]
-    jobs = [(one["kind"], one["status"]) for one in list_jobs(trained)["jobs"]]
+    jobs = [(one.kind, one.status) for one in list_jobs(trained).jobs]
     assert jobs[-2:] == [(kind, "failed"), ("erase", "failed")]
     assert (trained.root / "locks" / "pupils.lock").read_bytes() == b"", "of a job that is over nothing is said"
 

@@ -83,7 +83,7 @@ def test_a_generator_is_measured_again_on_what_remains_and_charged(remeasured: W
     assert "re-measured on the remaining records, charged" in bases(answer.certificate)
     assert predicate(answer.certificate)["notify"] == [f"{old.id}-release"], "whoever has the old one is told"
     assert verify(remeasured, Path(answer.certificate), replay=True).valid
-    assert doctor(remeasured)["healthy"]
+    assert doctor(remeasured).healthy
     nothing_unnamed(remeasured)
 
 
@@ -154,7 +154,7 @@ def test_killed_in_any_step_nothing_unnamed_is_left(remeasured: Workspace, step:
     assert len(of_kind(remeasured, "generator")) == 1
     assert charges(remeasured) == 2, "a try that was cut off is not charged again"
     nothing_unnamed(remeasured)
-    assert doctor(remeasured)["healthy"]
+    assert doctor(remeasured).healthy
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from workbench.workflows.erasure.signing_keys import rotate_key
 from workbench.workflows.erasure.suppressions import export_suppressions, import_suppressions, vouch
 from workbench.workflows.operations.backup import backup
 from workbench.workflows.operations.restore import restore
+from workbench.workflows.operations.results import RestoreResult
 
 DELTA = 1e-5
 HALF = ZCDpEvent(zcdp_rho(1, DELTA) / 2)
@@ -56,7 +57,7 @@ def backed_up(workspace: Workspace, tmp_path: Path) -> tuple[Workspace, Path]:
     return workspace, tmp_path / "b.tar.zst"
 
 
-def restored(file: Path, tmp_path: Path, **how: Any) -> tuple[Workspace, dict[str, Any]]:
+def restored(file: Path, tmp_path: Path, **how: Any) -> tuple[Workspace, RestoreResult]:
     told = restore(tmp_path / "new", file, **(how or {"without": True}))
     return Workspace.open(tmp_path / "new"), told
 
@@ -165,13 +166,13 @@ def test_a_vouched_copy_is_no_evidence_of_what_was_charged(
         again.root.rename(live.root)
     copy = again.root if named else live.root
     third = restore(tmp_path / "third", file, **({"live": copy} if named else {"without": True}))
-    assert third["held"] is not None
+    assert third.held is not None
     with pytest.raises(BudgetError, match="counts as wholly spent"):
         charge(Workspace.open(tmp_path / "third"))
     # its own later backup holds the statement, so nothing more is missing there than is shown
     backup(Workspace.open(copy), tmp_path / "later.tar.zst")
     later = restore(tmp_path / "later", tmp_path / "later.tar.zst", live=copy)
-    assert later["held"] is None
+    assert later.held is None
     shown = show_population_ledger(Workspace.open(tmp_path / "later"), "mini")
     assert "I think nothing was charged" in shown["statements"][0]["sentence"]
 

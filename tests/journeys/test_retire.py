@@ -81,13 +81,13 @@ def without_copy(workspace: Workspace) -> None:
 def test_a_damaged_manifest_holds_up_nobody(trained: Workspace, damage: bytes | None) -> None:
     path, key = trained.root / "ensembles" / ensemble_of(trained) / "v000001.json", placed(trained, "train")[0]
     path.unlink() if damage is None else path.write_bytes(damage)
-    (check,) = [c for c in doctor(trained)["checks"] if not c["ok"]]
-    assert check["name"] == f"manifest of {ensemble_of(trained)}"
+    (check,) = [c for c in doctor(trained).checks if not c.ok]
+    assert check.name == f"manifest of {ensemble_of(trained)}"
     (result,) = erase(trained, [key]).requests
     assert (result.status, manifest_of(trained).version) == ("completed", 2)
     assert verify(trained, Path(result.certificate), replay=True).valid
     assert not path.exists()
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 @pytest.mark.parametrize("damage", [pytest.param("cut", marks=pytest.mark.slow), "changed", "gone"])
@@ -111,7 +111,7 @@ def test_a_damaged_manifest_blocks_an_erasure_until_its_ensemble_is_retired(
     (result,) = command(*home, "resume", "--json").json["requests"]
     assert verify(trained, Path(result["certificate"]), replay=True).valid
     nothing_left(trained, manifest)
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def test_an_ensemble_goes_and_what_else_there_is_stays(trained: Workspace) -> None:
@@ -127,7 +127,7 @@ def test_an_ensemble_goes_and_what_else_there_is_stays(trained: Workspace) -> No
     kept = {a.body.get(key) for a in artifacts(trained) for key in ("mlflow_run", "train_run")}
     assert set(_mlflow_ids(trained)) == kept - {None}
     assert len(runs & set(_mlflow_ids(trained))) == 4, "ingest, its counts, fit and evaluation"
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def test_checkpoints_that_another_ensemble_uses_stay(trained: Workspace) -> None:
@@ -135,7 +135,7 @@ def test_checkpoints_that_another_ensemble_uses_stay(trained: Workspace) -> None
     first, twin = ensemble_of(trained), train(trained, config)["ensemble"]
     retire(trained, first)
     assert ensemble_of(trained) == twin
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def test_a_generator_goes_with_its_releases_however_damaged(trained: Workspace) -> None:
@@ -148,7 +148,7 @@ def test_a_generator_goes_with_its_releases_however_damaged(trained: Workspace) 
     assert not any((trained.root / "releases").iterdir())
     assert [a.id for a in artifacts(trained) if generator in a.id] == []
     assert count(trained, "charges") == 1, "what was learnt stays charged"
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 @pytest.mark.parametrize("moment", ["_remove_files", "_purge", "compact"])
@@ -170,7 +170,7 @@ def test_killed_in_between_the_same_command_finishes_it(
     else:
         retire(trained, manifest.ensemble)
     nothing_left(trained, manifest)
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_an_erasure_under_way_goes_on_without_what_was_retired(
     assert [e.ensemble == old.ensemble for e in result.ensembles] == [False]
     assert verify(trained, Path(result.certificate), replay=True).valid
     nothing_left(trained, old)
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def test_earlier_certificates_stay_valid_and_say_so(trained: Workspace) -> None:
@@ -221,7 +221,7 @@ def test_what_is_no_model_is_not_retired(trained: Workspace) -> None:
             retire(trained, name)
     with trained.lock("pupils"), pytest.raises(BusyError):
         retire(trained, ensemble_of(trained))
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def test_an_append_that_a_damaged_manifest_holds_up_goes_on(trained: Workspace, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_an_append_that_a_damaged_manifest_holds_up_goes_on(trained: Workspace, 
     retire(trained, ensemble)
     carry_out_waiting(trained)
     assert count(trained, "appends") == 0
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 @pytest.mark.parametrize("seen", [True, False])
@@ -259,7 +259,7 @@ def test_a_damaged_checkpoint_of_a_shard_that_received_rows_is_trained_again(
     key = placed(trained, "holdout")[0]
     answer = erase(trained, [key]).requests[0]
     assert verify(trained, Path(answer.certificate), replay=True).valid
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
     after, left = manifest_of(trained), pending_of(version_of(trained))
     changed = [c.shard for c, d in zip(before.constituents, after.constituents, strict=True) if c != d]
     assert changed == ([shard] if seen else [])

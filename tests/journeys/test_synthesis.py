@@ -177,8 +177,8 @@ def test_killed_after_its_fit_a_synthesis_is_not_charged_again(pupils_alone: Wor
     assert ended.returncode == 9
     notes = next((pupils_alone.root / "fits").glob("*/notes.jsonl")).read_bytes()
     left = next((pupils_alone.root / "generators").iterdir())
-    (check,) = [c for c in doctor(pupils_alone)["checks"] if not c["ok"]]
-    assert left.name in check["detail"], "nothing else names what was never recorded"
+    (check,) = [c for c in doctor(pupils_alone).checks if not c.ok]
+    assert left.name in check.detail, "nothing else names what was never recorded"
     resume(pupils_alone)
     assert not [*(pupils_alone.root / "generators").iterdir(), *(pupils_alone.root / "releases").iterdir()]
     made = synthesize(pupils_alone, config("mst"))

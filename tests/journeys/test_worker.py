@@ -32,8 +32,10 @@ from workbench.state.tables import quarantine, requests
 from workbench.state.workspace import Workspace
 from workbench.workflows.controllers import inbox_worker as module
 from workbench.workflows.controllers.inbox_worker import work
+from workbench.workflows.controllers.results import WorkerResult
 from workbench.workflows.erasure.decide import approve_request, deny_request, list_requests, set_policy
 from workbench.workflows.erasure.execute import Outcome
+from workbench.workflows.erasure.results import ErasedRequest
 from workbench.workflows.erasure.verify import verify
 
 Command = Callable[..., Answer]
@@ -59,12 +61,14 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
                 connection.execute(quarantine.delete().where(quarantine.c.request == request))
                 values = {"certificate": f"certificates/{request}.json"}
                 connection.execute(requests.update().where(requests.c.id == request).values(**values))
-        return Outcome(done={request: {"retrain_seconds": 0.0} for request in ids}, failures=())
+        kept = {"shards": (), "ensembles": (), "retrain_seconds": 0.0, "predicted_seconds": 0.0}
+        done = {i: ErasedRequest(request=i, certificate=f"certificates/{i}.json", **kept) for i in ids}
+        return Outcome(done=done, failures=())
 
     monkeypatch.setattr(module, "erase_waiting", carry_out)
 
 
-def run(workspace: Workspace, inbox: Path) -> dict[str, Any]:
+def run(workspace: Workspace, inbox: Path) -> WorkerResult:
     return work(workspace, inbox, stop=threading.Event(), once=True)
 
 

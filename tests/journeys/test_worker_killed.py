@@ -307,12 +307,12 @@ def judge_workspace(workspace: Workspace, sent: dict[str, list[Sent]], accepted:
     assert (kinds["RECEIVED"], kinds["CERTIFIED"]) == (len(read), accepted)
     assert _rows(workspace, quarantine) == _rows(workspace, erasures) == []
     report = doctor(workspace)
-    assert report["healthy"], report
+    assert report.healthy, report
 
 
 def judge_nothing_left(workspace: Workspace, inbox: Path, log: Path, keys: Sequence[str]) -> None:
     found = scan(workspace, keys)
-    assert (found["hits"], found["clean"]) == ([], True)
+    assert (found.hits, found.clean) == ((), True)
     needles = [key.encode() for key in keys]
     assert not scan_folder(inbox, needles).hits
     assert not any(needle in log.read_bytes() for needle in needles)

@@ -91,7 +91,7 @@ def test_a_plan_and_a_request_forget_whom_they_were_about(browse: Open, trained:
     assert request.status == "quarantined"
     assert request.request in texts(app)
     assert WHO not in remembered(app) + texts(app)
-    assert [job["kind"] for job in jobs.list_jobs(trained)["jobs"]] == ["erase"]
+    assert [job.kind for job in jobs.list_jobs(trained).jobs] == ["erase"]
     nonces = [frame.value["Nonce"][0] for frame in app.dataframe if "Nonce" in frame.value]
     assert len(nonces[0]) == 32
     assert hashlib.sha256(bytes.fromhex(nonces[0]) + WHO.encode()).hexdigest() == commitment_of(trained)

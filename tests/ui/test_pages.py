@@ -52,7 +52,7 @@ def test_an_empty_workspace_offers_the_demo(
     )
     app = press(browse(workspace), "Run the demo")
     assert begun == ["demo"]
-    assert [job["kind"] for job in list_jobs(workspace)["jobs"]] == ["demo"]
+    assert [job.kind for job in list_jobs(workspace).jobs] == ["demo"]
     assert not app.error
 
 

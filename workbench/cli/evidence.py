@@ -124,7 +124,7 @@ def scan(
     texts = [text for needle in needles or () for text in (_read_lines() if needle == "-" else [needle])]
     result = run(opened(context), texts)
     show(result, as_json)
-    raise typer.Exit(0 if result["clean"] else CheckFailedError.exit_code)
+    raise typer.Exit(0 if result.clean else CheckFailedError.exit_code)
 
 
 @app.command()
@@ -134,7 +134,7 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
 
     result = run(opened(context))
     show(result, as_json)
-    raise typer.Exit(0 if result["healthy"] else CheckFailedError.exit_code)
+    raise typer.Exit(0 if result.healthy else CheckFailedError.exit_code)
 
 
 def _read_lines() -> list[str]:

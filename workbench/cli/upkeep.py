@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from workbench.cli.terms import Json, opened, progress_of, show
 from workbench.errors import CheckFailedError
+
+if TYPE_CHECKING:
+    from workbench.workflows.operations.results import DemoResult
 
 app = typer.Typer()
 suppressions_app = typer.Typer(
@@ -104,10 +107,10 @@ def demo(
         show(result, as_json)
     else:
         _show_demo(result)
-    raise typer.Exit(0 if result["passed"] else CheckFailedError.exit_code)
+    raise typer.Exit(0 if result.passed else CheckFailedError.exit_code)
 
 
-def _show_demo(result: dict[str, Any]) -> None:
+def _show_demo(result: DemoResult) -> None:
     from workbench.cli.render import show_demo
 
     show_demo(result)

@@ -25,9 +25,11 @@ class Result:
 
 
 def plain(value: Any) -> Any:
-    """Return a value of a result as JSON has it: objects with a `to_json` by that, sequences as arrays, paths as text."""
+    """Return a value of a result as JSON has it: objects by their own method, sequences as arrays, paths as text."""
     if hasattr(value, "to_json"):
         return value.to_json()
+    if hasattr(value, "model_dump"):
+        return value.model_dump()
     if isinstance(value, Mapping):
         return {key: plain(one) for key, one in value.items()}
     if isinstance(value, tuple | list):

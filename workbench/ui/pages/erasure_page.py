@@ -30,6 +30,7 @@ from workbench.workflows.erasure.results import (
 )
 from workbench.workflows.operations.browser_files import verify_upload
 from workbench.workflows.operations.overview import overview
+from workbench.workflows.operations.results import DatasetSummary
 
 _ROUND, _ANSWER = "erasure-round", "erasure-answer"
 _EVERY = "Every data set that identifies people in the same way"
@@ -43,7 +44,7 @@ def page() -> None:
         request.show(asked)
         return
     st.title("Erasure")
-    sets = overview(session.workspace())["datasets"]
+    sets = overview(session.workspace()).datasets
     if not sets:
         st.info("There is no data set yet, so nobody can be in one.")
         places.link("data", "Take in a data set")
@@ -58,7 +59,7 @@ def page() -> None:
     with listed, session.reported():
         _list()
     with new, session.reported():
-        _new([one["dataset"] for one in sets], {one["dataset"]: one for one in sets})
+        _new(sets)
     with verified, session.reported():
         _verify()
 
@@ -94,7 +95,7 @@ def _list() -> None:
         request.carry_out()
 
 
-def _new(names: Sequence[str], sets: dict[str, dict[str, Any]]) -> None:
+def _new(sets: Sequence[DatasetSummary]) -> None:
     if not session.may("operate"):
         st.info("Your role can look at requests and may not hand them in.")
         return
@@ -104,10 +105,11 @@ def _new(names: Sequence[str], sets: dict[str, dict[str, Any]]) -> None:
         "or retired when the erasure is carried out, as the policy of the data set says."
     )
     way = st.segmented_control("How many?", _WAYS, default=_WAYS[0], required=True, key="erasure-way") or _WAYS[0]
+    names = [one.dataset for one in sets]
     dataset = st.selectbox("From which data set?", [_EVERY, *names] if len(names) > 1 else names)
     number_of = st.session_state.setdefault(_ROUND, 0)
-    one = sets.get(dataset)
-    what = "Number of the row, counted from 0" if one and one["by_row"] else "Identifier of the person"
+    by_row = any(one.by_row for one in sets if one.dataset == dataset)
+    what = "Number of the row, counted from 0" if by_row else "Identifier of the person"
     with st.form(f"erasure-ask-{number_of}"):
         read = _inputs(way, what, number_of)
         st.caption("The field is emptied. The people of a plan are kept sealed, for a quarter of an hour at most.")

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 
 from workbench.erasure.intake import Asked, Malformed, by_key
 from workbench.erasure.locate import Pair, Subject, locate
@@ -200,7 +200,7 @@ def _become(kind: type[Kind], answer: RequestAnswer, **changes: Any) -> Kind:
     return kind(**{**vars(answer), **changes})
 
 
-def _rows(workspace: Workspace, submitted: Sequence[_Submitted]) -> tuple[dict[str, Any], set[str]]:
+def _rows(workspace: Workspace, submitted: Sequence[_Submitted]) -> tuple[dict[str, Row[Any]], set[str]]:
     """The rows of all requests that are answered, by id, and which requests may be carried out now."""
     named = {request for one in submitted for request in (one.answer.request, one.meant)}
     with workspace.engine.connect() as connection:

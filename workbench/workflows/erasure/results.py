@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from workbench.privacy.holds import held_note
 from workbench.workflows.result import Result
@@ -390,10 +390,6 @@ class DatasetPolicy(Result):
 
     dataset: str
     policy: ErasurePolicy
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the policy with every field of it."""
-        return {"dataset": self.dataset, "policy": self.policy.model_dump()}
 
 
 @dataclass(frozen=True, kw_only=True)

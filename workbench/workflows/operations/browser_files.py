@@ -38,6 +38,7 @@ from workbench.workflows.erasure.results import DetachedJob, Verification
 from workbench.workflows.erasure.verify import verify
 from workbench.workflows.evaluation.report import certificate_html
 from workbench.workflows.operations.jobs import detach_job
+from workbench.workflows.operations.results import BrokenRule
 from workbench.workflows.outputs import Judge, judge_now
 from workbench.workflows.synthesis.sample import draw, without_formulas
 from workbench.workflows.training.predict import Voters, judged
@@ -73,7 +74,7 @@ def column_names(workspace: Workspace, name: str, content: bytes) -> list[str]:
 @allowed("operate")
 def check_table(
     workspace: Workspace, name: str, content: bytes, schema: Schema, *, progress: Progress = silent
-) -> list[dict[str, Any]]:
+) -> tuple[BrokenRule, ...]:
     """The rules of a schema that an uploaded table breaks: column, rule and in how many rows. Nothing is stored."""
     codec, columns = Codec(schema), list(schema.encoded)
     broken: dict[tuple[str, str], int] = {}
@@ -82,7 +83,7 @@ def check_table(
             for violation in codec.encode(chunk).violations:
                 about = (violation.column, violation.rule)
                 broken[about] = broken.get(about, 0) + len(violation.rows)
-    return [{"column": column, "rule": rule, "rows": rows} for (column, rule), rows in broken.items()]
+    return tuple(BrokenRule(column=column, rule=rule, rows=rows) for (column, rule), rows in broken.items())
 
 
 @allowed("operate")
