@@ -14,7 +14,7 @@ import pytest
 
 from workbench.data.bundled import bundled_path
 from workbench.errors import BudgetError, InputError
-from workbench.privacy import search as module
+from workbench.privacy import schema_search as module
 from workbench.privacy.calibration import epsilon_of
 from workbench.privacy.ledger import Ledger
 from workbench.privacy.schema_search import SchemaSearch, tally
