@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         UnknownCallerError,
         WorkbenchError,
     )
+    from workbench.generators.outlook import Forecast
     from workbench.metrics.estimate import Estimate
     from workbench.reports.evaluation_document import Evaluation
     from workbench.state.workspace import Workspace
@@ -66,7 +67,6 @@ if TYPE_CHECKING:
     from workbench.workflows.synthesis.results import (
         Drawn,
         Figures,
-        Forecast,
         JointFit,
         JointPreflightResult,
         MeasureResult,
@@ -174,6 +174,7 @@ __all__ = [
 _HOMES = {
     "Estimate": "metrics.estimate",
     "Evaluation": "reports.evaluation_document",
+    "Forecast": "generators.outlook",
     "Settings": "workflows.evaluation.subject",
     "SynthesizeConfig": "config",
     "TrainConfig": "config",

@@ -28,6 +28,7 @@ from workbench.errors import ForbiddenError
 from workbench.state import journal
 from workbench.state.roles import Action, Person, Role, acting, allowed, declaration_of, internal, open_to_all
 from workbench.state.workspace import Workspace
+from workbench.workflows import result
 from workbench.workflows.controllers.tokens import SCOPES
 
 ROLES: tuple[Role, ...] = get_args(Role)
