@@ -213,7 +213,7 @@ def end_to_end(workspace: Workspace, dataset: str, shards: int, slices: int, peo
     while len(took) <= END_TO_END:
         person = next(people)
         started, cpu = time.perf_counter(), time.process_time()
-        if erase(workspace, [person], dataset=dataset)["requests"][0]["status"] != "completed":  # held out
+        if erase(workspace, [person], dataset=dataset).requests[0].status != "completed":  # held out
             continue
         took.append((time.perf_counter() - started, time.process_time() - cpu))
     from workbench.workflows.erasure.retire import retire

@@ -37,7 +37,7 @@ def prepared(root: Path) -> tuple[str, str]:
         SynthesizeConfig.model_validate({"generator": "independent", "dataset": "german", "epsilon": 1, "delta": 1e-5}),
     )
     train(workspace, TrainConfig(learner="gradient_boosting", dataset="german", shards=2, slices=2))
-    request = erase(workspace, ["17"])["requests"][0]["request"]
+    request = erase(workspace, ["17"]).requests[0].request
     return made.generator, request
 
 

@@ -292,7 +292,7 @@ def test_a_training_that_is_stopped_leaves_nothing(trained: Workspace, how: sign
     command = [*PROGRAM, "--workspace", str(trained.root), *words]
     process = forked.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"LC_ALL": "C"})
     try:
-        until(lambda: any(j["text"].startswith("shard") for j in list_jobs(trained)["jobs"]), process)
+        until(lambda: any(j.text.startswith("shard") for j in list_jobs(trained).jobs), process)
         process.send_signal(how)
         out, _ = process.communicate()
     finally:

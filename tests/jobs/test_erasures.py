@@ -33,19 +33,20 @@ from workbench.workflows.erasure.execute import Outcome
 from workbench.workflows.erasure.run_waiting import erase_waiting
 from workbench.workflows.erasure.verify import verify
 from workbench.workflows.operations.jobs import cancel_job, list_jobs, take_job
+from workbench.workflows.operations.results import JobDetails
 
 KEYS = ["pupil-1003", "pupil-1004"]
 
 
 def statuses(workspace: Workspace) -> list[str]:
-    return [request["status"] for request in list_requests(workspace)["requests"]]
+    return [request.status for request in list_requests(workspace).requests]
 
 
-def erasures(workspace: Workspace) -> list[dict[str, Any]]:
-    return [job for job in list_jobs(workspace)["jobs"] if job["kind"] == "erase"]
+def erasures(workspace: Workspace) -> list[JobDetails]:
+    return [job for job in list_jobs(workspace).jobs if job.kind == "erase"]
 
 
-def awaited(workspace: Workspace, is_so: Callable[[dict[str, Any]], bool]) -> None:
+def awaited(workspace: Workspace, is_so: Callable[[JobDetails], bool]) -> None:
     """Waits until something is so of every job of an erasure."""
     until(lambda: all(is_so(job) for job in erasures(workspace)))
 
@@ -62,7 +63,7 @@ def quarantined(workspace: Workspace) -> int:
 
 def test_an_erasure_is_a_job_that_names_nobody(trained: Workspace) -> None:
     done = erase(trained, KEYS)
-    requests = [answer["request"] for answer in done["requests"]]
+    requests = [answer.request for answer in done.requests]
     job = erasures(trained)[0]
     assert (job["status"], job["progress"], sorted(job["result"]["requests"])) == ("done", 1.0, sorted(requests))
     assert not scan_folder(trained.root, [key.encode() for key in KEYS]).hits
@@ -79,8 +80,8 @@ def test_a_waiting_erasure_holds_request_ids_alone(trained: Workspace, monkeypat
     with trained.engine.connect() as connection:
         config = connection.execute(select(jobs.c.config)).scalars().all()[-1]
     assert set(config) == {"requests", "patient"}
-    assert sorted(config["requests"]) == sorted(one["request"] for one in answer["requests"])
-    assert commands[0][-3:] == ["jobs", "run", answer["job"]]
+    assert sorted(config["requests"]) == sorted(one.request for one in answer.requests)
+    assert commands[0][-3:] == ["jobs", "run", answer.job]
     assert not any(key in part for key in KEYS for part in commands[0])
 
 
@@ -111,7 +112,7 @@ def test_a_cancelled_erasure_stops_after_the_step_at_hand_and_can_be_resumed(
     with trained.engine.connect() as connection:
         assert connection.execute(text("SELECT step FROM erasures")).scalar() == "dropped", "its end was recorded"
     result = next(iter(erase_waiting(trained).done.values()))
-    assert verify(trained, Path(result["certificate"]), replay=True)["valid"]
+    assert verify(trained, Path(result.certificate), replay=True).valid
     assert [job["status"] for job in erasures(trained)] == ["cancelled", "done"]
 
 
@@ -211,10 +212,10 @@ def test_a_detached_ingest_reads_the_file_when_it_runs(
         Path("a-canary.csv").write_bytes(pupils_files[1].read_bytes())
     options = ["--schema", pupils_files[0], "--data", "a-canary.csv", "--detach", "--json"]
     job = command("--workspace", workspace.root, "ingest", "pupils", *options).json["job"]
-    until(lambda: list_jobs(workspace)["jobs"][-1]["status"] in ("done", "failed"))
-    shown = list_jobs(workspace)["jobs"][-1]
+    until(lambda: list_jobs(workspace).jobs[-1].status in ("done", "failed"))
+    shown = list_jobs(workspace).jobs[-1]
     expected = ("done", {"dataset": "pupils"}) if has_file else ("failed", {"error": "bad_input"})
-    assert (shown["job"], shown["status"], shown["result"]) == (job, *expected)
+    assert (shown.job, shown.status, shown.result) == (job, *expected)
     with workspace.engine.connect() as connection:
         assert connection.execute(select(jobs.c.config)).scalars().all() == [{}], "a path may name a person"
 
@@ -225,5 +226,5 @@ def test_appending_is_a_job(trained: Workspace, command: Callable[..., Answer], 
         "--workspace", trained.root, "ingest", "pupils", "--append", "--data", tmp_path / "more.csv", "--json"
     )
     assert sum(answer.json["appended_rows"].values()) == 1
-    shown = list_jobs(trained)["jobs"][-1]
-    assert (shown["kind"], shown["status"], shown["result"]) == ("ingest", "done", {"dataset": "pupils"})
+    shown = list_jobs(trained).jobs[-1]
+    assert (shown.kind, shown.status, shown.result) == ("ingest", "done", {"dataset": "pupils"})

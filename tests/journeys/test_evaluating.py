@@ -104,12 +104,12 @@ def test_a_release_is_measured_judged_and_recorded_and_an_erasure_leaves_nothing
     assert files(trained) == []
     assert evaluations(trained) == {}
     assert not any("fidelity/tvd2_high" in metrics for metrics in runs(trained).values())
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def test_an_ensemble_and_an_erasure_are_measured_too(command, trained, tmp_path) -> None:
     ensemble, key = ensemble_of(trained), placed(trained, "train")[0]
-    request = erase(trained, [key])["requests"][0]["request"]
+    request = erase(trained, [key]).requests[0].request
     of_model = document_of(trained, ensemble)
     measures = {m["name"]: m for m in of_model["measures"]}
     assert of_model["of"] == f"{ensemble}@2"
@@ -219,11 +219,11 @@ def test_beside_open_requests_is_evaluated_what_is_usable(trained, monkeypatch, 
     with pytest.raises(BusyError):
         keep(trained, "advice", "pupils", "trees", {})
 
-    for request in [one["request"] for one in list_requests(trained)["requests"]]:
+    for request in [one.request for one in list_requests(trained).requests]:
         approve_request(trained, request)
     assert len(carry_out_waiting(trained)) == 2
     assert (files(trained), evaluations(trained)) == ([], {}), "they go with the erasure all the same"
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 @pytest.mark.slow
@@ -240,7 +240,7 @@ def test_an_evaluation_beside_an_erasure_that_is_stuck_goes_with_what_it_is_of(t
     assert len(evaluations(trained)) == 1
     assert len(carry_out_waiting(trained)) == 1
     assert (files(trained), evaluations(trained)) == ([], {}), "its version was superseded"
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 @pytest.mark.parametrize("by", ["erase", *(pytest.param(by, marks=pytest.mark.slow) for by in ("evaluate", "measure"))])
@@ -248,7 +248,7 @@ def test_the_figures_of_a_kept_release_come_back_after_an_erasure(trained, by: s
     release = f"{generator_of(trained)}-release"
     first, made = quality(trained, release), measured(trained, release)
     assert made is not None
-    assert made["records_version"] == 1
+    assert made.records_version == 1
     submit(trained, ["pupils"], placed(trained, "train")[0])
     if by == "erase":  # in a process of its own, as the app does it
         job, _ = detached(trained)
@@ -264,10 +264,10 @@ def test_the_figures_of_a_kept_release_come_back_after_an_erasure(trained, by: s
     assert set(again) == set(first)
     assert again["fidelity/tvd1"] != first["fidelity/tvd1"], "on the records that remain"
     assert when is not None
-    assert when["records_version"] == 2
-    kinds = [job["kind"] for job in list_jobs(trained)["jobs"]]
+    assert when.records_version == 2
+    kinds = [job.kind for job in list_jobs(trained).jobs]
     assert ("measure" in kinds) == (by != "evaluate")
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def detached(workspace: Workspace) -> tuple[str, dict[str, Any]]:

@@ -25,17 +25,17 @@ def test_an_erasure_begins_with_the_last_checkpoint_stored(trained):
     ensemble = train(trained, TrainConfig(**SETTINGS, keep_every=3)).ensemble
     added = set(objects_of(trained, "pupils").digests()) - stored
     assert len(added) == 2 * 2, "of five slices the third and the last"
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
     keys = placed(trained, "train")[:3]
-    (planned,) = erase(trained, keys, dataset="pupils", dry_run=True)["plan"]
-    (mine,) = (e for e in planned["ensembles"] if e["ensemble"] == ensemble)
-    assert {shard["from_slice"] for shard in mine["retrain"]} <= {0, 3}
-    done = erase(trained, keys, dataset="pupils")["requests"]
-    assert [answer["status"] for answer in done] == ["completed"] * 3
+    (planned,) = erase(trained, keys, dataset="pupils", dry_run=True).plan
+    (mine,) = (e for e in planned.ensembles if e.ensemble == ensemble)
+    assert {shard.from_slice for shard in mine.retrain} <= {0, 3}
+    done = erase(trained, keys, dataset="pupils").requests
+    assert [answer.status for answer in done] == ["completed"] * 3
     for answer in done:
-        assert verify(trained, Path(answer["certificate"]), replay=True)["valid"]
-    assert doctor(trained)["healthy"]
+        assert verify(trained, Path(answer.certificate), replay=True).valid
+    assert doctor(trained).healthy
 
 
 def test_trees_lie_in_one_file_a_shard_and_any_slice_is_gone_on_from(trained):
@@ -44,9 +44,9 @@ def test_trees_lie_in_one_file_a_shard_and_any_slice_is_gone_on_from(trained):
     assert len(set(objects_of(trained, "pupils").digests()) - stored) == 2
     begins = set()
     for key in placed(trained, "train")[:20]:
-        (planned,) = erase(trained, [key], dataset="pupils", dry_run=True)["plan"]
-        (mine,) = (e for e in planned["ensembles"] if e["ensemble"] == ensemble)
-        begins |= {shard["from_slice"] for shard in mine["retrain"]}
+        (planned,) = erase(trained, [key], dataset="pupils", dry_run=True).plan
+        (mine,) = (e for e in planned.ensembles if e.ensemble == ensemble)
+        begins |= {shard.from_slice for shard in mine.retrain}
     assert begins - {0, 3}
 
 
@@ -73,18 +73,18 @@ def test_an_ensemble_of_before_trees_lay_in_one_file_is_erased_from(trained, mon
     before = manifest_named(trained, ensemble)
     assert not any(c.sizes for c in before.constituents)
     assert b"sizes" not in before.to_bytes(), "its digest is what it was"
-    (answer,) = erase(trained, placed(trained, "train")[:1], dataset="pupils")["requests"]
+    (answer,) = erase(trained, placed(trained, "train")[:1], dataset="pupils").requests
     after = manifest_named(trained, ensemble)
     assert sorted(bool(c.sizes) for c in after.constituents) == [False, True]
-    assert verify(trained, Path(answer["certificate"]), replay=True)["valid"]
-    assert doctor(trained)["healthy"]
+    assert verify(trained, Path(answer.certificate), replay=True).valid
+    assert doctor(trained).healthy
     keys = placed(trained, "train")
     secrets = {"token_key": trained.key("token"), "placement_key": trained.key("placement")}
     shards = after.partition.shard_of(identify(keys, identity_type="pupil-number", **secrets).points)
     of_each = dict(zip(shards.tolist(), keys, strict=True))
     erase(trained, list(of_each.values()), dataset="pupils")
     assert all(c.sizes for c in manifest_named(trained, ensemble).constituents)
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def manifest_named(workspace, ensemble):

@@ -52,10 +52,10 @@ def test_a_model_of_labels_tells_no_probability_anywhere(
     assert served(trained, ensemble) == (["prediction"], ["prediction"])
     assert served(trained, full.ensemble) == (["prediction", *PROBABILITIES],) * 2
 
-    done = erase(trained, [placed(trained, "train")[0]])["requests"][0]
+    done = erase(trained, [placed(trained, "train")[0]]).requests[0]
     assert list(predict_frame(trained.root, ensemble, FRAME).columns) == ["prediction"], "the manifest keeps it"
     assert served(trained, ensemble) == (["prediction"], ["prediction"])
-    assert verify(trained, Path(done["certificate"]), replay=True)["valid"]
+    assert verify(trained, Path(done.certificate), replay=True).valid
 
 
 def test_an_ensemble_of_before_the_choice_tells_probabilities(trained: Workspace) -> None:

@@ -103,8 +103,8 @@ def test_an_erasure_measures_one_shard_again_and_charges_it_alone(pupils_alone: 
     set_policy(pupils_alone, "pupils", POLICY, ["private=remeasure"])
     notes = pupils_alone.root / "generators" / made.generator / "measurements.jsonl"
     before = Notebook(notes).measurements
-    answer = erase(pupils_alone, [placed(pupils_alone, "train")[0]])["requests"][0]
-    assert answer["status"] == "completed"
+    answer = erase(pupils_alone, [placed(pupils_alone, "train")[0]]).requests[0]
+    assert answer.status == "completed"
     (after,) = generators(pupils_alone)
     again = Notebook(pupils_alone.root / str(after.path) / "measurements.jsonl").measurements
     assert [n["clique"] for n in again] == [n["clique"] for n in before]
@@ -118,7 +118,7 @@ def test_an_erasure_measures_one_shard_again_and_charges_it_alone(pupils_alone: 
     low, high = charge.scope[0]
     assert high - low == 2**64 // 8
     assert 2.0 < spent(ledger.entries("pupils"), DELTA) < 4.0
-    assert verify(pupils_alone, Path(answer["certificate"]))["valid"]
+    assert verify(pupils_alone, Path(answer.certificate)).valid
     rows = pq.read_table(pupils_alone.root / "releases" / f"{after.id}.parquet").num_rows
     assert rows > 100
 
@@ -177,8 +177,8 @@ def test_killed_after_its_fit_a_synthesis_is_not_charged_again(pupils_alone: Wor
     assert ended.returncode == 9
     notes = next((pupils_alone.root / "fits").glob("*/notes.jsonl")).read_bytes()
     left = next((pupils_alone.root / "generators").iterdir())
-    (check,) = [c for c in doctor(pupils_alone)["checks"] if not c["ok"]]
-    assert left.name in check["detail"], "nothing else names what was never recorded"
+    (check,) = [c for c in doctor(pupils_alone).checks if not c.ok]
+    assert left.name in check.detail, "nothing else names what was never recorded"
     resume(pupils_alone)
     assert not [*(pupils_alone.root / "generators").iterdir(), *(pupils_alone.root / "releases").iterdir()]
     made = synthesize(pupils_alone, config("mst"))
@@ -255,7 +255,7 @@ def test_an_erasure_that_is_cancelled_fits_two_generators_of_one_config_for_one_
     erase(pupils_alone, [placed(pupils_alone, "train")[0]], progress=_cancel_at("evaluating", times_before=1))
     assert len(Ledger(pupils_alone.engine).entries("pupils")) == 4
     done = carry_out_waiting(pupils_alone)
-    assert [result["status"] for result in done.values()] == ["completed"]
+    assert [result.status for result in done.values()] == ["completed"]
     assert len(Ledger(pupils_alone.engine).entries("pupils")) == 4
     assert len({generator.id for generator in generators(pupils_alone)}) == 2
     assert not list((pupils_alone.root / "fits").iterdir())

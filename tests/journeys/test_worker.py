@@ -32,8 +32,10 @@ from workbench.state.tables import quarantine, requests
 from workbench.state.workspace import Workspace
 from workbench.workflows.controllers import inbox_worker as module
 from workbench.workflows.controllers.inbox_worker import work
+from workbench.workflows.controllers.results import WorkerResult
 from workbench.workflows.erasure.decide import approve_request, deny_request, list_requests, set_policy
 from workbench.workflows.erasure.execute import Outcome
+from workbench.workflows.erasure.results import ErasedRequest
 from workbench.workflows.erasure.verify import verify
 
 Command = Callable[..., Answer]
@@ -59,12 +61,14 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
                 connection.execute(quarantine.delete().where(quarantine.c.request == request))
                 values = {"certificate": f"certificates/{request}.json"}
                 connection.execute(requests.update().where(requests.c.id == request).values(**values))
-        return Outcome(done={request: {"retrain_seconds": 0.0} for request in ids}, failures=())
+        kept = {"shards": (), "ensembles": (), "retrain_seconds": 0.0, "predicted_seconds": 0.0}
+        done = {i: ErasedRequest(request=i, certificate=f"certificates/{i}.json", **kept) for i in ids}
+        return Outcome(done=done, failures=())
 
     monkeypatch.setattr(module, "erase_waiting", carry_out)
 
 
-def run(workspace: Workspace, inbox: Path) -> dict[str, Any]:
+def run(workspace: Workspace, inbox: Path) -> WorkerResult:
     return work(workspace, inbox, stop=threading.Event(), once=True)
 
 
@@ -98,7 +102,7 @@ def test_a_file_is_carried_out_and_told_and_nothing_of_it_is_left(
     assert receipt["requests"][0]["request"] == "t-1"
     assert [r["status"] for r in result["requests"]] == ["completed"] * 2 + ["rejected"] * 3
     certificate = result["requests"][0]["certificate"]
-    assert verify(trained, Path(certificate), replay=True)["valid"]
+    assert verify(trained, Path(certificate), replay=True).valid
     assert (result["requests"][2]["duplicate_of"], result["requests"][2]["certificate"]) == ("t-1", certificate)
 
     assert sorted(p.name for p in (inbox / "rejected").iterdir()) == ["poison.json", "poison.json.reason.txt"]
@@ -150,7 +154,7 @@ def test_killed_anywhere_the_next_worker_loses_and_doubles_nothing(
 ) -> None:
     fresh = iter(placed(trained, "train") + placed(trained, "holdout"))
     for at in count(1):
-        before = {r["request"] for r in list_requests(trained)["requests"]}
+        before = {r.request for r in list_requests(trained).requests}
         keys, given = [next(fresh), next(fresh)], f"ticket-{at}"
         (inbox / "a.jsonl").write_text(
             f"{json.dumps({'key': keys[0], 'request_id': given})}\n{json.dumps({'key': keys[1]})}\n{{}}\n"
@@ -167,7 +171,7 @@ def test_killed_anywhere_the_next_worker_loses_and_doubles_nothing(
         assert left(inbox) == {"a.jsonl.receipt.json", "a.jsonl.result.json", "rejected"}, at
         receipt, result = read(inbox / "a.jsonl.receipt.json"), read(inbox / "a.jsonl.result.json")
         ids = [r["request"] for r in receipt["requests"]]
-        new = {r["request"] for r in list_requests(trained)["requests"]} - before
+        new = {r.request for r in list_requests(trained).requests} - before
         assert new == {given, ids[1]}, at
         assert ids == [given, ids[1], None]
         for entry, key in zip(receipt["requests"], keys, strict=False):
@@ -207,7 +211,7 @@ def test_several_identities_of_a_person_are_one_request_and_one_certificate(trai
     assert receipt[0]["commitment"] == commit_to(bytes.fromhex(receipt[0]["nonce"]), [second, first])
     assert [r["status"] for r in result] == ["completed", "rejected"]
     assert len(list((trained.root / "certificates").glob("*.json"))) == 1
-    assert verify(trained, Path(result[0]["certificate"]), replay=True)["valid"]
+    assert verify(trained, Path(result[0]["certificate"]), replay=True).valid
     assert {first, second}.isdisjoint(placed(trained, "train") + placed(trained, "holdout"))
 
 
@@ -300,7 +304,7 @@ def test_what_cannot_be_carried_out_now_is_tried_again(
     with monkeypatch.context() as patch:
         patch.setattr(module, "erase_waiting", refuse)
         assert run(trained, inbox)["exit"] == 7
-    assert [r["status"] for r in list_requests(trained)["requests"]] == ["quarantined"], "accepted all the same"
+    assert [r.status for r in list_requests(trained).requests] == ["quarantined"], "accepted all the same"
     logged = capfd.readouterr().err
     assert '"event": "fault"' in logged
     assert key not in logged, "the name of a file may be one of a person"

@@ -189,13 +189,13 @@ def one_of_shard(workspace, shard):
     """A pupil of the training rows whom this shard saw."""
     for number in range(1000, 1120):
         answer = erase(workspace, [f"pupil-{number}"], dry_run=True)
-        if answer["requests"][0].get("shards") == [shard]:
+        if answer.requests[0].shards == (shard,):
             return f"pupil-{number}"
     raise AssertionError
 
 
 def predicate_of(result):
-    envelope = json.loads(Path(result["certificate"]).read_bytes())
+    envelope = json.loads(Path(result.certificate).read_bytes())
     return json.loads(base64.b64decode(envelope["payload"]))["predicate"]
 
 
@@ -231,9 +231,9 @@ def test_erasing_trains_the_shard_anew_for_its_own_budget_until_that_is_spent_an
     assert [spent_by(ready, shard) for shard in range(4)] == [once] * 4, "parallel composition: all shards cost once"
 
     pupil = one_of_shard(ready, 1)
-    plan = erase(ready, [pupil], dry_run=True)["plan"][0]["ensembles"][0]
-    assert (plan["epsilon"], plan["delta"]) == (1.0, 1e-5)
-    result = erase(ready, [pupil])["requests"][0]
+    plan = erase(ready, [pupil], dry_run=True).plan[0].ensembles[0]
+    assert (plan.epsilon, plan.delta) == (1.0, 1e-5)
+    result = erase(ready, [pupil]).requests[0]
     second = manifest_of(ready)
     assert [a == b for a, b in zip(first.constituents, second.constituents, strict=True)] == [True, False, True, True]
     assert spent_by(ready, 1) > once
@@ -241,20 +241,20 @@ def test_erasing_trains_the_shard_anew_for_its_own_budget_until_that_is_spent_an
     (model,) = predicate_of(result)["datasets"][0]["artifacts"]
     assert model["basis"].startswith("trained anew")
     assert (model["constituents_retrained"], model["constituents_abstaining"], model["epsilon"]) == (1, 0, 1.0)
-    certificate = Path(result["certificate"])
+    certificate = Path(result.certificate)
     replayed = verify(ready, certificate, replay=True)
-    assert replayed["valid"]
-    assert any("not replayed" in check["detail"] and "1 of 1" in check["detail"] for check in replayed["checks"])
+    assert replayed.valid
+    assert any("not replayed" in check.detail and "1 of 1" in check.detail for check in replayed.checks)
     report_certificate(ready, certificate, tmp_path / "page.html")
     assert "trained anew, differentially private" in (tmp_path / "page.html").read_text()
 
-    result = erase(ready, [one_of_shard(ready, 1)])["requests"][0]
-    assert result["status"] == "completed"
+    result = erase(ready, [one_of_shard(ready, 1)]).requests[0]
+    assert result.status == "completed"
     assert manifest_of(ready).constituents[1].digest is None
     assert spent_by(ready, 1) <= 1.6
     (model,) = predicate_of(result)["datasets"][0]["artifacts"]
     assert (model["constituents_retrained"], model["constituents_abstaining"]) == (0, 1)
-    assert verify(ready, Path(result["certificate"]), replay=True)["valid"]
+    assert verify(ready, Path(result.certificate), replay=True).valid
     frame = pupils(5)[["term", "town", "hours"]]
     assert len(predict_frame(ready.root, manifest_of(ready).ensemble, frame)) == len(frame), (
         "the other three still answer"

@@ -119,7 +119,7 @@ def test_each_identity_type_has_its_line_and_a_spend_beyond_the_budget_is_said(
     assert not app.error
     set_budget(trained, "pupils", epsilon=1.5, delta=1e-5)
     assert "More is spent than the budget" in browse(trained, "privacy").error[0].value
-    assert "more is spent" in str(overview(trained)["attention"])
+    assert "more is spent" in str(overview(trained).attention)
 
 
 def test_a_budget_is_held_after_a_restore_until_an_admin_says_why_nothing_is_missing(
@@ -130,7 +130,7 @@ def test_a_budget_is_held_after_a_restore_until_an_admin_says_why_nothing_is_mis
     app = browse(trained, "privacy")
     assert "restored from a backup" in app.error[0].value
     assert next(one.value for one in app.metric if one.label.startswith("Left")) == "0.00"
-    assert "held since the workspace was restored" in str(overview(trained)["attention"])
+    assert "held since the workspace was restored" in str(overview(trained).attention)
     app = press(app, "State it")
     assert any("reason is needed" in fault.value for fault in app.error)
     next(one for one in app.text_input if one.label.startswith("How is that")).set_value("It was a drill.")
@@ -175,10 +175,10 @@ def test_a_ceiling_is_declared_on_the_page_before_anything_is_spent(browse: Open
 
 def test_attacks_stand_beside_their_baselines(browse: Open, trained: Workspace) -> None:
     assert "Nothing of these people was attacked yet" in texts(browse(trained, "privacy"))
-    (release,) = overview(trained)["releases"]
-    evaluate(trained, release["release"], settings=Settings(rows=1000))
+    (release,) = overview(trained).releases
+    evaluate(trained, release.release, settings=Settings(rows=1000))
     (one,) = attacks(trained, "pupils")
-    assert one.of == release["release"]
+    assert one.of == release.release
     by_name = {attack.attack: attack for attack in one.attacks}
     guess = by_name["Membership inference by distance: AUC"]
     assert guess.baseline.value == 0.5

@@ -16,13 +16,17 @@ class _WithJson(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A workflow's result. Each field is one key of its JSON, in order; None is `null` unless listed in `LEFT_OUT`."""
+    """A workflow's result. Each field is one key of its JSON, in order; None is `null` unless listed in `LEFT_OUT`.
+
+    Fields listed in `INTERNAL` are for the caller alone and no part of the JSON.
+    """
 
     LEFT_OUT: ClassVar[frozenset[str]] = frozenset()
+    INTERNAL: ClassVar[frozenset[str]] = frozenset()
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain JSON values."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in self.INTERNAL}
         return {name: plain(v) for name, v in values.items() if v is not None or name not in self.LEFT_OUT}
 
 
@@ -39,6 +43,8 @@ def plain(value: Any) -> Any:
         return value.to_json()
     if isinstance(value, _WithJson):
         return plain(value.to_json())
+    if hasattr(value, "model_dump"):
+        return value.model_dump()
     if isinstance(value, Mapping):
         return {key: plain(one) for key, one in value.items()}
     if isinstance(value, tuple | list):

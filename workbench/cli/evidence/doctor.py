@@ -13,4 +13,4 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
     """Check that a workspace is sound."""
     result = run(opened(context))
     show(result, as_json)
-    raise typer.Exit(0 if result["healthy"] else CheckFailedError.exit_code)
+    raise typer.Exit(0 if result.healthy else CheckFailedError.exit_code)

@@ -27,7 +27,7 @@ def scan(
     texts = [text for needle in needles or () for text in (_read_lines() if needle == "-" else [needle])]
     result = run(opened(context), texts)
     show(result, as_json)
-    raise typer.Exit(0 if result["clean"] else CheckFailedError.exit_code)
+    raise typer.Exit(0 if result.clean else CheckFailedError.exit_code)
 
 
 def _read_lines() -> list[str]:

@@ -24,4 +24,4 @@ def verify(
     with progress_of("verifying") as progress:
         result = run(None if alone else opened(context), certificate, key=key, replay=replay, progress=progress)
     show(result, as_json)
-    raise typer.Exit(0 if result["valid"] else CheckFailedError.exit_code)
+    raise typer.Exit(0 if result.valid else CheckFailedError.exit_code)

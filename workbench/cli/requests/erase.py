@@ -14,6 +14,7 @@ from workbench.errors import InputError
 from workbench.foreign import read_limited, read_stream
 from workbench.workflows.erasure.erase import erase as run
 from workbench.workflows.erasure.erase import erase_detached
+from workbench.workflows.erasure.results import DetachedErasure, ErasureResult
 
 
 def erase(
@@ -38,6 +39,7 @@ def erase(
     intake = _read_requests(file) if file else None
     everyone = [*(keys or ()), *(intake.asked if intake else ())]
     malformed = intake.malformed if intake else ()
+    result: DetachedErasure | ErasureResult
     if detach:
         result = erase_detached(opened(context), everyone, dataset=dataset, malformed=malformed)
     else:
@@ -45,9 +47,8 @@ def erase(
             result = run(
                 opened(context), everyone, dataset=dataset, malformed=malformed, dry_run=dry_run, progress=progress
             )
-    worst = max((request.pop("exit", 0) for request in result["requests"]), default=0)
     show(result, as_json)
-    raise typer.Exit(worst)
+    raise typer.Exit(max((answer.exit for answer in result.requests), default=0))
 
 
 def _read_requests(file: str) -> Intake:

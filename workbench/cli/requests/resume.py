@@ -18,7 +18,7 @@ def resume(context: typer.Context, as_json: Json = False) -> None:
     tell_waiting(workspace, log=log)
     if outcome.failures and not outcome.done:
         outcome.results()
-    shown = [{"request": request, **result} for request, result in outcome.done.items()]
+    shown = [result.to_json() for result in outcome.done.values()]
     failed = [
         {"datasets": sorted(f.datasets), "requests": sorted(f.requests), "reason": str(f.fault)}
         for f in outcome.failures

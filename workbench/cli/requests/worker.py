@@ -25,6 +25,5 @@ def worker(
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     result = work(opened(context), inbox, stop=stop, once=once, interval=interval)
-    code = result.pop("exit")
     show(result, as_json)
-    raise typer.Exit(code)
+    raise typer.Exit(result.exit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -23,9 +23,5 @@ def demo(
     if as_json:
         show(result, as_json)
     else:
-        _show_demo(result)
-    raise typer.Exit(0 if result["passed"] else CheckFailedError.exit_code)
-
-
-def _show_demo(result: dict[str, Any]) -> None:
-    show_demo(result)
+        show_demo(result)
+    raise typer.Exit(0 if result.passed else CheckFailedError.exit_code)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, get_args
 
@@ -26,6 +26,7 @@ from workbench.workflows.operations.browser_files import (
 )
 from workbench.workflows.operations.jobs import detach_job
 from workbench.workflows.operations.overview import overview
+from workbench.workflows.operations.results import DatasetSummary
 
 _BUNDLED: Mapping[str, str] = {
     "adult": "US census 1994: 48,842 people, income over $50,000",
@@ -41,7 +42,7 @@ def page() -> None:
     st.title("Data")
     jobs.watch("ingest")
     jobs.show_fault("ingest")
-    sets = overview(session.workspace())["datasets"]
+    sets = overview(session.workspace()).datasets
     titles = ["Data sets", "Your own table", "From the box"]
     have, own, bundled = st.tabs(titles, default=titles[0] if sets else titles[1])
     with have, session.reported():
@@ -49,33 +50,31 @@ def page() -> None:
     with own, session.reported():
         _own()
     with bundled, session.reported():
-        _bundled({one["dataset"] for one in sets})
+        _bundled({one.dataset for one in sets})
 
 
-def _sets(sets: list[dict[str, Any]]) -> None:
+def _sets(sets: Sequence[DatasetSummary]) -> None:
     if not sets:
         st.info("No data set yet. Upload a table of your own, or take one from the box.")
         return
-    by_name = {one["dataset"]: one for one in sets}
+    by_name = {one.dataset: one for one in sets}
     one = by_name[st.selectbox("Data set", list(by_name))]
     row = st.container(horizontal=True)
-    row.metric(
-        "Whose people", one["population"], border=True, help="The population: its people share one privacy budget."
-    )
-    row.metric("Identified by", one["identity_type"], border=True, help="What an erasure request names a person by.")
-    row.metric("Columns", one["columns"], border=True)
-    row.metric("Taken in", day(one["created"]), border=True)
-    if one["unreviewed"]:
-        names = ", ".join(map(plain, one["unreviewed"]))
+    row.metric("Whose people", one.population, border=True, help="The population: its people share one privacy budget.")
+    row.metric("Identified by", one.identity_type, border=True, help="What an erasure request names a person by.")
+    row.metric("Columns", one.columns, border=True)
+    row.metric("Taken in", day(one.created), border=True)
+    if one.unreviewed:
+        names = ", ".join(map(plain, one.unreviewed))
         st.warning(
             f"Domains that were guessed from data and that nobody confirmed: {names}. Every certificate says so."
         )
     st.subheader("Its public schema", help="What everybody may know of the table: which values a column can hold.")
     st.dataframe(
-        _told(rows_of(schema_of(session.workspace(), one["dataset"]))), hide_index=True, alt="Columns and domains"
+        _told(rows_of(schema_of(session.workspace(), one.dataset))), hide_index=True, alt="Columns and domains"
     )
     if session.may("operate"):
-        _profile(one["dataset"])
+        _profile(one.dataset)
 
 
 def _told(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -270,7 +269,7 @@ def _fits(name: str, content: bytes, schema: Schema) -> bool:
     if not broken:
         return True
     st.error("Some rows don't fit what you declared. Widen the domain, or mend the table.")
-    rows = [{"Column": one["column"], "Rule": one["rule"], "Rows, at least": one["rows"]} for one in broken]
+    rows = [{"Column": one.column, "Rule": one.rule, "Rows, at least": one.rows} for one in broken]
     st.dataframe(rows, hide_index=True, alt="Rules that the table breaks")
     return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -16,6 +17,7 @@ from workbench.workflows.erasure.retire import retire
 from workbench.workflows.operations.browser_files import predict_upload
 from workbench.workflows.operations.jobs import detach_job
 from workbench.workflows.operations.overview import model, overview
+from workbench.workflows.operations.results import DatasetSummary, ModelDetails, ModelSummary
 from workbench.workflows.training.advise_shards import kept_advice
 
 _INFORMED = "advised-by"
@@ -29,7 +31,7 @@ def page() -> None:
     """The whole page."""
     st.title("Models")
     seen = overview(session.workspace())
-    if not seen["datasets"]:
+    if not seen.datasets:
         st.info("There is no data set yet to train on.")
         places.link("data", "Take in a data set")
         return
@@ -37,19 +39,19 @@ def page() -> None:
     jobs.show_fault("train")
     jobs.show_fault("advise")
     titles = ["Models", "New"]
-    have, new = st.tabs(titles, default=titles[0] if seen["models"] else titles[1])
+    have, new = st.tabs(titles, default=titles[0] if seen.models else titles[1])
     with new, session.reported():
-        _new([one for one in seen["datasets"] if one["target"]])
+        _new([one for one in seen.datasets if one.target])
     with have, session.reported():
-        _models(seen["models"])
+        _models(seen.models)
 
 
-def _new(sets: list[dict[str, Any]]) -> None:
+def _new(sets: Sequence[DatasetSummary]) -> None:
     if not sets:
         st.info("No data set names a target column, so there is nothing to predict.")
         return
-    dataset = st.selectbox("Data set", [one["dataset"] for one in sets])
-    target = next(one["target"] for one in sets if one["dataset"] == dataset)
+    dataset = st.selectbox("Data set", [one.dataset for one in sets])
+    target = next(one.target for one in sets if one.dataset == dataset)
     st.caption(f"The model learns to predict **{plain(target)}**.")
     offered = {spec.name: spec.label for spec in LEARNERS if spec.label}
     learner = st.selectbox("Learner", list(offered), format_func=lambda name: offered[name])
@@ -144,35 +146,35 @@ def _advice(config: TrainConfig) -> None:
     st.caption("Measured on people's rows: internal, and gone with the next erasure.")
 
 
-def _models(models: list[dict[str, Any]]) -> None:
+def _models(models: Sequence[ModelSummary]) -> None:
     if not models:
         st.info("No model yet. Train one under “New”.")
         return
     if len(models) > 1:
         rows = [
             {
-                "Model": one["ensemble"],
-                "Data set": one["dataset"],
-                "Version": one["version"],
-                "Quality": headline(one["metrics"]),
+                "Model": one.ensemble,
+                "Data set": one.dataset,
+                "Version": one.version,
+                "Quality": headline(one.metrics),
             }
             for one in models
         ]
         st.dataframe(rows, hide_index=True, alt="Models beside each other")
-    names = [one["ensemble"] for one in models]
-    asked = next((one["ensemble"] for one in models if one["artifact"] == st.query_params.get("of")), names[0])
+    names = [one.ensemble for one in models]
+    asked = next((one.ensemble for one in models if one.artifact == st.query_params.get("of")), names[0])
     name = st.selectbox("Model", names, index=names.index(asked))
     one = model(session.workspace(), name)
     row = st.container(horizontal=True)
-    row.metric("Version", one["version"], border=True, help="Each erasure publishes the next one.")
-    row.metric("Shards × slices", f"{one['config']['shards']} × {one['config']['slices']}", border=True)
-    spec = LEARNERS.get(one["config"]["learner"])
+    row.metric("Version", one.version, border=True, help="Each erasure publishes the next one.")
+    row.metric("Shards × slices", f"{one.config['shards']} × {one.config['slices']}", border=True)
+    spec = LEARNERS.get(one.config["learner"])
     called = (spec.label if spec else None) or "Other"
     row.metric("Learner", called.split(":")[0].split(" (")[0], border=True)
-    row.metric("Published", day(one["created"]), border=True)
-    if informed := one["config"].get("informed_by"):
+    row.metric("Published", day(one.created), border=True)
+    if informed := one.config.get("informed_by"):
         st.caption(f"Its numbers were chosen by looking at the data of {plain(informed)}. {_OUTSIDE}")
-    if one["stale"]:
+    if one.stale:
         st.warning("Rows were added to the data set since it was trained.")
     _metrics(one)
     _versions(one)
@@ -183,30 +185,30 @@ def _models(models: list[dict[str, Any]]) -> None:
         _retire(name)
 
 
-def _metrics(one: dict[str, Any]) -> None:
+def _metrics(one: ModelDetails) -> None:
     st.subheader(
         "Quality", help="On people held out of training; with 95 % intervals. Internal: computed from people's rows."
     )
-    if not one["metrics"]:
+    if not one.metrics:
         st.caption("There is nobody held out to measure it on.")
         return
     row = st.container(horizontal=True)
-    for name, value in one["metrics"].items():
+    for name, value in one.metrics.items():
         told = {"auc": "AUC", "r2": "R²"}.get(name, label(name))
         row.metric(told, figure({"value": value["value"]}), border=True, help=figure(value, 4))
-    places.link("reports", "Evaluate it in full", of=one["artifact"])
+    places.link("reports", "Evaluate it in full", of=one.artifact)
 
 
-def _versions(one: dict[str, Any]) -> None:
+def _versions(one: ModelDetails) -> None:
     st.subheader("Versions")
     rows = [
         {
-            "Version": v["version"],
-            "Published": moment(v["at"]),
-            "Shards trained": len(v["retrained"]),
-            "Because of": ", ".join(v["requests"]) or "first training",
+            "Version": v.version,
+            "Published": moment(v.at),
+            "Shards trained": len(v.retrained),
+            "Because of": ", ".join(v.requests) or "first training",
         }
-        for v in one["versions"]
+        for v in one.versions
     ]
     st.dataframe(rows, hide_index=True, alt="Versions, when they were published and because of which requests")
 

@@ -25,11 +25,11 @@ def page() -> None:
     """The whole page."""
     st.title("Privacy budget")
     seen = overview(session.workspace())
-    if not seen["datasets"]:
+    if not seen.datasets:
         st.info("There is no data set yet, so there is nobody whose privacy could be spent.")
         places.link("data", "Take in a data set")
         return
-    of = {one["population"]: one["dataset"] for one in seen["datasets"]}
+    of = {one.population: one.dataset for one in seen.datasets}
     population = st.selectbox("Whose people?", list(of), help="All tables about the same people share one budget.")
     told = show_ledger(session.workspace(), of[population])
     with session.reported():
@@ -44,9 +44,9 @@ def page() -> None:
     with session.reported():
         _entries(told.entries)
     with session.reported():
-        what_if([one["dataset"] for one in seen["datasets"] if one["population"] == population], told.budget)
+        what_if([one.dataset for one in seen.datasets if one.population == population], told.budget)
     with session.reported():
-        show_attacks(population, can_evaluate=bool(seen["releases"] or seen["models"]))
+        show_attacks(population, can_evaluate=bool(seen.releases or seen.models))
 
 
 def _stated(told: LedgerResult, population: str) -> None:

@@ -61,10 +61,10 @@ def _reports(known: list[EvaluationEntry]) -> None:
 
 def _things() -> dict[str, str]:
     seen = overview(session.workspace())
-    tables = {one["release"]: f"{one['release']} (synthetic table)" for one in seen["releases"]}
-    models = {one["artifact"]: f"{one['artifact']} (model)" for one in seen["models"]}
-    done = [one for one in list_requests(session.workspace())["requests"] if one["status"] == "completed"]
-    return tables | models | {one["request"]: f"{one['request']} (erasure)" for one in reversed(done)}
+    tables = {one.release: f"{one.release} (synthetic table)" for one in seen.releases}
+    models = {one.artifact: f"{one.artifact} (model)" for one in seen.models}
+    done = [one for one in list_requests(session.workspace()).requests if one.status == "completed"]
+    return tables | models | {one.request: f"{one.request} (erasure)" for one in reversed(done)}
 
 
 def _evaluate() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -16,6 +16,7 @@ from workbench.workflows.datasets.budget import set_budget
 from workbench.workflows.operations.browser_files import MOST_ROWS, release_file, release_rows, sample_file
 from workbench.workflows.operations.jobs import detach_job
 from workbench.workflows.operations.overview import measured, overview, quality
+from workbench.workflows.operations.results import MeasuredFigures, ReleaseSummary
 from workbench.workflows.synthesis.preflight import preflight
 
 _EPSILONS = (0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0)
@@ -42,19 +43,19 @@ def page() -> None:
     """The whole page."""
     st.title("Synthesize")
     seen = overview(session.workspace())
-    if not seen["datasets"]:
+    if not seen.datasets:
         st.info("There is no data set yet to make a synthetic copy of.")
         places.link("data", "Take in a data set")
         return
     jobs.watch("synthesize", "measure")
     jobs.show_fault("synthesize", "measure")
     made, new = (
-        st.tabs(["Synthetic tables", "New"]) if seen["releases"] else reversed(st.tabs(["New", "Synthetic tables"]))
+        st.tabs(["Synthetic tables", "New"]) if seen.releases else reversed(st.tabs(["New", "Synthetic tables"]))
     )
     with new, session.reported():
-        _new([one["dataset"] for one in seen["datasets"]])
+        _new([one.dataset for one in seen.datasets])
     with made, session.reported():
-        _releases(seen["releases"])
+        _releases(seen.releases)
 
 
 def _new(names: list[str]) -> None:
@@ -165,65 +166,67 @@ def _set_budget(config: SynthesizeConfig) -> None:
             session.again("Budget set.")
 
 
-def _releases(releases: list[dict[str, Any]]) -> None:
+def _releases(releases: Sequence[ReleaseSummary]) -> None:
     if not releases:
         st.info("No synthetic table yet. Make one under “New”.")
         return
-    by_name = {one["release"]: one for one in releases}
+    by_name = {one.release: one for one in releases}
     names, asked = list(by_name), st.query_params.get("of")
     place = names.index(asked) if asked in by_name else 0
     one = by_name[st.selectbox("Synthetic table", names, index=place, format_func=lambda name: _named(by_name[name]))]
     row = st.container(horizontal=True)
-    told = f"ε = {one['epsilon']:g}" if one["private"] else "None"
-    meaning = odds(one["epsilon"], one["delta"]) if one["private"] else "Nothing bounds what it says about a person."
+    told = f"ε = {one.epsilon:g}" if one.private else "None"
+    meaning = (
+        odds(one.epsilon, one.delta) if one.epsilon and one.delta else "Nothing bounds what it says about a person."
+    )
     row.metric("Guarantee", told, border=True, help=meaning)
-    row.metric("Rows", number(one["rows"]), border=True)
-    row.metric("Made", day(one["created"]), border=True)
+    row.metric("Rows", number(one.rows), border=True)
+    row.metric("Made", day(one.created), border=True)
     _quality(one)
     with session.reported():
         st.subheader("A look at it")
-        st.dataframe(release_rows(session.workspace(), one["release"]), hide_index=True, alt="The first synthetic rows")
+        st.dataframe(release_rows(session.workspace(), one.release), hide_index=True, alt="The first synthetic rows")
     if session.may("operate"):
         _downloads(one)
 
 
-def _named(one: dict[str, Any]) -> str:
-    spec = GENERATORS.get(one["kind"])
-    kind = spec.label.split(":")[0] if spec else label(one["kind"])
-    return f"{one['release']} ({kind}, {one['dataset']})"
+def _named(one: ReleaseSummary) -> str:
+    spec = GENERATORS.get(one.kind)
+    kind = spec.label.split(":")[0] if spec else label(one.kind)
+    return f"{one.release} ({kind}, {one.dataset})"
 
 
-def _quality(one: dict[str, Any]) -> None:
+def _quality(one: ReleaseSummary) -> None:
     st.subheader(
         "Quality at a glance", help="Measured on real people's rows, so it is internal and no part of the release."
     )
-    figures = quality(session.workspace(), one["release"])
+    figures = quality(session.workspace(), one.release)
     known = [name for name in _FIGURES if name in figures]
     if not known:
         st.caption("The figures went with the records of a person who was erased, or of rows that were added.")
         if session.may("operate") and st.button("Measure them again"):
-            detach_job(session.workspace(), "measure", {"name": one["release"]})
+            detach_job(session.workspace(), "measure", {"name": one.release})
             session.again("Begun.")
     else:
-        st.caption(_as_of(measured(session.workspace(), one["release"]) or {}))
+        st.caption(_as_of(measured(session.workspace(), one.release)))
         row = st.container(horizontal=True)
         for name in known:
             title, meaning = _FIGURES[name]
-            row.metric(title, figure({"value": figures[name]["value"]}), border=True, help=meaning)
-    places.link("reports", "Evaluate it in full: fidelity, utility and attacks", of=one["release"])
+            row.metric(title, figure({"value": figures[name]}), border=True, help=meaning)
+    places.link("reports", "Evaluate it in full: fidelity, utility and attacks", of=one.release)
 
 
-def _as_of(when: Mapping[str, Any]) -> str:
+def _as_of(when: MeasuredFigures | None) -> str:
     """Say when the figures were measured, on which version of the records, and how many people were left out."""
-    said = f"Measured {moment(when.get('at'))}"
-    if when.get("records_version"):
-        said += f", on version {when['records_version']} of the records"
-    if waiting := when.get("left_out"):
+    said = f"Measured {moment(when.at if when else None)}"
+    if when and when.records_version:
+        said += f", on version {when.records_version} of the records"
+    if waiting := when and when.left_out:
         said += f", without {waiting:,} {'person who waits' if waiting == 1 else 'people who wait'} for erasure"
     return f"{said}."
 
 
-def _downloads(one: dict[str, Any]) -> None:
+def _downloads(one: ReleaseSummary) -> None:
     st.subheader("Take it away")
     whole, drawn = st.columns(2)
     with whole.container(border=True, height="stretch"), session.reported():
@@ -232,15 +235,15 @@ def _downloads(one: dict[str, Any]) -> None:
         ending, mime = _FILES[kind]
         if st.button("Prepare the file"):
             workspace = session.workspace()
-            taken = session.on_click(lambda: release_file(workspace, one["release"], ending))
-            st.download_button("Download", taken, f"{one['release']}{ending}", mime, type="primary")
+            taken = session.on_click(lambda: release_file(workspace, one.release, ending))
+            st.download_button("Download", taken, f"{one.release}{ending}", mime, type="primary")
         st.caption("In CSV, texts that a spreadsheet would take for a formula get an apostrophe before them.")
     with drawn.container(border=True, height="stretch"), session.reported():
         st.markdown("**New rows, also under a condition**")
         _draw(one)
 
 
-def _draw(one: dict[str, Any]) -> None:
+def _draw(one: ReleaseSummary) -> None:
     with st.form("draw", border=False):
         n = st.number_input("Rows", min_value=1, max_value=MOST_ROWS, value=1000)
         where = st.text_input(
@@ -255,12 +258,12 @@ def _draw(one: dict[str, Any]) -> None:
         conditions = tuple(part.strip() for part in where.split(";") if part.strip())
         ending, mime = _FILES[kind]
         download = sample_file(
-            session.workspace(), one["generator"], int(n), ending, where=conditions, recipient=recipient.strip() or None
+            session.workspace(), one.generator, int(n), ending, where=conditions, recipient=recipient.strip() or None
         )
         st.download_button(
             f"Download {int(n):,} rows",
             session.on_click(download.take),
-            f"{plain(one['dataset'])}-rows{ending}",
+            f"{plain(one.dataset)}-rows{ending}",
             mime,
             type="primary",
         )

@@ -44,6 +44,7 @@ ERASURE_TAG = (
 )
 
 Commit = Callable[[Connection], None]
+Json = Mapping[str, Any]  # of an artifact, as the erasure's state keeps it
 
 
 @internal
@@ -159,7 +160,7 @@ def _learnt_elsewhere(live: Mapping[str, Artifact], manifest: Manifest, shard: i
 
 def _superseded_too(
     state: DatasetState, ensembles: Sequence[EnsembleState], live: Mapping[str, Artifact]
-) -> list[dict[str, Any]]:
+) -> Sequence[Json]:
     """Constituents that were not planned to be retrained but could not be mended."""
     return [
         artifact_to_json(live[constituent_id(after.old.ensemble, c)])
@@ -231,7 +232,7 @@ def publish(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasur
     return erasure, commit
 
 
-def _evaluated_since(connection: Connection, dataset: str, state: DatasetState) -> list[dict[str, Any]]:
+def _evaluated_since(connection: Connection, dataset: str, state: DatasetState) -> Sequence[Json]:
     """Evaluations that were made after the plan, beside the open requests, of what is purged now."""
     gone = {artifact["id"] for artifact in state.purge}
     found = [a for a in lineage.find(connection, dataset=dataset, kind="evaluation") if a.id not in gone]

@@ -68,11 +68,11 @@ def evaluate_erasure(workspace: Workspace, thing: Thing, settings: Settings, pro
             continue
         measures += _attacked(workspace, version, manifest, number, settings, progress)
         shards += shards_drawn(workspace, version, manifest)
-    held = [check["ok"] for check in report["checks"]]
+    held = [check.ok for check in report.checks]
     return Found(
         facts={
             "request": thing.name,
-            "exact": bool(report["valid"]),
+            "exact": bool(report.valid),
             "checks": f"{sum(held)} of {len(held)} hold",
             "ensembles": len(thing.artifacts),
         },

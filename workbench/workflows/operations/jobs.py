@@ -18,6 +18,10 @@ from workbench.state.atomic_files import remove
 from workbench.state.roles import allowed, open_to_all
 from workbench.state.workspace import Workspace
 from workbench.workflows.erasure.execute import recover_interrupted
+from workbench.workflows.erasure.results import DetachedJob
+from workbench.workflows.operations.results import JobDetails, Jobs
+
+Done = Mapping[str, Any]  # what a job's work returns: JSON, whatever its kind
 
 if TYPE_CHECKING:
     from workbench.workflows.datasets.results import IngestResult
@@ -30,9 +34,11 @@ def run_job(workspace: Workspace, kind: str, config: Mapping[str, Any], progress
 
 
 @allowed("operate")
-def detach_job(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
+def detach_job(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> DetachedJob:
     """Hands a piece of long work to a process of its own, which goes on when this one ends."""
-    return detach(workspace.root, _enqueue(workspace, kind, config))
+    job = _enqueue(workspace, kind, config)
+    detach(workspace.root, job)
+    return DetachedJob.of(job)
 
 
 @allowed("operate")
@@ -53,21 +59,21 @@ def take_job(workspace: Workspace, job_id: str, progress: Progress = silent) -> 
 
 
 @allowed("operate")
-def cancel_job(workspace: Workspace, job_id: str) -> dict[str, Any]:
+def cancel_job(workspace: Workspace, job_id: str) -> JobDetails:
     """Asks a job to stop."""
     with writing(workspace.engine) as connection:
         before = get(connection, job_id)
         after = cancel(connection, job_id)
     if after.status in OVER:  # nobody was at it, so nobody else takes its upload away
         _forget_upload(before.config)
-    return _describe(after)
+    return JobDetails.of(after)
 
 
 @open_to_all
-def list_jobs(workspace: Workspace) -> dict[str, Any]:
+def list_jobs(workspace: Workspace) -> Jobs:
     """All jobs, oldest first."""
     with workspace.engine.connect() as connection:
-        return {"jobs": [_describe(job) for job in find(connection)]}
+        return Jobs(jobs=tuple(map(JobDetails.of, find(connection))))
 
 
 def _enqueue(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> Job:
@@ -98,7 +104,7 @@ def _advise(workspace: Workspace, config: Mapping[str, Any]) -> Work:
 
     parsed = parse_config(dict(config), TrainConfig, source="the job")
 
-    def work(progress: Progress) -> dict[str, Any]:
+    def work(progress: Progress) -> Done:
         return {"dataset": parsed.dataset, "evaluation": advise_and_keep(workspace, parsed, progress=progress)}
 
     return work
@@ -132,7 +138,7 @@ def _ingest(workspace: Workspace, config: Mapping[str, Any]) -> Work:
 def _demo(workspace: Workspace, config: Mapping[str, Any]) -> Work:  # noqa: ARG001 (there is nothing to choose)
     from workbench.workflows.operations.demo import fill_with_demo
 
-    return lambda progress: fill_with_demo(workspace, progress)
+    return lambda progress: fill_with_demo(workspace, progress).to_json()
 
 
 def _evaluate(workspace: Workspace, config: Mapping[str, Any]) -> Work:
@@ -145,7 +151,7 @@ def _evaluate(workspace: Workspace, config: Mapping[str, Any]) -> Work:
     )
     rules = None if given is None else VerdictRules.model_validate(given)
 
-    def work(progress: Progress) -> dict[str, Any]:
+    def work(progress: Progress) -> Done:
         found = evaluate(workspace, name, dataset=dataset, settings=settings, rules=rules, progress=progress)
         return {"dataset": found.dataset, "evaluation": found.id}
 
@@ -180,10 +186,3 @@ def _train(workspace: Workspace, config: Mapping[str, Any]) -> Work:
     parsed = parse_config(dict(config), TrainConfig, source="the job")
     refuse_words(workspace, parsed)  # before there is a row
     return lambda progress: train(workspace, parsed, progress=progress)
-
-
-def _describe(job: Job) -> dict[str, Any]:
-    fields = ("kind", "status", "actor", "progress", "text", "created", "updated")
-    shown = {key: getattr(job, key) for key in fields}
-    told = {"detail": dict(job.detail), "result": dict(job.result)}
-    return {"job": job.id, **shown, "lost": job.lost, "cancel": job.cancel, **told}
