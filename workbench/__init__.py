@@ -179,7 +179,6 @@ __all__ = [
 
 _HOMES = {
     "Estimate": "metrics.estimate",
-    "Forecast": "generators.outlook",
     "Evaluation": "reports.evaluation_document",
     "Forecast": "generators.outlook",
     "Settings": "workflows.evaluation.subject",
