@@ -179,8 +179,8 @@ __all__ = [
 
 _HOMES = {
     "Estimate": "metrics.estimate",
-    "Forecast": "generators.outlook",
     "Evaluation": "reports.evaluation_document",
+    "Forecast": "generators.outlook",
     "Settings": "workflows.evaluation.subject",
     "SynthesizeConfig": "config",
     "TrainConfig": "config",
