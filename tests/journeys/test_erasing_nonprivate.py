@@ -25,6 +25,7 @@ from workbench.workflows.erasure import execute
 from workbench.workflows.erasure.decide import cancel_request, set_policy
 from workbench.workflows.erasure.erase import erase
 from workbench.workflows.erasure.execute import carry_out_waiting, resume
+from workbench.workflows.erasure.results import NamedArtifact, NotifiedArtifact
 from workbench.workflows.erasure.retire import retire
 from workbench.workflows.erasure.verify import verify
 from workbench.workflows.evaluation.evaluate import evaluate
@@ -73,7 +74,7 @@ def test_it_is_labelled_not_private_and_charges_nothing(unprotected: Workspace, 
         assert artifact.body["private"] is False
         assert not {"epsilon", "delta"} & set(artifact.body)
     told = sample(unprotected, the_generator(unprotected).id, 10, tmp_path / "rows.csv")
-    assert told["private"] is False
+    assert told.private is False
     assert "epsilon" not in told
     assert charges(unprotected) == 1, "that of the private generator which was retired"
     assert doctor(unprotected).healthy
@@ -82,7 +83,7 @@ def test_it_is_labelled_not_private_and_charges_nothing(unprotected: Workspace, 
 @pytest.mark.parametrize("kind", ["ctgan", "tvae"])
 def test_networks_are_fitted_sampled_and_erased(unprotected: Workspace, tmp_path: Path, kind: str) -> None:
     made = synthesize(unprotected, SynthesizeConfig(generator=kind, dataset="pupils", epochs=1))  # type: ignore[arg-type]
-    sample(unprotected, made["generator"], 20, tmp_path / "rows.parquet")
+    sample(unprotected, made.generator, 20, tmp_path / "rows.parquet")
     erase(unprotected, [placed(unprotected, "train")[0]])
     assert of_kind(unprotected, "generator") == []
     nothing_unnamed(unprotected)
@@ -90,11 +91,11 @@ def test_networks_are_fitted_sampled_and_erased(unprotected: Workspace, tmp_path
 
 def test_with_its_releases_it_is_retired_and_whoever_has_rows_is_named(unprotected: Workspace, tmp_path: Path) -> None:
     old = the_generator(unprotected)
-    export = sample(unprotected, old.id, 10, tmp_path / "rows.parquet", recipient="the press")["export"]
+    export = sample(unprotected, old.id, 10, tmp_path / "rows.parquet", recipient="the press").export
     (planned,) = erase(unprotected, [placed(unprotected, "train")[0]], dry_run=True).plan
-    assert {"id": old.id, "kind": "generator"} in planned.purge
-    assert {"id": export, "recipient": "the press"} in planned.notify
-    assert planned.keep_private == planned.refit == planned.remeasure == []
+    assert NamedArtifact(id=old.id, kind="generator") in planned.purge
+    assert NotifiedArtifact(id=export, recipient="the press") in planned.notify
+    assert planned.keep_private == planned.refit == planned.remeasure == ()
     answer = erase(unprotected, [placed(unprotected, "train")[0]]).requests[0]
     assert (
         of_kind(unprotected, "generator") == of_kind(unprotected, "release") == of_kind(unprotected, "evaluation") == []

@@ -22,10 +22,10 @@ def test_an_evaluation_is_a_job_and_its_report_is_shown(
     (job,) = jobs.list_jobs(trained).jobs
     jobs.take_job(trained, job.job)
     (made,) = evaluations(trained)
-    assert made["of"] == release.release
+    assert made.of == release.release
     (done,) = jobs.list_jobs(trained).jobs
     assert done.status == "done"
-    assert done.result == {"dataset": "pupils", "evaluation": made["id"]}
+    assert done.result == {"dataset": "pupils", "evaluation": made.id}
     app = browse(trained, "reports", of=release.release)
     assert not app.error
     assert "Internal: it was computed from people's rows" in texts(app)

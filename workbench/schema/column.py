@@ -7,7 +7,9 @@ import math
 from itertools import pairwise
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
+
+from workbench.described import Described
 
 Kind = Literal["categorical", "ordinal", "integer", "continuous", "boolean", "datetime", "text", "identifier"]
 Role = Literal["feature", "target", "sensitive", "quasi_identifier", "subject_id", "drop"]
@@ -19,10 +21,10 @@ EXACT_INTEGER = 2**53 - 1  # encoded values are float64: beyond it a neighbour c
 MAX_BINS = 65_536  # what a marginal can hold; more is a slip of the pen that would fill the memory
 
 
-class Column(BaseModel):
+class Column(Described):
     """A column's kind, role and public domain. Every field is public information and enters releases and digests."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Kind
     """What a value is. `text` and `identifier` can't be modelled: their role is drop or subject_id."""

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class _WithJson(Protocol):
+    def to_json(self) -> Any: ...
+
+
+@runtime_checkable
+class _Model(Protocol):
+    def model_dump(self) -> Any: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +36,20 @@ class Result:
 
 
 def plain(value: Any) -> Any:
-    """Return a value of a result as JSON has it: objects by their own method, sequences as arrays, paths as text."""
-    if hasattr(value, "to_json"):
+    """Return a value of a result as JSON has it: results and mappings become objects, sequences arrays, paths text.
+
+    A number that JSON lacks becomes `null`. A value that knows its own JSON, such as an estimate or a policy, is asked for it.
+    """
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Result):
         return value.to_json()
-    if hasattr(value, "model_dump"):
-        return value.model_dump()
+    if isinstance(value, _WithJson):
+        return plain(value.to_json())
+    if isinstance(value, _Model):
+        return plain(value.model_dump())
     if isinstance(value, Mapping):
         return {key: plain(one) for key, one in value.items()}
     if isinstance(value, tuple | list):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from workbench.config import CONFIGS, SynthesizeConfig, TrainConfig, read_config
 from workbench.errors import CheckFailedError, InputError
+from workbench.metrics.estimate import Estimate
 from workbench.privacy.ledger import Ledger, spent
 from workbench.progress import Progress, silent
 from workbench.state.roles import allowed, internal
@@ -90,40 +91,41 @@ def fill_with_demo(workspace: Workspace, progress: Progress = silent) -> DemoRun
     tampered = _verify_tampered(workspace, certificate)
     again = erase(workspace, [SUBJECT], dataset="adult").requests[0]
     after = request.ensembles[0]
-    retrain = request.retrain_seconds
+    retrain, utility = request.retrain_seconds, release.metrics["utility/tstr_auc"]
+    assert release.epsilon is not None  # AIM is private
     return DemoRun(
         passed=verified.valid and not tampered.valid and again.status == "rejected",
-        rows=ingested["rows"]["train"],
+        rows=ingested.rows["train"],
         epsilon=DemoEpsilon(
-            release=release["epsilon"],
+            release=release.epsilon,
             spent=round(spent(ledger.entries(POPULATION), DELTA), 4),
             budget=BUDGET,
             delta=DELTA,
         ),
         auc=DemoAuc(
-            before=trained["metrics"]["auc"]["value"],
+            before=trained.metrics["auc"].value,
             after=after.metrics["auc"].value,
-            on_synthetic=release["metrics"]["utility/tstr_auc"]["value"],
+            on_synthetic=utility.value if isinstance(utility, Estimate) else utility,
         ),
         seconds_by_step=DemoSeconds(
-            ingest=ingested["seconds"],
-            synthesize=release["seconds"],
-            train=trained["seconds"],
+            ingest=ingested.seconds,
+            synthesize=release.seconds,
+            train=trained.seconds,
             erase=erased.seconds,
         ),
         retraining=DemoRetraining(
-            all_shards_seconds=trained["training_seconds"],
+            all_shards_seconds=trained.training_seconds,
             erasure_seconds=retrain,
-            speedup=round(trained["training_seconds"] / retrain, 1) if retrain else None,
+            speedup=round(trained.training_seconds / retrain, 1) if retrain else None,
         ),
         shards=DemoShards(touched=len(request.shards), of=config.shards),
         verify=DemoVerification(level=verified.level, valid=verified.valid),
         tampered=DemoTampering(valid=tampered.valid),
         erased_again=again.status,
-        release=release["path"],
+        release=str(release.path),
         dataset="adult",
-        generator=release["generator"],
-        ensemble=trained["ensemble"],
+        generator=release.generator,
+        ensemble=trained.ensemble,
         certificate=str(certificate),
     )
 
