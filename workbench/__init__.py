@@ -10,31 +10,158 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 if TYPE_CHECKING:
     from workbench.config import SynthesizeConfig, TrainConfig
+    from workbench.errors import (
+        ApprovalRequiredError,
+        BudgetError,
+        BusyError,
+        CheckFailedError,
+        DamagedError,
+        DecidedError,
+        ForbiddenError,
+        HeldError,
+        InputError,
+        KnownRequestError,
+        LockedError,
+        MalformedKeyError,
+        NamingError,
+        NotFoundError,
+        QuarantinedError,
+        ReusedKeyError,
+        ScopeError,
+        UnknownCallerError,
+        WorkbenchError,
+    )
+    from workbench.metrics.estimate import Estimate
+    from workbench.reports.evaluation_document import Evaluation
     from workbench.state.workspace import Workspace
     from workbench.workflows.datasets.budget import set_budget, show_ledger
-    from workbench.workflows.datasets.ingest import ingest
+    from workbench.workflows.datasets.ingest import append, ingest
     from workbench.workflows.datasets.propose_schema import propose_schema
+    from workbench.workflows.datasets.results import (
+        AppendResult,
+        BudgetResult,
+        ChargeResult,
+        ColumnProfile,
+        EpsilonDelta,
+        GuessedSchema,
+        HeldResult,
+        IngestResult,
+        LedgerResult,
+        PrivateSchema,
+        ProfileResult,
+        RaiseResult,
+        RehearsalResult,
+        SchemaDraft,
+        Spent,
+        StatementResult,
+    )
     from workbench.workflows.erasure.erase import erase
     from workbench.workflows.erasure.verify import verify
+    from workbench.workflows.evaluation.evaluate import evaluate
+    from workbench.workflows.evaluation.report import report_evaluation as report
+    from workbench.workflows.evaluation.results import ReportFile
+    from workbench.workflows.evaluation.subject import Settings
     from workbench.workflows.operations.initialise import initialise
     from workbench.workflows.operations.show_lineage import show_lineage
+    from workbench.workflows.synthesis.results import (
+        Drawn,
+        Figures,
+        Forecast,
+        JointFit,
+        JointPreflightResult,
+        MeasureResult,
+        PreflightPrivacy,
+        PreflightResult,
+        SampleResult,
+        SynthesizeResult,
+    )
     from workbench.workflows.synthesis.sample import sample
     from workbench.workflows.synthesis.synthesize import synthesize
     from workbench.workflows.training.predict import predict
+    from workbench.workflows.training.results import (
+        AdviceResult,
+        PartitionFigures,
+        PredictedRows,
+        PredictResult,
+        RecommendedPartition,
+        ShardProgress,
+        TrainedShard,
+        TrainResult,
+    )
     from workbench.workflows.training.train import train
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 __all__ = [
+    "AdviceResult",
+    "AppendResult",
+    "ApprovalRequiredError",
+    "BudgetError",
+    "BudgetResult",
+    "BusyError",
+    "ChargeResult",
+    "CheckFailedError",
+    "ColumnProfile",
+    "DamagedError",
+    "DecidedError",
+    "Drawn",
+    "EpsilonDelta",
+    "Estimate",
+    "Evaluation",
+    "Figures",
+    "ForbiddenError",
+    "Forecast",
+    "GuessedSchema",
+    "HeldError",
+    "HeldResult",
+    "IngestResult",
+    "InputError",
+    "JointFit",
+    "JointPreflightResult",
+    "KnownRequestError",
+    "LedgerResult",
+    "LockedError",
+    "MalformedKeyError",
+    "MeasureResult",
+    "NamingError",
+    "NotFoundError",
+    "PartitionFigures",
+    "PredictResult",
+    "PredictedRows",
+    "PreflightPrivacy",
+    "PreflightResult",
+    "PrivateSchema",
+    "ProfileResult",
+    "QuarantinedError",
+    "RaiseResult",
+    "RecommendedPartition",
+    "RehearsalResult",
+    "ReportFile",
+    "ReusedKeyError",
+    "SampleResult",
+    "SchemaDraft",
+    "ScopeError",
+    "Settings",
+    "ShardProgress",
+    "Spent",
+    "StatementResult",
     "SynthesizeConfig",
+    "SynthesizeResult",
     "TrainConfig",
+    "TrainResult",
+    "TrainedShard",
+    "UnknownCallerError",
+    "WorkbenchError",
     "Workspace",
+    "append",
     "erase",
+    "evaluate",
     "ingest",
     "initialise",
     "predict",
     "propose_schema",
+    "report",
     "sample",
     "set_budget",
     "show_ledger",
@@ -45,14 +172,20 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Estimate": "metrics.estimate",
+    "Evaluation": "reports.evaluation_document",
+    "Settings": "workflows.evaluation.subject",
     "SynthesizeConfig": "config",
     "TrainConfig": "config",
     "Workspace": "state.workspace",
+    "append": "workflows.datasets.ingest",
     "erase": "workflows.erasure.erase",
+    "evaluate": "workflows.evaluation.evaluate",
     "ingest": "workflows.datasets.ingest",
     "initialise": "workflows.operations.initialise",
     "predict": "workflows.training.predict",
     "propose_schema": "workflows.datasets.propose_schema",
+    "report": "workflows.evaluation.report",
     "sample": "workflows.synthesis.sample",
     "set_budget": "workflows.datasets.budget",
     "show_ledger": "workflows.datasets.budget",
@@ -61,15 +194,24 @@ _HOMES = {
     "train": "workflows.training.train",
     "verify": "workflows.erasure.verify",
 }
-
-
-_WRITERS = ("ingest", "synthesize", "train")  # a door: each finishes first what was interrupted
+# Where every other name is, the first that has it: errors and results
+_SHELVES = (
+    "errors",
+    "workflows.datasets.results",
+    "workflows.synthesis.results",
+    "workflows.training.results",
+    "workflows.evaluation.results",
+)
+_CALLED = {"report": "report_evaluation"}  # names that differ in their module
+_WRITERS = ("append", "evaluate", "ingest", "synthesize", "train")  # a door: each finishes first what was interrupted
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'workbench' has no attribute {name!r}")
-    value = getattr(import_module(f"workbench.{_HOMES[name]}"), name)
+    homes = (import_module(f"workbench.{home}") for home in ([_HOMES[name]] if name in _HOMES else _SHELVES))
+    called = _CALLED.get(name, name)
+    value = next(getattr(home, called) for home in homes if hasattr(home, called))
     if name in _WRITERS:
         value = _recovering(value)
     globals()[name] = value

@@ -19,8 +19,8 @@ class SynthesizeConfig(Described):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     generator: str
-    """Which synthesizer. `aim` is the first choice, `mst` takes a tenth of the time, `independent` is the baseline,
-    `dp_ctgan` is a network; the other three are not private.
+    """Which synthesizer. `aim` is the first choice, `mst` takes a tenth of the time, `independent` is the baseline;
+    the table below says which ones are private.
     """
     dataset: str
     """The data set to learn from, by the name it was taken in under."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from workbench.config import TrainConfig
 from workbench.data.objects import Objects
@@ -94,11 +93,8 @@ def _train_shards(
     watch()
     keeps = (lambda number: number == config.slices - 1) if grows else config.keeps
     executor, parts = executor_of(store, config, starts), parts_of(store, config, starts)
-
-    def look() -> Mapping[str, Any]:
-        return progress_by_shard(config, parts, executor, firsts, seconds).to_json()
-
-    tell(previous.ensemble if previous else NEW, look)
+    name = previous.ensemble if previous else NEW
+    tell(name, lambda: progress_by_shard(config, parts, executor, firsts, seconds).to_json())
     for (shard, _, model), took in executor.run(train_part, parts, watch=watch):
         digest = None if model is None else sha256(model)
         if model is not None and digest is not None and keeps(len(checkpoints[shard])):
