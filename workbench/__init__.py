@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         UnknownCallerError,
         WorkbenchError,
     )
+    from workbench.generators.outlook import Forecast
     from workbench.metrics.estimate import Estimate
     from workbench.reports.evaluation_document import Evaluation
     from workbench.state.workspace import Workspace
@@ -56,17 +57,18 @@ if TYPE_CHECKING:
         StatementResult,
     )
     from workbench.workflows.erasure.erase import erase
+    from workbench.workflows.erasure.results import ErasureResult, PlannedErasure, Verification
     from workbench.workflows.erasure.verify import verify
     from workbench.workflows.evaluation.evaluate import evaluate
     from workbench.workflows.evaluation.report import report_evaluation as report
     from workbench.workflows.evaluation.results import ReportFile
     from workbench.workflows.evaluation.subject import Settings
     from workbench.workflows.operations.initialise import initialise
+    from workbench.workflows.operations.results import LineageResult
     from workbench.workflows.operations.show_lineage import show_lineage
     from workbench.workflows.synthesis.results import (
         Drawn,
         Figures,
-        Forecast,
         JointFit,
         JointPreflightResult,
         MeasureResult,
@@ -107,6 +109,7 @@ __all__ = [
     "DecidedError",
     "Drawn",
     "EpsilonDelta",
+    "ErasureResult",
     "Estimate",
     "Evaluation",
     "Figures",
@@ -121,12 +124,14 @@ __all__ = [
     "JointPreflightResult",
     "KnownRequestError",
     "LedgerResult",
+    "LineageResult",
     "LockedError",
     "MalformedKeyError",
     "MeasureResult",
     "NamingError",
     "NotFoundError",
     "PartitionFigures",
+    "PlannedErasure",
     "PredictResult",
     "PredictedRows",
     "PreflightPrivacy",
@@ -152,6 +157,7 @@ __all__ = [
     "TrainResult",
     "TrainedShard",
     "UnknownCallerError",
+    "Verification",
     "WorkbenchError",
     "Workspace",
     "append",
@@ -173,6 +179,7 @@ __all__ = [
 
 _HOMES = {
     "Estimate": "metrics.estimate",
+    "Forecast": "generators.outlook",
     "Evaluation": "reports.evaluation_document",
     "Settings": "workflows.evaluation.subject",
     "SynthesizeConfig": "config",
@@ -201,6 +208,8 @@ _SHELVES = (
     "workflows.synthesis.results",
     "workflows.training.results",
     "workflows.evaluation.results",
+    "workflows.erasure.results",
+    "workflows.operations.results",
 )
 _CALLED = {"report": "report_evaluation"}  # names that differ in their module
 _WRITERS = ("append", "evaluate", "ingest", "synthesize", "train")  # a door: each finishes first what was interrupted

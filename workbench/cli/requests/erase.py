@@ -39,6 +39,7 @@ def erase(
     intake = _read_requests(file) if file else None
     everyone = [*(keys or ()), *(intake.asked if intake else ())]
     malformed = intake.malformed if intake else ()
+    result: DetachedErasure | ErasureResult
     if detach:
         result: DetachedErasure | ErasureResult = erase_detached(
             opened(context), everyone, dataset=dataset, malformed=malformed

@@ -199,7 +199,7 @@ class KeptEvaluation(Result):
 class DemoEpsilon(Result):
     """Epsilon of the release, what the ledger says is spent, and the budget, all at one delta."""
 
-    release: float
+    release: float | None
     spent: float
     budget: float
     delta: float
