@@ -41,9 +41,7 @@ def erase(
     malformed = intake.malformed if intake else ()
     result: DetachedErasure | ErasureResult
     if detach:
-        result: DetachedErasure | ErasureResult = erase_detached(
-            opened(context), everyone, dataset=dataset, malformed=malformed
-        )
+        result = erase_detached(opened(context), everyone, dataset=dataset, malformed=malformed)
     else:
         with progress_of("erasing") as progress:
             result = run(
