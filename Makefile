@@ -56,7 +56,7 @@ slow: install
 # The inference engine against mbi, which nothing else here needs.
 oracle: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,oracle]"
-	$(BIN)/python -m pytest -m slow tests/generators/test_oracle.py
+	$(BIN)/python -m pytest tests/generators/against_mbi.py
 
 # Kills and errors at every system call of an erasure, an append, a restore and a key rotation; `make faults STRIDE=20` takes
 # each 20th. What survived is noted per state of the code, so an interrupted sweep goes on where it was.

@@ -220,7 +220,7 @@ def main() -> None:
     options = parser.parse_args()
     todo = calls(int(options.seconds * options.rate), options.rate)
     with adult() as workspace, tempfile.TemporaryDirectory() as inbox:
-        ensemble = train(workspace, config_of(8, 4))["ensemble"]
+        ensemble = train(workspace, config_of(8, 4)).ensemble
         scopes = ["requests:write", "requests:read", "predict"]
         secret = create_token(workspace, "benchmark", scopes)["secret"]
         with server(workspace) as port:

@@ -38,7 +38,7 @@ def prepared(root: Path) -> tuple[str, str]:
     )
     train(workspace, TrainConfig(learner="gradient_boosting", dataset="german", shards=2, slices=2))
     request = erase(workspace, ["17"])["requests"][0]["request"]
-    return made["generator"], request
+    return made.generator, request
 
 
 def commands(root: Path, generator: str, request: str) -> list[list[str]]:

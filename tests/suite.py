@@ -1,11 +1,11 @@
-"""How the suite runs: what files cost, and in which order tests come."""
+"""How the suite runs: what files cost, in which order tests come, and where nothing may be skipped."""
 
 from __future__ import annotations
 
 import os
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from time import monotonic
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 
 SEED = "WORKBENCH_TEST_SEED"
 SLOWEST = 10
+CI = "WORKBENCH_CI"
 
 
 class _Cost:
@@ -57,8 +58,29 @@ class _Slowest:
             terminalreporter.write_line(f"{total}  in all")
 
 
+class _NoSkips:
+    """Fails every test or file that is skipped: the machine was set up for all of them."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self) -> Generator[None, Any, Any]:
+        return _failed_if_skipped((yield))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self) -> Generator[None, Any, Any]:
+        return _failed_if_skipped((yield))
+
+
+def _failed_if_skipped(report: Any) -> Any:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{report.longrepr[2]}. {CI}=1 says that this machine has all that the tests need."
+    return report
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_Cost())
+    if os.environ.get(CI) == "1":
+        config.pluginmanager.register(_NoSkips())
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Slowest())
 

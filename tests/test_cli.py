@@ -190,7 +190,7 @@ def test_every_exit_code_is_the_documented_one(
         assert answer.json["requests"][0]["nonce"]
         assert command(*synthesize).code == 5
     with monkeypatch.context() as patched:
-        patched.setattr("workbench.workflows.operations.doctor.doctor", _interrupted)
+        patched.setattr("workbench.cli.evidence.doctor.run", _interrupted)
         answer = command(*home, "doctor", "--json")
         assert (answer.code, answer.error["code"]) == (5, "interrupted")
     for number in range(1000, 1060):
@@ -271,14 +271,14 @@ def test_an_unexpected_fault_shows_no_value_and_one_of_the_file_system_says_wher
     def full(_: Workspace) -> None:
         raise OSError(28, "No space left on device", "/the/file")
 
-    monkeypatch.setattr("workbench.workflows.operations.doctor.doctor", leak)
+    monkeypatch.setattr("workbench.cli.evidence.doctor.run", leak)
     answer = command("--workspace", trained.root, "doctor", "--json")
     assert (answer.code, answer.error["code"]) == (1, "internal")
     assert "pupil" not in answer.out + answer.err
-    monkeypatch.setattr("workbench.workflows.operations.doctor.doctor", refused)
+    monkeypatch.setattr("workbench.cli.evidence.doctor.run", refused)
     answer = command("--workspace", trained.root, "doctor", "--json")
     assert (answer.code, answer.error["message"]) == (2, "/the/file: Permission denied")
-    monkeypatch.setattr("workbench.workflows.operations.doctor.doctor", full)
+    monkeypatch.setattr("workbench.cli.evidence.doctor.run", full)
     answer = command("--workspace", trained.root, "doctor", "--json")
     assert (answer.code, answer.error["message"]) == (5, "/the/file: No space left on device")
     assert "resume" in answer.error["hint"]
@@ -318,7 +318,7 @@ def test_a_stop_that_python_drops_comes_again(
             ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))()
         assert threading.Event().wait(60), "the stop was lost"
 
-    monkeypatch.setattr("workbench.workflows.operations.doctor.doctor", stopped)
+    monkeypatch.setattr("workbench.cli.evidence.doctor.run", stopped)
     handler = signal.getsignal(signal.SIGALRM)
     ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in tests that run in the background
     try:

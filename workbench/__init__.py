@@ -3,8 +3,10 @@
 Importing it loads nothing heavy; each name is loaded when it is first used.
 """
 
+from collections.abc import Callable
+from functools import wraps
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 if TYPE_CHECKING:
     from workbench.config import SynthesizeConfig, TrainConfig
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from workbench.workflows.synthesis.synthesize import synthesize
     from workbench.workflows.training.predict import predict
     from workbench.workflows.training.train import train
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 __all__ = [
     "SynthesizeConfig",
@@ -58,12 +63,28 @@ _HOMES = {
 }
 
 
+_WRITERS = ("ingest", "synthesize", "train")  # a door: each finishes first what was interrupted
+
+
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'workbench' has no attribute {name!r}")
     value = getattr(import_module(f"workbench.{_HOMES[name]}"), name)
+    if name in _WRITERS:
+        value = _recovering(value)
     globals()[name] = value
     return value
+
+
+def _recovering(write: Callable[P, T]) -> Callable[P, T]:
+    from workbench.workflows.erasure.execute import recover_interrupted  # start-up
+
+    @wraps(write)
+    def recovered(*args: P.args, **kwargs: P.kwargs) -> T:
+        recover_interrupted(cast("Workspace", args[0] if args else kwargs["workspace"]))
+        return write(*args, **kwargs)
+
+    return recovered
 
 
 def __dir__() -> list[str]:

@@ -16,7 +16,7 @@ from workbench.errors import BusyError, InputError, NotFoundError
 from workbench.jobs import worker as worker_module
 from workbench.jobs.detail import tell
 from workbench.jobs.job import beat, cancel, claim, enqueue, get
-from workbench.jobs.worker import CancelledError, work_on
+from workbench.jobs.worker import CancelledError, json_of, work_on
 from workbench.progress import Progress, silent
 from workbench.state import writing
 from workbench.state.workspace import Workspace
@@ -141,7 +141,7 @@ def test_training_is_a_job_and_keeps_only_ids(trained: Workspace) -> None:
     result = run_job(trained, "train", TRAIN)
     shown = list_jobs(trained)["jobs"][-1]
     assert (shown["kind"], shown["status"], shown["progress"]) == ("train", "done", 1.0)
-    assert shown["result"] == {"ensemble": result["ensemble"], "version": 1}
+    assert shown["result"] == {"ensemble": json_of(result)["ensemble"], "version": 1}
 
 
 def test_a_config_that_cannot_be_read_makes_no_job(trained: Workspace) -> None:

@@ -81,8 +81,8 @@ def test_adding_rows_stores_what_ingesting_all_at_once_does(workspace: Workspace
     added = append(workspace, "pupils", data=second)
     with workspace.engine.connect() as connection:
         assert catalog.store(connection, workspace, "whole").digests == store_of(workspace).digests
-    assert sum(before["rows"].values()) + sum(added["appended_rows"].values()) == len(frame)
-    assert sum(before["subjects"].values()) + sum(added["new_subjects"].values()) == 120
+    assert sum(before.rows.values()) + sum(added.appended_rows.values()) == len(frame)
+    assert sum(before.subjects.values()) + sum(added.new_subjects.values()) == 120
     assert doctor(workspace)["healthy"]
 
 
@@ -92,7 +92,7 @@ def test_ensembles_become_stale_and_evaluations_go(trained: Workspace, tmp_path:
     with trained.engine.connect() as connection:
         runs = [a.body["mlflow_run"] for a in lineage.find(connection, kind="evaluation")]
     result = append(trained, "pupils", data=csv(MORE, tmp_path))
-    assert result["stale"] == [ensemble_of(trained)]
+    assert result.stale == (ensemble_of(trained),)
     shown = show_lineage(trained, version_of(trained).id)
     assert shown["stale"]
     assert set(shown["pending"]) == {"0", "1", "2", "3"}
@@ -252,7 +252,7 @@ def test_who_was_erased_stays_out(trained: Workspace, tmp_path: Path) -> None:
         assert key not in f"{caught.value} {caught.value.hint}"
     other = PUPILS_SCHEMA.replace("identity_type: pupil-number", "identity_type: other-number")
     (tmp_path / "schema.yaml").write_text(other, encoding="utf-8")
-    assert ingest(trained, "others", schema=tmp_path / "schema.yaml", data=csv(pupils(30), tmp_path))["rows"]
+    assert ingest(trained, "others", schema=tmp_path / "schema.yaml", data=csv(pupils(30), tmp_path)).rows
 
 
 @pytest.mark.parametrize("dataset", ["pupils", "others"])

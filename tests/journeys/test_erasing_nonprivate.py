@@ -73,7 +73,7 @@ def test_it_is_labelled_not_private_and_charges_nothing(unprotected: Workspace, 
         assert artifact.body["private"] is False
         assert not {"epsilon", "delta"} & set(artifact.body)
     told = sample(unprotected, the_generator(unprotected).id, 10, tmp_path / "rows.csv")
-    assert told["private"] is False
+    assert told.private is False
     assert "epsilon" not in told
     assert charges(unprotected) == 1, "that of the private generator which was retired"
     assert doctor(unprotected)["healthy"]
@@ -82,7 +82,7 @@ def test_it_is_labelled_not_private_and_charges_nothing(unprotected: Workspace, 
 @pytest.mark.parametrize("kind", ["ctgan", "tvae"])
 def test_networks_are_fitted_sampled_and_erased(unprotected: Workspace, tmp_path: Path, kind: str) -> None:
     made = synthesize(unprotected, SynthesizeConfig(generator=kind, dataset="pupils", epochs=1))  # type: ignore[arg-type]
-    sample(unprotected, made["generator"], 20, tmp_path / "rows.parquet")
+    sample(unprotected, made.generator, 20, tmp_path / "rows.parquet")
     erase(unprotected, [placed(unprotected, "train")[0]])
     assert of_kind(unprotected, "generator") == []
     nothing_unnamed(unprotected)
@@ -90,7 +90,7 @@ def test_networks_are_fitted_sampled_and_erased(unprotected: Workspace, tmp_path
 
 def test_with_its_releases_it_is_retired_and_whoever_has_rows_is_named(unprotected: Workspace, tmp_path: Path) -> None:
     old = the_generator(unprotected)
-    export = sample(unprotected, old.id, 10, tmp_path / "rows.parquet", recipient="the press")["export"]
+    export = sample(unprotected, old.id, 10, tmp_path / "rows.parquet", recipient="the press").export
     (planned,) = erase(unprotected, [placed(unprotected, "train")[0]], dry_run=True)["plan"]
     assert {"id": old.id, "kind": "generator"} in planned["purge"]
     assert {"id": export, "recipient": "the press"} in planned["notify"]

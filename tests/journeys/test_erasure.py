@@ -252,7 +252,7 @@ def test_predictions_of_a_file(trained: Workspace, tmp_path: Path) -> None:
         frame.drop(columns=["pupil", "passed"]).to_csv(file, index=False)
     result = predict(trained, ensemble_of(trained), tmp_path / "new.csv.gz", tmp_path / "out.parquet")
     table = pq.read_table(tmp_path / "out.parquet").to_pandas()
-    assert (result["rows"], list(table)) == (len(frame), ["prediction", "probability_false", "probability_true"])
+    assert (result.rows, list(table)) == (len(frame), ["prediction", "probability_false", "probability_true"])
     agreement = ((table["prediction"] == "true") == frame["passed"]).mean()
     assert agreement > 0.7
 

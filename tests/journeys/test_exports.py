@@ -48,7 +48,7 @@ def test_an_export_is_on_record_with_who_got_it(
     assert export.body == {"private": True, "epsilon": 1, "delta": 1e-5, "rows": 20, "recipient": "Ministry of Öland"}
     (shown,) = [a for a in show_lineage(trained, "pupils")["derivatives"] if a["kind"] == "export"]
     assert (shown["recipient"], shown["rows"], shown["digest"]) == ("Ministry of Öland", 20, export.digest)
-    assert sample(trained, generator, 5, tmp_path / "more.parquet")["export"] != export.id
+    assert sample(trained, generator, 5, tmp_path / "more.parquet").export != export.id
 
 
 @pytest.mark.parametrize("private", ["keep_private", "retire", "remeasure"])
@@ -56,7 +56,7 @@ def test_every_erasure_names_what_to_recall_whatever_became_of_the_generator(
     trained: Workspace, tmp_path: Path, private: str
 ) -> None:
     set_policy(trained, "pupils", POLICY, [f"private={private}"])
-    export = sample(trained, generator_of(trained), 5, tmp_path / "rows.csv", recipient="Ministry")["export"]
+    export = sample(trained, generator_of(trained), 5, tmp_path / "rows.csv", recipient="Ministry").export
     first, second = placed(trained, "train")[:2]
     planned = erase(trained, [first], dry_run=True)["plan"][0]["notify"]
     assert {"id": export, "recipient": "Ministry"} in planned
@@ -69,7 +69,7 @@ def test_every_erasure_names_what_to_recall_whatever_became_of_the_generator(
 
 
 def test_exports_of_a_retired_generator_stay_on_record(trained: Workspace, tmp_path: Path) -> None:
-    export = sample(trained, generator_of(trained), 5, tmp_path / "rows.csv")["export"]
+    export = sample(trained, generator_of(trained), 5, tmp_path / "rows.csv").export
     retire(trained, generator_of(trained))
     result = erase(trained, [placed(trained, "train")[0]])["requests"][0]
     assert predicate(result["certificate"])["notify"] == [export]

@@ -153,7 +153,7 @@ def test_what_is_held_holds_up_nothing_else(held: Held, command: Callable[..., A
     workspace, key, request = held
     train(workspace, TrainConfig.model_validate(SMALL))
     pupils(3, first=5000).to_csv(tmp_path / "more.csv", index=False)
-    assert append(workspace, "pupils", data=tmp_path / "more.csv")["new_subjects"]
+    assert append(workspace, "pupils", data=tmp_path / "more.csv").new_subjects
     pupils(1).assign(pupil=key).to_csv(tmp_path / "back.csv", index=False)
     with pytest.raises(InputError, match="the subject was erased"):
         append(workspace, "pupils", data=tmp_path / "back.csv")
@@ -195,4 +195,4 @@ def test_a_person_stays_out_until_the_request_is_over_whatever_the_policy_keeps(
     with trained.engine.connect() as connection:
         assert listed(connection) == {}, "what the policy does not keep is on no list for a restore"
     cancel_request(trained, request)
-    assert ingest(trained, "again", schema=pupils_files[0], data=tmp_path / "back.csv")["rows"]
+    assert ingest(trained, "again", schema=pupils_files[0], data=tmp_path / "back.csv").rows

@@ -156,9 +156,9 @@ def test_an_erasure_that_cannot_be_finished_holds_up_no_data_set(both: Workspace
     assert (answer["status"], answer["exit"]) == ("failed", CheckFailedError.exit_code)
     waits = submit(both, ["pupils"], later).id
     assert erase(both, ["pupil-3000"], dataset="more")["requests"][0]["status"] == "completed"
-    assert train(both, TrainConfig(dataset="more", **SMALL))["version"] == 1
+    assert train(both, TrainConfig(dataset="more", **SMALL)).version == 1
     assert statuses(both)[waits] == "completed", "its own data set neither"
-    assert train(both, TrainConfig(dataset="pupils", **SMALL))["version"] == 1
+    assert train(both, TrainConfig(dataset="pupils", **SMALL)).version == 1
     stray.unlink()
     assert list(resume(both)) == [answer["request"]]
     assert set(statuses(both).values()) == {"completed"}

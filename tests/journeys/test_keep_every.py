@@ -22,7 +22,7 @@ TREES = {"learner": "gradient_boosting", "dataset": "pupils", "shards": 2, "slic
 
 def test_an_erasure_begins_with_the_last_checkpoint_stored(trained):
     stored = set(objects_of(trained, "pupils").digests())
-    ensemble = train(trained, TrainConfig(**SETTINGS, keep_every=3))["ensemble"]
+    ensemble = train(trained, TrainConfig(**SETTINGS, keep_every=3)).ensemble
     added = set(objects_of(trained, "pupils").digests()) - stored
     assert len(added) == 2 * 2, "of five slices the third and the last"
     assert doctor(trained)["healthy"]
@@ -40,7 +40,7 @@ def test_an_erasure_begins_with_the_last_checkpoint_stored(trained):
 
 def test_trees_lie_in_one_file_a_shard_and_any_slice_is_gone_on_from(trained):
     stored = set(objects_of(trained, "pupils").digests())
-    ensemble = train(trained, TrainConfig(**TREES, keep_every=3))["ensemble"]
+    ensemble = train(trained, TrainConfig(**TREES, keep_every=3)).ensemble
     assert len(set(objects_of(trained, "pupils").digests()) - stored) == 2
     begins = set()
     for key in placed(trained, "train")[:20]:
@@ -52,7 +52,7 @@ def test_trees_lie_in_one_file_a_shard_and_any_slice_is_gone_on_from(trained):
 
 @pytest.mark.parametrize("settings", [SETTINGS, TREES])
 def test_what_is_stored_never_changes_the_models(trained, settings):
-    versions = [train(trained, TrainConfig(**settings, keep_every=k))["constituents"] for k in (1, 2, 9)]
+    versions = [train(trained, TrainConfig(**settings, keep_every=k)).constituents for k in (1, 2, 9)]
     assert versions[0] == versions[1] == versions[2]
     with trained.engine.connect() as connection:
         manifests = [read_manifest(trained, a) for a in current_versions(connection, "pupils").values()]
@@ -61,15 +61,15 @@ def test_what_is_stored_never_changes_the_models(trained, settings):
 
 
 def test_trial_erasures_begin_there_too(trained):
-    ensemble = train(trained, TrainConfig(**SETTINGS | {"shards": 4}, keep_every=3))["ensemble"]
+    ensemble = train(trained, TrainConfig(**SETTINGS | {"shards": 4}, keep_every=3)).ensemble
     found = forgetting(trained, ensemble, subjects=20, canaries=0, controls=20)
-    assert found["compared"] == found["equal"] >= 20
+    assert found.compared == found.equal >= 20
 
 
 def test_an_ensemble_of_before_trees_lay_in_one_file_is_erased_from(trained, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(GradientBoosting, "grows", False)
-        ensemble = train(trained, TrainConfig(**TREES, keep_every=2))["ensemble"]
+        ensemble = train(trained, TrainConfig(**TREES, keep_every=2)).ensemble
     before = manifest_named(trained, ensemble)
     assert not any(c.sizes for c in before.constituents)
     assert b"sizes" not in before.to_bytes(), "its digest is what it was"

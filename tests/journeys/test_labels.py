@@ -38,8 +38,8 @@ def test_a_model_of_labels_tells_no_probability_anywhere(
     full = manifest_of(trained)
     config = TrainConfig.model_validate({**full.config, "answers": "labels"})
     answer = train(trained, config)
-    ensemble = answer["ensemble"]
-    assert [c["digest"] for c in answer["constituents"]] == [c.digest for c in full.constituents], "the same bytes"
+    ensemble = answer.ensemble
+    assert [c.digest for c in answer.constituents] == [c.digest for c in full.constituents], "the same bytes"
 
     told, more = predict_frame(trained.root, ensemble, FRAME), predict_frame(trained.root, full.ensemble, FRAME)
     assert list(told.columns) == ["prediction"]

@@ -102,8 +102,8 @@ def test_numbers_are_predicted_by_other_learners_too(workspace: Workspace, tmp_p
     forest = config("sklearn", estimator="RandomForest", parameters={"n_estimators": 20})
     for asked in (config("ridge"), forest):
         result = train(workspace, asked)
-        assert result["metrics"]["r2"]["value"] > 0.3
-        retire(workspace, result["ensemble"])
+        assert result.metrics["r2"].value > 0.3
+        retire(workspace, result.ensemble)
 
 
 class ByChance(DecisionTreeClassifier):

@@ -27,7 +27,7 @@ def test_an_erasure_retrains_alone_what_was_trained_together_and_replays(workspa
     results = erase(workspace, ["pupil-1001", "pupil-1002", "pupil-1003"])["requests"]
     assert {result["status"] for result in results} == {"completed"}
     with workspace.engine.connect() as connection:
-        manifest = read_manifest(workspace, current_versions(connection)[report["ensemble"]])
+        manifest = read_manifest(workspace, current_versions(connection)[report.ensemble])
         store = catalog.store(connection, workspace, "pupils")
     assert manifest.version == 2
     shards = [

@@ -79,7 +79,7 @@ def test_a_generator_is_measured_again_on_what_remains_and_charged(remeasured: W
     assert charges(remeasured) == spent + 1
     assert [a.derived_from for a in of_kind(remeasured, "release")] == [[new.id]]
     assert len(of_kind(remeasured, "evaluation")) == 1
-    assert sample(remeasured, new.id, 10, tmp_path / "rows.parquet")["epsilon"] == 1
+    assert sample(remeasured, new.id, 10, tmp_path / "rows.parquet").epsilon == 1
     assert "re-measured on the remaining records, charged" in bases(answer["certificate"])
     assert predicate(answer["certificate"])["notify"] == [f"{old.id}-release"], "whoever has the old one is told"
     assert verify(remeasured, Path(answer["certificate"]), replay=True)["valid"]

@@ -88,7 +88,7 @@ def test_without_it_every_population_is_held_until_a_newer_list_comes(
             charge(again, population=population)
         assert "suppressions import" in refused.value.hint
         assert not Ledger(again.engine).admits(population, [HALF])
-    assert show_population_ledger(again, "mini")["held"]["journal_entry"] > 0
+    assert show_population_ledger(again, "mini").held.journal_entry > 0
     export_suppressions(again, tmp_path / "own.json")
     assert import_suppressions(again, tmp_path / "own.json")["lifted"] is False, "a held workspace vouches for nothing"
     export_suppressions(live, tmp_path / "list.json")
@@ -120,8 +120,8 @@ def test_a_charge_after_the_export_is_not_lost_silently(backed_up: tuple[Workspa
     vouch(again, "mini", "The machine was lost in the night; no job had been started.")
     charge(again)
     shown = show_population_ledger(again, "mini")
-    assert shown["held"] is None
-    assert "no job had been started" in shown["statements"][0]["sentence"]
+    assert shown.held is None
+    assert "no job had been started" in shown.statements[0].sentence
     Ledger(again.engine).set_budget("other", epsilon=1, delta=DELTA)
     with pytest.raises(BudgetError, match="counts as wholly spent"):
         charge(again, population="other")
@@ -173,7 +173,7 @@ def test_a_vouched_copy_is_no_evidence_of_what_was_charged(
     later = restore(tmp_path / "later", tmp_path / "later.tar.zst", live=copy)
     assert later["held"] is None
     shown = show_population_ledger(Workspace.open(tmp_path / "later"), "mini")
-    assert "I think nothing was charged" in shown["statements"][0]["sentence"]
+    assert "I think nothing was charged" in shown.statements[0].sentence
 
 
 def test_a_restored_copy_is_not_the_workspace_that_was_in_use(
@@ -335,7 +335,7 @@ def test_two_ingests_of_a_row_table_are_two_lines(backed_up: tuple[Workspace, Pa
     import_suppressions(live, tmp_path / "list.json")
     for workspace in (live, again):
         assert cost(workspace) == pytest.approx(1, rel=1e-6)
-        lines = {one["identity_type"] for one in show_population_ledger(workspace, "mini")["entries"]}
+        lines = {one.identity_type for one in show_population_ledger(workspace, "mini").entries}
         assert len(lines) == 2
         assert all(line.startswith("visits-row/") for line in lines)
 

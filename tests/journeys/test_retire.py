@@ -116,7 +116,7 @@ def test_a_damaged_manifest_blocks_an_erasure_until_its_ensemble_is_retired(
 
 def test_an_ensemble_goes_and_what_else_there_is_stays(trained: Workspace) -> None:
     gone, runs = manifest_of(trained), set(_mlflow_ids(trained))
-    other = train(trained, OTHER)["ensemble"]
+    other = train(trained, OTHER).ensemble
     retire(trained, gone.ensemble)
     nothing_left(trained, gone)
     with trained.engine.connect() as connection:
@@ -132,7 +132,7 @@ def test_an_ensemble_goes_and_what_else_there_is_stays(trained: Workspace) -> No
 
 def test_checkpoints_that_another_ensemble_uses_stay(trained: Workspace) -> None:
     config = TrainConfig.model_validate(manifest_of(trained).config)
-    first, twin = ensemble_of(trained), train(trained, config)["ensemble"]
+    first, twin = ensemble_of(trained), train(trained, config).ensemble
     retire(trained, first)
     assert ensemble_of(trained) == twin
     assert doctor(trained)["healthy"]

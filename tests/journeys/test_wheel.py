@@ -26,6 +26,8 @@ CARRIED = (
     "workbench/data/bundled/oulad.parquet",
     "workbench/data/bundled/README.md",
     "workbench/state/migrations/env.py",
+    "workbench/reports/templates/certificate.html",
+    "workbench/reports/templates/page.css",
     "workbench/tracking/served_model.py",
     "workbench/_app.py",
     "workbench/.streamlit/config.toml",

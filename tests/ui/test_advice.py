@@ -19,6 +19,7 @@ from workbench.workflows.erasure.execute import carry_out
 from workbench.workflows.internal_results import findings
 from workbench.workflows.operations import jobs
 from workbench.workflows.training import advise_shards as advise
+from workbench.workflows.training.advise_shards import kept_advice
 
 CONFIG = {"learner": "naive_bayes", "dataset": "pupils", "shards": 2, "slices": 1}
 
@@ -26,7 +27,7 @@ CONFIG = {"learner": "naive_bayes", "dataset": "pupils", "shards": 2, "slices": 
 @pytest.fixture(autouse=True)
 def _detached(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process of its own: a job is left waiting, as a worker would find it."""
-    monkeypatch.setattr(jobs, "_detach", lambda _, job: {"job": job.id})
+    monkeypatch.setattr(jobs, "detach", lambda _, job: {"job": job.id})
 
 
 def test_advice_is_a_job_that_a_reload_shows(browse: Open, trained: Workspace) -> None:
@@ -36,14 +37,14 @@ def test_advice_is_a_job_that_a_reload_shows(browse: Open, trained: Workspace) -
     jobs.take_job(trained, job["job"])
     app = browse(trained, "models")
     assert "Recommended" in "".join(one.value for one in app.success)
-    (told,) = findings(trained, "advice")
-    assert told["recommended"]["shards"] in {choice["shards"] for choice in told["choices"]}
+    (kept,) = kept_advice(trained)
+    assert kept.recommended.shards in {choice.shards for choice in kept.choices}
     app = press(press(app, "Take these"), "Train the model")
     assert not app.error
     begun = [job for job in jobs.list_jobs(trained)["jobs"] if job["kind"] == "train"]
     with trained.engine.connect() as connection:
         config = jobs.get(connection, begun[0]["job"]).config
-    assert config["shards"] == told["recommended"]["shards"]
+    assert config["shards"] == kept.recommended.shards
     assert config["informed_by"] == "pupils"
     assert "outside the promise" in texts(app)
 

@@ -32,7 +32,7 @@ As = Callable[[Role], None]
 @pytest.fixture(autouse=True)
 def _detached(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process of its own: a job is left waiting, as a worker would find it."""
-    monkeypatch.setattr(jobs, "_detach", lambda _, job: {"job": job.id, "kind": job.kind, "status": job.status})
+    monkeypatch.setattr(jobs, "detach", lambda _, job: {"job": job.id, "kind": job.kind, "status": job.status})
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from workbench.workflows.operations.overview import overview
 def test_an_evaluation_is_a_job_and_its_report_is_shown(
     browse: Open, trained: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "_detach", lambda _, job: {"job": job.id})
+    monkeypatch.setattr(jobs, "detach", lambda _, job: {"job": job.id})
     (release,) = overview(trained)["releases"]
     app = browse(trained, "reports", of=release["release"])
     app.select_slider[0].set_value(1000)
@@ -22,10 +22,10 @@ def test_an_evaluation_is_a_job_and_its_report_is_shown(
     (job,) = jobs.list_jobs(trained)["jobs"]
     jobs.take_job(trained, job["job"])
     (made,) = evaluations(trained)
-    assert made["of"] == release["release"]
+    assert made.of == release["release"]
     (done,) = jobs.list_jobs(trained)["jobs"]
     assert done["status"] == "done"
-    assert done["result"] == {"dataset": "pupils", "evaluation": made["id"]}
+    assert done["result"] == {"dataset": "pupils", "evaluation": made.id}
     app = browse(trained, "reports", of=release["release"])
     assert not app.error
     assert "Internal: it was computed from people's rows" in texts(app)

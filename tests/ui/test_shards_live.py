@@ -46,8 +46,8 @@ def test_of_very_many_shards_all_slices_are_counted(browse: Open, trained: Works
     config = TrainConfig.model_validate({"learner": "naive_bayes", "dataset": "pupils", "shards": 1000, "slices": 1})
     seconds = {shard: [1.0] * (shard < 500) for shard in range(1000)}
     detail = progress_by_shard(config, [], Local(processes=1), dict.fromkeys(range(1000), 0), seconds)
-    assert len(detail["slices"]) == MOST_SHARDS
-    under_way(trained, "train", {NEW: detail})
+    assert len(detail.slices) == MOST_SHARDS
+    under_way(trained, "train", {NEW: detail.to_json()})
     assert "500 of 1000 slices are trained. The first 400 shards are drawn." in texts(browse(trained, "models"))
 
 

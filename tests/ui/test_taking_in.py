@@ -25,6 +25,7 @@ from workbench.state.roles import Person, acting
 from workbench.state.workspace import Workspace
 from workbench.ui.parts import session
 from workbench.workflows.datasets.profile import profile
+from workbench.workflows.datasets.results import RehearsalResult
 from workbench.workflows.datasets.uploads import sweep_uploads
 from workbench.workflows.erasure import run_waiting
 from workbench.workflows.operations import browser_files as handover
@@ -64,7 +65,7 @@ def detached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         begun.append(job.id)
         return {"job": job.id}
 
-    monkeypatch.setattr(jobs, "_detach", begin)
+    monkeypatch.setattr(jobs, "detach", begin)
     return begun
 
 
@@ -132,7 +133,7 @@ def test_values_that_would_be_moved_are_told_in_words(
     browse: Open, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = reviewed(browse(workspace, "data"), people())
-    counts = {"rows": {"train": 9}, "clipped": 3, "left_out": {"duplicates": 1}}
+    counts = RehearsalResult(rows={"train": 9}, clipped=3, left_out={"duplicates": 1})
     monkeypatch.setattr(handover, "rehearse", lambda *_, **__: counts)
     said = texts(press(app, "Check the table"))
     assert "moved to the nearest bound, in 3 rows. Left out, as the schema says: 1 row." in said
@@ -145,8 +146,8 @@ def test_values_that_would_be_moved_are_counted(workspace: Workspace) -> None:
     narrow = schema.model_copy(update={"columns": columns})
     told = rehearse_upload(workspace, "klass", "t.csv", people(), narrow)
     beyond = ~pd.read_csv(io.BytesIO(people()))["hours"].between(5, 10)
-    assert told["clipped"] == beyond.sum() > 0
-    assert told["rows"]
+    assert told.clipped == beyond.sum() > 0
+    assert told.rows
     assert overview(workspace)["datasets"] == []
 
 
@@ -297,9 +298,9 @@ def test_a_button_is_pressed_in_the_name_of_the_person_who_sees_it(
 
 def test_a_profile_tells_no_cell_of_few(trained: Workspace) -> None:
     told = profile(trained, "pupils")
-    for column in told["columns"]:
-        assert abs(sum(share for _, share in column["cells"]) - 1) < 1e-9
-        assert all(share * told["rows"] >= 19.5 for cell, share in column["cells"] if cell != "few rows each")
+    for column in told.columns:
+        assert abs(sum(share for _, share in column.cells) - 1) < 1e-9
+        assert all(share * told.rows >= 19.5 for cell, share in column.cells if cell != "few rows each")
 
 
 @pytest.mark.parametrize(

@@ -112,9 +112,7 @@ def _add_others(app: FastAPI, workspace: Workspace, settings: Settings, gate: Ga
 
         def answer() -> Response:
             rows = rows_of(body, settings.most_rows)
-            response = predict_rows_as(
-                workspace, ensemble, rows, lambda records: _json({"ensemble": ensemble, "predictions": records})
-            )
+            response = predict_rows_as(workspace, ensemble, rows, lambda predicted: _json(predicted.to_json()))
             metrics.predicted(len(rows))
             return response
 

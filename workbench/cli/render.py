@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-Row = dict[str, Any]
+if TYPE_CHECKING:
+    from workbench.workflows.training.results import AdviceResult
+
+Row = Mapping[str, Any]
 
 
 def show_result(result: Row) -> None:
@@ -55,29 +59,29 @@ def show_demo(result: Row) -> None:
         console.print("The workspace was removed; workbench demo --keep leaves it to look around in.")
 
 
-def show_advice(result: Row) -> None:
+def show_advice(result: AdviceResult) -> None:
     """Prints what each number of shards and slices loses and costs, and which one is recommended."""
-    metric, best = result["metric"], result["recommended"]
-    table = Table(title=f"{result['learner']} on {result['dataset']}", title_justify="left")
-    for title in ("shards", "slices", metric, "lost", "training", "one request", "a day", "stored"):
+    best = result.recommended
+    table = Table(title=f"{result.learner} on {result.dataset}", title_justify="left")
+    for title in ("shards", "slices", result.metric, "lost", "training", "one request", "a day", "stored"):
         table.add_column(title, justify="right")
-    for c in result["choices"]:
+    for c in result.choices:
         table.add_row(
-            str(c["shards"]),
-            str(c["slices"]),
-            f"{c[metric]:.4f} ({c['low']:.3f}–{c['high']:.3f})",
-            f"{c['lost']:.4f}",
-            f"{c['training_s']:.1f} s",
-            f"{c['one_request_s']:.3f} s ({c['cheaper']}x)",
-            f"{c['a_day_s']:.2f} s",
-            f"{c['stored_mb']:.1f} MB",
-            style="bold" if (c["shards"], c["slices"]) == (best["shards"], best["slices"]) else None,
+            str(c.shards),
+            str(c.slices),
+            f"{c.achieved:.4f} ({c.low:.3f}–{c.high:.3f})",
+            f"{c.lost:.4f}",
+            f"{c.training_s:.1f} s",
+            f"{c.one_request_s:.3f} s ({c.cheaper}x)",
+            f"{c.a_day_s:.2f} s",
+            f"{c.stored_mb:.1f} MB",
+            style="bold" if (c.shards, c.slices) == (best.shards, best.slices) else None,
         )
     console = Console()
     console.print(table)
     console.print(
-        f"Recommended: {best['shards']} shards of {best['slices']} slices, the cheapest of those that lose at most"
-        f" {result['most_lost']:g}, at {result['requests_a_day']:g} requests a day. {result['note'].capitalize()}.",
+        f"Recommended: {best.shards} shards of {best.slices} slices, the cheapest of those that lose at most"
+        f" {result.most_lost:g}, at {result.requests_a_day:g} requests a day. {result.note.capitalize()}.",
         soft_wrap=True,
     )
 

@@ -12,12 +12,10 @@ import typer
 
 from workbench.errors import BusyError, InputError
 
-app = typer.Typer()
 _PACKAGE = Path(__file__).parents[1]
 UPLOAD_MB = 200
 
 
-@app.command()
 def ui(
     context: typer.Context,
     port: Annotated[int, typer.Option(help="The port on this machine.", min=1, max=65535)] = 8501,

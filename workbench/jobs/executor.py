@@ -54,7 +54,7 @@ class Local:
             return
         # Not forked: threads of the caller would leave their locks closed in the child. Not multiprocessing's spawn: it runs
         # the caller's script once more in each process, from its top.
-        from loky import ProcessPoolExecutor
+        from joblib.externals.loky import ProcessPoolExecutor
 
         pool = ProcessPoolExecutor(processes, initializer=_end_with_parent, initargs=(os.getpid(),))
         try:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from workbench.metrics.comparable import check_tables
 from workbench.metrics.fidelity.associations import association_matrix
 from workbench.metrics.jackknife import Floats
-from workbench.metrics.sound import check_tables
 from workbench.metrics.tables import Tables
 from workbench.schema import Column
 

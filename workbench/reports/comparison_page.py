@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.measure import Measure
-from workbench.reports.charts import drawing
 from workbench.reports.charts.tradeoff import Point, tradeoff
-from workbench.reports.evaluation_document import Evaluation
-from workbench.reports.evaluation_page import BETTER, FAMILIES, INTERNAL, STYLE, mark
-from workbench.reports.formatting import absence, figure, finite_ends, interval, written
+from workbench.reports.evaluation_document import Evaluation, Verdict
+from workbench.reports.evaluation_page import BETTER, FAMILIES, INTERNAL, MARKS
+from workbench.reports.formatting import finite_ends
 from workbench.reports.lenient_json import number
-from workbench.reports.page import escaped, page, time
+from workbench.reports.page import page
 
-_STYLE = """
-.compared { min-width: 40rem; }
-.compared th[scope=row] { position: sticky; left: 0; background: var(--paper); min-width: 9rem; }
-.compared td, .compared thead th { min-width: 7.5rem; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
-.compared .family th { padding-top: 1.4rem; font-size: 1.05rem; }
-@media screen and (max-width: 34rem) { .compared th[scope=row] { min-width: 7.5rem; font-size: .85rem; } }
-@media print { .wide { overflow: visible; } .compared { min-width: 0; } .compared td, .compared thead th { min-width: 0; } }
-"""
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """One figure of all evaluations, None where one lacks it; `best` is the place of the best."""
+
+    title: str
+    better: str
+    measures: Sequence[Measure | None]
+    best: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Family:
+    """The figures of one family."""
+
+    title: str
+    rows: Sequence[_Row]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Use:
+    """One use, with each evaluation's verdict on it."""
+
+    name: str
+    verdicts: Sequence[Verdict | None]
 
 
 def comparison_page(documents: Sequence[Mapping[str, Any]]) -> str:
@@ -32,26 +49,18 @@ def comparison_page(documents: Sequence[Mapping[str, Any]]) -> str:
     """
     them = [Evaluation.read(document) for document in documents]
     return page(
-        f"Comparison of {len(them)} evaluations",
-        [
-            '<p class="kicker">Comparison</p>',
-            f'<p class="note">{INTERNAL}</p>',
-            f"<h1>{len(them)} evaluations beside each other</h1>",
-            *_warnings(them),
-            *_charts(them),
-            "<h2>Figures</h2>",
-            f"<p>{_MARKED}</p>",
-            _table(them),
-        ],
+        "comparison.html",
+        title=f"Comparison of {len(them)} evaluations",
         footer=f"Made from {', '.join(it.id for it in them) or 'no evaluation'} by the erasure workbench.",
-        style=drawing.STYLE + STYLE + _STYLE,
+        them=them,
+        internal=INTERNAL,
+        alike=_alike(them),
+        charts=_charts(them),
+        facts=list(dict.fromkeys(name for it in them for name in it.facts)),
+        uses=_uses(them),
+        families=list(_families(them)),
+        marks=MARKS,
     )
-
-
-_MARKED = (
-    'The best of a row is <span class="best">marked ★</span> only where its 95 % interval parts from every other; where none '
-    "is, the evaluations do not say which is best."
-)
 
 
 def best(measures: Sequence[Measure | None]) -> int | None:
@@ -82,19 +91,11 @@ def _alike(them: Sequence[Evaluation]) -> bool:
     return len({(it.dataset, it.kind) for it in them}) <= 1
 
 
-def _warnings(them: Sequence[Evaluation]) -> Iterable[str]:
-    if not _alike(them):
-        yield (
-            '<p class="note">These are of different data sets or kinds of things: their figures stand beside each other, but '
-            "none is better than another, and nothing is marked.</p>"
-        )
-
-
-def _charts(them: Sequence[Evaluation]) -> Iterable[str]:
+def _charts(them: Sequence[Evaluation]) -> list[str]:
     utility = _common(them, "utility")
     if utility is None or not _alike(them):
-        return
-    drawn = [
+        return []
+    return [
         tradeoff(
             _points(them, utility, lambda it: number(it.facts.get("epsilon"))),
             title="Utility against epsilon",
@@ -114,7 +115,6 @@ def _charts(them: Sequence[Evaluation]) -> Iterable[str]:
             none="no attack",
         ),
     ]
-    yield f'<h2>What is gained, and what it costs</h2>\n<div class="charts">{"".join(drawn)}</div>'
 
 
 def _common(them: Sequence[Evaluation], family: str) -> str | None:
@@ -151,56 +151,25 @@ def _named(it: Evaluation, name: str) -> Measure | None:
     return next((measure for measure in it.measures if measure.definition.name == name), None)
 
 
-def _table(them: Sequence[Evaluation]) -> str:
-    names = list(dict.fromkeys(m.definition.name for it in them for m in it.measures))
-    families = list(dict.fromkeys(name.partition("/")[0] for name in names))
-    rows = [_facts(them), _verdicts(them)]
-    for family in (*(f for f in FAMILIES if f in families), *(f for f in families if f not in FAMILIES)):
-        title = FAMILIES.get(family, (family, ""))[0]
-        rows.append(f'<tr class="family"><th colspan="{len(them) + 1}">{escaped(title)}</th></tr>')
-        rows += [_row(them, name) for name in names if name.partition("/")[0] == family]
-    heads = "".join(f'<th scope="col">{escaped(it.of)}</th>' for it in them)
-    return (
-        '<div class="wide" role="region" aria-label="Figures of all evaluations" tabindex="0">'
-        f'<table class="compared"><thead><tr><th>Figure</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-    )
-
-
-def _facts(them: Sequence[Evaluation]) -> str:
-    names = list(dict.fromkeys(name for it in them for name in it.facts))
-    rows = [
-        f'<tr><th scope="row">{escaped(name.replace("_", " "))}</th>'
-        + "".join(f"<td>{escaped(written(it.facts[name])) if name in it.facts else '–'}</td>" for it in them)
-        + "</tr>"
+def _uses(them: Sequence[Evaluation]) -> list[_Use]:
+    names = dict.fromkeys(verdict.use for it in them for verdict in it.verdicts)
+    return [
+        _Use(name=name, verdicts=[next((v for v in it.verdicts if v.use == name), None) for it in them])
         for name in names
     ]
-    measured = "".join(f"<td>{time(it.made)}</td>" for it in them)
-    return f'<tr><th scope="row">measured</th>{measured}</tr>{"".join(rows)}'
 
 
-def _verdicts(them: Sequence[Evaluation]) -> str:
-    uses = list(dict.fromkeys(verdict.use for it in them for verdict in it.verdicts))
-    rows = []
-    for use in uses:
-        held = [next((mark(v.holds) for v in it.verdicts if v.use == use), "–") for it in them]
-        rows.append(f'<tr><th scope="row">{escaped(use)}</th>{"".join(f"<td>{sign}</td>" for sign in held)}</tr>')
-    head = f'<tr class="family"><th colspan="{len(them) + 1}">Verdicts</th></tr>' if uses else ""
-    return head + "".join(rows)
+def _families(them: Sequence[Evaluation]) -> Iterator[_Family]:
+    names = list(dict.fromkeys(m.definition.name for it in them for m in it.measures))
+    families = list(dict.fromkeys(name.partition("/")[0] for name in names))
+    for family in (*(f for f in FAMILIES if f in families), *(f for f in families if f not in FAMILIES)):
+        rows = [_row(them, name) for name in names if name.partition("/")[0] == family]
+        yield _Family(title=FAMILIES.get(family, (family, ""))[0], rows=rows)
 
 
-def _row(them: Sequence[Evaluation], name: str) -> str:
+def _row(them: Sequence[Evaluation], name: str) -> _Row:
     measures = [_named(it, name) for it in them]
-    first = best(measures) if _alike(them) else None
     better = next(BETTER[m.definition.better] for m in measures if m is not None)
-    cells = "".join(_cell(measure, is_best=n == first) for n, measure in enumerate(measures))
-    return f'<tr><th scope="row">{escaped(_title(them, name))}<small>{better}</small></th>{cells}</tr>'
-
-
-def _cell(measure: Measure | None, *, is_best: bool) -> str:
-    if measure is None:
-        return '<td class="absent">not measured</td>'
-    if measure.estimate is None:
-        return f'<td class="{"failed" if measure.failed else "absent"}">{escaped(absence(measure))}</td>'
-    value = figure(measure.estimate.value)
-    shown = f'<span class="best">{value} ★</span>' if is_best else value
-    return f"<td>{shown}<small>{interval(measure.estimate)}</small></td>"
+    return _Row(
+        title=_title(them, name), better=better, measures=measures, best=best(measures) if _alike(them) else None
+    )

@@ -9,7 +9,6 @@ from typing import Any, Literal, Self
 
 import yaml
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
@@ -18,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from workbench.described import Described
 from workbench.errors import InputError
 from workbench.foreign import read_yaml
 from workbench.schema.column import Column
@@ -29,10 +29,10 @@ MOST_BYTES = 2_000_000  # of a schema file: ten thousand columns are about one m
 POPULATION = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
-class Holdout(BaseModel):
+class Holdout(Described):
     """Subjects that no generator or learner reads: a `share` of them, or the rows of a `file`; one of the two."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     share: float | None = Field(default=None, gt=0, lt=1)
     """The part of the subjects that is held out, chosen by keyed hash."""
@@ -46,10 +46,10 @@ class Holdout(BaseModel):
         return self
 
 
-class Schema(BaseModel):
+class Schema(Described):
     """Everything public about a table; frozen, and never silently read from the data."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     population: str = Field(default="", pattern=POPULATION)
     """Whose people these are. The population owns the privacy budget: two tables of the same people share one. Left out, it

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class _WithJson(Protocol):
+    def to_json(self) -> Any: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +27,18 @@ class Result:
 
 
 def plain(value: Any) -> Any:
-    """Return a value of a result as JSON has it: results and mappings become objects, sequences arrays, paths text."""
+    """Return a value of a result as JSON has it: results and mappings become objects, sequences arrays, paths text.
+
+    A number that JSON lacks becomes `null`. A value that knows its own JSON, such as an estimate, is asked for it.
+    """
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, Result):
         return value.to_json()
+    if isinstance(value, _WithJson):
+        return plain(value.to_json())
     if isinstance(value, Mapping):
         return {key: plain(one) for key, one in value.items()}
     if isinstance(value, tuple | list):

@@ -4,40 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from workbench.reports.page import escaped
+from markupsafe import Markup
+
+from workbench.reports.page import escaped, stylesheet
 
 WIDTH = 340.0  # about a phone's: there a unit is a pixel, and text is as large as it says
 HUES = 6
-
-STYLE = """
-:root { --s1: #0b5cad; --s2: #b3400a; --s3: #146c43; --s4: #7a3fb0; --s5: #8a5300; --s6: #5a6270; --bar: #c3ccd6; }
-@media screen and (prefers-color-scheme: dark) { :root { --s1: #6cb4ff; --s2: #ff9a5c; --s3: #6fd3a0; --s4: #c99cff;
-  --s5: #f0b95c; --s6: #a3abb6; --bar: #4a535f; } }
-figure { margin: 0 0 1.6rem; break-inside: avoid; max-width: 25rem; }
-figcaption { margin-bottom: .4rem; } figcaption strong { display: block; } figcaption small { color: var(--dim); }
-svg { display: block; width: 100%; height: auto; font: 12px system-ui, "Segoe UI", Roboto, "Noto Sans", Arial, sans-serif; }
-svg text { fill: var(--ink); } svg .dim { fill: var(--dim); } svg .end { text-anchor: end; }
-  svg .middle { text-anchor: middle; } svg .small { font-size: 10.5px; }
-  svg .cell { font-size: 11px; } svg .bold { font-weight: 700; }
-.grid { stroke: var(--line); } .axis { stroke: var(--dim); } .guess { stroke: var(--dim); stroke-dasharray: 2 4; }
-.bar { fill: var(--bar); } .mark { fill: var(--s1); } .gap { fill: none; stroke: var(--dim); stroke-dasharray: 3 3; }
-.more { fill: var(--s2); } .less { fill: var(--s1); }
-.line { fill: none; stroke-width: 2; stroke-linejoin: round; } .whisker { stroke-width: 1.5; }
-.dot { fill: var(--paper); stroke-width: 2; }
-.s1 { stroke: var(--s1); } .s2 { stroke: var(--s2); stroke-dasharray: 7 3; } .s3 { stroke: var(--s3); stroke-dasharray: 2 3; }
-.s4 { stroke: var(--s4); stroke-dasharray: 9 3 2 3; } .s5 { stroke: var(--s5); stroke-dasharray: 4 2; }
-.s6 { stroke: var(--s6); stroke-dasharray: 12 4; } .dot, .whisker { stroke-dasharray: none; }
-.f1 { fill: var(--s1); } .f2 { fill: var(--s2); } .f3 { fill: var(--s3); } .f4 { fill: var(--s4); } .f5 { fill: var(--s5); }
-  .f6 { fill: var(--s6); }
-.legend { list-style: none; padding: 0; margin: .5rem 0 0; font-size: .85rem; overflow-wrap: anywhere; }
-.legend li { position: relative; padding-left: 36px; }
-.legend svg { position: absolute; left: 0; top: .35em; width: 28px; height: 12px; }
-.swatch { display: inline-block; width: 28px; height: 12px; }
-.strip { width: 120px; } .strip .whisker { stroke-width: 3; } .baseline { fill: none; stroke: var(--dim); }
-  .ceiling { fill: var(--dim); stroke: var(--dim); }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(18rem, 100%), 1fr)); gap: 0 2.5rem; }
-.columns { columns: 15rem; column-gap: 2.2rem; }
-"""
 
 
 def drawing(told: str, height: float, parts: Iterable[str]) -> str:
@@ -45,10 +17,17 @@ def drawing(told: str, height: float, parts: Iterable[str]) -> str:
     return f'<svg viewBox="0 0 {WIDTH:g} {height:.4g}" role="img" aria-label="{escaped(told)}">{"".join(parts)}</svg>'
 
 
-def chart(title: str, note: str, content: str) -> str:
+def chart(title: str, note: str, content: str) -> Markup:
     """A drawing with its legend, HTML already, under its title and a note on how to read it."""
     caption = f"<strong>{escaped(title)}</strong> <small>{escaped(note)}</small>"
-    return f"<figure>\n<figcaption>{caption}</figcaption>\n{content}\n</figure>"
+    return Markup(f"<figure>\n<figcaption>{caption}</figcaption>\n{content}\n</figure>")
+
+
+def image(svg: str, height: float) -> str:
+    """A drawing as an image of its own, with the style that it has in a page."""
+    attributes = f'xmlns="http://www.w3.org/2000/svg" width="{WIDTH:g}" height="{height:.4g}"'
+    style = stylesheet("colours.css") + stylesheet("charts.css")
+    return svg.replace("<svg ", f"<svg {attributes} ", 1).replace(">", f"><style>{style}</style>", 1)
 
 
 def label(x: float, y: float, text: str, style: str = "") -> str:

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.reports.charts.axis import Axis
-from workbench.reports.charts.drawing import STYLE, WIDTH, box, drawing, hue, label, line
+from workbench.reports.charts.drawing import WIDTH, box, drawing, hue, image, label, line
 from workbench.reports.charts.plane import BOTTOM, LEFT, RIGHT, Plane
 from workbench.reports.formatting import figure
-from workbench.reports.page import STYLE as COLOURS
 
 MOST = 30  # charges that are drawn
 _PROFILE, _BAR, _GAP = 190.0, 9.0, 5.0
@@ -29,7 +28,7 @@ def hash_line(charges: Sequence[Mapping[str, Any]], along: Sequence[Sequence[flo
         parts += _bars(plane, charge, top + place * (_BAR + _GAP))
     height = top + len(shown) * (_BAR + _GAP) + 22
     parts.append(label(WIDTH - RIGHT, height - 4, "where a person's keyed hash lies", "dim end"))
-    return _image(drawing(told(charges, along, budget), height, parts), height)
+    return image(drawing(told(charges, along, budget), height, parts), height)
 
 
 def told(charges: Sequence[Mapping[str, Any]], along: Sequence[Sequence[float]], budget: float) -> str:
@@ -80,11 +79,3 @@ def _bars(plane: Plane, charge: Mapping[str, Any], y: float) -> list[str]:
             box(left, y, max(right - left, 1.5), _BAR, f"f{hue(charge['number'] - 1)}", told=charge["purpose"])
         )
     return parts
-
-
-def _image(svg: str, height: float) -> str:
-    """An image that needs no page around it."""
-    attributes = f'xmlns="http://www.w3.org/2000/svg" width="{WIDTH:g}" height="{height:.4g}"'
-    # only what an image can use of the page's style: variables of colours
-    colours = COLOURS[: COLOURS.index("* {")]
-    return svg.replace("<svg ", f"<svg {attributes} ", 1).replace(">", f"><style>{colours}{STYLE}</style>", 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from markupsafe import Markup
+
 from workbench.metrics.measure import Measure
 from workbench.reports.charts.axis import around
 from workbench.reports.charts.drawing import line
@@ -29,7 +31,7 @@ def strip(measure: Measure) -> str:
     parts.append(line(low, middle, high, middle, "whisker s1"))
     parts.append(f'<circle cx="{x:.1f}" cy="{middle:.1f}" r="3.5" class="f1"/>')
     told = ", ".join([f"value {figure(estimate.value)}", *(f"{name} {figure(v)}" for name, v in known.items())])
-    return (
+    return Markup(
         f'<svg class="strip" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img" aria-label="{escaped(told)}">'
         f"{''.join(parts)}</svg>"
     )

@@ -91,13 +91,13 @@ def _profile(dataset: str) -> None:
     if not st.button("Show the profile", help="Reads the records; nothing is kept."):
         return
     told = profile(session.workspace(), dataset)
-    st.caption(f"{number(told['rows'])} training rows. Cells of fewer than 20 rows are told together.")
-    for place, column in enumerate(told["columns"]):
+    st.caption(f"{number(told.rows)} training rows. Cells of fewer than 20 rows are told together.")
+    for place, column in enumerate(told.columns):
         if place % 3 == 0:
             across = st.columns(3)
         with across[place % 3].container(border=True):
-            st.markdown(f"**{plain(column['column'])}**")
-            rows = [{"cell": cell, "share": share} for cell, share in column["cells"]]
+            st.markdown(f"**{plain(column.column)}**")
+            rows = [{"cell": cell, "share": share} for cell, share in column.cells]
             st.bar_chart(rows, x="cell", y="share", horizontal=True, height=220, sort=False, x_label="", y_label="")
 
 
@@ -282,12 +282,12 @@ def _rehearsed(dataset: str, name: str, content: bytes, schema: Schema, same_peo
         found = rehearse_upload(
             session.workspace(), dataset, name, content, schema, same_people=same_people, progress=progress
         )
-    if not found:
+    if found is None:
         return " Whether nobody has more rows than declared shows when it is taken in, for the table is large."
     told = ""
-    if clipped := found.get("clipped"):
+    if clipped := found.clipped:
         told += f" Values beyond the bounds of a column are moved to the nearest bound, in {counted(clipped, 'row')}."
-    if left := sum(found.get("left_out", {}).values()):
+    if left := sum(found.left_out.values()):
         told += f" Left out, as the schema says: {counted(left, 'row')}."
     return told
 

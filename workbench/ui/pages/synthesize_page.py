@@ -7,25 +7,17 @@ from typing import Any
 
 import streamlit as st
 
-from workbench.config import MARGINAL, SynthesizeConfig, parse_config
+from workbench.config import SynthesizeConfig, parse_config
+from workbench.generators.registry import GENERATORS
 from workbench.reports.epsilon_text import odds
 from workbench.ui.parts import jobs, places, session
-from workbench.ui.parts.words import day, figure, moment, number, plain, strength
+from workbench.ui.parts.words import day, figure, label, moment, number, plain, strength
 from workbench.workflows.datasets.budget import set_budget
 from workbench.workflows.operations.browser_files import MOST_ROWS, release_file, release_rows, sample_file
 from workbench.workflows.operations.jobs import detach_job
 from workbench.workflows.operations.overview import measured, overview, quality
 from workbench.workflows.synthesis.preflight import preflight
 
-_GENERATORS: Mapping[str, str] = {
-    "aim": "AIM: the best quality, the first choice",
-    "mst": "MST: a tenth of the time, for many columns",
-    "independent": "Independent columns: the baseline, no relations",
-    "dp_ctgan": "DP-CTGAN: a neural network, wants a larger ε",
-    "gaussian_copula": "Gaussian copula: NOT private",
-    "ctgan": "CTGAN: NOT private",
-    "tvae": "TVAE: NOT private",
-}
 _EPSILONS = (0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0)
 _FIGURES: Mapping[str, tuple[str, str]] = {
     "fidelity/tvd1": ("Single columns", "Mean distance to the real table, 0 is equal, 1 has nothing in common (TVD)."),
@@ -69,7 +61,7 @@ def _new(names: list[str]) -> None:
     left, right = st.columns([3, 2])
     with left:
         dataset = st.selectbox("Data set", names)
-        generator = st.selectbox("Generator", list(_GENERATORS), format_func=lambda name: _GENERATORS[name])
+        generator = st.selectbox("Generator", GENERATORS.names(), format_func=lambda name: GENERATORS[name].label)
         given = {"generator": generator, "dataset": dataset} | _strength(generator) | _settings(generator)
         config = parse_config(given, SynthesizeConfig, source="this choice")
     with right.container(border=True), session.reported():
@@ -83,7 +75,7 @@ def _new(names: list[str]) -> None:
 
 
 def _strength(generator: str) -> dict[str, Any]:
-    if generator not in (*MARGINAL, "dp_ctgan"):
+    if not GENERATORS[generator].private:
         st.warning(
             "This generator gives no privacy guarantee. Its tables are withdrawn when a person it saw is erased."
         )
@@ -103,7 +95,7 @@ def _strength(generator: str) -> dict[str, Any]:
 def _settings(generator: str) -> dict[str, Any]:
     given: dict[str, Any] = {}
     with st.expander("More settings"):
-        if generator in (*MARGINAL, "dp_ctgan"):
+        if GENERATORS[generator].private:
             given["delta"] = st.number_input(
                 "δ: how likely the guarantee may fail",
                 min_value=1e-12,
@@ -116,7 +108,7 @@ def _settings(generator: str) -> dict[str, Any]:
         rows = st.number_input("Rows of the table", min_value=1, value=None, help="Empty: about as many as there are.")
         if rows is not None:
             given["rows"] = int(rows)
-        if generator in MARGINAL:
+        if "shards" in GENERATORS[generator].settings.model_fields:
             given["shards"] = int(
                 st.number_input(
                     "Groups of people measured apart (shards)",
@@ -133,31 +125,32 @@ def _preflight(config: SynthesizeConfig) -> bool:
     """What it would cost; whether it may be begun."""
     st.markdown("**Before anything is read**")
     told = preflight(session.workspace(), config)
-    if "seconds" in told:
-        st.markdown(
-            f"About **{told['seconds']:.0f} s**, and {told['seconds_per_100000_rows']:.1f} s for each 100,000 rows."
-        )
-        noise = {what: value for what, value in told["noise"].items() if what != "price of shards"}
+    if (forecast := told.forecast) is not None and forecast.seconds is not None:
+        rest = forecast.seconds_per_100000_rows
+        each = "" if rest is None else f", and {rest:.1f} s for each 100,000 rows"
+        st.markdown(f"About **{forecast.seconds:.0f} s**{each}.")
+    if forecast is not None and forecast.noise:
+        noise = {what: value for what, value in forecast.noise.items() if what != "price of shards"}
         text = ", ".join(f"{value} rows in {what.removesuffix(', about')}" for what, value in noise.items())
         st.markdown(
             f"Noise added to each count: {text}.", help="Standard deviation. Counts well above it are kept well."
         )
-    privacy = told.get("privacy")
+    privacy = told.privacy
     if privacy is None:
         st.markdown("It spends no privacy budget, for it guarantees nothing.")
         return True
-    budget = privacy["budget"]
+    budget = privacy.budget
     if budget is None:
         _set_budget(config)
         return False
-    before, after = privacy["spent_before"], privacy["spent_after"]
+    before, after = privacy.spent_before, privacy.spent_after
     st.progress(
-        min(1.0, after / budget["epsilon"]),
-        text=f"Budget after: ε {after:.2f} of {budget['epsilon']:g} (now {before:.2f})",
+        min(1.0, after / budget.epsilon),
+        text=f"Budget after: ε {after:.2f} of {budget.epsilon:g} (now {before:.2f})",
     )
-    if not privacy["allowed"]:
+    if not privacy.allowed:
         st.error("The budget does not allow this. Choose a smaller ε; what was spent never comes back.")
-    return bool(privacy["allowed"])
+    return privacy.allowed
 
 
 def _set_budget(config: SynthesizeConfig) -> None:
@@ -195,7 +188,9 @@ def _releases(releases: list[dict[str, Any]]) -> None:
 
 
 def _named(one: dict[str, Any]) -> str:
-    return f"{one['release']} ({_GENERATORS[one['kind']].split(':')[0]}, {one['dataset']})"
+    spec = GENERATORS.get(one["kind"])
+    kind = spec.label.split(":")[0] if spec else label(one["kind"])
+    return f"{one['release']} ({kind}, {one['dataset']})"
 
 
 def _quality(one: dict[str, Any]) -> None:

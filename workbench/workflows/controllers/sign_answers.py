@@ -29,9 +29,8 @@ def signed(workspace: Workspace, document: dict[str, Any], domain: str) -> tuple
 @internal
 def signature_of(workspace: Workspace, body: bytes, domain: str) -> dict[str, str]:
     """The headers that sign a body."""
-    made = signer(settled(workspace)).sign(body)
-    coded = base64.b64encode(bytes.fromhex(made.signature)).decode()
-    return {DOMAIN: domain, SIGNATURE: coded, KEY_ID: made.keyid}
+    key = signer(settled(workspace))
+    return {DOMAIN: domain, SIGNATURE: base64.b64encode(key.sign(body)).decode(), KEY_ID: key.keyid}
 
 
 @open_to_all

@@ -15,6 +15,7 @@ from workbench.schema.column import Column
 from workbench.state import reading
 from workbench.state.roles import allowed, open_to_all
 from workbench.state.workspace import Workspace
+from workbench.workflows.datasets.results import ColumnProfile, ProfileResult
 from workbench.workflows.outputs import judge_now
 
 _NOTHING = "no profile is made"
@@ -22,7 +23,7 @@ FEWEST = 20  # rows of a cell, or it is not told apart
 
 
 @allowed("operate")
-def profile(workspace: Workspace, dataset: str) -> dict[str, Any]:
+def profile(workspace: Workspace, dataset: str) -> ProfileResult:
     """The share of rows in each cell of each column, of training rows alone; cells with few rows are told together.
 
     Internal: computed from people's rows. Raises BusyError where one of them waits to be erased.
@@ -39,11 +40,11 @@ def profile(workspace: Workspace, dataset: str) -> dict[str, Any]:
     records = store.read("train")
     bins = records.codec.bin(records.values)
     columns = records.schema.encoded.items()
-    found = {
-        "dataset": dataset,
-        "rows": len(records),
-        "columns": [_column(name, column, bins[:, place]) for place, (name, column) in enumerate(columns)],
-    }
+    found = ProfileResult(
+        dataset=dataset,
+        rows=len(records),
+        columns=tuple(_column(name, column, bins[:, place]) for place, (name, column) in enumerate(columns)),
+    )
     judge_now(workspace, judge)
     return found
 
@@ -55,10 +56,10 @@ def schema_of(workspace: Workspace, dataset: str) -> Schema:
         return catalog.entry(connection, dataset).schema
 
 
-def _column(name: str, column: Column, cells: Any) -> dict[str, Any]:
+def _column(name: str, column: Column, cells: Any) -> ColumnProfile:
     counts = np.bincount(cells, minlength=column.cells + 1)
     labels = [*column.spec.cell_labels(column), "missing"]
     total = max(1, int(counts.sum()))
-    told = [(label, int(n) / total) for label, n in zip(labels, counts, strict=False) if n >= FEWEST]
-    rare = 1.0 - sum(share for _, share in told)
-    return {"column": name, "cells": told + ([("few rows each", rare)] if rare > 1e-9 else [])}
+    shown = [(label, int(n) / total) for label, n in zip(labels, counts, strict=False) if n >= FEWEST]
+    rare = 1.0 - sum(share for _, share in shown)
+    return ColumnProfile(column=name, cells=(*shown, *([("few rows each", rare)] if rare > 1e-9 else [])))

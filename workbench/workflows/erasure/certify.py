@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from workbench.config import TrainConfig
+from workbench.config import TrainConfig, stored_config
 from workbench.data import catalog
 from workbench.erasure import saga
 from workbench.erasure.certificate import sign
@@ -112,7 +112,7 @@ def _model(ensemble: EnsembleState, request: str) -> dict[str, Any]:
 
     `constituents_retrained` counts for all requests of the erasure, `constituents_of_person` for this one.
     """
-    config, retrained = TrainConfig.model_validate(ensemble.new.config), set(ensemble.retrain)
+    config, retrained = stored_config(ensemble.new.config, TrainConfig), set(ensemble.retrain)
     told: dict[str, Any] = {
         "artifact": ensemble.new.id,
         "basis": "exact: bit-identical to training from scratch on the remaining records",

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
-from workbench.config import SynthesizeConfig, TrainConfig
+from workbench.config import SynthesizeConfig, TrainConfig, stored_config
 from workbench.data import catalog
 from workbench.data.store import Store
 from workbench.erasure import saga, vault
@@ -96,7 +96,7 @@ def _measured_again(
         progress(0.7 + 0.1 * fraction, what)
 
     try:
-        config = SynthesizeConfig.model_validate(generator.config)
+        config = stored_config(generator.config, SynthesizeConfig)
         make = partial(remake_release, old=generator.old, shards=generator.shards) if generator.shards else make_release
         release = make(workspace, store, config, tags={ERASURE_TAG: erasure_id}, progress=tell)
     except (BudgetError, ValidationError, InputError):
@@ -113,7 +113,7 @@ def _successor(
     progress: Progress,
 ) -> EnsembleState:
     before = ensemble.old
-    config = TrainConfig.model_validate(before.config)
+    config = stored_config(before.config, TrainConfig)
 
     def tell(fraction: float, what: str) -> None:
         progress(0.1 + 0.6 * fraction, f"retraining {what}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from workbench.config import TrainConfig
+from workbench.config import TrainConfig, stored_config
 from workbench.data import catalog
 from workbench.erasure.certificate import MOST_BYTES, open_signed
 from workbench.erasure.environment import environment
@@ -178,7 +178,7 @@ def _replay(
             if body["ensemble"] == ensemble and request in body["requests"]
             for s in body["retrained"]
         }
-        if TrainConfig.model_validate(manifest.config).private:
+        if stored_config(manifest.config, TrainConfig).private:
             checks.append(_by_lineage(ensemble, manifest, shards))
             continue
         stale = {shard: first for shard, first in pending[ensemble].items() if shard in shards}
@@ -210,7 +210,7 @@ def _same(workspace: Workspace, manifest: Manifest, shard: int, upto: int | None
         store = catalog.store(connection, workspace, manifest.dataset)
     records = store.read("train", manifest.partition.interval(shard))
     digests = []
-    for model in train_shard(records, TrainConfig.model_validate(manifest.config), shard=shard):
+    for model in train_shard(records, stored_config(manifest.config, TrainConfig), shard=shard):
         digests.append(None if model is None else sha256(model))
         progress(len(digests) / manifest.partition.n_slices, f"shard {shard}")
     constituent = next(c for c in manifest.constituents if c.shard == shard)

@@ -32,6 +32,7 @@ from workbench.state.roles import allowed, open_to_all
 from workbench.state.workspace import Workspace
 from workbench.workflows.datasets.ingest import refuse_name, rehearse
 from workbench.workflows.datasets.propose_schema import propose_schema
+from workbench.workflows.datasets.results import RehearsalResult
 from workbench.workflows.datasets.same_people import check_reason
 from workbench.workflows.datasets.uploads import UPLOADS, sweep_uploads
 from workbench.workflows.erasure.verify import verify
@@ -94,16 +95,16 @@ def rehearse_upload(
     *,
     same_people: str | None = None,
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> RehearsalResult | None:
     """What taking in an uploaded table would store, in numbers; raises as that would, and nothing is stored.
 
-    Of a table larger than MOST_REHEARSED only the name and the schema are looked at, and no number is told.
+    None of a table larger than MOST_REHEARSED, of which only the name and the schema are looked at.
     """
     check_reason(workspace, same_people)
     confirmed = same_people is not None
     if len(content) > MOST_REHEARSED:
         refuse_name(workspace, dataset, schema, confirmed=confirmed)
-        return {}
+        return None
     with _staged(workspace, name, content) as (_, table):
         return rehearse(workspace, dataset, schema, table, confirmed=confirmed, progress=progress)
 

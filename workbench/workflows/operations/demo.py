@@ -10,6 +10,7 @@ from typing import Any
 
 from workbench.config import CONFIGS, SynthesizeConfig, TrainConfig, read_config
 from workbench.errors import CheckFailedError, InputError
+from workbench.metrics.estimate import Estimate
 from workbench.privacy.ledger import Ledger, spent
 from workbench.progress import Progress, silent
 from workbench.state.roles import allowed, internal
@@ -82,40 +83,40 @@ def fill_with_demo(workspace: Workspace, progress: Progress = silent) -> dict[st
     tampered = _verify_tampered(workspace, certificate)
     again = erase(workspace, [SUBJECT], dataset="adult")["requests"][0]
     after = request["ensembles"][0]
-    retrain = request["retrain_seconds"]
+    retrain, utility = request["retrain_seconds"], release.metrics["utility/tstr_auc"]
     return {
         "passed": verified["valid"] and not tampered["valid"] and again["status"] == "rejected",
-        "rows": ingested["rows"]["train"],
+        "rows": ingested.rows["train"],
         "epsilon": {
-            "release": release["epsilon"],
+            "release": release.epsilon,
             "spent": round(spent(ledger.entries(POPULATION), DELTA), 4),
             "budget": BUDGET,
             "delta": DELTA,
         },
         "auc": {
-            "before": trained["metrics"]["auc"]["value"],
+            "before": trained.metrics["auc"].value,
             "after": after["metrics"]["auc"]["value"],
-            "on_synthetic": release["metrics"]["utility/tstr_auc"]["value"],
+            "on_synthetic": utility.value if isinstance(utility, Estimate) else utility,
         },
         "seconds_by_step": {
-            "ingest": ingested["seconds"],
-            "synthesize": release["seconds"],
-            "train": trained["seconds"],
+            "ingest": ingested.seconds,
+            "synthesize": release.seconds,
+            "train": trained.seconds,
             "erase": erased["seconds"],
         },
         "retraining": {
-            "all_shards_seconds": trained["training_seconds"],
+            "all_shards_seconds": trained.training_seconds,
             "erasure_seconds": retrain,
-            "speedup": round(trained["training_seconds"] / retrain, 1) if retrain else None,
+            "speedup": round(trained.training_seconds / retrain, 1) if retrain else None,
         },
         "shards": {"touched": len(request["shards"]), "of": config.shards},
         "verify": {"level": verified["level"], "valid": verified["valid"]},
         "tampered": {"valid": tampered["valid"]},
         "erased_again": again["status"],
-        "release": release["path"],
+        "release": str(release.path),
         "dataset": "adult",
-        "generator": release["generator"],
-        "ensemble": trained["ensemble"],
+        "generator": release.generator,
+        "ensemble": trained.ensemble,
         "certificate": str(certificate),
     }
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.config import SynthesizeConfig, TrainConfig, parse_config
 from workbench.errors import InputError
 from workbench.jobs.detached import detach
 from workbench.jobs.job import OVER, Job, cancel, enqueue, find, get
-from workbench.jobs.worker import Work, work_on
+from workbench.jobs.worker import JobResult, Work, json_of, work_on
 from workbench.progress import Progress, silent
 from workbench.reports.verdict import VerdictRules
 from workbench.state import journal, writing
@@ -19,9 +19,12 @@ from workbench.state.roles import allowed, open_to_all
 from workbench.state.workspace import Workspace
 from workbench.workflows.erasure.execute import recover_interrupted
 
+if TYPE_CHECKING:
+    from workbench.workflows.datasets.results import IngestResult
+
 
 @allowed("operate")
-def run_job(workspace: Workspace, kind: str, config: Mapping[str, Any], progress: Progress = silent) -> dict[str, Any]:
+def run_job(workspace: Workspace, kind: str, config: Mapping[str, Any], progress: Progress = silent) -> JobResult:
     """Does a piece of long work in this process, as a job that others can watch and cancel."""
     return take_job(workspace, _enqueue(workspace, kind, config).id, progress)
 
@@ -33,7 +36,7 @@ def detach_job(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> di
 
 
 @allowed("operate")
-def take_job(workspace: Workspace, job_id: str, progress: Progress = silent) -> dict[str, Any]:
+def take_job(workspace: Workspace, job_id: str, progress: Progress = silent) -> JobResult:
     """Works on a job that waits or whose worker died, in the name of whoever asked for it."""
     with workspace.engine.connect() as connection:
         job = get(connection, job_id)
@@ -41,11 +44,11 @@ def take_job(workspace: Workspace, job_id: str, progress: Progress = silent) -> 
         if job.kind != "erase":  # an erasure's job finishes by itself what was interrupted
             recover_interrupted(workspace)
         # made once the job is ours: of one that is over there is no config left
-        done = dict(work_on(workspace.engine, job.id, lambda p: _work(workspace, job.kind, job.config)(p), progress))
+        done = work_on(workspace.engine, job.id, lambda p: _work(workspace, job.kind, job.config)(p), progress)
         if job.kind == "erase":
             from workbench.workflows.synthesis.measure_again import measure_again  # start-up
 
-            measure_again(workspace, [one["request"] for one in done["requests"]])
+            measure_again(workspace, [one["request"] for one in json_of(done)["requests"]])
         return done
 
 
@@ -117,7 +120,7 @@ def _ingest(workspace: Workspace, config: Mapping[str, Any]) -> Work:
         return lambda progress: append(workspace, name, data=data, same_people=reason, progress=progress)
     schema = config["schema"] and Path(config["schema"])
 
-    def work(progress: Progress) -> dict[str, Any]:
+    def work(progress: Progress) -> IngestResult:
         try:
             return ingest(workspace, name, schema=schema, data=data, same_people=reason, progress=progress)
         finally:
@@ -144,7 +147,7 @@ def _evaluate(workspace: Workspace, config: Mapping[str, Any]) -> Work:
 
     def work(progress: Progress) -> dict[str, Any]:
         found = evaluate(workspace, name, dataset=dataset, settings=settings, rules=rules, progress=progress)
-        return {"dataset": found["dataset"], "evaluation": found["id"]}
+        return {"dataset": found.dataset, "evaluation": found.id}
 
     return work
 
@@ -164,9 +167,10 @@ def _forget_upload(config: Mapping[str, Any]) -> None:
 
 
 def _synthesize(workspace: Workspace, config: Mapping[str, Any]) -> Work:
-    from workbench.workflows.synthesis.synthesize import synthesize
+    from workbench.workflows.synthesis.synthesize import refuse_words, synthesize
 
     parsed = parse_config(dict(config), SynthesizeConfig, source="the job")
+    refuse_words(workspace, parsed)  # before there is a row
     return lambda progress: synthesize(workspace, parsed, progress=progress)
 
 
