@@ -231,7 +231,7 @@ def test_a_kind_is_taken_in_profiled_fitted_and_drawn(workspace: Workspace, tmp_
     made = synthesize(
         workspace, SynthesizeConfig(generator="independent", dataset="shares", epsilon=8, delta=1e-5, rows=200)
     )
-    sample(workspace, made["generator"], 50, tmp_path / "out.csv", where=["share=10 %..20 %"])
+    sample(workspace, made.generator, 50, tmp_path / "out.csv", where=["share=10 %..20 %"])
     drawn = pd.read_csv(tmp_path / "out.csv")["share"]
     assert len(drawn) == 50
     assert drawn.str.fullmatch(r"\d+\.\d %").all()
