@@ -25,7 +25,7 @@ _NAME = re.compile(r"[a-z][a-z_]*[a-z]")  # names of files and releases are made
 class Settings(BaseModel):
     """The fields that a generator or a learner has of a config, each with its default; one without must be given.
 
-    A field says what it is by its `description`: to read docstrings of so many classes would cost every command 50 ms.
+    A field says what it is by its `description`: reading the docstrings of so many classes would slow every command.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
@@ -79,13 +79,7 @@ class Registry(Generic[S]):
 
     def register(self, spec: S) -> S:
         """Add a spec to this process; raise InputError where its name is no name or taken, or its fields clash."""
-        if not _NAME.fullmatch(spec.name):
-            raise InputError(
-                f"{spec.name!r} is no name for a {self._what}", hint="small letters with underscores between them"
-            )
-        if spec.name in self._specs:
-            raise InputError(f"a {self._what} called {spec.name!r} exists already", hint="choose another name")
-        self._found = self._specs | {spec.name: spec}
+        self._found = self._with(self._specs, spec)
         try:
             self._announce()
         except InputError:
@@ -117,6 +111,15 @@ class Registry(Generic[S]):
     def __iter__(self) -> Iterator[S]:
         return iter(sorted(self._specs.values(), key=lambda spec: (spec.rank, spec.name)))
 
+    def _with(self, specs: dict[str, S], spec: S) -> dict[str, S]:
+        if not _NAME.fullmatch(spec.name):
+            raise InputError(
+                f"{spec.name!r} is no name for a {self._what}", hint="small letters with underscores between them"
+            )
+        if spec.name in specs:
+            raise InputError(f"a {self._what} called {spec.name!r} exists already", hint="choose another name")
+        return specs | {spec.name: spec}
+
     def _announce(self) -> None:
         for listener in self._listeners:
             listener()
@@ -127,8 +130,11 @@ class Registry(Generic[S]):
             found = iter_modules(import_module(self._room).__path__)
             names = [file.name for file in found if file.name.endswith(self._ending) and not file.ispkg]
             files = [vars(import_module(f"{self._room}.{name}")) for name in names]
-            specs = [spec for file in files for spec in (*file.get("SPECS", ()), file.get("SPEC")) if spec is not None]
-            self._found = {spec.name: spec for spec in specs}
+            held = [spec for file in files for spec in (*file.get("SPECS", ()), file.get("SPEC")) if spec is not None]
+            specs: dict[str, S] = {}
+            for spec in held:
+                specs = self._with(specs, spec)
+            self._found = specs
         return self._found
 
 

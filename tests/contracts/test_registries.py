@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -415,6 +415,29 @@ def test_what_would_confuse_configs_is_refused_and_leaves_nothing(wrong: Any, sa
         LEARNERS.register(wrong())
     assert (LEARNERS.names(), list(TrainConfig.model_fields)) == (names, fields)
     assert training("ridge").settings == {"penalty": 1.0}
+
+
+def test_two_files_of_a_room_can_not_have_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = tmp_path / "a_room"
+    room.mkdir()
+    (room / "__init__.py").touch()
+    text = "from types import SimpleNamespace as S\n{} = S(name={!r}, rank={})\n"
+    (room / "one_spec.py").write_text(text.format("SPEC", "first", 2))
+    (room / "helper.py").write_text(text.format("SPEC", "no spec", 0))
+    (room / "two_spec.py").write_text("from types import SimpleNamespace as S\nSPECS = (S(name='second', rank=1),)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert Registry[Any]("a_room", what="toy").names() == ("second", "first")
+    (room / "three_spec.py").write_text(text.format("SPEC", "first", 3))
+    with pytest.raises(InputError, match="'first' exists already"):
+        Registry[Any]("a_room", what="toy").names()
+
+
+def test_a_generator_that_only_says_that_it_is_private_is_refused_by_the_ledger(trained: Workspace) -> None:
+    before = Ledger(trained.engine).entries("pupils")
+    liar = replace(DICE, name="liar", make=lambda _: Census())
+    with registered(GENERATORS, liar), pytest.raises(InputError, match="cannot price"):
+        synthesize(trained, synthesis("liar", epsilon=1, delta=DELTA))
+    assert Ledger(trained.engine).entries("pupils") == before
 
 
 def test_a_spec_that_contradicts_itself_is_refused() -> None:

@@ -25,6 +25,7 @@ from workbench.workflows.erasure import execute
 from workbench.workflows.erasure.decide import cancel_request, set_policy
 from workbench.workflows.erasure.erase import erase
 from workbench.workflows.erasure.execute import carry_out_waiting, resume
+from workbench.workflows.erasure.results import NamedArtifact, NotifiedArtifact
 from workbench.workflows.erasure.retire import retire
 from workbench.workflows.erasure.verify import verify
 from workbench.workflows.evaluation.evaluate import evaluate
@@ -92,9 +93,9 @@ def test_with_its_releases_it_is_retired_and_whoever_has_rows_is_named(unprotect
     old = the_generator(unprotected)
     export = sample(unprotected, old.id, 10, tmp_path / "rows.parquet", recipient="the press").export
     (planned,) = erase(unprotected, [placed(unprotected, "train")[0]], dry_run=True).plan
-    assert {"id": old.id, "kind": "generator"} in planned.purge
-    assert {"id": export, "recipient": "the press"} in planned.notify
-    assert planned.keep_private == planned.refit == planned.remeasure == []
+    assert NamedArtifact(id=old.id, kind="generator") in planned.purge
+    assert NotifiedArtifact(id=export, recipient="the press") in planned.notify
+    assert planned.keep_private == planned.refit == planned.remeasure == ()
     answer = erase(unprotected, [placed(unprotected, "train")[0]]).requests[0]
     assert (
         of_kind(unprotected, "generator") == of_kind(unprotected, "release") == of_kind(unprotected, "evaluation") == []

@@ -118,7 +118,7 @@ def test_a_file_is_carried_out_and_told_and_nothing_of_it_is_left(
     assert not scan_folder(trained.root, [nonce.encode(), bytes.fromhex(nonce)]).hits
 
     (inbox / "a.csv").write_text(f"key,request_id\n{first},t-1\n")
-    assert run(trained, inbox)["exit"] == 2
+    assert run(trained, inbox).exit == 2
     again = read(inbox / "a.csv.2.receipt.json")["requests"][0]
     assert (again["status"], again["request"], again["known_before"]) == ("rejected", None, True)
     assert read(inbox / "a.csv.receipt.json") == receipt, "an earlier receipt, with its nonces, stays"
@@ -204,7 +204,7 @@ def test_several_identities_of_a_person_are_one_request_and_one_certificate(trai
         "subject_identities": request["subject_identities"][2:],  # type: ignore[index]
     }
     (inbox / "a.json").write_text(json.dumps([request, stranger]))
-    assert run(trained, inbox)["exit"] == 4
+    assert run(trained, inbox).exit == 4
     receipt = read(inbox / "a.json.receipt.json")["requests"]
     result = read(inbox / "a.json.result.json")["requests"]
     assert [r["request"] for r in receipt] == [request["subject_request_id"], None]
@@ -232,7 +232,7 @@ def test_the_senders_of_two_files_learn_nothing_of_each_other(trained: Workspace
     key = placed(trained, "train")[0]
     (inbox / "a.csv").write_text(f"key,request_id\n{key},alpha-1\n")
     (inbox / "b.csv").write_text(f"key,request_id\n{key},beta-1\n{key},beta-2\n")
-    assert run(trained, inbox)["exit"] == 7
+    assert run(trained, inbox).exit == 7
     first, second = (read(inbox / f"{name}.csv.receipt.json")["requests"] for name in "ab")
     assert [one["status"] for one in (*first, *second)] == ["quarantined", "quarantined", "rejected"]
     assert second[1]["duplicate_of"] == "beta-1", "within a file it is a repetition"
@@ -242,7 +242,7 @@ def test_the_senders_of_two_files_learn_nothing_of_each_other(trained: Workspace
     with trained.engine.connect() as connection:
         assert list(connection.execute(select(quarantine.c.request)).scalars()) == ["beta-1"]
     approve_request(trained, "beta-1")
-    assert run(trained, inbox)["exit"] == 2, "that of the denied one"
+    assert run(trained, inbox).exit == 2, "that of the denied one"
     result = read(inbox / "b.csv.result.json")["requests"]
     assert [one["certificate"] is not None for one in result] == [True, True]
 
@@ -255,11 +255,11 @@ def test_an_id_that_another_file_used_is_refused_and_shows_nothing_of_it(
     """Also for the same person: who sent another file may be another party."""
     first, second = placed(trained, "train")[:2]
     (inbox / "alpha.csv").write_text(f"key,request_id\n{first},case-1\n")
-    assert run(trained, inbox)["exit"] == 0
+    assert run(trained, inbox).exit == 0
     alpha = read(inbox / "alpha.csv.receipt.json")["requests"][0]
     certificate = read(inbox / "alpha.csv.result.json")["requests"][0]["certificate"]
     (inbox / "beta.csv").write_text(f"key,request_id\n{first if same else second},case-1\n{second},case-2\n")
-    assert run(trained, inbox)["exit"] == 2
+    assert run(trained, inbox).exit == 2
     receipt, result = (read(inbox / f"beta.csv.{name}.json")["requests"] for name in ("receipt", "result"))
     for entries in (receipt, result):
         assert (entries[0]["request"], entries[0]["status"]) == (None, "rejected")
@@ -274,12 +274,12 @@ def test_an_id_that_another_file_used_is_refused_and_shows_nothing_of_it(
 def test_what_waits_for_approval_is_told_when_it_is_over(trained: Workspace, inbox: Path) -> None:
     set_policy(trained, "pupils", POLICY, ["approval=required"])
     (inbox / "a.txt").write_text(placed(trained, "train")[0])
-    assert run(trained, inbox)["exit"] == 7
+    assert run(trained, inbox).exit == 7
     result = read(inbox / "a.txt.result.json")["requests"][0]
     assert (result["status"], result["certificate"]) == ("quarantined", None)
-    assert run(trained, inbox)["exit"] == 7
+    assert run(trained, inbox).exit == 7
     approve_request(trained, result["request"])
-    assert run(trained, inbox)["exit"] == 0
+    assert run(trained, inbox).exit == 0
     assert read(inbox / "a.txt.result.json")["requests"][0]["status"] == "completed"
     assert left(inbox) == {"a.txt.receipt.json", "a.txt.result.json"}
 
@@ -303,7 +303,7 @@ def test_what_cannot_be_carried_out_now_is_tried_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "erase_waiting", refuse)
-        assert run(trained, inbox)["exit"] == 7
+        assert run(trained, inbox).exit == 7
     assert [r.status for r in list_requests(trained).requests] == ["quarantined"], "accepted all the same"
     logged = capfd.readouterr().err
     assert '"event": "fault"' in logged

@@ -24,7 +24,7 @@ from workbench.state import lineage, writing
 from workbench.state.roles import Person, acting
 from workbench.state.workspace import Workspace
 from workbench.ui.parts import session
-from workbench.workflows.datasets.profile import cell_labels, profile
+from workbench.workflows.datasets.profile import profile
 from workbench.workflows.datasets.results import RehearsalResult
 from workbench.workflows.datasets.uploads import sweep_uploads
 from workbench.workflows.erasure import run_waiting
@@ -312,7 +312,8 @@ def test_a_profile_tells_no_cell_of_few(trained: Workspace) -> None:
 )
 def test_cells_of_dates_are_told_as_dates(until: str, bins: int, first: str) -> None:
     declared = {"kind": "datetime", "bounds": ["2020-01-01", until], "bins": bins}
-    labels = cell_labels(Column.model_validate(declared))
+    column = Column.model_validate(declared)
+    labels = column.spec.cell_labels(column)
     assert labels[0] == first
     assert len(set(labels)) == bins
 

@@ -22,6 +22,7 @@ from workbench.errors import InputError
 from workbench.foreign import read_yaml
 from workbench.schema.column import Column
 from workbench.schema.constraints import Constraint, check_constraints
+from workbench.schema.kinds.registry import KINDS
 
 ROW_SUBJECT = "row"
 MOST_BYTES = 2_000_000  # of a schema file: ten thousand columns are about one million
@@ -154,6 +155,14 @@ class Schema(Described):
     def digest(self) -> str:
         """SHA-256 of the schema's canonical form, hexadecimal."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def _rebuild() -> None:
+    """Build the schema's checks again, which hold those of columns."""
+    Schema.model_rebuild(force=True)
+
+
+KINDS.listen(_rebuild)
 
 
 def parse_schema(document: Any, *, source: str) -> Schema:

@@ -14,6 +14,11 @@ class _WithJson(Protocol):
     def to_json(self) -> Any: ...
 
 
+@runtime_checkable
+class _Model(Protocol):
+    def model_dump(self) -> Any: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """A workflow's result. Each field is one key of its JSON, in order; None is `null` unless listed in `LEFT_OUT`.
@@ -33,7 +38,7 @@ class Result:
 def plain(value: Any) -> Any:
     """Return a value of a result as JSON has it: results and mappings become objects, sequences arrays, paths text.
 
-    A number that JSON lacks becomes `null`. A value that knows its own JSON, such as an estimate, is asked for it.
+    A number that JSON lacks becomes `null`. A value that knows its own JSON, such as an estimate or a policy, is asked for it.
     """
     if value is None or isinstance(value, str | int):
         return value
@@ -43,8 +48,8 @@ def plain(value: Any) -> Any:
         return value.to_json()
     if isinstance(value, _WithJson):
         return plain(value.to_json())
-    if hasattr(value, "model_dump"):
-        return value.model_dump()
+    if isinstance(value, _Model):
+        return plain(value.model_dump())
     if isinstance(value, Mapping):
         return {key: plain(one) for key, one in value.items()}
     if isinstance(value, tuple | list):

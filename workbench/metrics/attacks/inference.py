@@ -44,7 +44,7 @@ def _near(true: Values, column: Column) -> Values:
     if column.is_coded:
         return np.zeros(len(true))
     most = np.full(len(true), column.high - column.low)
-    return TOLERANCE * (most if column.kind == "datetime" else np.minimum(np.abs(true), most))
+    return TOLERANCE * (most if column.spec.level == "interval" else np.minimum(np.abs(true), most))
 
 
 def _of(column: str) -> tuple[Definition, ...]:

@@ -11,8 +11,9 @@ import streamlit as st
 from workbench.errors import InputError
 from workbench.progress import Progress
 from workbench.schema import Schema
-from workbench.schema.column import Kind, Role
+from workbench.schema.column import Role
 from workbench.schema.draft import rows_of, with_rows
+from workbench.schema.kinds.registry import KINDS
 from workbench.ui.parts import jobs, session
 from workbench.ui.parts.words import counted, day, number, plain
 from workbench.workflows.datasets.profile import profile, schema_of
@@ -201,7 +202,7 @@ def _review(draft: Schema, name: str, content: bytes) -> None:
         alt="The proposed schema, to be edited",
         column_config={
             "column": st.column_config.TextColumn("Column"),
-            "kind": st.column_config.SelectboxColumn("Kind", options=list(get_args(Kind)), required=True),
+            "kind": st.column_config.SelectboxColumn("Kind", options=list(KINDS.names()), required=True),
             "role": st.column_config.SelectboxColumn("Role", options=list(get_args(Role)), required=True),
             "domain": st.column_config.TextColumn(
                 "Domain", help="Numbers: lowest .. highest. Categories: one | other", width="large"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from workbench.erasure import saga
 from workbench.erasure.request import waiting
@@ -34,7 +33,7 @@ def erase_waiting(
         return carry_out(workspace, progress, first=first, held=held)
     outcomes: list[Outcome] = []
 
-    def work(tell: Progress) -> Mapping[str, Any]:
+    def work(tell: Progress) -> ErasedRequests:
         outcomes.append(carry_out(workspace, tell, first=first, held=held))
         return _listed(outcomes[0].results())  # a failure is the job's, too
 
@@ -76,7 +75,7 @@ def job_of_waiting(workspace: Workspace, *, patient: bool, worker: str | None = 
 def work_of(workspace: Workspace, *, patient: bool) -> Work:
     """Return the work of such a job; a patient one waits until the locks of the data sets are free."""
 
-    def work(progress: Progress) -> Mapping[str, Any]:
+    def work(progress: Progress) -> ErasedRequests:
         done: dict[str, ErasedRequest] = {}
         while True:
             outcome = carry_out(workspace, progress)
@@ -89,5 +88,5 @@ def work_of(workspace: Workspace, *, patient: bool) -> Work:
     return work
 
 
-def _listed(done: Mapping[str, ErasedRequest]) -> Mapping[str, Any]:
-    return ErasedRequests(requests=tuple(done.values())).to_json()  # what a job returns is JSON, whatever its kind
+def _listed(done: Mapping[str, ErasedRequest]) -> ErasedRequests:
+    return ErasedRequests(requests=tuple(done.values()))

@@ -92,6 +92,7 @@ def fill_with_demo(workspace: Workspace, progress: Progress = silent) -> DemoRun
     again = erase(workspace, [SUBJECT], dataset="adult").requests[0]
     after = request.ensembles[0]
     retrain, utility = request.retrain_seconds, release.metrics["utility/tstr_auc"]
+    assert release.epsilon is not None  # AIM is private
     return DemoRun(
         passed=verified.valid and not tampered.valid and again.status == "rejected",
         rows=ingested.rows["train"],

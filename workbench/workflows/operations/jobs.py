@@ -19,9 +19,7 @@ from workbench.state.roles import allowed, open_to_all
 from workbench.state.workspace import Workspace
 from workbench.workflows.erasure.execute import recover_interrupted
 from workbench.workflows.erasure.results import DetachedJob
-from workbench.workflows.operations.results import JobDetails, Jobs
-
-Done = Mapping[str, Any]  # what a job's work returns: JSON, whatever its kind
+from workbench.workflows.operations.results import JobDetails, Jobs, KeptEvaluation
 
 if TYPE_CHECKING:
     from workbench.workflows.datasets.results import IngestResult
@@ -104,8 +102,9 @@ def _advise(workspace: Workspace, config: Mapping[str, Any]) -> Work:
 
     parsed = parse_config(dict(config), TrainConfig, source="the job")
 
-    def work(progress: Progress) -> Done:
-        return {"dataset": parsed.dataset, "evaluation": advise_and_keep(workspace, parsed, progress=progress)}
+    def work(progress: Progress) -> KeptEvaluation:
+        kept = advise_and_keep(workspace, parsed, progress=progress)
+        return KeptEvaluation(dataset=parsed.dataset, evaluation=kept)
 
     return work
 
@@ -138,7 +137,7 @@ def _ingest(workspace: Workspace, config: Mapping[str, Any]) -> Work:
 def _demo(workspace: Workspace, config: Mapping[str, Any]) -> Work:  # noqa: ARG001 (there is nothing to choose)
     from workbench.workflows.operations.demo import fill_with_demo
 
-    return lambda progress: fill_with_demo(workspace, progress).to_json()
+    return lambda progress: fill_with_demo(workspace, progress)
 
 
 def _evaluate(workspace: Workspace, config: Mapping[str, Any]) -> Work:
@@ -151,9 +150,9 @@ def _evaluate(workspace: Workspace, config: Mapping[str, Any]) -> Work:
     )
     rules = None if given is None else VerdictRules.model_validate(given)
 
-    def work(progress: Progress) -> Done:
+    def work(progress: Progress) -> KeptEvaluation:
         found = evaluate(workspace, name, dataset=dataset, settings=settings, rules=rules, progress=progress)
-        return {"dataset": found.dataset, "evaluation": found.id}
+        return KeptEvaluation(dataset=found.dataset, evaluation=found.id)
 
     return work
 

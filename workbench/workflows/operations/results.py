@@ -184,6 +184,14 @@ class Jobs(Result):
     jobs: tuple[JobDetails, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class KeptEvaluation(Result):
+    """What a job measured of a data set, kept by the id of its evaluation."""
+
+    dataset: str
+    evaluation: str
+
+
 # The demo
 
 
