@@ -10,20 +10,24 @@ import io
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute
-import pyarrow.parquet as pq
 
 from workbench.data.dataset import Dataset
 from workbench.data.identity import TOKEN_BYTES, Points
 from workbench.errors import DamagedError
 from workbench.files import content_of, remove, sha256, write_atomic
+from workbench.later import Later
 from workbench.schema import Schema
 from workbench.schema.codec import Values
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+else:  # commands that read no record need none of it
+    pa, pq = Later("pyarrow", "pyarrow.compute"), Later("pyarrow.parquet")
 
 BUCKET_BITS = 6
 BUCKETS = 1 << BUCKET_BITS
@@ -84,13 +88,13 @@ class Store:
                 name=self.name, schema=self.schema, values=np.empty((0, len(names))), points=empty, slice_points=empty
             )
         table = pa.concat_tables(tables)
-        points = table[_POINT].to_numpy()
+        points = _numbers(table[_POINT])
         dataset = Dataset(
             name=self.name,
             schema=self.schema,
-            values=np.column_stack([table[name].to_numpy() for name in names]),
+            values=np.column_stack([_numbers(table[name]) for name in names]),
             points=points,
-            slice_points=table[_SLICE].to_numpy(),
+            slice_points=_numbers(table[_SLICE]),
         )
         if interval is None:
             return dataset
@@ -161,6 +165,11 @@ class Store:
                 hint="restore it from a backup",
             )
         return _parse(content, path, columns)
+
+
+def _numbers(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """A column of numbers; Arrow's own `to_numpy` imports pandas, which a command that reads records need not."""
+    return np.concatenate([np.from_dlpack(chunk) for chunk in column.chunks])
 
 
 def _parse(content: bytes, path: Path, columns: Sequence[str] | None) -> pa.Table:

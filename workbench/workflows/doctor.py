@@ -16,7 +16,7 @@ from workbench.errors import InputError, LockedError, WorkbenchError
 from workbench.roles import ROLES_FILE, open_to_all
 from workbench.state.tables import requests
 from workbench.workflows.publish import current_versions, is_whole, read_manifest
-from workbench.workflows.release import unrecorded
+from workbench.workflows.release_files import unrecorded
 from workbench.workflows.train_shards import objects_of
 from workbench.workspace import FOLDERS, SECRET_KEYS, Workspace
 

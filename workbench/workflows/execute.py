@@ -36,7 +36,8 @@ from workbench.workflows.publish import (
     current_versions,
     read_manifest,
 )
-from workbench.workflows.release import sweep_releases, unrecorded
+from workbench.workflows.release import sweep_releases
+from workbench.workflows.release_files import unrecorded
 from workbench.workflows.steps import STEPS
 from workbench.workflows.uploads import sweep_uploads
 from workbench.workspace import Workspace

@@ -29,7 +29,7 @@ from workbench.schema.schema import ROW_SUBJECT
 from workbench.sisa.ensemble import Constituent, Manifest
 from workbench.sisa.training import train_shard
 from workbench.workflows.publish import current_versions, read_manifest
-from workbench.workflows.release import private_fits
+from workbench.workflows.release_files import private_fits
 from workbench.workflows.train_shards import objects_of
 from workbench.workspace import Workspace
 
