@@ -100,7 +100,7 @@ def create_database(path: Path) -> None:
 
 
 def template_path() -> Path:
-    """Where the template of a new database is: what its migrations end with, without Alembic, a quarter of all that `init` imported."""
+    """Where the template of a new database is: what its migrations end with, without importing Alembic."""
     return Path(__file__).parent / "templates" / f"{HEAD}.sql"
 
 
