@@ -77,8 +77,9 @@ wheel: install
 reference: install
 	$(BIN)/python docs/generate.py
 
-# How a new store of the installed MLflow is made without its migrations: for each release of MLflow that is taken.
+# How new databases are made without their migrations: after each new revision of ours, and each new release of MLflow.
 template: install
+	$(BIN)/python -c "from workbench.state.database import write_template; print(write_template())"
 	$(BIN)/python -c "from workbench.tracking.new_store import write_template; print(write_template())"
 
 # Resolve anew, after pyproject.toml changed: the full resolution of everything the project installs.

@@ -70,19 +70,40 @@ def test_help_answers_without_loading_anything_heavy() -> None:
 
 
 def test_commands_that_fit_nothing_load_no_library_that_fits() -> None:
-    workflows = (
-        "erasure.decide datasets.budget operations.doctor erasure.erase controllers.inbox_worker erasure.suppressions "
-        "operations.backup controllers.tokens erasure.signing_keys operations.show_lineage erasure.verify erasure.certify "
-        "operations.jobs synthesis.preflight"
+    readers = (
+        "erasure.decide datasets.budget operations.doctor controllers.tokens erasure.signing_keys operations.show_lineage "
+        "erasure.verify operations.jobs"
+    )
+    writers = (
+        "erasure.erase controllers.inbox_worker erasure.suppressions operations.backup erasure.certify "
+        "synthesis.preflight"
     )
     check = (
         "import sys, importlib\n"
-        f"for name in '{workflows}'.split(): importlib.import_module('workbench.workflows.' + name)\n"
-        "heavy = ('torch', 'mlflow', 'pandas', 'sklearn', 'scipy.stats', 'scipy.optimize', 'lightgbm', 'streamlit')\n"
-        "print([name for name in heavy if name in sys.modules])\n"
+        "def load(names, *heavy):\n"
+        "    for name in names.split(): importlib.import_module('workbench.workflows.' + name)\n"
+        "    print(*(name for name in heavy if name in sys.modules))\n"
+        "heavy = ('torch', 'mlflow', 'pandas', 'sklearn', 'scipy.stats', 'scipy.optimize', 'lightgbm', 'streamlit',\n"
+        "    'alembic', 'boto3', 'httpx', 'opacus', 'matplotlib', 'hyperscan')\n"
+        f"load('{readers}', 'pyarrow', *heavy)\n"
+        f"load('{writers}', *heavy)\n"
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    assert done.stdout == "\n\n"
+
+
+def test_a_check_of_every_record_loads_no_library_that_fits(trained: Workspace) -> None:
+    check = (
+        "import sys, atexit\n"
+        "from workbench.cli import main\n"
+        "heavy = ('torch', 'mlflow', 'pandas', 'sklearn', 'scipy', 'lightgbm', 'alembic', 'opendp', 'dp_accounting')\n"
+        "atexit.register(lambda: print('LOADED', [name for name in heavy if name in sys.modules]))\n"
+        f"sys.argv = ['workbench', '--workspace', {str(trained.root)!r}, 'doctor']\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert "LOADED []" in done.stdout, done.stdout
+    assert "records of pupils" in done.stdout, done.stdout
 
 
 def test_every_command_has_help_and_json(command: Command) -> None:

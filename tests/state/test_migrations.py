@@ -21,8 +21,10 @@ from sqlalchemy import select
 
 from workbench.errors import BusyError, ForbiddenError, InputError, LockedError, NotFoundError
 from workbench.state import HEAD, create_database, database, disk_fault, open_database, upgrading
+from workbench.state.database import template_path
 from workbench.state.roles import Person, acting
 from workbench.state.tables import artifacts, journal, metadata
+from workbench.state.template import template_of
 from workbench.state.workspace import Workspace
 from workbench.workflows.operations.migrate import migrate
 
@@ -54,6 +56,17 @@ def revision_of(path: Path) -> Any:
 def test_the_newest_revision_has_the_tables_of_the_code(tmp_path: Path) -> None:
     create_database(tmp_path / "state.db")
     assert compared(tmp_path / "state.db") == []
+
+
+def test_a_new_database_is_the_one_that_the_migrations_end_with(tmp_path: Path) -> None:
+    create_database(tmp_path / "new.db")
+    with upgrading(tmp_path / "migrated.db"):
+        pass
+    assert template_path().is_file(), "make template"
+    assert template_of(tmp_path / "migrated.db") == template_path().read_text(encoding="utf-8")
+    assert template_of(tmp_path / "new.db") == template_of(tmp_path / "migrated.db")
+    create_database(tmp_path / "new.db")
+    assert template_of(tmp_path / "new.db") == template_of(tmp_path / "migrated.db"), "harmless where it is there"
 
 
 def test_an_older_workspace_is_upgraded_by_migrate_and_keeps_its_requests(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from workbench.tracking import Tracking
-from workbench.tracking.new_store import template_of, template_path
+from workbench.tracking.new_store import template, template_path
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +22,9 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
     return tracking
 
 
-def statements(template: str) -> list[list[str]]:
+def statements(script: str) -> list[list[str]]:
     """The statements of a template; in which order a table's checks stand is left to chance by MLflow's migrations."""
-    return [sorted(line.rstrip(", ") for line in one.splitlines()) for one in template.split("\n\n")]
+    return [sorted(line.rstrip(", ") for line in one.splitlines()) for one in script.split("\n\n")]
 
 
 def test_mlflow_makes_the_store_where_no_template_is_of_its_release(migrated: Tracking) -> None:
@@ -35,7 +35,7 @@ def test_mlflow_makes_the_store_where_no_template_is_of_its_release(migrated: Tr
 
 def test_the_template_of_the_installed_mlflow_is_what_its_migrations_make(migrated: Tracking) -> None:
     assert template_path().is_file(), "make template"
-    found = template_of(migrated.database, migrated.artifacts)
+    found = template(migrated.database)
     assert statements(template_path().read_text(encoding="utf-8")) == statements(found)
 
 
@@ -43,7 +43,7 @@ def test_a_new_store_has_the_tables_and_rows_of_one_that_mlflow_made(migrated: T
     tracking = Tracking(tmp_path / migrated.folder.name)
     tracking.folder.mkdir()
     tracking.initialise()
-    templates = [template_of(store.database, store.artifacts) for store in (tracking, migrated)]
+    templates = [template(store.database) for store in (tracking, migrated)]
     assert statements(templates[0]) == statements(templates[1])
     with tracking.session() as ours, migrated.session() as theirs:
         here, there = ours.get_experiment("0"), theirs.get_experiment("0")

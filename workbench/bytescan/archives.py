@@ -31,13 +31,17 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
-
-import hyperscan
-import pyarrow as pa
+from typing import TYPE_CHECKING, BinaryIO, Literal, cast
 
 from workbench.bytescan.column_values import array_values, arrow_values, parquet_values
 from workbench.bytescan.sqlite_cells import Cell, read_rows, value_at
+from workbench.later import Later
+
+if TYPE_CHECKING:
+    import hyperscan
+    import pyarrow as pa
+else:  # commands that search nothing need neither
+    hyperscan, pa = Later("hyperscan"), Later("pyarrow")
 
 DEPTH = 4  # containers within containers
 _CHUNK = 1 << 20
@@ -74,7 +78,7 @@ _STREAMS: dict[bytes, Callable[[BinaryIO], BinaryIO]] = {
 }
 _DAMAGED = (
     *(OSError, EOFError, ValueError, RuntimeError, NotImplementedError, MemoryError, struct.error),
-    *(zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, pa.ArrowException),
+    *(zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile),
 )
 
 
@@ -225,12 +229,12 @@ class Search:
                 self._unpack(stream, head, raw, found, budget, depth)
             elif _packing(head):
                 found.unread.append(f"packed more than {DEPTH} times")
-        except _DAMAGED:
+        except (*_DAMAGED, pa.ArrowException):
             found.unread.append("damaged or encrypted")
         try:
             while stream.read(_CHUNK):
                 pass
-        except _DAMAGED:
+        except (*_DAMAGED, pa.ArrowException):
             found.unread.append("damaged or encrypted")
         found.add(tap.finish())
         if tap.digest in self.digests:

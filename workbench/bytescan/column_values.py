@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from workbench.bytescan.parquet_pages import pages
+from workbench.later import Later
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+else:  # commands that search nothing need none of it
+    pa, pq = Later("pyarrow"), Later("pyarrow.parquet")
 
 Piece = tuple[bytes, bool]
 _SPELT_OUT = {"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"}  # encodings that keep values whole

@@ -7,9 +7,14 @@ Page headers are Thrift's compact protocol (parquet-format, `PageHeader`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import pyarrow as pa
+from workbench.later import Later
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+else:  # commands that search nothing need none of it
+    pa = Later("pyarrow")
 
 _CODECS = {"SNAPPY": "snappy", "GZIP": "gzip", "BROTLI": "brotli", "ZSTD": "zstd", "LZ4": "lz4_raw"}
 _STRUCT, _LIST, _SET, _MAP, _BINARY, _BYTE, _DOUBLE = 12, 9, 10, 11, 8, 3, 7

@@ -8,24 +8,31 @@ from __future__ import annotations
 
 import hmac
 import io
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from workbench.data.identity import TOKEN_BYTES, Points
+from workbench.later import Later
 from workbench.schema import Codec, Schema
 from workbench.schema.codec import Values
 from workbench.schema.column import Column
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+else:  # commands that read no record need none of it
+    pa, pq = Later("pyarrow"), Later("pyarrow.parquet")
 
 TOKEN, POINT, SLICE = "__token", "__point", "__slice"
 _PLACES = (TOKEN, POINT, SLICE)
 _SEAL = b"seal"
 _DICTIONARY_ROWS = 8192  # from which on the page of a dictionary costs a scan less than the bytes that it saves
-_INTEGERS = (pa.uint8(), pa.int8(), pa.uint16(), pa.int16(), pa.uint32(), pa.int32(), pa.int64())
+_INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "int64")
 _NAN = np.array(np.nan).view(np.uint64)
 
 
@@ -60,8 +67,9 @@ def stored_type(column: Column) -> pa.DataType:
         low, high = 0.0, column.high
     else:
         return pa.float64()
-    ranges = ((kind, np.iinfo(kind.to_pandas_dtype())) for kind in _INTEGERS)
-    return next((kind for kind, held in ranges if held.min <= low and high <= held.max), pa.float64())
+    ranges = ((name, np.iinfo(name)) for name in _INTEGERS)
+    narrowest = next((name for name, held in ranges if held.min <= low and high <= held.max), "float64")
+    return getattr(pa, narrowest)()
 
 
 def row_bytes(schema: Schema) -> int:
@@ -92,10 +100,16 @@ def decode_bucket(content: bytes, columns: Sequence[str] | None = None) -> pa.Ta
     return pq.ParquetFile(pa.BufferReader(content)).read(columns, use_threads=False)
 
 
+def numbers_of(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """Return a column of numbers; Arrow's own `to_numpy` imports pandas, which a command that reads records need not."""
+    if column.null_count:
+        column = column.cast(pa.float64()).fill_null(math.nan)
+    return np.concatenate([np.from_dlpack(chunk) for chunk in column.chunks]) if column.num_chunks else np.empty(0)
+
+
 def values_of(table: pa.Table, name: str) -> Values:
     """Return a column's encoded values, float64 with NaN for missing."""
-    values: Values = table[name].to_numpy().astype(np.float64, copy=False)
-    return values
+    return numbers_of(table[name]).astype(np.float64, copy=False)
 
 
 def matrix_of(tables: Sequence[pa.Table], names: Sequence[str]) -> Values:
@@ -104,7 +118,7 @@ def matrix_of(tables: Sequence[pa.Table], names: Sequence[str]) -> Values:
     start = 0
     for table in tables:
         for place, name in enumerate(names):
-            values[start : start + table.num_rows, place] = table[name].to_numpy()
+            values[start : start + table.num_rows, place] = numbers_of(table[name])
         start += table.num_rows
     return values
 

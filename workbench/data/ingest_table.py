@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from workbench.data.bucket_file import (
     POINT,
@@ -33,6 +32,7 @@ from workbench.data.files import LocalFiles
 from workbench.data.identity import Identities, Points, canonical, identify, row_identifier, suppression_token
 from workbench.data.store import BUCKET_BITS, SPLITS, Split, Store, bits_for, bucket_of, file_name, runs_of
 from workbench.errors import InputError
+from workbench.later import Later
 from workbench.schema import Codec, Schema, Violation
 from workbench.schema.codec import Values
 from workbench.schema.column import EXACT_INTEGER
@@ -42,6 +42,9 @@ from workbench.state.atomic_files import sha256
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
+else:  # erasures import this module for its keys alone
+    pa = Later("pyarrow")
 
 _ROW = "__row"
 _GROUPS = 1 << BUCKET_BITS

@@ -12,12 +12,10 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute
 
 from workbench.data.bucket_file import (
     POINT,
@@ -26,14 +24,21 @@ from workbench.data.bucket_file import (
     decode_bucket,
     encode_bucket,
     matrix_of,
+    numbers_of,
     row_bytes,
 )
 from workbench.data.dataset import Dataset
 from workbench.data.files import Files
 from workbench.data.identity import Points
 from workbench.errors import DamagedError
+from workbench.later import Later
 from workbench.schema import Schema
 from workbench.state.atomic_files import sha256
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+else:  # commands that read no record need none of it
+    pa = Later("pyarrow", "pyarrow.compute")
 
 BUCKET_BITS = 6  # the fewest, and those of every data set of the first format
 MOST_BUCKET_BITS = 16
@@ -180,7 +185,7 @@ class Store:
 
     def _dataset(self, tables: Sequence[pa.Table]) -> Dataset:
         def points(name: str) -> Points:
-            return np.concatenate([np.empty(0, dtype=np.uint64), *(table[name].to_numpy() for table in tables)])
+            return np.concatenate([np.empty(0, dtype=np.uint64), *(numbers_of(table[name]) for table in tables)])
 
         return Dataset(
             name=self.name,
@@ -211,6 +216,6 @@ def _within(table: pa.Table, low: int, high: int, interval: tuple[int, int]) -> 
     """Return the records whose shard points lie in [low, high), of a bucket that covers an interval."""
     if low <= interval[0] and interval[1] <= high:
         return table
-    points = table[POINT].to_numpy()  # they rise: records are in canonical order
+    points = numbers_of(table[POINT])  # they rise: records are in canonical order
     first = int(np.searchsorted(points, np.uint64(low), "left"))
     return table.slice(first, int(np.searchsorted(points, np.uint64(high - 1), "right")) - first)

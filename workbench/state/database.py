@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
@@ -19,6 +20,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool, Pool, QueuePool
 
 from workbench.errors import BusyError, DamagedError, InputError, NotFoundError
+from workbench.state.template import statements, template_of
 
 HEAD = "0012"
 _COMPACT_TRIES = 25
@@ -92,8 +94,41 @@ def _is_full(path: Path) -> bool:
 
 def create_database(path: Path) -> None:
     """Creates the database at the newest revision; harmless where it is there already."""
-    with upgrading(path):
-        pass
+    if not _created_from_template(path):
+        with upgrading(path):
+            pass
+
+
+def template_path() -> Path:
+    """Where the template of a new database is: what its migrations end with, without importing Alembic."""
+    return Path(__file__).parent / "templates" / f"{HEAD}.sql"
+
+
+def write_template() -> Path:
+    """Write the template of the newest revision; `make template` calls it."""
+    with TemporaryDirectory() as folder:
+        with upgrading(Path(folder) / "state.db"):
+            pass
+        template_path().write_text(template_of(Path(folder) / "state.db"), encoding="utf-8")
+    return template_path()
+
+
+def _created_from_template(path: Path) -> bool:
+    """Make the tables of a new database in one transaction; return False where it has some, or there is no template."""
+    if not template_path().is_file():
+        return False
+    engine = _engine(path)
+    try:
+        with writing(engine) as connection:
+            if connection.execute(text("SELECT 1 FROM sqlite_master")).first():
+                return False
+            for statement in statements(template_path().read_text(encoding="utf-8")):
+                connection.exec_driver_sql(statement)
+            return True
+    except DatabaseError:
+        raise _unreadable(path) from None
+    finally:
+        engine.dispose()
 
 
 @contextmanager

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from workbench.state.template import statements, template_of
+
 _FOLDER = Path(__file__).parent / "templates"
-_TIMES = ("creation_time", "last_update_time")  # of MLflow's experiment "Default"
+_VALUES = {
+    "artifact_location": ":location",
+    "creation_time": ":now",
+    "last_update_time": ":now",
+}  # of its first experiment
 
 
 def template_path() -> Path:
@@ -29,7 +34,7 @@ def write_template() -> Path:
     with TemporaryDirectory() as folder:
         database, artifacts = Path(folder) / "mlflow.db", Path(folder) / "mlartifacts"
         create_by_migrations(database, artifacts)
-        template_path().write_text(template_of(database, artifacts), encoding="utf-8")
+        template_path().write_text(template(database), encoding="utf-8")
     return template_path()
 
 
@@ -52,43 +57,14 @@ def create_by_migrations(database: Path, artifacts: Path) -> None:
 
 def create_from_template(database: Path, artifacts: Path) -> None:
     """Make the database by the template of the installed MLflow, in one transaction."""
-    values = {"location": _location(artifacts), "now": int(time.time() * 1000)}
+    values = {"location": f"{artifacts.as_uri()}/0", "now": int(time.time() * 1000)}
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("BEGIN")
-        for statement in _statements(template_path().read_text(encoding="utf-8")):
+        for statement in statements(template_path().read_text(encoding="utf-8")):
             connection.execute(statement, values)
         connection.execute("COMMIT")
 
 
-def template_of(database: Path, artifacts: Path) -> str:
+def template(database: Path) -> str:
     """The template that makes the same store as this new one, wherever and whenever it is made."""
-    with closing(sqlite3.connect(database)) as connection:
-        schema = connection.execute(
-            "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type != 'table', type, name"
-        ).fetchall()
-        rows = list(_rows(connection, _location(artifacts)))
-    return "\n\n".join([*(f"{sql};" for (sql,) in schema), *rows]) + "\n"
-
-
-def _rows(connection: sqlite3.Connection, location: str) -> Iterator[str]:
-    tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
-    for (table,) in tables:
-        columns = [name for _, name, *_ in connection.execute(f'PRAGMA table_info("{table}")')]
-        quoted = ", ".join(f'quote("{name}")' for name in columns)
-        for row in connection.execute(f'SELECT {quoted} FROM "{table}"'):
-            values = (":now" if name in _TIMES else value for name, value in zip(columns, row, strict=True))
-            yield f'INSERT INTO "{table}" VALUES ({", ".join(values)});'.replace(f"'{location}'", ":location")
-
-
-def _statements(script: str) -> Iterator[str]:
-    """The statements of a script; a trigger holds semicolons of its own."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
-
-
-def _location(artifacts: Path) -> str:
-    return f"{artifacts.as_uri()}/0"
+    return template_of(database, _VALUES)

@@ -34,8 +34,9 @@ from workbench.workflows.erasure.certify import certify
 from workbench.workflows.erasure.check_erasure import held_error
 from workbench.workflows.erasure.results import ErasedRequest
 from workbench.workflows.erasure.steps import STEPS
-from workbench.workflows.synthesis.fit_release import sweep_releases, unrecorded
+from workbench.workflows.synthesis.fit_release import sweep_releases
 from workbench.workflows.synthesis.fit_runs import end_runs_of_the_dead
+from workbench.workflows.synthesis.release_files import unrecorded
 from workbench.workflows.training.publish_version import (
     current_versions,
     read_manifest,

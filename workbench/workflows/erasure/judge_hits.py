@@ -29,7 +29,7 @@ from workbench.state import lineage
 from workbench.state.atomic_files import file_sha256, sha256
 from workbench.state.roles import internal
 from workbench.state.workspace import Workspace
-from workbench.workflows.synthesis.fit_release import private_fits
+from workbench.workflows.synthesis.release_files import private_fits
 from workbench.workflows.training.publish_version import current_versions, read_manifest
 from workbench.workflows.training.train_shards import objects_of
 

@@ -16,7 +16,7 @@ from workbench.state.roles import ROLES_FILE, open_to_all
 from workbench.state.tables import requests
 from workbench.state.workspace import FOLDERS, SECRET_KEYS, Workspace
 from workbench.workflows.operations.results import Health
-from workbench.workflows.synthesis.fit_release import unrecorded
+from workbench.workflows.synthesis.release_files import unrecorded
 from workbench.workflows.training.publish_version import current_versions, is_whole, read_manifest
 from workbench.workflows.training.train_shards import objects_of
 

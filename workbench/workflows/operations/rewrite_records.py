@@ -21,7 +21,7 @@ from workbench.state import writing
 from workbench.state.roles import internal
 from workbench.state.tables import appends, buckets, datasets
 from workbench.state.workspace import Workspace
-from workbench.workflows.synthesis.fit_release import has_private_fit
+from workbench.workflows.synthesis.release_files import has_private_fit
 
 REWRITTEN = "rewritten"
 

@@ -7,12 +7,10 @@ and is not charged again.
 from __future__ import annotations
 
 import json
-import re
 import resource
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +40,7 @@ from workbench.state.workspace import Workspace
 from workbench.tracking import Tracking
 from workbench.workflows.synthesis.fit_runs import begin_runs, budget_of, end_runs, fail_runs, live
 from workbench.workflows.synthesis.release_figures import figures_of
+from workbench.workflows.synthesis.release_files import fits_of, unrecorded
 from workbench.workflows.synthesis.results import Figures
 from workbench.workflows.synthesis.sample import write_rows
 
@@ -223,23 +222,11 @@ def sweep_releases(workspace: Workspace, dataset: str, *, fits: bool = True) -> 
     MLflow runs that were left open are ended. `fits` too: the notes of a fit that was cut off, where it is not to be gone on
     with. The caller holds the data set's lock.
     """
-    for folder in _fits(workspace, dataset) if fits else ():
+    for folder in fits_of(workspace, dataset) if fits else ():
         remove(folder)
     for path in unrecorded(workspace, dataset):
         remove(path)
     end_runs(workspace, dataset)
-
-
-@internal
-def unrecorded(workspace: Workspace, dataset: str) -> list[Path]:
-    """Return generators, releases and evaluations of a data set that no artifact names."""
-    with workspace.engine.connect() as connection:
-        known = {artifact.path for artifact in lineage.find(connection, dataset=dataset)}
-    ours = _ours(dataset)
-    made = [path for folder in ("generators", "releases") for path in (workspace.root / folder).iterdir()]
-    made = [path for path in made if ours.fullmatch(path.name)]
-    made += (workspace.root / "evaluations" / dataset).glob("*.json")
-    return [path for path in made if str(path.relative_to(workspace.root)) not in known]
 
 
 def _folder(workspace: Workspace, name: str) -> Path:
@@ -302,7 +289,7 @@ def _begin(workspace: Workspace, store: Store, config: SynthesizeConfig, generat
     paid = {entry.purpose: entry.event for entry in Ledger(workspace.engine).entries(store.schema.population)}
     with workspace.engine.connect() as connection:
         over = {artifact.id for artifact in lineage.find(connection, dataset=config.dataset, kind="generator")}
-    for folder in _fits(workspace, config.dataset):
+    for folder in fits_of(workspace, config.dataset):
         if folder.name not in over and _folder(workspace, folder.name).exists():
             continue  # it came to its end and is not recorded yet: an erasure fits several generators
         is_same = config.private and folder.name not in over and _is_about(folder, about)
@@ -332,35 +319,6 @@ def _new_name(workspace: Workspace, config: SynthesizeConfig) -> str:
         taken = (_folder(workspace, name), _file(workspace, name), workspace.root / "fits" / name)
         if not any(path.exists() for path in taken):
             return name
-
-
-@internal
-def private_fits(workspace: Workspace) -> set[str]:
-    """Return the folders of notes of private fits, relative to the workspace."""
-    with workspace.engine.connect() as connection:
-        folders = [folder for name in catalog.names(connection) for folder in _fits(workspace, name)]
-    found = set()
-    for folder in folders:
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            about = json.loads((folder / "about.json").read_bytes())
-            if SynthesizeConfig.model_validate(about["config"]).private:
-                found.add(str(folder.relative_to(workspace.root)))
-    return found
-
-
-@internal
-def has_private_fit(workspace: Workspace, dataset: str) -> bool:
-    """Return whether a private fit of a data set was cut off, and would go on from the records as they are."""
-    paid = private_fits(workspace)
-    return any(str(folder.relative_to(workspace.root)) in paid for folder in _fits(workspace, dataset))
-
-
-def _fits(workspace: Workspace, dataset: str) -> list[Path]:
-    return sorted(p for p in (workspace.root / "fits").glob(f"{dataset}-*") if _ours(dataset).fullmatch(p.name))
-
-
-def _ours(dataset: str) -> re.Pattern[str]:
-    return re.compile(rf"{re.escape(dataset)}-[a-z-]+-[0-9a-f]{{6}}(\.parquet)?")
 
 
 def _describe(
