@@ -66,7 +66,7 @@ def stored_type(column: Column) -> pa.DataType:
 
 def row_bytes(schema: Schema) -> int:
     """Return how many bytes a record takes in memory, typed; packed in its file it takes about as many or fewer."""
-    return TOKEN_BYTES + 16 + sum(stored_type(column).byte_width for column in schema.encoded.values())
+    return TOKEN_BYTES + 16 + sum(int(stored_type(column).byte_width) for column in schema.encoded.values())
 
 
 def encode_bucket(table: pa.Table, schema: Schema, key: bytes) -> bytes:
@@ -94,7 +94,7 @@ def decode_bucket(content: bytes, columns: Sequence[str] | None = None) -> pa.Ta
 
 def values_of(table: pa.Table, name: str) -> Values:
     """Return a column's encoded values, float64 with NaN for missing."""
-    return table[name].to_numpy().astype(np.float64, copy=False)
+    return np.asarray(table[name].to_numpy(), dtype=np.float64)
 
 
 def matrix_of(tables: Sequence[pa.Table], names: Sequence[str]) -> Values:

@@ -295,7 +295,7 @@ def _stage(
                 left_out[_CLIPPED] += int(clipped.sum())
                 if refusals.counts:
                     continue  # keep counting, store nothing
-                order, places = _places(schema, identities, split, np.flatnonzero(~dropped))
+                order, runs = _places(schema, identities, split, np.flatnonzero(~dropped))
                 staged += len(order)
                 table = records_table(
                     token_array(identities.tokens).take(pa.array(order)),
@@ -304,7 +304,7 @@ def _stage(
                     values[order],
                     codec.names,
                 ).append_column(_ROW, pa.array(numbers[order]))
-                for place, first, last in places:
+                for place, first, last in runs:
                     if place not in writers:
                         path = staging / f"{place[0]}-{place[1]}.arrow"
                         writers[place] = stack.enter_context(pa.ipc.new_file(path, table.schema))

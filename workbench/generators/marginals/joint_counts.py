@@ -43,7 +43,7 @@ def _kind(cells: int) -> type[np.unsignedinteger[Any]] | type[np.int64]:
 
 def _cells(domain: Domain, columns: npt.NDArray[Any], clique: Clique) -> npt.NDArray[Any]:
     """Return the cell of a marginal that each record is in, of columns [d, n]."""
-    cell = columns[domain.position[clique[0]]].copy()
+    cell: npt.NDArray[Any] = columns[domain.position[clique[0]]].copy()
     for name in clique[1:]:
         place = domain.position[name]
         cell *= columns.dtype.type(domain.sizes[place])

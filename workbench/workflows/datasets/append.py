@@ -146,7 +146,8 @@ def _put(store: Store, staged: LocalFiles, announced: Mapping[Place, str], key: 
     An earlier release staged files by their place, in the first format.
     """
     first_format = frozenset(place for place in announced if staged.exists(first_format_name(*place)))
-    before = Store(store.name, staged, store.schema, announced, store.bits, first_format)
+    places: dict[tuple[str, int], str] = {(split, bucket): digest for (split, bucket), digest in announced.items()}
+    before = Store(store.name, staged, store.schema, places, store.bits, first_format)
     digests = dict(announced)
     for place, digest in announced.items():
         table = before.bucket(*place)  # raises where it is damaged
