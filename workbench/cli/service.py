@@ -9,6 +9,7 @@ import typer
 
 from workbench.cli.terms import Json, opened, show
 from workbench.errors import InputError
+from workbench.extras import require_extra
 
 app = typer.Typer()
 _MOST_AUTHORITIES = 10_000_000  # bytes
@@ -39,6 +40,7 @@ def api(
     as_json: Json = False,
 ) -> None:
     """Take erasure requests, and answer predictions, over HTTP; a worker or resume carries requests out."""
+    require_extra("api")
     from workbench.api.serve import serve
     from workbench.api.settings import Settings
     from workbench.erasure.callback_url import CallbackRules
