@@ -17,10 +17,9 @@ TEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
-	touch $@
+$(STAMP): pyproject.toml constraints.txt install.py
+	@$(PYTHON) install.py $(VENV) dev
+	@touch $@
 
 ui: install
 	$(BIN)/workbench ui
@@ -55,7 +54,7 @@ slow: install
 
 # The inference engine against mbi, which nothing else here needs.
 oracle: install
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,oracle]"
+	$(PYTHON) install.py $(VENV) dev oracle
 	$(BIN)/python -m pytest tests/generators/against_mbi.py
 
 # Kills and errors at every system call of an erasure, an append, a restore and a key rotation; `make faults STRIDE=20` takes
