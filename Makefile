@@ -13,7 +13,7 @@ QUICK := tests/schema tests/data tests/erasure/test_certificate.py tests/erasure
 unexport PYTHONDONTWRITEBYTECODE
 TEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: install ui demo test quick lint bench slow oracle faults mutants wheel reference constraints
+.PHONY: install ui demo test quick lint bench slow oracle faults mutants wheel reference template constraints
 
 install: $(STAMP)
 
@@ -25,7 +25,8 @@ ui: install
 	$(BIN)/workbench ui
 
 demo: install
-	$(BIN)/workbench demo
+	@echo "Running the whole job on the bundled Adult table: import, generator, models, erasure, proof. Half a minute."
+	@$(BIN)/workbench demo
 
 # WORKBENCH_TEST_SEED=7 make test: in another order.
 test: install
@@ -75,6 +76,10 @@ wheel: install
 # The pages of docs/reference, from the code.
 reference: install
 	$(BIN)/python docs/generate.py
+
+# How a new store of the installed MLflow is made without its migrations: for each release of MLflow that is taken.
+template: install
+	$(BIN)/python -c "from workbench.tracking.new_store import write_template; print(write_template())"
 
 # Resolve anew, after pyproject.toml changed: the full resolution of everything the project installs.
 constraints:

@@ -220,9 +220,9 @@ def main() -> None:
     options = parser.parse_args()
     todo = calls(int(options.seconds * options.rate), options.rate)
     with adult() as workspace, tempfile.TemporaryDirectory() as inbox:
-        ensemble = train(workspace, config_of(8, 4))["ensemble"]
+        ensemble = train(workspace, config_of(8, 4)).ensemble
         scopes = ["requests:write", "requests:read", "predict"]
-        secret = create_token(workspace, "benchmark", scopes)["secret"]
+        secret = create_token(workspace, "benchmark", scopes).secret
         with server(workspace) as port:
             with restless_worker(workspace, Path(inbox), options.kill_every) as kills:
                 seconds, answers = hand_in(port, secret, todo)

@@ -25,7 +25,7 @@ from setting import adult, keep
 from workbench.config import CONFIGS, SynthesizeConfig, TrainConfig
 from workbench.data import catalog
 from workbench.data.store import Store
-from workbench.generators.kinds import generator_of
+from workbench.generators.registry import generator_of
 from workbench.schema.codec import Codec
 from workbench.sisa.ensemble import Manifest
 from workbench.sisa.learners.naive_bayes import NaiveBayes
@@ -213,12 +213,12 @@ def end_to_end(workspace: Workspace, dataset: str, shards: int, slices: int, peo
     while len(took) <= END_TO_END:
         person = next(people)
         started, cpu = time.perf_counter(), time.process_time()
-        if erase(workspace, [person], dataset=dataset)["requests"][0]["status"] != "completed":  # held out
+        if erase(workspace, [person], dataset=dataset).requests[0].status != "completed":  # held out
             continue
         took.append((time.perf_counter() - started, time.process_time() - cpu))
     from workbench.workflows.erasure.retire import retire
 
-    retire(workspace, answer["ensemble"])
+    retire(workspace, answer.ensemble)
     wall, cpu = (statistics.median(t[i] for t in took[1:]) for i in (0, 1))  # the first also warms the process up
     row = {"dataset": dataset, "shards": shards, "slices": slices, "seconds": wall, "cpu_s": cpu}
     print(f"end to end, {dataset}, S={shards} R={slices}: {wall:.2f} s, {cpu:.2f} CPU s", flush=True)

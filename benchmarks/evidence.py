@@ -70,8 +70,8 @@ def erasures(workspace: Workspace, keys: Iterator[str], n: int) -> tuple[dict[st
         seconds: dict[str, float] = {}
         with timed(seconds):
             answer = erase(workspace, [next(keys)], dataset="adult")
-        runs.append(seconds | {"erasure": answer["seconds"]})
-        certificates.append(Path(answer["requests"][0]["certificate"]))
+        runs.append(seconds | {"erasure": answer.seconds})
+        certificates.append(Path(answer.requests[0].certificate))
     return {what: statistics.median(run[what] for run in runs) for what in runs[0]}, certificates
 
 

@@ -103,7 +103,7 @@ def summary(seconds: list[float]) -> dict[str, float]:
 def main() -> None:
     with adult() as workspace, workspace.engine.connect():
         ensemble = train(workspace, config_of(8, 4))
-        name = ensemble["ensemble"]
+        name = ensemble.ensemble
         with workspace.engine.connect() as connection:
             manifest = read_manifest(workspace, current_versions(connection)[name])
         rows: dict[str, Any] = {"submit, alone": summary(submissions(workspace, manifest, ALONE, None)["submit"])}

@@ -37,8 +37,8 @@ def prepared(root: Path) -> tuple[str, str]:
         SynthesizeConfig.model_validate({"generator": "independent", "dataset": "german", "epsilon": 1, "delta": 1e-5}),
     )
     train(workspace, TrainConfig(learner="gradient_boosting", dataset="german", shards=2, slices=2))
-    request = erase(workspace, ["17"])["requests"][0]["request"]
-    return made["generator"], request
+    request = erase(workspace, ["17"]).requests[0].request
+    return made.generator, request
 
 
 def commands(root: Path, generator: str, request: str) -> list[list[str]]:

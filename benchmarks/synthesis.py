@@ -25,9 +25,10 @@ import numpy as np
 from score import score
 from setting import keep
 
-from workbench.config import MARGINAL, SynthesizeConfig
+from workbench.config import SynthesizeConfig
 from workbench.data import catalog
 from workbench.data.dataset import Dataset
+from workbench.generators.registry import GENERATORS as REGISTERED
 from workbench.state.workspace import Workspace
 from workbench.workflows.datasets.ingest import ingest
 from workbench.workflows.operations.initialise import initialise
@@ -37,8 +38,9 @@ RUNS = 3
 DELTA = 1e-5
 EPSILONS = (0.3, 1.0, 3.0, 10.0)
 DATASETS = ("adult", "oulad", "german")
-NOT_PRIVATE = ("gaussian_copula", "ctgan", "tvae")
-GENERATORS = (*MARGINAL, "dp_ctgan", *NOT_PRIVATE)
+NOT_PRIVATE = tuple(spec.name for spec in REGISTERED if not spec.private)
+MARGINAL = tuple(spec.name for spec in REGISTERED if "shards" in spec.settings.model_fields)
+GENERATORS = REGISTERED.names()
 LARGE = 1_000_000  # rows, drawn from Adult with replacement
 # generator -> metric -> (the bar, what would be outstanding), on Adult at epsilon 1; CPU seconds bound those of an idle machine
 TARGETS = {
@@ -100,7 +102,7 @@ def read(workspace: Workspace, dataset: str) -> tuple[Dataset, Dataset]:
 
 def fit_one(root: str, config: str, rows: int, out: str) -> None:
     """Fits, draws as many rows as there were into `out`, and prints what it took."""
-    from workbench.generators.kinds import generator_of
+    from workbench.generators.registry import generator_of
 
     asked = SynthesizeConfig.model_validate_json(config)
     train, _ = read(Workspace.open(Path(root)), asked.dataset)

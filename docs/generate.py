@@ -19,6 +19,10 @@ _CONFIGS = (
     "`configs/` ship with the workbench. An unknown field is refused, and so is a value outside what is said here. Schemas, "
     "rules of verdicts and `roles.yaml` are read as files alone."
 )
+_METRICS = (
+    "What `workbench evaluate` measures, where it can be computed: here of the schema of German Credit. Each figure has an "
+    "interval, and where it says so a baseline and a ceiling; a rule of verdicts names it, see `configs/verdicts.yaml`."
+)
 _ROLES = (
     "A viewer looks; an operator takes in data, makes tables and models and hands in requests; an approver decides on "
     "requests; an admin does all of that, and sets budgets, policies and keys."
@@ -49,7 +53,7 @@ _LIMITS: Mapping[str, str] = {
 
 def pages() -> dict[str, str]:
     """The pages by file name."""
-    return {"cli.md": _cli(), "config.md": _config()}
+    return {"cli.md": _cli(), "config.md": _config(), "metrics.md": _metrics()}
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -109,9 +113,9 @@ def _config() -> str:
         _CONFIGS,
         "",
         *_section("Generators: `workbench synthesize CONFIG`", SynthesizeConfig),
-        *_generators(SynthesizeConfig),
+        *_generators(),
         *_section("Models: `workbench train CONFIG`", TrainConfig),
-        *_learners(TrainConfig),
+        *_learners(),
         *_section("Schemas: `workbench ingest NAME --schema FILE`", Schema),
         *_section("A column of a schema", Column),
         *_section("The holdout of a schema", Holdout),
@@ -175,47 +179,70 @@ def _list(field: Mapping[str, Any], shared: Mapping[str, Any]) -> str:
     return f"a list of: {_kind(field['items'], shared)}" if field.get("items") else "a list"
 
 
-def _generators(model: Any) -> Iterator[str]:
-    """Which fields a generator takes, found by asking it."""
-    budget = {"epsilon": 1.0, "delta": 1e-5}
+def _generators() -> Iterator[str]:
+    """Which fields each generator takes."""
+    from workbench.generators.registry import GENERATORS
+
     rows = []
-    for name in TypeAdapter(model).json_schema()["properties"]["generator"]["enum"]:
-        given = {"generator": name, "dataset": "d"}
-        private = _accepts(model, given | budget)
-        base = given | (budget if private else {})
-        asked = {"shards": 2, "epochs": 1, "steps": 1}
-        own = [f"`{field}`" for field, value in asked.items() if _accepts(model, base | {field: value})]
-        rows.append(
-            (f"`{name}`", "yes" if private else "no", ", ".join((["`epsilon`, `delta`"] if private else []) + own))
-        )
+    for spec in GENERATORS:
+        own = [f"`{field}`" for field in spec.settings.model_fields if field not in ("epsilon", "delta")]
+        fields = ", ".join((["`epsilon`, `delta`"] if spec.private else []) + own)
+        rows.append((f"`{spec.name}`", "yes" if spec.private else "no", fields))
     yield from _table(("generator", "private", "fields beside `dataset` and `rows`"), rows)
 
 
-def _accepts(model: Any, given: Mapping[str, Any]) -> bool:
-    try:
-        model.model_validate(given)
-    except ValueError:
-        return False
-    return True
-
-
-def _learners(model: Any) -> Iterator[str]:
+def _learners() -> Iterator[str]:
     """The settings of each learner, as a config that does not name them gets them: in general, and with small shards."""
-    rows = []
-    for name in TypeAdapter(model).json_schema()["properties"]["learner"]["enum"]:
-        given = {"learner": name, "dataset": "d", "shards": 1, "slices": 1}
-        private = {"epsilon": 3.0, "delta": 1e-5} if name == "dp_mlp" else {}
-        own = {"estimator": "RandomForest"} if name == "sklearn" else {}
-        large, small = (
-            model.model_validate({**given, **private, **own, "rows": rows}).settings for rows in (10**6, 1000)
-        )
-        shown = {key: value for key, value in large.items() if key not in {*private, *own, "subjects"}}
-        few = {key: small[key] for key, value in shown.items() if small[key] != value}
-        rows.append((f"`{name}`", _settings(shown), _settings(few)))
+    from workbench.sisa.learners.registry import LEARNERS
+
+    rows, needs = [], []
+    for spec in LEARNERS:
+        given = {field: value for field, value in spec.defaults.items() if value is not None}
+        rows.append((f"`{spec.name}`", _settings(given), _settings(spec.few_rows)))
+        needs += [(spec.name, [f"`{field}`" for field in spec.defaults if field not in given])]
     head = ("learner", "its fields and their defaults", "instead, where `rows` are fewer than 10,000 a shard")
     yield from _table(head, rows)
-    yield "`dp_mlp` also takes `epsilon` and `delta`, and `sklearn` an `estimator`: each needs its own."
+    yield from (f"`{name}` also needs {' and '.join(fields)}.\n" for name, fields in needs if fields)
+
+
+def _metrics() -> str:
+    """Every figure of an evaluation, as the registries have them for the schema of German Credit and a learner."""
+    from workbench.config import CONFIGS
+    from workbench.metrics.attacks.reconstruction import RECONSTRUCTION
+    from workbench.metrics.attacks.shadow import shadow
+    from workbench.metrics.registry import attacks_on_ensemble, attacks_on_erasure, attacks_on_release, fidelity_metrics
+    from workbench.metrics.utility import utility_metrics
+    from workbench.schema.schema import read_schema
+
+    schema = read_schema(CONFIGS / "datasets" / "german.yaml")
+    untrained: Any = None
+    learners = {"LEARNER": untrained}
+    on_release = attacks_on_release(schema, "large release", "release", "whole tables")
+    lines = [
+        _MADE,
+        "",
+        "# Metrics",
+        "",
+        _METRICS,
+        "",
+        *_figures("How close a release is to the records", fidelity_metrics(schema)),
+        *_figures("What a release is good for", utility_metrics(schema, learners)),
+        *_figures("What a release tells of people", (*on_release, shadow(untrained))),
+        *_figures("What an ensemble's answers tell of people", attacks_on_ensemble()),
+        *_figures("What an erasure leaves", (*attacks_on_erasure(), RECONSTRUCTION)),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _figures(title: str, metrics: Sequence[Any]) -> Iterator[str]:
+    yield f"## {title}"
     yield ""
+    rows = [
+        (f"`{one.name}`", one.title, one.formula, one.better, one.source)
+        for metric in metrics
+        for one in metric.definitions
+    ]
+    yield from _table(("figure", "title", "what it is", "better", "source"), rows)
 
 
 def _settings(values: Mapping[str, Any]) -> str:

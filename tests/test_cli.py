@@ -22,6 +22,7 @@ from conftest import Answer, pupils
 from until import until
 
 from workbench.cli.render import show_result
+from workbench.cli.upkeep import demo
 from workbench.data.store import SPLITS
 from workbench.erasure.request import submit
 from workbench.state.workspace import Workspace
@@ -190,7 +191,7 @@ def test_every_exit_code_is_the_documented_one(
         assert answer.json["requests"][0]["nonce"]
         assert command(*synthesize).code == 5
     with monkeypatch.context() as patched:
-        patched.setattr("workbench.workflows.operations.doctor.doctor", _interrupted)
+        patched.setattr("workbench.cli.evidence.doctor.run", _interrupted)
         answer = command(*home, "doctor", "--json")
         assert (answer.code, answer.error["code"]) == (5, "interrupted")
     for number in range(1000, 1060):
@@ -271,14 +272,14 @@ def test_an_unexpected_fault_shows_no_value_and_one_of_the_file_system_says_wher
     def full(_: Workspace) -> None:
         raise OSError(28, "No space left on device", "/the/file")
 
-    monkeypatch.setattr("workbench.workflows.operations.doctor.doctor", leak)
+    monkeypatch.setattr("workbench.cli.evidence.doctor.run", leak)
     answer = command("--workspace", trained.root, "doctor", "--json")
     assert (answer.code, answer.error["code"]) == (1, "internal")
     assert "pupil" not in answer.out + answer.err
-    monkeypatch.setattr("workbench.workflows.operations.doctor.doctor", refused)
+    monkeypatch.setattr("workbench.cli.evidence.doctor.run", refused)
     answer = command("--workspace", trained.root, "doctor", "--json")
     assert (answer.code, answer.error["message"]) == (2, "/the/file: Permission denied")
-    monkeypatch.setattr("workbench.workflows.operations.doctor.doctor", full)
+    monkeypatch.setattr("workbench.cli.evidence.doctor.run", full)
     answer = command("--workspace", trained.root, "doctor", "--json")
     assert (answer.code, answer.error["message"]) == (5, "/the/file: No space left on device")
     assert "resume" in answer.error["hint"]
@@ -292,7 +293,7 @@ def test_a_training_that_is_stopped_leaves_nothing(trained: Workspace, how: sign
     command = [*PROGRAM, "--workspace", str(trained.root), *words]
     process = forked.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"LC_ALL": "C"})
     try:
-        until(lambda: any(j["text"].startswith("shard") for j in list_jobs(trained)["jobs"]), process)
+        until(lambda: any(j.text.startswith("shard") for j in list_jobs(trained).jobs), process)
         process.send_signal(how)
         out, _ = process.communicate()
     finally:
@@ -318,7 +319,7 @@ def test_a_stop_that_python_drops_comes_again(
             ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))()
         assert threading.Event().wait(60), "the stop was lost"
 
-    monkeypatch.setattr("workbench.workflows.operations.doctor.doctor", stopped)
+    monkeypatch.setattr("workbench.cli.evidence.doctor.run", stopped)
     handler = signal.getsignal(signal.SIGALRM)
     ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in tests that run in the background
     try:
@@ -337,3 +338,10 @@ def test_the_version_is_told(command: Command) -> None:
 def test_an_interval_without_ends_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     show_result({"figure": {"value": 0.5, "low": None, "high": None, "n": 3}})
     assert "0.5000 [-, -] n=3" in capsys.readouterr().out
+
+
+def test_the_demo_says_each_step_once_as_it_begins(capsys: pytest.CaptureFixture[str]) -> None:
+    report = demo._steps()
+    for fraction, text in [(0.0, "importing the table"), (0.05, "importing the table: 2,000 rows"), (0.1, "training")]:
+        report(fraction, text)
+    assert capsys.readouterr().err.splitlines() == ["  importing the table", "  training"]

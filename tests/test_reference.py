@@ -26,7 +26,7 @@ def generate() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["cli.md", "config.md"])
+@pytest.mark.parametrize("page", ["cli.md", "config.md", "metrics.md"])
 def test_the_reference_is_up_to_date(generate: ModuleType, page: str) -> None:
     kept = (CLONE / "docs" / "reference" / page).read_text(encoding="utf-8")
     assert kept == generate.pages()[page], "make reference"

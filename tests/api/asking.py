@@ -42,7 +42,7 @@ def identity_of(key: str) -> dict[str, str]:
 
 def bearer(workspace: Workspace, *scopes: str, name: str = "crm") -> dict[str, str]:
     """The header of a new token, by default one for everything."""
-    return {"Authorization": f"Bearer {create_token(workspace, name, scopes or SCOPES)['secret']}"}
+    return {"Authorization": f"Bearer {create_token(workspace, name, scopes or SCOPES).secret}"}
 
 
 def log_of(workspace: Workspace) -> Path:

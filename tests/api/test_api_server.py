@@ -147,8 +147,8 @@ def test_authorities_are_noted_by_their_whole_path_and_nobody_is_shown_it(
         noted = [body["authorities"] for _, body in journal.entries(connection, RULES)]
     assert noted == [str(tmp_path / "own.pem")]
     shown = read_history(workspace)
-    assert [entry["body"]["authorities"] for entry in shown["entries"] if entry["kind"] == RULES] == [True]
-    assert "own.pem" not in json.dumps(shown)
+    assert [entry.body["authorities"] for entry in shown.entries if entry.kind == RULES] == [True]
+    assert "own.pem" not in json.dumps(shown.to_json())
 
 
 def test_other_machines_are_let_in_only_where_that_is_said(

@@ -340,7 +340,7 @@ def test_trying_goes_on_for_about_two_days(trained: Workspace, monkeypatch: pyte
             given_up = callback.failed(connection, taken)
         waits += [row.next_try for row in kept(trained)]
     assert 1.8 < sum(waits) / 86_400 < 2.2
-    assert f"{len(waits) + 1} tries, about two days" in {kind["until"] for kind in retention(trained)}
+    assert f"{len(waits) + 1} tries, about two days" in {kind.until for kind in retention(trained)}
 
 
 @pytest.mark.slow

@@ -70,8 +70,8 @@ def test_a_request_goes_its_way_to_a_certificate(trained: Workspace, command: Ca
         verified = command("--workspace", trained.root, "verify", trained.root.parent / "c.json", "--replay", "--json")
         assert verified.json["valid"] is True
         assert fault(asking.delete(where)) == (409, "decided")
-    row = list_requests(trained)["requests"][0]
-    assert row["actor"] == "api:crm"
+    row = list_requests(trained).requests[0]
+    assert row.actor == "api:crm"
     assert "nonce" not in extension(done), "it is told once"
     needles = [b"pupil-1000", told["nonce"].encode(), bytes.fromhex(told["nonce"])]
     assert not scan_folder(trained.root, needles).hits
@@ -241,7 +241,7 @@ def test_a_request_for_a_person_whom_another_controller_asked_about_is_its_own(t
             done = alpha.get(f"/requests/{request}", headers=headers)
             assert done.json()["request_status"] == "completed"
             path = trained.root / "certificates" / f"{request}.json"
-            assert verify(trained, path, replay=True)["valid"]
+            assert verify(trained, path, replay=True).valid
             others = {mine, third, other} - {request}
             signed = json.loads(base64.b64decode(json.loads(path.read_bytes())["payload"]))
             assert not [id_ for id_ in others if id_ in json.dumps(signed)], "another's request"

@@ -283,14 +283,14 @@ def test_a_token_that_ends_is_refused_by_the_next_call_to_a_running_server(serve
         return server.post(b"", path="/predict/x", Authorization=f"Bearer {secret}")[0]
 
     first = create_token(server.workspace, "crm", ["predict"])
-    assert status(first["secret"]) in (400, 404), "it is let in"
-    second = rotate_token(server.workspace, first["token"], grace_hours=0)
-    assert (status(first["secret"]), status(second["secret"])) == (401, status(second["secret"]))
-    assert status(second["secret"]) in (400, 404)
-    revoke_token(server.workspace, second["token"])
-    assert status(second["secret"]) == 401
+    assert status(first.secret) in (400, 404), "it is let in"
+    second = rotate_token(server.workspace, first.token, grace_hours=0)
+    assert (status(first.secret), status(second.secret)) == (401, status(second.secret))
+    assert status(second.secret) in (400, 404)
+    revoke_token(server.workspace, second.token)
+    assert status(second.secret) == 401
     narrow = create_token(server.workspace, "crm", ["metrics"])
-    assert status(narrow["secret"]) == 403
+    assert status(narrow.secret) == 403
 
 
 def test_a_person_is_found_however_their_name_is_composed(workspace: Workspace, tmp_path: Path) -> None:

@@ -34,10 +34,10 @@ CALLS = {
 
 def test_no_route_but_the_public_ones_answers_a_stranger(trained: Workspace) -> None:
     revoked = create_token(trained, "crm", SCOPES)
-    revoke_token(trained, revoked["token"])
+    revoke_token(trained, revoked.token)
     strangers = [
         *({}, {"Authorization": "Basic YTpi"}, {"Authorization": "Bearer"}, {"Authorization": "Bearer wbt_nobody"}),
-        *({"Authorization": f"Bearer {revoked['secret']}"}, {"Authorization": revoked["secret"]}),
+        *({"Authorization": f"Bearer {revoked.secret}"}, {"Authorization": revoked.secret}),
         {"Authorization": b"Bearer \xff\xfe"},
     ]
     with client(trained) as asking:

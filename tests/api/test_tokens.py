@@ -28,16 +28,16 @@ def in_days(monkeypatch: pytest.MonkeyPatch, days: float) -> None:
 
 def test_a_secret_is_told_once_and_lies_nowhere(workspace: Workspace) -> None:
     made = create_token(workspace, "crm", ["predict", "requests:read"])
-    caller = recognise(workspace, made["secret"])
-    assert (caller.token, caller.name, caller.actor) == (made["token"], "crm", "api:crm")
+    caller = recognise(workspace, made.secret)
+    assert (caller.token, caller.name, caller.actor) == (made.token, "crm", "api:crm")
     assert caller.scopes == {"predict", "requests:read"}
-    assert "secret" not in list_tokens(workspace)["tokens"][0]
-    assert not scan_folder(workspace.root, [made["secret"].encode()]).hits
+    assert "secret" not in list_tokens(workspace).to_json()["tokens"][0]
+    assert not scan_folder(workspace.root, [made.secret.encode()]).hits
     assert (workspace.root / "keys" / "api.key").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_scope_that_it_lacks_is_refused(workspace: Workspace) -> None:
-    caller = recognise(workspace, create_token(workspace, "crm", ["predict"])["secret"])
+    caller = recognise(workspace, create_token(workspace, "crm", ["predict"]).secret)
     caller.require("predict")
     with pytest.raises(ScopeError, match="requests:write"):
         caller.require("requests:write")
@@ -56,29 +56,29 @@ def test_it_ends_by_its_time_and_at_once_when_it_is_revoked(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = (create_token(workspace, name, ["predict"], days=2) for name in ("a", "b"))
-    revoke_token(workspace, first["token"])
-    assert revoke_token(workspace, first["token"])["revoked"], "twice is no fault"
+    revoke_token(workspace, first.token)
+    assert revoke_token(workspace, first.token).revoked, "twice is no fault"
     with pytest.raises(UnknownCallerError):
-        recognise(workspace, first["secret"])
-    assert recognise(workspace, second["secret"]).name == "b"
+        recognise(workspace, first.secret)
+    assert recognise(workspace, second.secret).name == "b"
     in_days(monkeypatch, 2.1)
     with pytest.raises(UnknownCallerError):
-        recognise(workspace, second["secret"])
+        recognise(workspace, second.secret)
 
 
 def test_a_rotated_token_goes_on_for_its_grace_beside_the_new_one(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = create_token(workspace, "crm", ["predict", "metrics"])
-    new = rotate_token(workspace, old["token"], grace_hours=24)
-    assert recognise(workspace, old["secret"]).name == recognise(workspace, new["secret"]).name == "crm"
-    assert recognise(workspace, new["secret"]).scopes == {"predict", "metrics"}
+    new = rotate_token(workspace, old.token, grace_hours=24)
+    assert recognise(workspace, old.secret).name == recognise(workspace, new.secret).name == "crm"
+    assert recognise(workspace, new.secret).scopes == {"predict", "metrics"}
     in_days(monkeypatch, 1.1)
     with pytest.raises(UnknownCallerError):
-        recognise(workspace, old["secret"])
-    assert recognise(workspace, new["secret"]).token == new["token"]
+        recognise(workspace, old.secret)
+    assert recognise(workspace, new.secret).token == new.token
     with pytest.raises(InputError, match="is over"):
-        rotate_token(workspace, old["token"])
+        rotate_token(workspace, old.token)
 
 
 def test_what_is_no_token_is_refused(workspace: Workspace) -> None:
@@ -87,7 +87,7 @@ def test_what_is_no_token_is_refused(workspace: Workspace) -> None:
             create_token(workspace, name, scopes, days=days)
     with pytest.raises(NotFoundError):
         revoke_token(workspace, "tk-x")
-    assert list_tokens(workspace) == {"tokens": []}
+    assert list_tokens(workspace).tokens == ()
 
 
 def test_the_command_line_makes_lists_rotates_and_revokes(command: Callable[..., Answer], workspace: Workspace) -> None:

@@ -85,7 +85,7 @@ def test_a_column_that_is_changed_after_a_refusal_is_marked_as_read_from_the_dat
     said = refused(workspace, schema_file(narrow, columns={"hours": {"bounds": [0, 40]}}), data)
     assert "reviewed: false" in said
     widened = schema_file(wide)
-    assert ingest(workspace, "again", schema=widened, data=data)["unreviewed"] == ["hours"], "the same people"
+    assert ingest(workspace, "again", schema=widened, data=data).unreviewed == ("hours",), "the same people"
     with workspace.engine.connect() as connection:
         assert catalog.entry(connection, "again").schema.unreviewed == ("hours",)
 
@@ -130,7 +130,7 @@ def test_rows_that_are_corrected_after_a_refusal_mark_nothing(workspace, tmp_pat
     frame.to_csv(tmp_path / "pupils.csv", index=False)
     refused(workspace, schema, tmp_path / "pupils.csv")
     frame[frame["hours"] <= 40].to_csv(tmp_path / "pupils.csv", index=False)
-    assert ingest(workspace, "pupils", schema=schema, data=tmp_path / "pupils.csv")["unreviewed"] == []
+    assert ingest(workspace, "pupils", schema=schema, data=tmp_path / "pupils.csv").unreviewed == ()
 
 
 @pytest.mark.parametrize("policy", ["reject", "drop"])
@@ -418,7 +418,7 @@ def test_every_format_and_every_spelling_stores_the_same_table(workspace, tmp_pa
 def test_one_row_is_a_table(workspace, tmp_path):
     schema = schema_file(tmp_path, holdout={"share": 1e-9})
     result = ingest(workspace, "pupils", schema=schema, data=write(table().iloc[:1], tmp_path / "one.csv"))
-    assert (result["rows"], result["subjects"]) == ({"train": 1}, {"train": 1})
+    assert (result.rows, result.subjects) == ({"train": 1}, {"train": 1})
 
 
 def test_policies_drop_and_count_and_clip_keeps(workspace, tmp_path):
@@ -432,8 +432,8 @@ def test_policies_drop_and_count_and_clip_keeps(workspace, tmp_path):
     columns = {"town": {"out_of_domain": "drop"}, "hours": {"out_of_domain": "clip"}}
     schema = schema_file(tmp_path, columns=columns, duplicates="drop", over_limit="drop")
     result = ingest(workspace, "pupils", schema=schema, data=write(frame, tmp_path / "t.csv"))
-    assert result["left_out"] == {"out_of_domain": 3, "duplicates": 2, "over_limit": 6}
-    assert sum(result["rows"].values()) == rows - 3 + 3
+    assert result.left_out == {"out_of_domain": 3, "duplicates": 2, "over_limit": 6}
+    assert sum(result.rows.values()) == rows - 3 + 3
     hours = sorted_frame(workspace)["hours"]
     assert (hours.min(), hours.max()) == (0.0, 50.0)
     assert (hours == 2.0).sum() == 0, "of two records with one key the first in canonical order stays"
@@ -464,7 +464,7 @@ def levelled():
 def test_rows_that_break_a_constraint_are_named_by_rule_and_number(workspace, tmp_path):
     frame = levelled()
     good = ingest(workspace, "good", schema=constrained(tmp_path), data=write(frame, tmp_path / "good.parquet"))
-    assert sum(good["rows"].values()) == len(frame)
+    assert sum(good.rows.values()) == len(frame)
     frame.loc[[3, 8], ["town", "level"]] = ["Öland", 3]
     frame.loc[6, ["term", "passed"]] = [9, True]
     said = refused(workspace, constrained(tmp_path), write(frame, tmp_path / "bad.parquet"))
@@ -479,8 +479,8 @@ def test_rows_that_break_a_constraint_are_left_out_where_the_policy_drops(worksp
     frame.loc[6, ["term", "passed"]] = [9, True]
     schema = constrained(tmp_path, out_of_domain="drop")
     result = ingest(workspace, "pupils", schema=schema, data=write(frame, tmp_path / "t.csv"))
-    assert result["left_out"] == {"out_of_domain": 3}
-    assert sum(result["rows"].values()) == len(frame) - 3
+    assert result.left_out == {"out_of_domain": 3}
+    assert sum(result.rows.values()) == len(frame) - 3
 
 
 def test_a_table_that_tells_nothing_is_a_table(workspace, tmp_path):
@@ -507,7 +507,7 @@ def test_a_table_that_tells_nothing_is_a_table(workspace, tmp_path):
         {"who": ["a", "b", "c"], "only": "x", "point": 5, "spot": 0.5, "instant": "2020-01-01", "constant": 7}
     ).assign(unique=[1, 500, 999_999], gaps=None)
     result = ingest(workspace, "t", schema=tmp_path / "s.yaml", data=write(frame, tmp_path / "t.csv"))
-    assert result["rows"] == {"train": 3}
+    assert result.rows == {"train": 3}
     stored_values = read(workspace, "t")
     codec = stored_values.codec
     cells = codec.bin_free(stored_values.values)

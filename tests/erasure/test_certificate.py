@@ -9,13 +9,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.dsse import Envelope
-from securesystemslib.signer import CryptoSigner
+from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from workbench.erasure.certificate import (
     PAYLOAD_TYPE,
     PREDICATE_TYPE,
     STATEMENT_TYPE,
-    _written,
     open_signed,
     sign,
 )
@@ -50,10 +49,17 @@ def fails(content, trusted):
 
 
 def signed(payload, *, payload_type=PAYLOAD_TYPE, keys):
+    """An envelope as another library makes it."""
     private = serialization.load_pem_private_key((keys / "signing.pem").read_bytes(), password=None)
     envelope = Envelope(payload, payload_type, {})
-    envelope.sign(CryptoSigner(private, read_public_key(public_key_path(keys))))
-    return _written(envelope)
+    envelope.sign(CryptoSigner(private, theirs(keys)))
+    return json.dumps(envelope.to_dict(), indent=1).encode()
+
+
+def theirs(keys):
+    """The public key as another library holds it."""
+    public = serialization.load_pem_public_key(public_key_path(keys).read_bytes())
+    return SSlibKey.from_crypto(public, keyid=read_public_key(public_key_path(keys)).keyid)
 
 
 def statement(**changes):
@@ -68,7 +74,13 @@ def test_the_statement_comes_back_as_it_was_signed(certificate, trusted, keys):
     assert sign(keys, SUBJECT, PREDICATE) == certificate, "canonical JSON and Ed25519 leave nothing to chance"
 
 
-def test_another_library_agrees_on_the_signature(certificate, keys):
+def test_another_library_writes_the_same_bytes_and_verifies_them(certificate, keys):
+    envelope = Envelope.from_dict(json.loads(certificate))
+    assert signed(envelope.payload, keys=keys) == certificate
+    assert envelope.verify([theirs(keys)], threshold=1)
+
+
+def test_cryptography_agrees_on_the_signature(certificate, keys):
     """DSSE v1's pre-authentication encoding, written out here, under cryptography's own Ed25519."""
     envelope = json.loads(certificate)
     payload, kind = base64.b64decode(envelope["payload"]), envelope["payloadType"].encode()
@@ -164,7 +176,7 @@ def test_what_is_no_envelope_fails(content, trusted):
 
 
 def test_an_unsigned_envelope_fails(trusted):
-    fails(_written(Envelope(statement(), PAYLOAD_TYPE, {})), trusted)
+    fails(json.dumps(Envelope(statement(), PAYLOAD_TYPE, {}).to_dict(), indent=1).encode(), trusted)
 
 
 def test_a_signature_by_another_key_fails(certificate, trusted, tmp_path):

@@ -29,7 +29,7 @@ def test_there_is_one_of_each_release_that_wrote_them_otherwise() -> None:
 @pytest.mark.parametrize("certificate", GOLDEN, ids=lambda path: path.stem)
 def test_a_certificate_of_an_earlier_release_verifies(certificate: Path) -> None:
     key = certificate.with_suffix(".pem")
-    assert verify(None, certificate, key=key)["valid"]
+    assert verify(None, certificate, key=key).valid
     statement = open_signed(certificate.read_bytes(), [read_public_key(key)])[0]
     assert statement["predicateType"] == PREDICATE_TYPE == "https://erasure-workbench.dev/erasure/v1"
     assert statement["predicate"].keys() >= FIRST
@@ -42,8 +42,8 @@ def test_it_fails_under_another_key_and_with_a_field_more(certificate: Path, tmp
     key = certificate.with_suffix(".pem")
     for other in GOLDEN:
         if other != certificate:
-            assert not verify(None, certificate, key=other.with_suffix(".pem"))["valid"]
+            assert not verify(None, certificate, key=other.with_suffix(".pem")).valid
     document = json.loads(certificate.read_bytes())
     document["signatures"][0]["note"] = "x"
     (tmp_path / "more.json").write_text(json.dumps(document, indent=1))
-    assert not verify(None, tmp_path / "more.json", key=key)["valid"]
+    assert not verify(None, tmp_path / "more.json", key=key).valid

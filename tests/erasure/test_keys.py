@@ -61,23 +61,23 @@ def test_certificates_of_earlier_keys_stay_valid_and_say_so(workspace: Workspace
     assert not any(before in path.read_bytes() for path in folder.rglob("*") if path.is_file())
     new = tmp_path / "new.json"
     new.write_bytes(sign(folder, {}, PREDICATE))
-    details = {p: verify(workspace, p)["checks"][0]["detail"] for p in (old, new)}
+    details = {p: verify(workspace, p).checks[0].detail for p in (old, new)}
     assert details == {
-        old: f"signed by an earlier key, {rotated['before']}",
-        new: f"signed by the current key {rotated['key']}",
+        old: f"signed by an earlier key, {rotated.before}",
+        new: f"signed by the current key {rotated.key}",
     }
     only_new = folder / "signing.pub.pem"
-    assert verify(None, new, key=only_new)["valid"]
-    assert not verify(None, old, key=only_new)["valid"], "--key restricts to that one"
-    assert not verify(workspace, old, key=only_new)["checks"][0]["ok"]
-    assert verify(None, old, key=folder / "trusted" / f"{rotated['before']}.pem")["valid"]
-    assert rotations(workspace) == [{"old": rotated["before"], "new": rotated["key"]}]
+    assert verify(None, new, key=only_new).valid
+    assert not verify(None, old, key=only_new).valid, "--key restricts to that one"
+    assert not verify(workspace, old, key=only_new).checks[0].ok
+    assert verify(None, old, key=folder / "trusted" / f"{rotated.before}.pem").valid
+    assert rotations(workspace) == [{"old": rotated.before, "new": rotated.key}]
     again = rotate_key(workspace)
-    listed = list_keys(workspace)["keys"]
-    assert [k["current"] for k in listed] == [True, False, False]
-    assert {k["key"] for k in listed} == {rotated["before"], rotated["key"], again["key"]}
-    assert all(read_public_key(Path(k["public_key"])).keyid == k["key"] for k in listed)
-    assert signed_by(workspace, old.read_bytes()) == rotated["before"]
+    listed = list_keys(workspace).keys
+    assert [k.current for k in listed] == [True, False, False]
+    assert {k.key for k in listed} == {rotated.before, rotated.key, again.key}
+    assert all(read_public_key(Path(k.public_key)).keyid == k.key for k in listed)
+    assert signed_by(workspace, old.read_bytes()) == rotated.before
 
 
 def test_a_stranger_is_never_trusted(workspace: Workspace, tmp_path: Path) -> None:

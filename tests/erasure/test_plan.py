@@ -11,6 +11,7 @@ from workbench.erasure.plan import plan
 from workbench.erasure.policy import ErasurePolicy
 from workbench.sisa.ensemble import Constituent, Manifest, constituent_id
 from workbench.state.lineage import Artifact
+from workbench.workflows.erasure.results import PlannedErasure
 
 SHARDS, SLICES = 4, 5
 
@@ -78,9 +79,9 @@ def test_each_touched_shard_is_retrained_once_from_its_first_touched_slice(case)
         planned = plan("d", order, [manifest()], [])
         assert planned.ensembles[0].retrain == retrain
         assert planned.shards == tuple(sorted(retrain))
-    described = planned.ensembles[0].to_json()
-    assert described["reused"] == SHARDS - len(retrain)
-    assert (described["version"], described["next_version"]) == (3, 4)
+    described = PlannedErasure.of(planned).ensembles[0]
+    assert described.reused == SHARDS - len(retrain)
+    assert (described.version, described.next_version) == (3, 4)
 
 
 def test_rows_are_dropped_by_split_and_bucket_also_of_the_holdout():
@@ -108,7 +109,7 @@ def test_what_saw_the_subject_is_purged_and_what_is_private_is_kept():
     planned = plan("d", [subject(1, 3), subject(2, 0, name="b")], [ensemble], artifacts)
     assert {a.id for a in planned.purge} == {"e@3", "e/shard-1.1", "e/shard-2.1", "g-evaluation"}
     assert {a.id for a in planned.keep} == {"g", "g-release"}
-    assert planned.to_json()["keep_private"] == [
+    assert PlannedErasure.of(planned).to_json()["keep_private"] == [
         {"id": i, "kind": k, "epsilon": 1.0, "delta": 1e-5} for i, k in (("g", "generator"), ("g-release", "release"))
     ]
 
@@ -117,7 +118,7 @@ def test_a_holdout_subject_purges_versions_and_evaluations_but_no_constituent():
     ensemble = manifest()
     planned = plan("d", [subject(1, 3, split="holdout")], [ensemble], lineage_of(ensemble) + OTHERS)
     assert {a.id for a in planned.purge} == {"e@3", "g-evaluation"}
-    assert planned.to_json()["predicted_seconds"] == 0
+    assert PlannedErasure.of(planned).predicted_seconds == 0
 
 
 def test_the_cost_is_that_of_the_slices_to_train_again():
@@ -137,7 +138,7 @@ def test_planning_changes_nothing_and_says_no_token():
     planned = plan(*inputs)
     assert inputs == before
     assert plan(*inputs) == planned
-    said = repr(planned.to_json())
+    said = repr(PlannedErasure.of(planned))
     secret = inputs[1][0]
     for value in (b"secret", secret.token.hex(), str(secret.point), str(secret.slice_point)):
         assert str(value) not in said
@@ -185,4 +186,4 @@ def test_a_policy_decides_on_what_is_private(case):
     assert {a.id for a in planned.keep} == keep
     assert {a.id for a in planned.purge} == purge
     assert {a.id for a in planned.remeasure} == again
-    assert [told["id"] for told in planned.to_json()["remeasure"]] == sorted(again)
+    assert [one.id for one in PlannedErasure.of(planned).remeasure] == sorted(again)

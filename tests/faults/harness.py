@@ -367,9 +367,9 @@ def _counting(work: Work, workspace: Workspace) -> int:
 
 def erased(workspace: Workspace, keys: Sequence[str]) -> Any:
     """Erases; what could not be carried out is raised as it was told, and whoever was accepted must have their nonce."""
-    answers = erase(workspace, list(keys))["requests"]
-    assert all(answer["nonce"] for answer in answers if answer["request"])
-    faults = [answer["reason"] for answer in answers if answer["exit"]]
+    answers = erase(workspace, list(keys)).requests
+    assert all(answer.nonce for answer in answers if answer.request)
+    faults = [answer.reason for answer in answers if answer.exit]
     if faults:
         raise WorkbenchError(faults[0])
     return answers
@@ -398,7 +398,7 @@ def _accepted(workspace: Workspace) -> bool:
     done = {request for request, state in status.items() if state == "completed"}
     assert certified == done, "a certificate of an erasure that is not over"
     for path in (workspace.root / "certificates").glob("*.json"):
-        assert verify(workspace, path)["valid"] == (path.stem in done), "a certificate of an erasure that is not over"
+        assert verify(workspace, path).valid == (path.stem in done), "a certificate of an erasure that is not over"
     unprotected = [r for r, state in status.items() if state in OPEN and versions == {1} and r not in held]
     assert not unprotected, "an open request without its quarantine"
     return bool(status)
@@ -437,12 +437,12 @@ def _look(workspace: Workspace, keys: Sequence[str]) -> dict[str, Any]:
         "status": status,
         "waiting": left,
         "certified": kinds.count("CERTIFIED"),
-        "certificates": [c["valid"] for c in certificates],
+        "certificates": [c.valid for c in certificates],
         "rows": rows,
         "charges": charges,
         "mlflow": {name: n for name, n in mlflow.items() if n},
         "files": dict(sorted(files.items())),
-        "doctor": [c for c in report["checks"] if not c["ok"]],
+        "doctor": [c for c in report.checks if not c.ok],
         "beside": sorted(path.name for path in workspace.root.parent.iterdir()),
         "inbox": sorted(path.name for path in (workspace.root.parent / "inbox").rglob("*")),
     }

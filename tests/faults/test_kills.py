@@ -156,7 +156,7 @@ def bring_back(workspace: Workspace) -> None:
 def is_whole_or_absent(workspace: Workspace) -> bool:
     """A restore must end well at its next try; there is a workspace only once it is whole."""
     if workspace.root.exists():
-        assert doctor(workspace)["healthy"], "there is a workspace that is not whole"
+        assert doctor(workspace).healthy, "there is a workspace that is not whole"
     return True
 
 
@@ -189,7 +189,7 @@ def send(folder: Path, keys: Sequence[str]) -> None:
 
 def work_through(workspace: Workspace) -> None:
     answer = run_worker(workspace, workspace.root.parent / "inbox", stop=threading.Event(), once=True)
-    assert answer["poison"] == 0
+    assert answer.poison == 0
 
 
 def is_taken_or_there(workspace: Workspace) -> bool:

@@ -227,17 +227,17 @@ def edit(workspace: Workspace, *, relink: bool) -> None:
 
 def test_a_hand_edited_journal_is_found(lab: Lab) -> None:
     workspace = Workspace(lab.root)
-    certificate = Path(erase(workspace, list(lab.keys))["requests"][0]["certificate"])
+    certificate = Path(erase(workspace, list(lab.keys)).requests[0].certificate)
     edit(workspace, relink=False)
-    assert [check["name"] for check in doctor(workspace)["checks"] if not check["ok"]] == ["journal"]
-    assert [check["name"] for check in verify(workspace, certificate)["checks"] if not check["ok"]] == ["journal"]
+    assert [check.name for check in doctor(workspace).checks if not check.ok] == ["journal"]
+    assert [check.name for check in verify(workspace, certificate).checks if not check.ok] == ["journal"]
 
 
 def test_a_journal_that_was_edited_and_linked_anew_has_lost_what_certificates_signed(lab: Lab) -> None:
     workspace = Workspace(lab.root)
-    certificate = Path(erase(workspace, list(lab.keys))["requests"][0]["certificate"])
+    certificate = Path(erase(workspace, list(lab.keys)).requests[0].certificate)
     edit(workspace, relink=True)
     with workspace.engine.connect() as connection:
         assert connection.execute(select(entries.c.actor).where(entries.c.sequence == 4)).scalar() == "local:nobody"
-    failed = [check["name"] for check in verify(workspace, certificate)["checks"] if not check["ok"]]
+    failed = [check.name for check in verify(workspace, certificate).checks if not check.ok]
     assert failed == ["journal head"]

@@ -12,7 +12,7 @@ from workbench.generators.independent import Independent
 from workbench.generators.marginals.domain import Domain
 from workbench.generators.marginals.elimination import junction_tree
 from workbench.generators.marginals.estimate import Forbidden
-from workbench.generators.marginals.rows import Notebook, Rows
+from workbench.generators.marginals.measurement_log import Notebook, Rows
 from workbench.generators.mst import Mst
 
 DOMAIN = Domain(("a", "b", "c", "d"), (4, 3, 5, 2))

@@ -10,10 +10,10 @@ from opacus.optimizers import DPOptimizerFastGradientClipping
 
 from workbench.data.dataset import Dataset
 from workbench.errors import InputError
-from workbench.generators import adversary, dp_ctgan
-from workbench.generators.adversary import CLIP, Bags, Discriminator, Steps, stir
+from workbench.generators import dp_ctgan, dp_ctgan_networks
 from workbench.generators.dp_ctgan import DpCtgan, load_dp_ctgan
-from workbench.generators.marginals.rows import Notebook
+from workbench.generators.dp_ctgan_networks import CLIP, Bags, Discriminator, Steps, stir
+from workbench.generators.marginals.measurement_log import Notebook
 from workbench.privacy.calibration import epsilon_of, filter_order
 from workbench.schema.schema import parse_schema
 from workbench.schema.value_sets import Within
@@ -76,7 +76,7 @@ def opponent(bags, *, noise=1e-30, rate=0.5, width=3, scale=0.0):
     network = Discriminator(bags.sizes)
     torch.nn.init.normal_(network.pairs.weight, std=scale) if scale else None
     steps = Steps(count=1, rate=rate, noise=noise)
-    return network, adversary._Opponent(network, steps, subjects=2.0, rows_each=1.0, width=width)
+    return network, dp_ctgan_networks._Opponent(network, steps, subjects=2.0, rows_each=1.0, width=width)
 
 
 def private_gradient(bags, subjects, **how):
@@ -122,7 +122,7 @@ def test_a_subjects_rows_are_clipped_as_one():
 
 @pytest.mark.parametrize("at_once", [2**15, 7])
 def test_the_gradient_is_the_clipped_sum_by_hand(monkeypatch, at_once):
-    monkeypatch.setattr(adversary, "_ROWS_AT_ONCE", at_once)
+    monkeypatch.setattr(dp_ctgan_networks, "_ROWS_AT_ONCE", at_once)
     bags = bags_of(table(20, 2))
     torch.manual_seed(3)
     network, ours = opponent(bags, scale=5.0)
@@ -143,10 +143,10 @@ def test_fakes_alone_cost_no_noise_and_an_empty_batch_is_noise_alone():
     ours._add_private(bags, np.empty(0, dtype=np.int64))
     assert float(network.pairs.weight.grad.std()) == pytest.approx(2.0 * CLIP, rel=0.3)
     quiet, ours = opponent(bags, rate=1e-18)
-    fakes = adversary.hot_rows(torch.zeros(4, 3, dtype=torch.int64), bags.sizes)
+    fakes = dp_ctgan_networks.hot_rows(torch.zeros(4, 3, dtype=torch.int64), bags.sizes)
     ours.step(bags, fakes)
     weight = quiet.pairs.weight.detach()
-    assert float(weight[0, 0]) == pytest.approx(-adversary._LEARNING_RATE * CLIP / 3, rel=1e-4)
+    assert float(weight[0, 0]) == pytest.approx(-dp_ctgan_networks._LEARNING_RATE * CLIP / 3, rel=1e-4)
     assert float(weight[1].abs().max()) < 1e-9
 
 
@@ -181,12 +181,12 @@ def test_the_expected_logit_is_the_mean_over_drawn_rows():
     chances = torch.tensor([[0.2, 0.5, 0.3, 1.0, 0.9, 0.1]])
     codes = torch.cartesian_prod(torch.arange(3), torch.arange(1), torch.arange(2))
     weights = chances[0, codes[:, 0]] * chances[0, 4 + codes[:, 2]]
-    mean = (network(adversary.hot_rows(codes, (3, 1, 2))) * weights).sum()
+    mean = (network(dp_ctgan_networks.hot_rows(codes, (3, 1, 2))) * weights).sum()
     assert float(network.expected(chances).detach()[0]) == pytest.approx(float(mean.detach()), rel=1e-5)
 
 
 def test_numpy_draws_from_torchs_network(fitted):
-    network = adversary.Generator(torch.from_numpy(np.array(fitted.weights["start"])))
+    network = dp_ctgan_networks.Generator(torch.from_numpy(np.array(fitted.weights["start"])))
     network.load_state_dict({k: torch.from_numpy(np.array(w)) for k, w in fitted.weights.items() if k != "start"})
     inputs = np.random.default_rng(0).standard_normal((6, fitted.weights["first.weight"].shape[1]), dtype=np.float32)
     logits = network(torch.from_numpy(inputs)).detach().numpy()
@@ -317,7 +317,7 @@ def test_damaged_files_are_refused(fitted, tmp_path):
 def test_a_fit_goes_on_from_its_notes_and_never_trains_twice(tmp_path, monkeypatch):
     notes = tmp_path / "notes"
     first = QUICK.fit(table(), notebook=notes)
-    monkeypatch.setattr(adversary, "train", None)  # not needed any more
+    monkeypatch.setattr(dp_ctgan_networks, "train", None)  # not needed any more
     again = QUICK.fit(table(seed=1), notebook=notes)
     assert all(np.array_equal(first.weights[name], again.weights[name]) for name in first.weights)
     cut = notes.read_text().splitlines(keepends=True)[:-1]

@@ -11,7 +11,7 @@ from workbench.data.bundled import bundled_path
 from workbench.generators.aim import Aim
 from workbench.generators.independent import Independent
 from workbench.generators.marginals.domain import Domain
-from workbench.generators.marginals.rows import Notebook, Rows
+from workbench.generators.marginals.measurement_log import Notebook, Rows
 from workbench.generators.mst import Mst
 from workbench.metrics.fidelity import mean_tvd
 from workbench.schema import Codec, read_schema

@@ -12,7 +12,7 @@ from workbench.errors import InputError
 from workbench.generators.marginals.domain import Domain
 from workbench.generators.marginals.elimination import junction_tree, tree_cells
 from workbench.generators.marginals.estimate import Measurement, estimate, estimate_total
-from workbench.generators.marginals.minimise import minimise
+from workbench.generators.marginals.lbfgs import minimise
 from workbench.generators.marginals.model import GraphicalModel, draw_in_groups
 
 DOMAIN = Domain(("a", "b", "c", "d", "e"), (2, 3, 4, 1, 3))

@@ -13,13 +13,13 @@ from safetensors.numpy import load_file, save_file
 
 from workbench.errors import InputError
 from workbench.generators.marginals import fitted as fitted_module
-from workbench.generators.marginals import rows as rows_module
+from workbench.generators.marginals import measurement_log
 from workbench.generators.marginals.domain import Domain
 from workbench.generators.marginals.estimate import Measurement
 from workbench.generators.marginals.fitted import load_marginals
+from workbench.generators.marginals.initial_measurements import measure_all
+from workbench.generators.marginals.measurement_log import Notebook, Rows
 from workbench.generators.marginals.model import GraphicalModel
-from workbench.generators.marginals.rows import Notebook, Rows
-from workbench.generators.marginals.start import measure_all
 from workbench.generators.mst import Mst, pair_scores, select_tree
 from workbench.privacy.calibration import epsilon_of
 
@@ -57,7 +57,7 @@ def spent(monkeypatch):
         k = 1
 
     prices = Spent()
-    gaussian, select = rows_module.gaussian_counts, rows_module.choose
+    gaussian, select = measurement_log.gaussian_counts, measurement_log.choose
 
     def spy_gaussian(counts, *, sigma):
         prices.append(prices.k**2 / (2 * sigma**2))
@@ -68,8 +68,8 @@ def spent(monkeypatch):
         prices.append((epsilon * (1024 * prices.k / sensitivity)) ** 2 / 8)
         return select(scores, epsilon=epsilon, sensitivity=sensitivity)
 
-    monkeypatch.setattr(rows_module, "gaussian_counts", spy_gaussian)
-    monkeypatch.setattr(rows_module, "choose", spy_choose)
+    monkeypatch.setattr(measurement_log, "gaussian_counts", spy_gaussian)
+    monkeypatch.setattr(measurement_log, "choose", spy_choose)
     return prices
 
 

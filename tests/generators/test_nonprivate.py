@@ -18,7 +18,7 @@ from dp_accounting import NonPrivateDpEvent
 
 from workbench.data.dataset import Dataset
 from workbench.errors import InputError
-from workbench.generators import rejection
+from workbench.generators import rejection_sampling
 from workbench.generators.ctgan import Ctgan, load_ctgan
 from workbench.generators.flat_table import flat_table
 from workbench.generators.gaussian_copula import GaussianCopula, load_gaussian_copula
@@ -328,7 +328,7 @@ def test_a_column_of_unique_categories_is_learnt_from(kind: str) -> None:
 
 
 def test_a_table_too_wide_for_a_network_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.generators.spans.MOST_CELLS", 300 * 20)
+    monkeypatch.setattr("workbench.generators.mode_encoding.MOST_CELLS", 300 * 20)
     for generator in (Ctgan(), Tvae()):
         with pytest.raises(InputError, match="at most 6,000 cells") as refused:
             generator.fit(people())
@@ -345,7 +345,7 @@ def test_conditions_are_met_or_refused(kind: str, monkeypatch: pytest.MonkeyPatc
     assert len(drawn) == 200
     assert (drawn[:, 0] == town).all()
     assert (np.abs(drawn[:, 3] - age) <= 10).all()
-    monkeypatch.setattr(rejection, "_TRIES", 5)
+    monkeypatch.setattr(rejection_sampling, "_TRIES", 5)
     with pytest.raises(InputError, match="only 0 of 10,000 drawn rows meet the condition"):
         fitted.sample(5, rng=np.random.default_rng(0), where={"grade": Within(codes=frozenset({3}))})
 

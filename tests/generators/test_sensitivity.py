@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import workbench.generators.marginals.rows as rows_module
+import workbench.generators.marginals.measurement_log as rows_module
 from workbench.errors import InputError
 from workbench.generators.aim import Aim, _scores
 from workbench.generators.independent import Independent
 from workbench.generators.marginals.domain import Domain
+from workbench.generators.marginals.measurement_log import Notebook, Rows
 from workbench.generators.marginals.model import GraphicalModel
-from workbench.generators.marginals.rows import Notebook, Rows
 from workbench.generators.mst import Mst, pair_scores
 
 DOMAIN = Domain(("a", "b", "c"), (3, 2, 4))

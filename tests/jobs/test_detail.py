@@ -33,7 +33,7 @@ def told_while(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, learner: s
                 pass
             # of three beats the first may have looked before this step, and the last may not be committed yet
             assert all(written.acquire(timeout=30) for _ in range(3)), "no beat"
-            told.append(list_jobs(workspace)["jobs"][-1]["detail"][NEW])
+            told.append(list_jobs(workspace).jobs[-1].detail[NEW])
 
     config = {"learner": learner, "dataset": "pupils", "shards": 3, "slices": 2}
     run_job(workspace, "train", config, progress=look)
@@ -45,7 +45,7 @@ def test_shards_are_told_one_after_another(trained: Workspace, monkeypatch: pyte
     assert [one["at_work"] for one in told] == [[0], [1], [1], [2], [2], []]
     assert [sum(done for done, _ in one["slices"].values()) for one in told] == [1, 2, 3, 4, 5, 6]
     assert told[1]["slices"] == {"0": [2, 2], "1": [0, 2], "2": [0, 2]}
-    assert list_jobs(trained)["jobs"][-1]["detail"] == {}, "what is over tells of no shard"
+    assert list_jobs(trained).jobs[-1].detail == {}, "what is over tells of no shard"
 
 
 def test_shards_that_are_trained_together_are_all_at_work(trained: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

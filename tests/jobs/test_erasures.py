@@ -33,19 +33,20 @@ from workbench.workflows.erasure.execute import Outcome
 from workbench.workflows.erasure.run_waiting import erase_waiting
 from workbench.workflows.erasure.verify import verify
 from workbench.workflows.operations.jobs import cancel_job, list_jobs, take_job
+from workbench.workflows.operations.results import JobDetails
 
 KEYS = ["pupil-1003", "pupil-1004"]
 
 
 def statuses(workspace: Workspace) -> list[str]:
-    return [request["status"] for request in list_requests(workspace)["requests"]]
+    return [request.status for request in list_requests(workspace).requests]
 
 
-def erasures(workspace: Workspace) -> list[dict[str, Any]]:
-    return [job for job in list_jobs(workspace)["jobs"] if job["kind"] == "erase"]
+def erasures(workspace: Workspace) -> list[JobDetails]:
+    return [job for job in list_jobs(workspace).jobs if job.kind == "erase"]
 
 
-def awaited(workspace: Workspace, is_so: Callable[[dict[str, Any]], bool]) -> None:
+def awaited(workspace: Workspace, is_so: Callable[[JobDetails], bool]) -> None:
     """Waits until something is so of every job of an erasure."""
     until(lambda: all(is_so(job) for job in erasures(workspace)))
 
@@ -62,9 +63,9 @@ def quarantined(workspace: Workspace) -> int:
 
 def test_an_erasure_is_a_job_that_names_nobody(trained: Workspace) -> None:
     done = erase(trained, KEYS)
-    requests = [answer["request"] for answer in done["requests"]]
+    requests = [answer.request for answer in done.requests]
     job = erasures(trained)[0]
-    assert (job["status"], job["progress"], sorted(job["result"]["requests"])) == ("done", 1.0, sorted(requests))
+    assert (job.status, job.progress, sorted(job.result["requests"])) == ("done", 1.0, sorted(requests))
     assert not scan_folder(trained.root, [key.encode() for key in KEYS]).hits
     assert erase_waiting(trained) == Outcome(done={}, failures=())
     assert len(erasures(trained)) == 1, "where nothing waits there is no job"
@@ -79,8 +80,8 @@ def test_a_waiting_erasure_holds_request_ids_alone(trained: Workspace, monkeypat
     with trained.engine.connect() as connection:
         config = connection.execute(select(jobs.c.config)).scalars().all()[-1]
     assert set(config) == {"requests", "patient"}
-    assert sorted(config["requests"]) == sorted(one["request"] for one in answer["requests"])
-    assert commands[0][-3:] == ["jobs", "run", answer["job"]]
+    assert sorted(config["requests"]) == sorted(one.request for one in answer.requests)
+    assert commands[0][-3:] == ["jobs", "run", answer.job]
     assert not any(key in part for key in KEYS for part in commands[0])
 
 
@@ -94,7 +95,7 @@ def test_a_cancelled_erasure_stops_after_the_step_at_hand_and_can_be_resumed(
 
     def cancelled_meanwhile(*arguments: Any) -> Any:
         result = drop(*arguments)
-        cancel_job(trained, erasures(trained)[0]["job"])
+        cancel_job(trained, erasures(trained)[0].job)
         before = lease(trained)
         while lease(trained) == before:  # until a heartbeat has seen it
             time.sleep(0.01)
@@ -105,14 +106,14 @@ def test_a_cancelled_erasure_stops_after_the_step_at_hand_and_can_be_resumed(
         patch.setitem(steps.STEPS, "planned", (target, cancelled_meanwhile))
         with pytest.raises(CancelledError):
             erase_waiting(trained)
-    assert erasures(trained)[0]["status"] == "cancelled"
+    assert erasures(trained)[0].status == "cancelled"
     assert statuses(trained) == ["failed"]
     assert quarantined(trained) == 1
     with trained.engine.connect() as connection:
         assert connection.execute(text("SELECT step FROM erasures")).scalar() == "dropped", "its end was recorded"
     result = next(iter(erase_waiting(trained).done.values()))
-    assert verify(trained, Path(result["certificate"]), replay=True)["valid"]
-    assert [job["status"] for job in erasures(trained)] == ["cancelled", "done"]
+    assert verify(trained, Path(result.certificate), replay=True).valid
+    assert [job.status for job in erasures(trained)] == ["cancelled", "done"]
 
 
 def test_a_lost_erasure_is_taken_over(trained: Workspace) -> None:
@@ -125,12 +126,12 @@ def test_a_lost_erasure_is_taken_over(trained: Workspace) -> None:
     )
     assert forked.run([sys.executable, "-c", script, str(trained.root)]).returncode == 9
     job = erasures(trained)[0]
-    assert (job["status"], job["lost"]) == ("running", False)
+    assert (job.status, job.lost) == ("running", False)
     with pytest.raises(BusyError, match="being worked on"):
-        take_job(trained, job["job"])
+        take_job(trained, job.job)
     let_lease_end(trained)
-    assert take_job(trained, job["job"])["requests"][0]["status"] == "completed"
-    assert [job["status"] for job in erasures(trained)] == ["done"]
+    assert take_job(trained, job.job).requests[0].status == "completed"
+    assert [job.status for job in erasures(trained)] == ["done"]
 
 
 def test_what_fails_is_tried_again_as_the_same_job(trained: Workspace) -> None:
@@ -143,9 +144,9 @@ def test_what_fails_is_tried_again_as_the_same_job(trained: Workspace) -> None:
             assert [(failure.datasets, type(failure.fault)) for failure in outcome.failures] == [
                 ({"pupils"}, LockedError)
             ]
-    assert [(job["status"], job["result"]) for job in erasures(trained)] == [("failed", {"error": "busy"})]
+    assert [(job.status, job.result) for job in erasures(trained)] == [("failed", {"error": "busy"})]
     assert len(erase_waiting(trained).done) == 1
-    assert [job["status"] for job in erasures(trained)] == ["done"]
+    assert [job.status for job in erasures(trained)] == ["done"]
 
 
 def test_a_detached_erasure_answers_at_once_and_waits_for_its_turn(
@@ -161,9 +162,9 @@ def test_a_detached_erasure_answers_at_once_and_waits_for_its_turn(
         assert quarantined(trained) == 1
         again = command("--workspace", trained.root, "erase", KEYS[0], "--detach", "--json")
         assert (again.code, again.json["requests"][0]["request"]) == (0, known["request"])
-        awaited(trained, lambda job: job["text"].startswith("waiting until"))
+        awaited(trained, lambda job: job.text.startswith("waiting until"))
         assert "quarantined" in statuses(trained)
-    awaited(trained, lambda job: job["status"] == "done")
+    awaited(trained, lambda job: job.status == "done")
     assert "completed" in statuses(trained)
     both = command("--workspace", trained.root, "erase", KEYS[1], "--detach", "--dry-run")
     assert both.code == InputError.exit_code
@@ -191,7 +192,7 @@ def test_an_interrupted_command_leaves_a_job_that_says_so(trained: Workspace) ->
         process.send_signal(signal.SIGTERM)
         out = process.stdout.read()
     assert (process.returncode, json.loads(out)["error"]["code"]) == (5, "interrupted")
-    assert erasures(trained)[0]["status"] == "failed"
+    assert erasures(trained)[0].status == "failed"
     assert quarantined(trained) == 1
     assert len(erase_waiting(trained).done) == 1
 
@@ -211,10 +212,10 @@ def test_a_detached_ingest_reads_the_file_when_it_runs(
         Path("a-canary.csv").write_bytes(pupils_files[1].read_bytes())
     options = ["--schema", pupils_files[0], "--data", "a-canary.csv", "--detach", "--json"]
     job = command("--workspace", workspace.root, "ingest", "pupils", *options).json["job"]
-    until(lambda: list_jobs(workspace)["jobs"][-1]["status"] in ("done", "failed"))
-    shown = list_jobs(workspace)["jobs"][-1]
+    until(lambda: list_jobs(workspace).jobs[-1].status in ("done", "failed"))
+    shown = list_jobs(workspace).jobs[-1]
     expected = ("done", {"dataset": "pupils"}) if has_file else ("failed", {"error": "bad_input"})
-    assert (shown["job"], shown["status"], shown["result"]) == (job, *expected)
+    assert (shown.job, shown.status, shown.result) == (job, *expected)
     with workspace.engine.connect() as connection:
         assert connection.execute(select(jobs.c.config)).scalars().all() == [{}], "a path may name a person"
 
@@ -225,5 +226,5 @@ def test_appending_is_a_job(trained: Workspace, command: Callable[..., Answer], 
         "--workspace", trained.root, "ingest", "pupils", "--append", "--data", tmp_path / "more.csv", "--json"
     )
     assert sum(answer.json["appended_rows"].values()) == 1
-    shown = list_jobs(trained)["jobs"][-1]
-    assert (shown["kind"], shown["status"], shown["result"]) == ("ingest", "done", {"dataset": "pupils"})
+    shown = list_jobs(trained).jobs[-1]
+    assert (shown.kind, shown.status, shown.result) == ("ingest", "done", {"dataset": "pupils"})

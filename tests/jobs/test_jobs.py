@@ -16,7 +16,7 @@ from workbench.errors import BusyError, InputError, NotFoundError
 from workbench.jobs import worker as worker_module
 from workbench.jobs.detail import tell
 from workbench.jobs.job import beat, cancel, claim, enqueue, get
-from workbench.jobs.worker import CancelledError, work_on
+from workbench.jobs.worker import CancelledError, json_of, work_on
 from workbench.progress import Progress, silent
 from workbench.state import writing
 from workbench.state.workspace import Workspace
@@ -43,7 +43,7 @@ def test_a_job_has_one_worker_until_its_lease_ends(workspace: Workspace) -> None
             claim(connection, job, "second")
         assert not beat(connection, job, "first", progress=0.5, text="half")
     let_lease_end(workspace)
-    assert list_jobs(workspace)["jobs"][0]["lost"]
+    assert list_jobs(workspace).jobs[0].lost
     with writing(workspace.engine) as connection:
         claim(connection, job, "second")
         with pytest.raises(BusyError, match="taken over"):
@@ -86,7 +86,7 @@ def test_a_cancel_arrives_with_the_next_report(workspace: Workspace, monkeypatch
 
 def test_a_waiting_job_is_cancelled_at_once(workspace: Workspace) -> None:
     job = enqueued(workspace)
-    assert cancel_job(workspace, job)["status"] == "cancelled"
+    assert cancel_job(workspace, job).status == "cancelled"
     with pytest.raises(InputError, match="cancelled already"):
         take_job(workspace, job)
     with pytest.raises(InputError, match="cancelled already"), writing(workspace.engine) as connection:
@@ -109,7 +109,7 @@ def test_what_cannot_be_looked_at_stops_no_heartbeat(workspace: Workspace, monke
         return {}
 
     work_on(workspace.engine, job, work, silent)
-    assert list_jobs(workspace)["jobs"][0]["status"] == "done"
+    assert list_jobs(workspace).jobs[0].status == "done"
 
 
 def test_a_list_to_be_read_leaves_out_numbers_of_each_shard(
@@ -133,35 +133,35 @@ def test_a_fault_is_recorded_by_its_kind_alone(workspace: Workspace) -> None:
 
     with pytest.raises(InputError):
         work_on(workspace.engine, job, fail, silent)
-    shown = list_jobs(workspace)["jobs"][0]
-    assert (shown["status"], shown["result"]) == ("failed", {"error": "bad_input"})
+    shown = list_jobs(workspace).jobs[0]
+    assert (shown.status, shown.result) == ("failed", {"error": "bad_input"})
 
 
 def test_training_is_a_job_and_keeps_only_ids(trained: Workspace) -> None:
     result = run_job(trained, "train", TRAIN)
-    shown = list_jobs(trained)["jobs"][-1]
-    assert (shown["kind"], shown["status"], shown["progress"]) == ("train", "done", 1.0)
-    assert shown["result"] == {"ensemble": result["ensemble"], "version": 1}
+    shown = list_jobs(trained).jobs[-1]
+    assert (shown.kind, shown.status, shown.progress) == ("train", "done", 1.0)
+    assert shown.result == {"ensemble": json_of(result)["ensemble"], "version": 1}
 
 
 def test_a_config_that_cannot_be_read_makes_no_job(trained: Workspace) -> None:
-    before = len(list_jobs(trained)["jobs"])
+    before = len(list_jobs(trained).jobs)
     with pytest.raises(InputError):
         run_job(trained, "train", {**TRAIN, "shards": 0})
     with pytest.raises(InputError, match="no job is of kind"):
         run_job(trained, "dance", {})
-    assert len(list_jobs(trained)["jobs"]) == before
+    assert len(list_jobs(trained).jobs) == before
 
 
 def test_a_detached_job_goes_on_in_a_process_of_its_own(trained: Workspace) -> None:
-    job = detach_job(trained, "train", TRAIN)["job"]
+    job = detach_job(trained, "train", TRAIN).job
 
     def over() -> Any:
-        shown = next(j for j in list_jobs(trained)["jobs"] if j["job"] == job)
-        return shown if shown["status"] in ("done", "failed") else None
+        shown = next(j for j in list_jobs(trained).jobs if j.job == job)
+        return shown if shown.status in ("done", "failed") else None
 
     shown = until(over)
-    assert (shown["status"], shown["result"]["version"]) == ("done", 1)
+    assert (shown.status, shown.result["version"]) == ("done", 1)
 
 
 @pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])

@@ -146,8 +146,8 @@ def test_a_certificate_says_where_records_chose_the_settings(trained):
     config = {"learner": "naive_bayes", "dataset": "pupils", "shards": 2, "slices": 2}
     for informed, key in zip((None, "pupils"), placed(trained, "train"), strict=False):
         train(trained, TrainConfig.model_validate({**config, "informed_by": informed}))
-        path = Path(erase(trained, [key])["requests"][0]["certificate"])
-        assert verify(trained, path, replay=True)["valid"]
+        path = Path(erase(trained, [key]).requests[0].certificate)
+        assert verify(trained, path, replay=True).valid
         page = certificate_html(trained, path)[0]
         told = ["Not so the choice of some of their settings", "the choice may still reflect the person"]
         assert [text in page for text in told] == [informed is not None] * 2

@@ -45,14 +45,14 @@ def test_who_stops_an_erasure_gets_the_answers_all_the_same(
 
     with monkeypatch.context() as patch:
         patch.setitem(steps.STEPS, "dropped", ("retrained", stopped))
-        answers = erase(trained, placed(trained, "train")[:2])["requests"]
-    assert all(map(is_owed_nothing, answers))
-    assert {answer["exit"] for answer in answers} == {BusyError.exit_code}
-    assert all("cancelled" in answer["reason"] or "interrupted" in answer["reason"] for answer in answers)
-    assert list_jobs(trained)["jobs"][-1]["status"] == job
+        answers = erase(trained, placed(trained, "train")[:2]).requests
+    assert all(is_owed_nothing(answer.to_json()) for answer in answers)
+    assert {answer.exit for answer in answers} == {BusyError.exit_code}
+    assert all("cancelled" in answer.reason or "interrupted" in answer.reason for answer in answers)
+    assert list_jobs(trained).jobs[-1].status == job
     done = resume(trained)
-    assert set(done) == {answer["request"] for answer in answers}
-    assert verify(trained, Path(next(iter(done.values()))["certificate"]), replay=True)["valid"]
+    assert set(done) == {answer.request for answer in answers}
+    assert verify(trained, Path(next(iter(done.values())).certificate), replay=True).valid
 
 
 def test_a_disk_that_fills_up_between_two_acceptances_loses_nobody(
@@ -64,10 +64,10 @@ def test_a_disk_that_fills_up_between_two_acceptances_loses_nobody(
         return submit_person(workspace, identities, **options) if identities[0][1] == first else full()
 
     monkeypatch.setattr(module, "submit_person", submit)
-    told, refused = erase(trained, [first, second])["requests"]
-    assert is_owed_nothing(told)
-    assert (told["status"], told["exit"]) == ("completed", 0)
-    assert (refused["request"], refused["status"], refused["exit"]) == (None, "rejected", BusyError.exit_code)
+    told, refused = erase(trained, [first, second]).requests
+    assert is_owed_nothing(told.to_json())
+    assert (told.status, told.exit) == ("completed", 0)
+    assert (refused.request, refused.status, refused.exit) == (None, "rejected", BusyError.exit_code)
     with pytest.raises(OSError, match="No space"):
         erase(trained, [second])
 
@@ -90,9 +90,9 @@ def test_a_fault_before_anything_is_tried_is_the_answer(
 def test_a_process_that_can_not_be_started_is_the_answer(trained: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "Popen", full)
     told = erase_detached(trained, [placed(trained, "train")[0]])
-    assert told["job"] is None
-    assert is_owed_nothing(told["requests"][0])
-    assert told["requests"][0]["exit"] == BusyError.exit_code
+    assert told.job is None
+    assert is_owed_nothing(told.requests[0].to_json())
+    assert told.requests[0].exit == BusyError.exit_code
 
 
 def test_two_who_begin_at_once_have_a_job_each(trained: Workspace) -> None:

@@ -81,9 +81,9 @@ def test_adding_rows_stores_what_ingesting_all_at_once_does(workspace: Workspace
     added = append(workspace, "pupils", data=second)
     with workspace.engine.connect() as connection:
         assert catalog.store(connection, workspace, "whole").digests == store_of(workspace).digests
-    assert sum(before["rows"].values()) + sum(added["appended_rows"].values()) == len(frame)
-    assert sum(before["subjects"].values()) + sum(added["new_subjects"].values()) == 120
-    assert doctor(workspace)["healthy"]
+    assert sum(before.rows.values()) + sum(added.appended_rows.values()) == len(frame)
+    assert sum(before.subjects.values()) + sum(added.new_subjects.values()) == 120
+    assert doctor(workspace).healthy
 
 
 def test_ensembles_become_stale_and_evaluations_go(trained: Workspace, tmp_path: Path) -> None:
@@ -92,13 +92,13 @@ def test_ensembles_become_stale_and_evaluations_go(trained: Workspace, tmp_path:
     with trained.engine.connect() as connection:
         runs = [a.body["mlflow_run"] for a in lineage.find(connection, kind="evaluation")]
     result = append(trained, "pupils", data=csv(MORE, tmp_path))
-    assert result["stale"] == [ensemble_of(trained)]
+    assert result.stale == (ensemble_of(trained),)
     shown = show_lineage(trained, version_of(trained).id)
-    assert shown["stale"]
-    assert set(shown["pending"]) == {"0", "1", "2", "3"}
+    assert shown.stale
+    assert set(shown.pending) == {"0", "1", "2", "3"}
     report = doctor(trained)
-    assert report["healthy"]
-    assert "stale" in next(c["detail"] for c in report["checks"] if c["name"].startswith("checkpoints"))
+    assert report.healthy
+    assert "stale" in next(c.detail for c in report.checks if c.name.startswith("checkpoints"))
     assert predict_frame(trained.root, ensemble_of(trained), frame).equals(answer), "still served"
     with trained.engine.connect() as connection:
         assert lineage.find(connection, kind="evaluation") == []
@@ -110,7 +110,7 @@ def test_ensembles_become_stale_and_evaluations_go(trained: Workspace, tmp_path:
 
 def test_erasing_from_a_stale_ensemble_is_exact_and_touches_one_shard(trained: Workspace, tmp_path: Path) -> None:
     keys = placed(trained, "train")
-    earlier = Path(erase(trained, [keys[0]])["requests"][0]["certificate"])
+    earlier = Path(erase(trained, [keys[0]]).requests[0].certificate)
     again = pupils(400)
     old = again[(again["pupil"] == keys[1]) & (again.groupby("pupil").cumcount() == 0)].assign(
         term=[t for t in range(1, 10) if t not in set(again.loc[again["pupil"] == keys[1], "term"])][:1]
@@ -118,21 +118,21 @@ def test_erasing_from_a_stale_ensemble_is_exact_and_touches_one_shard(trained: W
     few = again[again["pupil"] == keys[1]].shape[0] < 3
     append(trained, "pupils", data=csv(pd.concat([MORE, old] if few else [MORE]), tmp_path))
     assert differing(trained) == {0, 1, 2, 3}
-    assert verify(trained, earlier, replay=True)["valid"], "an append takes no certificate back"
+    assert verify(trained, earlier, replay=True).valid, "an append takes no certificate back"
 
-    before, result = manifest_of(trained), erase(trained, [keys[1]])["requests"][0]
-    (shard,) = result["shards"]
+    before, result = manifest_of(trained), erase(trained, [keys[1]]).requests[0]
+    (shard,) = result.shards
     changed = [a.shard for a, b in zip(before.constituents, manifest_of(trained).constituents, strict=True) if a != b]
     assert changed == [shard], "P3: what never held the person stays"
     assert differing(trained) == {0, 1, 2, 3} - {shard}
     assert set(pending_of(version_of(trained))) == {0, 1, 2, 3} - {shard}
-    assert verify(trained, Path(result["certificate"]), replay=True)["valid"]
+    assert verify(trained, Path(result.certificate), replay=True).valid
 
     secrets = {"token_key": trained.key("token"), "placement_key": trained.key("placement")}
     points = identify(keys[2:], identity_type="pupil-number", **secrets).points
     of_each = dict(zip(manifest_of(trained).partition.shard_of(points).tolist(), keys[2:], strict=True))
-    result = erase(trained, [*of_each.values(), "pupil-5003"])["requests"][-1]  # the last one was appended
-    assert verify(trained, Path(result["certificate"]))["valid"]
+    result = erase(trained, [*of_each.values(), "pupil-5003"]).requests[-1]  # the last one was appended
+    assert verify(trained, Path(result.certificate)).valid
     assert differing(trained) == set()
     assert "stale" not in version_of(trained).body
 
@@ -165,7 +165,7 @@ def test_an_append_killed_once_it_was_announced_is_carried_through(
     assert len(store_of(trained).read("train")) == rows + added
     assert version_of(trained).body["stale"]
     assert not any((trained.root / "appends").iterdir())
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def in_split(workspace: Workspace, key: str, split: str) -> bool:
@@ -190,8 +190,8 @@ def test_an_append_killed_before_it_was_announced_never_was(
     assert any((trained.root / "appends").iterdir())
     assert store_of(trained).digests == digests
     # its files hold people's rows: they must not outlive an erasure, nor keep it from being certified
-    result = erase(trained, [placed(trained, "train")[0]])["requests"][0]
-    assert result["status"] == "completed"
+    result = erase(trained, [placed(trained, "train")[0]]).requests[0]
+    assert result.status == "completed"
     assert not any((trained.root / "appends").iterdir())
     assert "stale" not in version_of(trained).body
 
@@ -208,9 +208,9 @@ def test_an_erasure_that_meets_an_interrupted_append_finishes_it_first(
         with pytest.raises(Killed):
             append(trained, "pupils", data=csv(MORE, tmp_path))
     monkeypatch.setattr(execute, "finish_appends", lambda _: {})  # as while the append still held its lock
-    result = erase(trained, [key])["requests"][0]
+    result = erase(trained, [key]).requests[0]
     assert not in_split(trained, key, "train")
-    assert verify(trained, Path(result["certificate"]), replay=True)["valid"]
+    assert verify(trained, Path(result.certificate), replay=True).valid
     assert scan_folder(trained.root, [key.encode()]).hits == ()
 
 
@@ -252,7 +252,7 @@ def test_who_was_erased_stays_out(trained: Workspace, tmp_path: Path) -> None:
         assert key not in f"{caught.value} {caught.value.hint}"
     other = PUPILS_SCHEMA.replace("identity_type: pupil-number", "identity_type: other-number")
     (tmp_path / "schema.yaml").write_text(other, encoding="utf-8")
-    assert ingest(trained, "others", schema=tmp_path / "schema.yaml", data=csv(pupils(30), tmp_path))["rows"]
+    assert ingest(trained, "others", schema=tmp_path / "schema.yaml", data=csv(pupils(30), tmp_path)).rows
 
 
 @pytest.mark.parametrize("dataset", ["pupils", "others"])

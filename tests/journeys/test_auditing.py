@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-import workbench.generators.marginals.rows as rows_module
+import workbench.generators.marginals.measurement_log as rows_module
 from workbench.data import catalog
 from workbench.privacy.calibration import epsilon_of
 from workbench.privacy.ledger import Ledger
@@ -66,7 +66,7 @@ def test_the_fit_is_charged_and_its_result_alone_is_kept(command, trained):
     assert entries[-1].purpose == "audit mst with 40 canaries"
     assert 0.99 < epsilon_of(entries[-1].event, 1e-5) <= 1
     assert everything(trained.root) == before
-    assert [one["canaries"] for one in findings(trained, "audit")] == [40]
+    assert [one.content["canaries"] for one in findings(trained, "audit")] == [40]
 
 
 def test_a_charge_over_budget_is_refused_before_anything_is_read(command, trained, monkeypatch):

@@ -44,22 +44,22 @@ FRAME = pupils(5, first=9000).drop(columns=["pupil", "passed"])
 def test_a_workspace_comes_back_as_it_was(trained: Workspace, tmp_path: Path) -> None:
     file, ensemble = tmp_path / "b.tar.zst", ensemble_of(trained)
     told = backup(trained, file)
-    assert "secret keys" in told["notice"]
+    assert "secret keys" in told.notice
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     answer = predict_frame(trained.root, ensemble, FRAME)
     shutil.rmtree(trained.root)
     restore(tmp_path / "new", file, without=True)
     again = Workspace.open(tmp_path / "new")
     assert predict_frame(again.root, ensemble, FRAME).equals(answer)
-    assert doctor(again)["healthy"]
+    assert doctor(again).healthy
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
     with Tracking(again.root).connection(timeout=5) as connection:
         places = connection.execute("SELECT artifact_location FROM experiments").fetchall()
     assert all(place.startswith(f"file://{again.root}/") for (place,) in places)
     for model in again.root.rglob("MLmodel"):
         assert f"workspace: {again.root}\n" in model.read_text()
-    result = erase(again, [placed(again, "train")[0]])["requests"][0]
-    assert verify(again, Path(result["certificate"]), replay=True)["valid"]
+    result = erase(again, [placed(again, "train")[0]]).requests[0]
+    assert verify(again, Path(result.certificate), replay=True).valid
 
 
 def test_who_was_erased_since_is_not_in_what_is_restored(trained: Workspace, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_who_was_erased_since_is_not_in_what_is_restored(trained: Workspace, tmp
 
     result = restore(tmp_path / "new", tmp_path / "b.tar.zst", suppressions=tmp_path / "list.json")
     again = Workspace.open(tmp_path / "new")
-    assert result["suppressed"] == 3
+    assert result.suppressed == 3
     assert not any(in_split(again, key, split) for key in (first, second, held) for split in ("train", "holdout"))
     assert in_split(again, third, "train"), "an undecided request stays one"
     assert differing(again) == set(), "every constituent is what training from scratch gives"
@@ -91,7 +91,7 @@ def test_who_was_erased_since_is_not_in_what_is_restored(trained: Workspace, tmp
     assert scan_folder(again.root, needles).hits == ()
     certificates = list((again.root / "certificates").iterdir())
     assert len(certificates) == 3
-    assert all(verify(again, path, replay=True)["valid"] for path in certificates)
+    assert all(verify(again, path, replay=True).valid for path in certificates)
     assert count(again, "suppressions") == 3
     assert manifest_of(again).version == 2
     assert len(store_of(again).read("train")) == len(store_of(trained).read("train"))
@@ -135,7 +135,7 @@ def test_only_a_new_or_empty_folder_is_restored_into(
     (tmp_path / ".empty.restoring" / "left").write_text("by a kill")
     done = command("--workspace", tmp_path / "empty", "restore", file, "--without-suppressions", "--json").json
     assert done["suppressed"] == 0
-    assert doctor(Workspace.open(tmp_path / "empty"))["healthy"]
+    assert doctor(Workspace.open(tmp_path / "empty")).healthy
     listing = command("--workspace", tmp_path / "empty", "suppressions", "export", tmp_path / "l.json", "--json")
     assert listing.json["people"] == 0
 

@@ -172,7 +172,7 @@ def test_a_bad_table_is_refused_and_nothing_is_stored(
     refused(answer, 2, part)
     assert contents(untouched) == before
     assert not list((untouched / "staging").iterdir())
-    assert doctor(Workspace.open(untouched))["healthy"]
+    assert doctor(Workspace.open(untouched)).healthy
 
 
 @pytest.mark.parametrize("case", SCHEMAS)
@@ -219,7 +219,7 @@ def test_a_byte_order_mark_strange_names_and_one_row_are_no_fault(
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"x" * 99)[:-9])
     cut = ("--schema", tmp_path / "s.yaml", "--data", tmp_path / "t.csv.gz")
     assert command(*home, "ingest", "two", *cut, "--json").code == 2
-    assert doctor(workspace)["healthy"]
+    assert doctor(workspace).healthy
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_an_unknown_person_is_rejected_and_not_named(key: str, command: Command,
     assert [(r["status"], r["certificate"]) for r in answer.json["requests"]] == [("rejected", None)]
     assert SECRET not in answer.out + answer.err
     assert files() == before, "the queue alone remembers that somebody asked"
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 @pytest.fixture(scope="module")
@@ -330,7 +330,7 @@ def test_a_damaged_checkpoint_stops_predictions_and_an_erasure_mends_it(
     assert (sick.code, sick.json["healthy"]) == (1, False)
     erased = command(*home, "erase", "pupil-1001", "--json")
     assert erased.code == 0, erased.out
-    assert verify(trained, Path(erased.json["requests"][0]["certificate"]), replay=True)["valid"]
+    assert verify(trained, Path(erased.json["requests"][0]["certificate"]), replay=True).valid
     assert command(*home, "doctor", "--json").code == 0
     assert command(*home, *words).code == 0
 
@@ -338,7 +338,7 @@ def test_a_damaged_checkpoint_stops_predictions_and_an_erasure_mends_it(
 def test_what_is_no_certificate_of_this_workspace_is_not_valid(
     command: Command, trained: Workspace, german: Path, tmp_path: Path
 ) -> None:
-    certificate = erase(trained, ["pupil-1001"])["requests"][0]["certificate"]
+    certificate = erase(trained, ["pupil-1001"]).requests[0].certificate
     answer = command("--workspace", german, "verify", certificate, "--json")
     assert (answer.code, answer.json["valid"]) == (1, False)
     key = german / "keys" / "signing.pub.pem"

@@ -12,8 +12,8 @@ from workbench.workflows.training.train import train
 
 
 def foreign(workspace: Workspace) -> tuple[bool, str]:
-    check = next(c for c in doctor(workspace)["checks"] if c["name"] == "foreign files")
-    return check["ok"], check["detail"]
+    check = next(c for c in doctor(workspace).checks if c.name == "foreign files")
+    return check.ok, check.detail
 
 
 def test_checkpoints_of_a_running_training_are_being_written(

@@ -25,6 +25,7 @@ from workbench.workflows.erasure import execute
 from workbench.workflows.erasure.decide import cancel_request, set_policy
 from workbench.workflows.erasure.erase import erase
 from workbench.workflows.erasure.execute import carry_out_waiting, resume
+from workbench.workflows.erasure.results import NamedArtifact, NotifiedArtifact
 from workbench.workflows.erasure.retire import retire
 from workbench.workflows.erasure.verify import verify
 from workbench.workflows.evaluation.evaluate import evaluate
@@ -73,16 +74,16 @@ def test_it_is_labelled_not_private_and_charges_nothing(unprotected: Workspace, 
         assert artifact.body["private"] is False
         assert not {"epsilon", "delta"} & set(artifact.body)
     told = sample(unprotected, the_generator(unprotected).id, 10, tmp_path / "rows.csv")
-    assert told["private"] is False
+    assert told.private is False
     assert "epsilon" not in told
     assert charges(unprotected) == 1, "that of the private generator which was retired"
-    assert doctor(unprotected)["healthy"]
+    assert doctor(unprotected).healthy
 
 
 @pytest.mark.parametrize("kind", ["ctgan", "tvae"])
 def test_networks_are_fitted_sampled_and_erased(unprotected: Workspace, tmp_path: Path, kind: str) -> None:
     made = synthesize(unprotected, SynthesizeConfig(generator=kind, dataset="pupils", epochs=1))  # type: ignore[arg-type]
-    sample(unprotected, made["generator"], 20, tmp_path / "rows.parquet")
+    sample(unprotected, made.generator, 20, tmp_path / "rows.parquet")
     erase(unprotected, [placed(unprotected, "train")[0]])
     assert of_kind(unprotected, "generator") == []
     nothing_unnamed(unprotected)
@@ -90,29 +91,29 @@ def test_networks_are_fitted_sampled_and_erased(unprotected: Workspace, tmp_path
 
 def test_with_its_releases_it_is_retired_and_whoever_has_rows_is_named(unprotected: Workspace, tmp_path: Path) -> None:
     old = the_generator(unprotected)
-    export = sample(unprotected, old.id, 10, tmp_path / "rows.parquet", recipient="the press")["export"]
-    (planned,) = erase(unprotected, [placed(unprotected, "train")[0]], dry_run=True)["plan"]
-    assert {"id": old.id, "kind": "generator"} in planned["purge"]
-    assert {"id": export, "recipient": "the press"} in planned["notify"]
-    assert planned["keep_private"] == planned["refit"] == planned["remeasure"] == []
-    answer = erase(unprotected, [placed(unprotected, "train")[0]])["requests"][0]
+    export = sample(unprotected, old.id, 10, tmp_path / "rows.parquet", recipient="the press").export
+    (planned,) = erase(unprotected, [placed(unprotected, "train")[0]], dry_run=True).plan
+    assert NamedArtifact(id=old.id, kind="generator") in planned.purge
+    assert NotifiedArtifact(id=export, recipient="the press") in planned.notify
+    assert planned.keep_private == planned.refit == planned.remeasure == ()
+    answer = erase(unprotected, [placed(unprotected, "train")[0]]).requests[0]
     assert (
         of_kind(unprotected, "generator") == of_kind(unprotected, "release") == of_kind(unprotected, "evaluation") == []
     )
-    assert predicate(answer["certificate"])["notify"] == sorted([export, f"{old.id}-release"])
-    assert {"retired", "outside: not private, whoever has it is to be notified"} < bases(answer["certificate"])
-    assert not any("epsilon" in a for a in predicate(answer["certificate"])["datasets"][0]["artifacts"])
-    assert verify(unprotected, Path(answer["certificate"]), replay=True)["valid"]
-    assert doctor(unprotected)["healthy"]
+    assert predicate(answer.certificate)["notify"] == sorted([export, f"{old.id}-release"])
+    assert {"retired", "outside: not private, whoever has it is to be notified"} < bases(answer.certificate)
+    assert not any("epsilon" in a for a in predicate(answer.certificate)["datasets"][0]["artifacts"])
+    assert verify(unprotected, Path(answer.certificate), replay=True).valid
+    assert doctor(unprotected).healthy
     nothing_unnamed(unprotected)
 
 
 def test_private_generators_beside_it_are_kept(trained: Workspace) -> None:
     (private,) = of_kind(trained, "generator")
     synthesize(trained, COPULA)
-    answer = erase(trained, [placed(trained, "train")[0]])["requests"][0]
+    answer = erase(trained, [placed(trained, "train")[0]]).requests[0]
     assert of_kind(trained, "generator") == [private]
-    assert {"kept: differentially private", "retired"} < bases(answer["certificate"])
+    assert {"kept: differentially private", "retired"} < bases(answer.certificate)
 
 
 def test_it_is_fitted_again_on_what_remains(unprotected: Workspace) -> None:
@@ -120,18 +121,18 @@ def test_it_is_fitted_again_on_what_remains(unprotected: Workspace) -> None:
     old, spent = the_generator(unprotected), charges(unprotected)
     before = json.loads((unprotected.root / str(old.path) / "gaussian_copula.json").read_text())["total"]
     key = placed(unprotected, "train")[0]
-    (planned,) = erase(unprotected, [key], dry_run=True)["plan"]
-    assert [told["id"] for told in planned["refit"]] == [old.id]
-    answer = erase(unprotected, [key])["requests"][0]
+    (planned,) = erase(unprotected, [key], dry_run=True).plan
+    assert [told.id for told in planned.refit] == [old.id]
+    answer = erase(unprotected, [key]).requests[0]
     new = the_generator(unprotected)
     assert new.id != old.id
     assert new.body["config"] == old.body["config"]
     assert json.loads((unprotected.root / str(new.path) / "gaussian_copula.json").read_text())["total"] < before
     assert [a.derived_from for a in of_kind(unprotected, "release")] == [[new.id]]
     assert charges(unprotected) == spent
-    assert "fitted again on the remaining records; not private" in bases(answer["certificate"])
-    assert predicate(answer["certificate"])["notify"] == [f"{old.id}-release"]
-    assert verify(unprotected, Path(answer["certificate"]), replay=True)["valid"]
+    assert "fitted again on the remaining records; not private" in bases(answer.certificate)
+    assert predicate(answer.certificate)["notify"] == [f"{old.id}-release"]
+    assert verify(unprotected, Path(answer.certificate), replay=True).valid
     nothing_unnamed(unprotected)
 
 
@@ -144,10 +145,10 @@ def test_too_little_to_fit_again_retires_it_and_nothing_waits(
         raise InputError("a Gaussian copula learns from at least 2 rows")
 
     monkeypatch.setattr("workbench.generators.gaussian_copula.flat_table", refused)
-    answer = erase(unprotected, [placed(unprotected, "train")[0]])["requests"][0]
-    assert answer["status"] == "completed"
+    answer = erase(unprotected, [placed(unprotected, "train")[0]]).requests[0]
+    assert answer.status == "completed"
     assert of_kind(unprotected, "generator") == []
-    assert "retired" in bases(answer["certificate"])
+    assert "retired" in bases(answer.certificate)
     nothing_unnamed(unprotected)
 
 
@@ -159,7 +160,7 @@ def test_who_was_only_in_the_holdout_was_not_read_for_it(unprotected: Workspace,
     sample(unprotected, old.id, 10, tmp_path / "rows.parquet")
     ((answer),) = carry_out_waiting(unprotected).values()
     assert the_generator(unprotected) == old
-    assert "kept: no row of the person was read for it" in bases(answer["certificate"])
+    assert "kept: no row of the person was read for it" in bases(answer.certificate)
 
 
 def test_no_row_is_drawn_from_the_moment_a_request_is_accepted(
@@ -254,9 +255,9 @@ def test_a_purged_file_that_is_still_there_is_found_before_anything_is_certified
         return done
 
     monkeypatch.setitem(execute.STEPS, "published", (target, forgetful))
-    answer = erase(unprotected, [placed(unprotected, "train")[0]])["requests"][0]
-    assert answer["exit"] == CheckFailedError.exit_code
-    assert ("byte scan" if "copy" in name else "purged files gone") in answer["reason"]
+    answer = erase(unprotected, [placed(unprotected, "train")[0]]).requests[0]
+    assert answer.exit == CheckFailedError.exit_code
+    assert ("byte scan" if "copy" in name else "purged files gone") in answer.reason
     assert not list((unprotected.root / "certificates").iterdir())
 
 
@@ -295,12 +296,12 @@ def test_killed_in_any_step_nothing_of_it_is_left(
         with pytest.raises(QuarantinedError):
             sample(unprotected, old.id, 10, tmp_path / "rows.parquet")
     (result,) = resume(unprotected).values()
-    assert verify(unprotected, Path(result["certificate"]), replay=True)["valid"]
+    assert verify(unprotected, Path(result.certificate), replay=True).valid
     assert len(of_kind(unprotected, "generator")) == (policy == "refit")
     assert old not in of_kind(unprotected, "generator")
     assert found(unprotected, traces) == set()
     nothing_unnamed(unprotected)
-    assert doctor(unprotected)["healthy"]
+    assert doctor(unprotected).healthy
 
 
 def traces_of(workspace: Workspace, generator: Artifact) -> set[bytes]:

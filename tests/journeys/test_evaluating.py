@@ -20,8 +20,9 @@ from workbench.data.store import Store
 from workbench.erasure.locate import locate
 from workbench.erasure.request import submit
 from workbench.errors import BusyError, CheckFailedError, InputError
-from workbench.metrics import fidelity
+from workbench.metrics.fidelity.pairs import PAIRS
 from workbench.metrics.measure import Metric
+from workbench.metrics.registry import fidelity_metrics
 from workbench.privacy.ledger import Ledger
 from workbench.reports.evaluation_page import evaluation_page
 from workbench.sisa.ensemble import usable
@@ -46,6 +47,11 @@ from workbench.workflows.operations.overview import measured, quality
 from workbench.workflows.operations.restore import restore
 
 RULES = {"release": {"anything": [{"measure": "fidelity/column_shapes", "at_least": 0}]}}
+
+
+def document_of(*words: Any, **more: Any) -> dict[str, Any]:
+    """Evaluate, and return the document."""
+    return evaluate(*words, **more).to_json()
 
 
 def files(workspace: Workspace) -> list[Path]:
@@ -87,7 +93,7 @@ def test_a_release_is_measured_judged_and_recorded_and_an_erasure_leaves_nothing
     assert logged["fidelity/tvd2"] == tvd["estimate"]["value"]
     assert logged["fidelity/tvd2_high"] == tvd["estimate"]["high"]
 
-    again = evaluate(trained, generator)
+    again = document_of(trained, generator)
     assert {k: v for k, v in again.items() if k != "made"} == {k: v for k, v in document.items() if k != "made"}
     assert len(files(trained)) == len(evaluations(trained)) == 1, "the older one went"
     assert artifact.body["mlflow_run"] not in runs(trained)
@@ -98,13 +104,13 @@ def test_a_release_is_measured_judged_and_recorded_and_an_erasure_leaves_nothing
     assert files(trained) == []
     assert evaluations(trained) == {}
     assert not any("fidelity/tvd2_high" in metrics for metrics in runs(trained).values())
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def test_an_ensemble_and_an_erasure_are_measured_too(command, trained, tmp_path) -> None:
     ensemble, key = ensemble_of(trained), placed(trained, "train")[0]
-    request = erase(trained, [key])["requests"][0]["request"]
-    of_model = evaluate(trained, ensemble)
+    request = erase(trained, [key]).requests[0].request
+    of_model = document_of(trained, ensemble)
     measures = {m["name"]: m for m in of_model["measures"]}
     assert of_model["of"] == f"{ensemble}@2"
     assert 0.5 < measures["utility/auc"]["estimate"]["value"] <= 1
@@ -113,7 +119,7 @@ def test_an_ensemble_and_an_erasure_are_measured_too(command, trained, tmp_path)
     assert measures["disclosure/mia_answers_auc"]["estimate"]["n"] > 100
     assert {s["state"] for s in of_model["pictures"]["shards"]} == {"trained", "retrained"}
 
-    of_erasure = evaluate(trained, request)
+    of_erasure = document_of(trained, request)
     measures = {m["name"]: m for m in of_erasure["measures"]}
     assert of_erasure["facts"]["exact"] is True
     assert measures["forgetting/equal"]["estimate"] == {"value": 1.0, "low": 1.0, "high": 1.0, "n": 50}
@@ -137,7 +143,7 @@ def test_pages_cards_and_comparisons_are_of_what_was_evaluated(command, trained,
     answer = command(*home, "report", generator, "--out", tmp_path / "r.html", "--json")
     assert (answer.code, answer.error["hint"]) == (4, f"workbench evaluate {generator}")
     assert not (tmp_path / "r.html").exists()
-    evaluate(trained, generator)
+    document_of(trained, generator)
     raised = ("--epsilon", 5, "--delta", "1e-5", "--reason", "a second study")
     assert command(*home, "ledger", "budget", "pupils", *raised, "--json").json["raises"][0]["releases"] == 1
     for words in (("report", generator, "--out", tmp_path / "r.html"), ("card", generator, "--out", tmp_path / "r.md")):
@@ -149,7 +155,7 @@ def test_pages_cards_and_comparisons_are_of_what_was_evaluated(command, trained,
     assert "raised after 1 release, from ε = 4 to ε = 5, beyond the ε = 4 declared before the first one" in privacy
     assert "a second study" in privacy
     assert command(*home, "compare", generator, "--json").code == 2, "one is none to compare with"
-    evaluate(trained, ensemble)
+    document_of(trained, ensemble)
     answer = command(*home, "compare", generator, ensemble, "--out", tmp_path / "c.html", "--json")
     assert answer.code == 0
     shapes = next(row for row in answer.json["figures"] if row["figure"] == "fidelity/column_shapes")
@@ -158,7 +164,7 @@ def test_pages_cards_and_comparisons_are_of_what_was_evaluated(command, trained,
     document = evaluation_of(trained, generator)
     for path in files(trained):
         path.write_text("{}")
-    damaged = command(*home, "report", document["of"], "--out", tmp_path / "r.html", "--json")
+    damaged = command(*home, "report", document.of, "--out", tmp_path / "r.html", "--json")
     assert damaged.code == 2
 
 
@@ -175,7 +181,7 @@ def test_nobody_is_measured_who_waits_for_an_erasure(trained, monkeypatch) -> No
     monkeypatch.setattr(evaluate_release, "measured", meanwhile)
     before = runs(trained)
     with pytest.raises(BusyError):
-        evaluate(trained, generator)
+        document_of(trained, generator)
     assert (files(trained), evaluations(trained), runs(trained)) == ([], {}, before)
 
 
@@ -202,7 +208,7 @@ def test_beside_open_requests_is_evaluated_what_is_usable(trained, monkeypatch, 
     monkeypatch.setattr(evaluate_ensemble, "votes_of", asked)
     few = Settings(rows=100)
     of_release, of_model = (
-        evaluate(trained, name, settings=few) for name in (generator_of(trained), ensemble_of(trained))
+        document_of(trained, name, settings=few) for name in (generator_of(trained), ensemble_of(trained))
     )
     assert (of_release["left_out"], of_model["left_out"]) == ({"people": 2}, {"people": 2, "shards": 1})
     assert len(seen) > 4
@@ -213,11 +219,11 @@ def test_beside_open_requests_is_evaluated_what_is_usable(trained, monkeypatch, 
     with pytest.raises(BusyError):
         keep(trained, "advice", "pupils", "trees", {})
 
-    for request in [one["request"] for one in list_requests(trained)["requests"]]:
+    for request in [one.request for one in list_requests(trained).requests]:
         approve_request(trained, request)
     assert len(carry_out_waiting(trained)) == 2
     assert (files(trained), evaluations(trained)) == ([], {}), "they go with the erasure all the same"
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 @pytest.mark.slow
@@ -230,11 +236,11 @@ def test_an_evaluation_beside_an_erasure_that_is_stuck_goes_with_what_it_is_of(t
         patch.setitem(execute.STEPS, "retrained", ("published", stuck))
         with pytest.raises(CheckFailedError):
             carry_out_waiting(trained)
-        assert evaluate(trained, ensemble_of(trained))["left_out"] == {"people": 1, "shards": 1}
+        assert document_of(trained, ensemble_of(trained))["left_out"] == {"people": 1, "shards": 1}
     assert len(evaluations(trained)) == 1
     assert len(carry_out_waiting(trained)) == 1
     assert (files(trained), evaluations(trained)) == ([], {}), "its version was superseded"
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 @pytest.mark.parametrize("by", ["erase", *(pytest.param(by, marks=pytest.mark.slow) for by in ("evaluate", "measure"))])
@@ -242,7 +248,7 @@ def test_the_figures_of_a_kept_release_come_back_after_an_erasure(trained, by: s
     release = f"{generator_of(trained)}-release"
     first, made = quality(trained, release), measured(trained, release)
     assert made is not None
-    assert made["records_version"] == 1
+    assert made.records_version == 1
     submit(trained, ["pupils"], placed(trained, "train")[0])
     if by == "erase":  # in a process of its own, as the app does it
         job, _ = detached(trained)
@@ -251,17 +257,17 @@ def test_the_figures_of_a_kept_release_come_back_after_an_erasure(trained, by: s
         carry_out_waiting(trained)
         assert (quality(trained, release), measured(trained, release)) == ({}, None)
         if by == "evaluate":
-            evaluate(trained, release)
+            document_of(trained, release)
         else:
             run_job(trained, "measure", {"name": release})
     again, when = quality(trained, release), measured(trained, release)
     assert set(again) == set(first)
     assert again["fidelity/tvd1"] != first["fidelity/tvd1"], "on the records that remain"
     assert when is not None
-    assert when["records_version"] == 2
-    kinds = [job["kind"] for job in list_jobs(trained)["jobs"]]
+    assert when.records_version == 2
+    kinds = [job.kind for job in list_jobs(trained).jobs]
     assert ("measure" in kinds) == (by != "evaluate")
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def detached(workspace: Workspace) -> tuple[str, dict[str, Any]]:
@@ -276,11 +282,11 @@ def test_a_metric_that_fails_does_not_lose_the_others(trained, monkeypatch) -> N
         raise RuntimeError("of the row pupil-1001")
 
     broken = [
-        Metric(title=m.title, definitions=m.definitions, compute=fails if m is fidelity.PAIRS else m.compute)
-        for m in fidelity.FIDELITY
+        Metric(title=m.title, definitions=m.definitions, compute=fails if m is PAIRS else m.compute)
+        for m in fidelity_metrics(None)
     ]
-    monkeypatch.setattr(evaluate_release, "FIDELITY", tuple(broken))
-    document = evaluate(trained, generator_of(trained))
+    monkeypatch.setattr(evaluate_release, "fidelity_metrics", lambda _: tuple(broken))
+    document = document_of(trained, generator_of(trained))
     (failed,) = (m for m in document["measures"] if m["failed"])
     assert (failed["name"], failed["estimate"]) == ("fidelity/pair_trends", None)
     assert failed["reason"] == "failed: RuntimeError"
@@ -343,24 +349,24 @@ def test_shadow_releases_are_charged_like_fits(command, workspace, tmp_path, mon
 
 
 def test_a_backup_brings_evaluations_back(trained, tmp_path) -> None:
-    document = evaluate(trained, ensemble_of(trained))
+    document = document_of(trained, ensemble_of(trained))
     backup(trained, tmp_path / "b.tar.zst")
     restore(tmp_path / "new", tmp_path / "b.tar.zst", without=True)
-    assert evaluation_of(Workspace.open(tmp_path / "new"), ensemble_of(trained)) == document
+    assert evaluation_of(Workspace.open(tmp_path / "new"), ensemble_of(trained)).to_json() == document
 
 
 def test_rows_that_came_in_since_are_nobody_that_was_learnt_from(trained, tmp_path) -> None:
     generator, ensemble = generator_of(trained), ensemble_of(trained)
     append(trained, "pupils", data=csv(pupils(1, first=5000), tmp_path))
-    of_release = {m["name"]: m for m in evaluate(trained, generator)["measures"]}
+    of_release = {m["name"]: m for m in document_of(trained, generator)["measures"]}
     assert of_release["fidelity/tvd2"]["estimate"] is not None
     attacked = [m for name, m in of_release.items() if name.startswith("disclosure/")]
     assert attacked
     assert all(m["estimate"] is None and "rows were added since" in m["reason"] for m in attacked)
-    of_model = {m["name"]: m for m in evaluate(trained, ensemble)["measures"]}
+    of_model = {m["name"]: m for m in document_of(trained, ensemble)["measures"]}
     assert of_model["disclosure/mia_answers_auc"]["estimate"] is not None, "three of four shards are as they were"
     append(trained, "pupils", data=csv(pupils(60, first=6000), tmp_path))
-    of_model = {m["name"]: m for m in evaluate(trained, ensemble)["measures"]}
+    of_model = {m["name"]: m for m in document_of(trained, ensemble)["measures"]}
     assert "got rows since" in of_model["disclosure/mia_answers_auc"]["reason"]
 
 
@@ -369,7 +375,7 @@ def test_columns_and_uses_of_any_name_are_logged(workspace, tmp_path) -> None:
     pupils(300).rename(columns={"passed": "passed? (yes/no) €"}).to_csv(tmp_path / "t.csv", index=False)
     fill(workspace, tmp_path / "s.yaml", tmp_path / "t.csv", shards=1, slices=1, rounds=2)
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"release": {"a & b (€)": RULES["release"]["anything"]}}))
-    document = evaluate(workspace, generator_of(workspace), rules=tmp_path / "rules.yaml")
+    document = document_of(workspace, generator_of(workspace), rules=tmp_path / "rules.yaml")
     assert "disclosure/inference_passed? (yes/no) €_risk" in {m["name"] for m in document["measures"]}
     assert any("disclosure/inference_passed___yes/no____risk" in metrics for metrics in runs(workspace).values())
 
@@ -398,7 +404,7 @@ def test_what_an_erasure_purged_is_not_compared_and_no_page_lies_in_the_workspac
 
 
 def test_of_a_large_release_all_is_attacked_or_nothing(trained) -> None:
-    document = evaluate(trained, generator_of(trained), settings=Settings(rows=100))
+    document = document_of(trained, generator_of(trained), settings=Settings(rows=100))
     measures = {m["name"]: m for m in document["measures"]}
     assert document["sampled"]["one row in"] > 4
     assert measures["fidelity/tvd2"]["estimate"]["n"] < 130

@@ -18,6 +18,7 @@ from workbench.state.lineage import Artifact
 from workbench.state.workspace import Workspace
 from workbench.workflows.erasure.decide import set_policy
 from workbench.workflows.erasure.erase import erase
+from workbench.workflows.erasure.results import NotifiedArtifact
 from workbench.workflows.erasure.retire import retire
 from workbench.workflows.erasure.verify import verify
 from workbench.workflows.operations.show_lineage import show_lineage
@@ -46,9 +47,9 @@ def test_an_export_is_on_record_with_who_got_it(
     assert export.id.startswith(f"{generator}-export-")
     assert export.digest == file_sha256(out)
     assert export.body == {"private": True, "epsilon": 1, "delta": 1e-5, "rows": 20, "recipient": "Ministry of Öland"}
-    (shown,) = [a for a in show_lineage(trained, "pupils")["derivatives"] if a["kind"] == "export"]
-    assert (shown["recipient"], shown["rows"], shown["digest"]) == ("Ministry of Öland", 20, export.digest)
-    assert sample(trained, generator, 5, tmp_path / "more.parquet")["export"] != export.id
+    (shown,) = [a for a in show_lineage(trained, "pupils").derivatives if a.kind == "export"]
+    assert (shown.recipient, shown.rows, shown.digest) == ("Ministry of Öland", 20, export.digest)
+    assert sample(trained, generator, 5, tmp_path / "more.parquet").export != export.id
 
 
 @pytest.mark.parametrize("private", ["keep_private", "retire", "remeasure"])
@@ -56,23 +57,23 @@ def test_every_erasure_names_what_to_recall_whatever_became_of_the_generator(
     trained: Workspace, tmp_path: Path, private: str
 ) -> None:
     set_policy(trained, "pupils", POLICY, [f"private={private}"])
-    export = sample(trained, generator_of(trained), 5, tmp_path / "rows.csv", recipient="Ministry")["export"]
+    export = sample(trained, generator_of(trained), 5, tmp_path / "rows.csv", recipient="Ministry").export
     first, second = placed(trained, "train")[:2]
-    planned = erase(trained, [first], dry_run=True)["plan"][0]["notify"]
-    assert {"id": export, "recipient": "Ministry"} in planned
+    planned = erase(trained, [first], dry_run=True).plan[0].notify
+    assert NotifiedArtifact(id=export, recipient="Ministry") in planned
     for key in (first, second):
-        result = erase(trained, [key])["requests"][0]
-        assert export in predicate(result["certificate"])["notify"]
-        assert verify(trained, Path(result["certificate"]))["valid"]
+        result = erase(trained, [key]).requests[0]
+        assert export in predicate(result.certificate)["notify"]
+        assert verify(trained, Path(result.certificate)).valid
     assert [e.id for e in exports(trained)] == [export]
-    assert [a["id"] for a in show_lineage(trained, "pupils")["derivatives"] if a["kind"] == "export"] == [export]
+    assert [a.id for a in show_lineage(trained, "pupils").derivatives if a.kind == "export"] == [export]
 
 
 def test_exports_of_a_retired_generator_stay_on_record(trained: Workspace, tmp_path: Path) -> None:
-    export = sample(trained, generator_of(trained), 5, tmp_path / "rows.csv")["export"]
+    export = sample(trained, generator_of(trained), 5, tmp_path / "rows.csv").export
     retire(trained, generator_of(trained))
-    result = erase(trained, [placed(trained, "train")[0]])["requests"][0]
-    assert predicate(result["certificate"])["notify"] == [export]
+    result = erase(trained, [placed(trained, "train")[0]]).requests[0]
+    assert predicate(result.certificate)["notify"] == [export]
 
 
 @pytest.mark.parametrize("recipient", ["", "  ", "x" * 201, "a\nb"])

@@ -103,7 +103,7 @@ def test_members_are_told_before_an_erasure_and_not_after_it_and_nothing_is_writ
 def test_an_erasure_that_does_not_happen_is_seen_by_the_attacks(overfitted, monkeypatch):
     """Before, after and control are all the published constituent, so no digest differs."""
     monkeypatch.setattr(Audited, "trained", lambda self, shard, _, **__: self.published(shard))
-    found = forgetting(Workspace.open(overfitted[0]), overfitted[1], subjects=60, canaries=0)
+    found = forgetting(Workspace.open(overfitted[0]), overfitted[1], subjects=60, canaries=0).to_json()
     assert found["finding"] == "doubtful"
     assert auc(found, "living subjects", "LiRA", "after") == auc(found, "living subjects", "LiRA", "before")
     assert auc(found, "living subjects", "LiRA", "after")["low"] > 0.5
@@ -144,8 +144,8 @@ def test_the_same_seed_tries_the_same_people(overfitted):
         for seed, progress in ((1, silent), (1, silent), (2, lambda *step: seen.append(step)))
     ]
     assert [fraction for fraction, _ in seen] == [n / 20 for n in range(21)], "so that the time left can be told"
-    assert runs[0]["attacks"] == runs[1]["attacks"]
-    assert runs[0]["attacks"] != runs[2]["attacks"]
+    assert runs[0].attacks == runs[1].attacks
+    assert runs[0].attacks != runs[2].attacks
 
 
 def test_nothing_is_told_once_somebody_asks_to_be_erased(own, command, monkeypatch):
@@ -197,7 +197,7 @@ def test_a_private_learner_is_refused(command, overfitted, monkeypatch):
 
 @pytest.mark.parametrize("shards", [1, 3])
 def test_with_fewer_than_three_siblings_there_are_no_references(shards, command, trained):
-    ensemble = train(trained, TrainConfig.model_validate(OVERFITTED | {"shards": shards}))["ensemble"]
+    ensemble = train(trained, TrainConfig.model_validate(OVERFITTED | {"shards": shards})).ensemble
     answer = command("--workspace", trained.root, "forgetting", ensemble, "--json")
     assert answer.code == 2
     assert "reference models" in answer.error["message"]
@@ -211,13 +211,13 @@ def test_shards_that_received_rows_are_left_out(own, tmp_path):
     audited = read(workspace, ensemble)
     assert 1 <= len(audited.stale) <= 3
     assert not audited.stale & set(_shards_to_try(audited))
-    found = forgetting(workspace, ensemble, subjects=20, canaries=0)
+    found = forgetting(workspace, ensemble, subjects=20, canaries=0).to_json()
     assert found["equal"] == found["compared"] == 20
 
 
 def test_without_enough_of_a_holdout_there_is_no_rmia(overfitted, monkeypatch):
     monkeypatch.setattr(forgetting_module, "_MOST_POPULATION", 19)
-    found = forgetting(Workspace.open(overfitted[0]), overfitted[1], subjects=20, canaries=0, controls=1)
+    found = forgetting(Workspace.open(overfitted[0]), overfitted[1], subjects=20, canaries=0, controls=1).to_json()
     assert {row["attack"] for row in found["attacks"]} == {"LiRA"}
     assert "holdout" in found["not_computable"]["RMIA"]
 
@@ -230,8 +230,8 @@ def test_a_regression_has_no_probabilities(workspace, tmp_path):
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(schema, allow_unicode=True))
     pupils().drop(columns="passed").to_parquet(tmp_path / "t.parquet", index=False)
     ingest(workspace, "pupils", schema=tmp_path / "s.yaml", data=tmp_path / "t.parquet")
-    ensemble = train(workspace, TrainConfig.model_validate(OVERFITTED))["ensemble"]
-    found = forgetting(workspace, ensemble, subjects=60, canaries=0)
+    ensemble = train(workspace, TrainConfig.model_validate(OVERFITTED)).ensemble
+    found = forgetting(workspace, ensemble, subjects=60, canaries=0).to_json()
     assert {row["attack"] for row in found["attacks"]} == {"LiRA"}
     assert "regression" in found["not_computable"]["RMIA"]
     assert auc(found, "living subjects", "LiRA", "before")["low"] > 0.5

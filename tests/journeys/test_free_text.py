@@ -29,9 +29,9 @@ def test_a_reason_names_nobody(trained: Workspace, form: str) -> None:
         with pytest.raises(InputError) as fault:
             deny_request(trained, request, form.format(key))
         assert key not in f"{fault.value} {fault.value.hint}"
-    assert list_requests(trained)["requests"][0]["status"] == "quarantined"
+    assert list_requests(trained).requests[0].status == "quarantined"
     deny_request(trained, request, "pupil-999999 and the law of 1000 towns: a legal hold")
-    assert list_requests(trained)["requests"][0]["status"] == "denied"
+    assert list_requests(trained).requests[0].status == "denied"
 
 
 def test_a_recipient_is_not_somebody_of_the_data(trained: Workspace, tmp_path: Path) -> None:
@@ -56,8 +56,8 @@ def test_a_reason_of_before_is_withheld_and_the_erasure_ends(trained: Workspace)
     deny_request(trained, request, "legal hold")
     with writing(trained.engine) as connection:
         connection.execute(update(requests).values(reason=f"see {erased}"))
-    assert erase(trained, [erased])["requests"][0]["status"] == "completed"
-    assert show_request(trained, request)["reason"] == WITHHELD
+    assert erase(trained, [erased]).requests[0].status == "completed"
+    assert show_request(trained, request).reason == WITHHELD
 
 
 def test_a_job_waits_on_for_the_name_of_its_data_set(trained: Workspace) -> None:

@@ -23,7 +23,7 @@ from workbench.progress import Progress
 from workbench.state import journal, writing
 from workbench.state.workspace import Workspace
 from workbench.workflows.datasets.ingest import append, ingest
-from workbench.workflows.erasure import execute, steps
+from workbench.workflows.erasure import execute, results, steps
 from workbench.workflows.erasure.accept_hit import accept_hit
 from workbench.workflows.erasure.decide import cancel_request, set_policy, show_request
 from workbench.workflows.erasure.erase import erase
@@ -48,30 +48,34 @@ Held = tuple[Workspace, str, str]
 
 
 @pytest.fixture(scope="module")
-def held_workspace(full_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, dict, dict]:
+def held_workspace(
+    full_workspace: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str, results.Answer, results.Answer]:
     """A workspace where of two people erased together one could not be certified, and what names that one."""
     root = tmp_path_factory.mktemp("held") / "workspace"
     copy_of(full_workspace, root)
     workspace = Workspace.open(root)
     key, other = "pupil-1000", "pupil-1001"
     plant(workspace, f"see {key}")
-    stuck, done = erase(workspace, [key, other])["requests"]
+    stuck, done = erase(workspace, [key, other]).requests
     return root, key, stuck, done
 
 
 @pytest.fixture
-def held(held_workspace: tuple[Path, str, dict, dict], tmp_path: Path) -> Held:
+def held(held_workspace: tuple[Path, str, results.Answer, results.Answer], tmp_path: Path) -> Held:
     """A fresh copy of it, the key of the person whose request is held, and that request."""
     shutil.copytree(held_workspace[0], tmp_path / "workspace")
-    return Workspace.open(tmp_path / "workspace"), held_workspace[1], held_workspace[2]["request"]
+    return Workspace.open(tmp_path / "workspace"), held_workspace[1], held_workspace[2].request
 
 
-def test_of_two_people_erased_together_one_is_certified(held_workspace: tuple[Path, str, dict, dict]) -> None:
+def test_of_two_people_erased_together_one_is_certified(
+    held_workspace: tuple[Path, str, results.Answer, results.Answer],
+) -> None:
     root, _, stuck, done = held_workspace
-    assert (stuck["status"], stuck["exit"]) == ("failed", 1)
-    assert "first in logs/left.txt at byte 4" in stuck["reason"]
-    assert (done["status"], done["exit"]) == ("completed", 0)
-    assert verify(Workspace.open(root), Path(done["certificate"]), replay=True)["valid"]
+    assert (stuck.status, stuck.exit) == ("failed", 1)
+    assert "first in logs/left.txt at byte 4" in stuck.reason
+    assert (done.status, done.exit) == ("completed", 0)
+    assert verify(Workspace.open(root), Path(done.certificate), replay=True).valid
 
 
 @contextmanager
@@ -111,13 +115,13 @@ def test_what_waits_comes_before_what_is_held_of_which_one_is_tried_without_a_lo
     with writing(workspace.engine) as connection:
         (second,) = [erasure.id for erasure in saga.unfinished(connection) if erasure.id == "erasure-0"]
     with verifying(lambda *_: None) as noted:
-        done = erase(workspace, ["pupil-1006"])["requests"][0]
-        assert [erasure.requests for erasure in noted] == [(done["request"],), (request,)]
+        done = erase(workspace, ["pupil-1006"]).requests[0]
+        assert [erasure.requests for erasure in noted] == [(done.request,), (request,)]
         assert noted[1].id != second, "that which was tried longest ago"
         assert carry_out(workspace).done == {}
         assert [erasure.id for erasure in noted[2:]] == [second], "the other in the next round"
         assert carry_out(workspace).failures == ()
-    assert done["status"] == "completed"
+    assert done.status == "completed"
 
 
 def test_a_hit_that_is_accepted_while_the_search_goes_on_stays_accepted(held: Held) -> None:
@@ -125,12 +129,12 @@ def test_a_hit_that_is_accepted_while_the_search_goes_on_stays_accepted(held: He
     make_due(workspace)
 
     def accept(workspace: Workspace, _: Erasure) -> None:
-        (hit,) = show_request(workspace, request)["hits"]
-        accept_hit(workspace, request, file=hit["file"], offset=hit["offset"], reason="the name of a street")
+        (hit,) = show_request(workspace, request).hits
+        accept_hit(workspace, request, file=hit.file, offset=hit.offset, reason="the name of a street")
 
     with verifying(accept):
         assert carry_out(workspace).done == {}
-    assert show_request(workspace, request)["hits"] == []
+    assert show_request(workspace, request).hits == ()
     assert list(carry_out(workspace).done) == [request]
 
 
@@ -153,7 +157,7 @@ def test_what_is_held_holds_up_nothing_else(held: Held, command: Callable[..., A
     workspace, key, request = held
     train(workspace, TrainConfig.model_validate(SMALL))
     pupils(3, first=5000).to_csv(tmp_path / "more.csv", index=False)
-    assert append(workspace, "pupils", data=tmp_path / "more.csv")["new_subjects"]
+    assert append(workspace, "pupils", data=tmp_path / "more.csv").new_subjects
     pupils(1).assign(pupil=key).to_csv(tmp_path / "back.csv", index=False)
     with pytest.raises(InputError, match="the subject was erased"):
         append(workspace, "pupils", data=tmp_path / "back.csv")
@@ -162,20 +166,20 @@ def test_what_is_held_holds_up_nothing_else(held: Held, command: Callable[..., A
     (workspace.root / "logs" / "left.txt").unlink()
     again = command("--workspace", workspace.root, "resume", "--json")
     assert (again.code, again.json["requests"][0]["request"]) == (0, request)
-    assert verify(workspace, workspace.root / "certificates" / f"{request}.json", replay=True)["valid"]
+    assert verify(workspace, workspace.root / "certificates" / f"{request}.json", replay=True).valid
 
 
 def test_a_backup_brings_the_open_request_and_what_names_the_person(held: Held, tmp_path: Path) -> None:
     workspace, key, request = held
     left = workspace.root / "certificates" / "left.txt"
     left.write_text(f"see {key}")
-    assert backup(workspace, tmp_path / "w.tar.zst")["open_requests"] == 1
+    assert backup(workspace, tmp_path / "w.tar.zst").open_requests == 1
     export_suppressions(workspace, tmp_path / "list.json")
     done = restore(tmp_path / "again", tmp_path / "w.tar.zst", suppressions=tmp_path / "list.json")
-    assert (done["suppressed"], done["open_requests"]) == (0, 1), "no row of theirs was in it"
+    assert (done.suppressed, done.open_requests) == (0, 1), "no row of theirs was in it"
     again = Workspace.open(tmp_path / "again")
-    assert [hit["file"] for hit in show_request(again, request)["hits"]] == ["certificates/left.txt"], "searched again"
-    assert "left.txt" not in str(show_request(again, request)["reason"]), "controllers are told the reason"
+    assert [hit.file for hit in show_request(again, request).hits] == ["certificates/left.txt"], "searched again"
+    assert "left.txt" not in str(show_request(again, request).reason), "controllers are told the reason"
     (again.root / "certificates" / "left.txt").unlink()
     assert not carry_out(again).done, "it was tried a moment ago"
     make_due(again)
@@ -195,4 +199,4 @@ def test_a_person_stays_out_until_the_request_is_over_whatever_the_policy_keeps(
     with trained.engine.connect() as connection:
         assert listed(connection) == {}, "what the policy does not keep is on no list for a restore"
     cancel_request(trained, request)
-    assert ingest(trained, "again", schema=pupils_files[0], data=tmp_path / "back.csv")["rows"]
+    assert ingest(trained, "again", schema=pupils_files[0], data=tmp_path / "back.csv").rows

@@ -24,7 +24,7 @@ KEY = "pupil-1003"
 def held(workspace: Workspace) -> bool:
     with workspace.engine.connect() as connection:
         rows = connection.execute(select(quarantine)).all()
-    return len(rows) == 1 and next(r["status"] for r in list_requests(workspace)["requests"]) in (
+    return len(rows) == 1 and next(r.status for r in list_requests(workspace).requests) in (
         "quarantined",
         "failed",
     )

@@ -69,10 +69,10 @@ def test_digits_of_a_model_that_replays_are_chance_and_stand_on_the_certificate(
     numbered: tuple[Workspace, Path, str],
 ) -> None:
     workspace, checkpoint, number = numbered
-    answer = erase(workspace, [number], dataset="more")["requests"][0]
-    assert (answer["status"], answer["reason"]) == ("completed", None)
-    assert verify(workspace, Path(answer["certificate"]))["valid"]
-    told = predicate(Path(answer["certificate"]))["scan"]["chance"]
+    answer = erase(workspace, [number], dataset="more").requests[0]
+    assert (answer.status, answer.reason) == ("completed", None)
+    assert verify(workspace, Path(answer.certificate)).valid
+    told = predicate(Path(answer.certificate))["scan"]["chance"]
     place = checkpoint.relative_to(workspace.root).as_posix()
     assert {"file": place, "offset": checkpoint.read_bytes().find(number.encode())} in told
 
@@ -166,44 +166,44 @@ def test_each_hit_and_each_file_is_answered_for_by_itself(
     other = workspace.root / "logs" / f"x_{number}.txt"
     other.write_text(f"course {SHORT} started")
     (workspace.root / "logs" / "old.gz").write_bytes(b"\x1f\x8bdamaged")
-    request = erase(workspace, [SHORT], dataset="more")["requests"][0]["request"]
+    request = erase(workspace, [SHORT], dataset="more").requests[0].request
 
-    hits = show_request(workspace, request)["hits"]
-    assert [(hit.get("file"), hit.get("offset")) for hit in hits] == [
+    hits = show_request(workspace, request).hits
+    assert [(hit.file, hit.offset) for hit in hits] == [
         ("logs/old.gz", None),
         (None, None),
         ("notes.db", 0),
         ("notes.db", 0),
     ]
-    assert hits[1]["place"] == "in a file that is called after a person, below logs"
-    assert hits[2]["mark"] != hits[3]["mark"]
+    assert hits[1].place == "in a file that is called after a person, below logs"
+    assert hits[2].mark != hits[3].mark
     with workspace.engine.connect() as connection:
         assert f"x_{number}" not in str(saga.unfinished(connection)), "the name would hold up another person's erasure"
     with pytest.raises(InputError, match="2 hits there"):
         accept_hit(workspace, request, file="notes.db", offset=0, reason="a course")
     with pytest.raises(NamingError, match="the reason"):
-        accept_hit(workspace, request, file="notes.db", offset=0, mark=hits[2]["mark"], reason=f"{SHORT} is a course")
+        accept_hit(workspace, request, file="notes.db", offset=0, mark=hits[2].mark, reason=f"{SHORT} is a course")
     with pytest.raises(NamingError, match="name of the file") as fault:
         accept_hit(workspace, request, file=f"logs/x_{number}.txt", offset=7, reason="a course")
     assert number not in f"{fault.value} {fault.value.hint}"
     words = ("--workspace", workspace.root, "requests", "accept-hit", request, "--json", "--file")
-    assert command(*words, "notes.db", "--offset", 0, "--mark", hits[2]["mark"], "--reason", "a course").code == 0
+    assert command(*words, "notes.db", "--offset", 0, "--mark", hits[2].mark, "--reason", "a course").code == 0
     assert command(*words, "logs/old.gz", "--reason", "an empty archive").code == 0
     other.rename(workspace.root / "logs" / "renamed.txt")
     (failure,) = carry_out(workspace).failures
     assert "2 hits" in str(failure.fault)
-    for hit in show_request(workspace, request)["hits"]:
-        accept_hit(workspace, request, file=hit["file"], offset=hit["offset"], reason="a course")
+    for hit in show_request(workspace, request).hits:
+        accept_hit(workspace, request, file=hit.file, offset=hit.offset, reason="a course")
 
     done = carry_out(workspace).done[request]
-    said = predicate(Path(done["certificate"]))["scan"]
+    said = predicate(Path(done.certificate))["scan"]
     assert [hit["file"] for hit in said["accepted"]] == ["logs/renamed.txt", "notes.db", "notes.db"]
     reason = "damaged or encrypted"
     assert said["unread"] == [{"file": "logs/old.gz", "unread": reason, "reason": "an empty archive"}]
     with closing(sqlite3.connect(workspace.root / "state.db")) as connection:
         (bodies,) = connection.execute("SELECT group_concat(body) FROM journal WHERE kind = 'HIT_ACCEPTED'").fetchone()
     assert "logs" not in bodies
-    assert hits[2]["mark"] in bodies
+    assert hits[2].mark in bodies
 
 
 @pytest.mark.slow
@@ -226,8 +226,8 @@ def held(numbered: tuple[Workspace, Path, str]) -> tuple[Workspace, str, str]:
     """A workspace whose request is held by what a log says, the person's key, and the request."""
     workspace, _, _ = numbered
     (workspace.root / "logs" / "old.log").write_text(f"by order pupil-3003, {_TOWN}")
-    answer = erase(workspace, ["pupil-3003"], dataset="more")["requests"][0]
-    return workspace, "pupil-3003", answer["request"]
+    answer = erase(workspace, ["pupil-3003"], dataset="more").requests[0]
+    return workspace, "pupil-3003", answer.request
 
 
 def test_a_person_answers_for_a_hit_and_the_certificate_says_so(
@@ -252,12 +252,12 @@ def test_a_person_answers_for_a_hit_and_the_certificate_says_so(
         accept_hit(workspace, request, file=hit["file"], offset=9, reason="the name of a street")
         with pytest.raises(InputError, match="nothing there"):
             accept_hit(workspace, request, file=hit["file"], offset=9, reason="twice")
-    assert show_request(workspace, request)["hits"] == []
+    assert show_request(workspace, request).hits == ()
     done = carry_out(workspace).done[request]
-    assert "HIT_ACCEPTED" in {e["kind"] for e in show_request(workspace, request)["timeline"]}
-    told = predicate(Path(done["certificate"]))["scan"]["accepted"]
+    assert "HIT_ACCEPTED" in {e.kind for e in show_request(workspace, request).timeline}
+    told = predicate(Path(done.certificate))["scan"]["accepted"]
     assert told == [{"file": "logs/old.log", "offset": 9, "reason": "the name of a street"}]
-    assert verify(workspace, Path(done["certificate"]))["valid"]
+    assert verify(workspace, Path(done.certificate)).valid
 
 
 @pytest.mark.slow
@@ -267,6 +267,4 @@ def test_what_was_not_looked_at_is_not_accepted_with_it(held: tuple[Workspace, s
     (workspace.root / "logs" / "old.log").write_text(f"by order pupil-3003, {_TOWN}; and {key} of the village")
     (failure,) = carry_out(workspace).failures
     assert "1 hits" in str(failure.fault)
-    assert [hit["offset"] for hit in show_request(workspace, request)["hits"]] == [
-        len(f"by order pupil-3003, {_TOWN}; and ")
-    ]
+    assert [hit.offset for hit in show_request(workspace, request).hits] == [len(f"by order pupil-3003, {_TOWN}; and ")]

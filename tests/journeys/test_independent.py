@@ -73,7 +73,7 @@ def damage(workspace: Workspace, dataset: str) -> Callable[[], None]:
 
 
 def statuses(workspace: Workspace) -> dict[str, str]:
-    return {row["request"]: row["status"] for row in list_requests(workspace)["requests"]}
+    return {row.request: row.status for row in list_requests(workspace).requests}
 
 
 def subject(request: str, dataset: str) -> Subject:
@@ -102,15 +102,15 @@ def test_requests_that_share_a_data_set_at_whatever_remove_are_one_group(asked: 
 def test_a_damaged_data_set_keeps_no_other_waiting(both: Workspace, command: Callable[..., Answer]) -> None:
     stuck = submit(both, ["pupils"], people(both)[0]).id
     mend = damage(both, "pupils")
-    answer = erase(both, ["pupil-3000"], dataset="more")["requests"][0]
-    assert (answer["status"], answer["exit"]) == ("completed", 0)
-    assert verify(both, Path(answer["certificate"]), replay=True)["valid"]
+    answer = erase(both, ["pupil-3000"], dataset="more").requests[0]
+    assert (answer.status, answer.exit) == ("completed", 0)
+    assert verify(both, Path(answer.certificate), replay=True).valid
     assert statuses(both)[stuck] == "failed"
     again = command("--workspace", both.root, "resume", "--json")
     assert (again.code, again.error["code"]) == (2, "damaged")
     mend()
     assert command("--workspace", both.root, "resume", "--json").json["requests"][0]["request"] == stuck
-    assert doctor(both)["healthy"]
+    assert doctor(both).healthy
 
 
 def test_what_was_done_is_told_beside_what_failed(both: Workspace, command: Callable[..., Answer]) -> None:
@@ -132,9 +132,9 @@ def test_one_batch_over_two_data_sets_is_answered_request_by_request(both: Works
     intake = parse(lines.encode(), ".jsonl")
     stray = both.root / "releases" / "stray.txt"
     stray.write_text(f"left by someone: {key}")
-    answers = erase(both, intake.asked)["requests"]
-    assert [(a["status"], a["exit"]) for a in answers] == [("failed", 1), ("completed", 0)]
-    assert all(a["nonce"] for a in answers), "who asked can open the commitment whatever happened"
+    answers = erase(both, intake.asked).requests
+    assert [(a.status, a.exit) for a in answers] == [("failed", 1), ("completed", 0)]
+    assert all(a.nonce for a in answers), "who asked can open the commitment whatever happened"
     stray.unlink()
     assert len(resume(both)) == 1
 
@@ -152,15 +152,15 @@ def test_an_erasure_that_cannot_be_finished_holds_up_no_data_set(both: Workspace
     first, later = people(both)[:2]
     stray = both.root / "releases" / "stray.txt"
     stray.write_text(f"left by someone: {first}")
-    answer = erase(both, [first], dataset="pupils")["requests"][0]
-    assert (answer["status"], answer["exit"]) == ("failed", CheckFailedError.exit_code)
+    answer = erase(both, [first], dataset="pupils").requests[0]
+    assert (answer.status, answer.exit) == ("failed", CheckFailedError.exit_code)
     waits = submit(both, ["pupils"], later).id
-    assert erase(both, ["pupil-3000"], dataset="more")["requests"][0]["status"] == "completed"
-    assert train(both, TrainConfig(dataset="more", **SMALL))["version"] == 1
+    assert erase(both, ["pupil-3000"], dataset="more").requests[0].status == "completed"
+    assert train(both, TrainConfig(dataset="more", **SMALL)).version == 1
     assert statuses(both)[waits] == "completed", "its own data set neither"
-    assert train(both, TrainConfig(dataset="pupils", **SMALL))["version"] == 1
+    assert train(both, TrainConfig(dataset="pupils", **SMALL)).version == 1
     stray.unlink()
-    assert list(resume(both)) == [answer["request"]]
+    assert list(resume(both)) == [answer.request]
     assert set(statuses(both).values()) == {"completed"}
 
 
@@ -198,8 +198,8 @@ def test_processes_erase_in_different_data_sets_at_the_same_time(both: Workspace
         assert worker.returncode == 0, out
     assert list(statuses(both).values()) == ["completed"] * 2
     for certificate in (both.root / "certificates").iterdir():
-        assert verify(both, certificate, replay=True)["valid"]
-    assert doctor(both)["healthy"]
+        assert verify(both, certificate, replay=True).valid
+    assert doctor(both).healthy
     for name, key in pairs:
         assert submit(both, [name], key).status == "rejected", "nothing is left of them"
 
@@ -236,15 +236,15 @@ def test_no_erasure_begins_over_one_whose_process_died_a_moment_ago(
         with pytest.raises(BusyError, match="not finished"):
             carry_out_waiting(trained)
     assert len(carry_out_waiting(trained)) == 2
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def test_who_is_in_two_data_sets_can_be_erased_from_one(both: Workspace) -> None:
     key = placed(both, "train")[0]
     for name in ("more", "pupils"):
-        answer = erase(both, [key], dataset=name)["requests"][0]
-        assert verify(both, Path(answer["certificate"]), replay=True)["valid"]
-        told = "people elsewhere" in [check["name"] for check in predicate(answer["certificate"])["checks"]]
+        answer = erase(both, [key], dataset=name).requests[0]
+        assert verify(both, Path(answer.certificate), replay=True).valid
+        told = "people elsewhere" in [check["name"] for check in predicate(answer.certificate)["checks"]]
         assert told == (name == "more"), "what was not searched for is said"
     token = token_of(both, key)
     assert scan_folder(both.root, [token, token.hex().encode(), key.encode()]).hits == ()

@@ -22,37 +22,37 @@ TREES = {"learner": "gradient_boosting", "dataset": "pupils", "shards": 2, "slic
 
 def test_an_erasure_begins_with_the_last_checkpoint_stored(trained):
     stored = set(objects_of(trained, "pupils").digests())
-    ensemble = train(trained, TrainConfig(**SETTINGS, keep_every=3))["ensemble"]
+    ensemble = train(trained, TrainConfig(**SETTINGS, keep_every=3)).ensemble
     added = set(objects_of(trained, "pupils").digests()) - stored
     assert len(added) == 2 * 2, "of five slices the third and the last"
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
     keys = placed(trained, "train")[:3]
-    (planned,) = erase(trained, keys, dataset="pupils", dry_run=True)["plan"]
-    (mine,) = (e for e in planned["ensembles"] if e["ensemble"] == ensemble)
-    assert {shard["from_slice"] for shard in mine["retrain"]} <= {0, 3}
-    done = erase(trained, keys, dataset="pupils")["requests"]
-    assert [answer["status"] for answer in done] == ["completed"] * 3
+    (planned,) = erase(trained, keys, dataset="pupils", dry_run=True).plan
+    (mine,) = (e for e in planned.ensembles if e.ensemble == ensemble)
+    assert {shard.from_slice for shard in mine.retrain} <= {0, 3}
+    done = erase(trained, keys, dataset="pupils").requests
+    assert [answer.status for answer in done] == ["completed"] * 3
     for answer in done:
-        assert verify(trained, Path(answer["certificate"]), replay=True)["valid"]
-    assert doctor(trained)["healthy"]
+        assert verify(trained, Path(answer.certificate), replay=True).valid
+    assert doctor(trained).healthy
 
 
 def test_trees_lie_in_one_file_a_shard_and_any_slice_is_gone_on_from(trained):
     stored = set(objects_of(trained, "pupils").digests())
-    ensemble = train(trained, TrainConfig(**TREES, keep_every=3))["ensemble"]
+    ensemble = train(trained, TrainConfig(**TREES, keep_every=3)).ensemble
     assert len(set(objects_of(trained, "pupils").digests()) - stored) == 2
     begins = set()
     for key in placed(trained, "train")[:20]:
-        (planned,) = erase(trained, [key], dataset="pupils", dry_run=True)["plan"]
-        (mine,) = (e for e in planned["ensembles"] if e["ensemble"] == ensemble)
-        begins |= {shard["from_slice"] for shard in mine["retrain"]}
+        (planned,) = erase(trained, [key], dataset="pupils", dry_run=True).plan
+        (mine,) = (e for e in planned.ensembles if e.ensemble == ensemble)
+        begins |= {shard.from_slice for shard in mine.retrain}
     assert begins - {0, 3}
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, TREES])
 def test_what_is_stored_never_changes_the_models(trained, settings):
-    versions = [train(trained, TrainConfig(**settings, keep_every=k))["constituents"] for k in (1, 2, 9)]
+    versions = [train(trained, TrainConfig(**settings, keep_every=k)).constituents for k in (1, 2, 9)]
     assert versions[0] == versions[1] == versions[2]
     with trained.engine.connect() as connection:
         manifests = [read_manifest(trained, a) for a in current_versions(connection, "pupils").values()]
@@ -61,30 +61,30 @@ def test_what_is_stored_never_changes_the_models(trained, settings):
 
 
 def test_trial_erasures_begin_there_too(trained):
-    ensemble = train(trained, TrainConfig(**SETTINGS | {"shards": 4}, keep_every=3))["ensemble"]
+    ensemble = train(trained, TrainConfig(**SETTINGS | {"shards": 4}, keep_every=3)).ensemble
     found = forgetting(trained, ensemble, subjects=20, canaries=0, controls=20)
-    assert found["compared"] == found["equal"] >= 20
+    assert found.compared == found.equal >= 20
 
 
 def test_an_ensemble_of_before_trees_lay_in_one_file_is_erased_from(trained, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(GradientBoosting, "grows", False)
-        ensemble = train(trained, TrainConfig(**TREES, keep_every=2))["ensemble"]
+        ensemble = train(trained, TrainConfig(**TREES, keep_every=2)).ensemble
     before = manifest_named(trained, ensemble)
     assert not any(c.sizes for c in before.constituents)
     assert b"sizes" not in before.to_bytes(), "its digest is what it was"
-    (answer,) = erase(trained, placed(trained, "train")[:1], dataset="pupils")["requests"]
+    (answer,) = erase(trained, placed(trained, "train")[:1], dataset="pupils").requests
     after = manifest_named(trained, ensemble)
     assert sorted(bool(c.sizes) for c in after.constituents) == [False, True]
-    assert verify(trained, Path(answer["certificate"]), replay=True)["valid"]
-    assert doctor(trained)["healthy"]
+    assert verify(trained, Path(answer.certificate), replay=True).valid
+    assert doctor(trained).healthy
     keys = placed(trained, "train")
     secrets = {"token_key": trained.key("token"), "placement_key": trained.key("placement")}
     shards = after.partition.shard_of(identify(keys, identity_type="pupil-number", **secrets).points)
     of_each = dict(zip(shards.tolist(), keys, strict=True))
     erase(trained, list(of_each.values()), dataset="pupils")
     assert all(c.sizes for c in manifest_named(trained, ensemble).constituents)
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def manifest_named(workspace, ensemble):

@@ -38,8 +38,8 @@ def test_a_model_of_labels_tells_no_probability_anywhere(
     full = manifest_of(trained)
     config = TrainConfig.model_validate({**full.config, "answers": "labels"})
     answer = train(trained, config)
-    ensemble = answer["ensemble"]
-    assert [c["digest"] for c in answer["constituents"]] == [c.digest for c in full.constituents], "the same bytes"
+    ensemble = answer.ensemble
+    assert [c.digest for c in answer.constituents] == [c.digest for c in full.constituents], "the same bytes"
 
     told, more = predict_frame(trained.root, ensemble, FRAME), predict_frame(trained.root, full.ensemble, FRAME)
     assert list(told.columns) == ["prediction"]
@@ -52,10 +52,10 @@ def test_a_model_of_labels_tells_no_probability_anywhere(
     assert served(trained, ensemble) == (["prediction"], ["prediction"])
     assert served(trained, full.ensemble) == (["prediction", *PROBABILITIES],) * 2
 
-    done = erase(trained, [placed(trained, "train")[0]])["requests"][0]
+    done = erase(trained, [placed(trained, "train")[0]]).requests[0]
     assert list(predict_frame(trained.root, ensemble, FRAME).columns) == ["prediction"], "the manifest keeps it"
     assert served(trained, ensemble) == (["prediction"], ["prediction"])
-    assert verify(trained, Path(done["certificate"]), replay=True)["valid"]
+    assert verify(trained, Path(done.certificate), replay=True).valid
 
 
 def test_an_ensemble_of_before_the_choice_tells_probabilities(trained: Workspace) -> None:

@@ -49,21 +49,21 @@ def manifest_of(workspace, ensemble):
 def test_who_holds_most_of_a_shard_is_erased_like_anyone(ensemble):
     workspace, name = ensemble
     before = manifest_of(workspace, name)
-    (answer,) = erase(workspace, [BIG], dataset="pupils")["requests"]
-    assert answer["status"] == "completed"
+    (answer,) = erase(workspace, [BIG], dataset="pupils").requests
+    assert answer.status == "completed"
     changed = [
         a.shard for a, b in zip(before.constituents, manifest_of(workspace, name).constituents, strict=True) if a != b
     ]
-    assert changed == answer["shards"]
+    assert tuple(changed) == answer.shards
     assert len(changed) == 1
-    assert verify(workspace, Path(answer["certificate"]), replay=True)["valid"]
+    assert verify(workspace, Path(answer.certificate), replay=True).valid
 
 
 def test_shards_that_are_emptied_abstain(ensemble):
     workspace, name = ensemble
     everyone = [BIG, *(f"pupil-{number}" for number in range(1000, 1040))]
-    answers = erase(workspace, everyone, dataset="pupils")["requests"]
-    assert {answer["status"] for answer in answers} == {"completed"}
+    answers = erase(workspace, everyone, dataset="pupils").requests
+    assert {answer.status for answer in answers} == {"completed"}
     assert [c.digest for c in manifest_of(workspace, name).constituents] == [None] * 3
-    assert verify(workspace, Path(answers[0]["certificate"]), replay=True)["valid"]
-    assert doctor(workspace)["healthy"]
+    assert verify(workspace, Path(answers[0].certificate), replay=True).valid
+    assert doctor(workspace).healthy

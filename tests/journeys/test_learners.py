@@ -77,7 +77,7 @@ def test_an_erasure_from_naive_bayes_is_a_subtraction_and_the_pair_of_versions_i
     expected = without_person(workspace, before, key)
     told = predict_frame(workspace.root, before.ensemble, FRAME)
     assert set(told["probability_true"]) <= {0.0, 0.5, 1.0}, "shares of two votes"
-    done = erase(workspace, [key])["requests"][0]
+    done = erase(workspace, [key]).requests[0]
 
     after = manifest_of(workspace)
     assert {c.shard: list(c.checkpoints) for c in after.constituents} == expected, "subtracted is retrained"
@@ -91,7 +91,7 @@ def test_an_erasure_from_naive_bayes_is_a_subtraction_and_the_pair_of_versions_i
         assert before.id not in {a.id for a in lineage.find(connection)}, "nor can it be asked for"
     answers = predict_frame(workspace.root, before.ensemble, FRAME)
     assert len(answers) == len(FRAME)
-    assert verify(workspace, Path(done["certificate"]), replay=True)["valid"]
+    assert verify(workspace, Path(done.certificate), replay=True).valid
 
 
 def test_numbers_are_predicted_by_other_learners_too(workspace: Workspace, tmp_path: Path) -> None:
@@ -102,8 +102,8 @@ def test_numbers_are_predicted_by_other_learners_too(workspace: Workspace, tmp_p
     forest = config("sklearn", estimator="RandomForest", parameters={"n_estimators": 20})
     for asked in (config("ridge"), forest):
         result = train(workspace, asked)
-        assert result["metrics"]["r2"]["value"] > 0.3
-        retire(workspace, result["ensemble"])
+        assert result.metrics["r2"].value > 0.3
+        retire(workspace, result.ensemble)
 
 
 class ByChance(DecisionTreeClassifier):

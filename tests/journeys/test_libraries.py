@@ -47,16 +47,16 @@ def slices_trained(workspace, shard):
 
 
 def test_checkpoints_of_these_libraries_are_gone_on_from(trained, late):
-    (shard,) = erase(trained, [late])["requests"][0]["shards"]
+    (shard,) = erase(trained, [late]).requests[0].shards
     assert slices_trained(trained, shard) == [False, False, True]
 
 
 def test_checkpoints_of_other_libraries_are_not(trained, late, monkeypatch):
     monkeypatch.setattr(publish, "learnt_with", lambda: OTHER)
     monkeypatch.setattr(environment, "learnt_with", lambda: OTHER)
-    done = erase(trained, [late])["requests"][0]
-    assert slices_trained(trained, done["shards"][0]) == [True, True, True]
-    assert verify(trained, Path(done["certificate"]), replay=True)["valid"]
+    done = erase(trained, [late]).requests[0]
+    assert slices_trained(trained, done.shards[0]) == [True, True, True]
+    assert verify(trained, Path(done.certificate), replay=True).valid
 
 
 def test_trial_erasures_leave_what_other_libraries_trained_alone(trained, monkeypatch):
@@ -66,11 +66,11 @@ def test_trial_erasures_leave_what_other_libraries_trained_alone(trained, monkey
 
 
 def test_a_replay_that_fails_names_what_changed(trained, late, monkeypatch):
-    certificate = Path(erase(trained, [late])["requests"][0]["certificate"])
+    certificate = Path(erase(trained, [late]).requests[0].certificate)
     monkeypatch.setattr(verify_module, "environment", lambda: environment.environment() | {"lightgbm": "5.0.0"})
     monkeypatch.setattr(verify_module, "train_shard", lambda *_, **__: iter([b"other", b"bytes", b"here"]))
     report = verify(trained, certificate, replay=True)
-    assert not report["valid"]
-    (check,) = (c for c in report["checks"] if not c["ok"])
-    assert check["name"] == f"replay {ensemble_of(trained)}"
-    assert "lightgbm changed since it was signed" in check["detail"]
+    assert not report.valid
+    (check,) = (c for c in report.checks if not c.ok)
+    assert check.name == f"replay {ensemble_of(trained)}"
+    assert "lightgbm changed since it was signed" in check.detail

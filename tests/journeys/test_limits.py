@@ -52,7 +52,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def statuses(workspace: Workspace) -> list[tuple[str, str]]:
-    return [(row["status"], row["approval"]) for row in list_requests(workspace)["requests"]]
+    return [(row.status, row.approval) for row in list_requests(workspace).requests]
 
 
 @pytest.mark.parametrize(
@@ -96,26 +96,26 @@ def test_requests_of_a_window_are_carried_out_together_after_its_end(
     assert answer["not_before"] in answer["reason"]
     assert not predict_frame(trained.root, ensemble_of(trained), FRAME).equals(before), "under quarantine at once"
     clock.at = "2026-03-02T23:59:59"
-    assert erase(trained, [second])["requests"][0]["status"] == "quarantined"
-    assert [r["not_before"] for r in list_requests(trained)["requests"]] == ["2026-03-03T00:00:00+00:00"] * 2
+    assert erase(trained, [second]).requests[0].status == "quarantined"
+    assert [r.not_before for r in list_requests(trained).requests] == ["2026-03-03T00:00:00+00:00"] * 2
     assert manifest_of(trained).version == 1
     clock.at = "2026-03-03T00:00:00"
     assert len(carry_out_waiting(trained)) == 2
     assert manifest_of(trained).version == 2, "one version for both"
-    assert [r["not_before"] for r in list_requests(trained)["requests"]] == [None, None]
+    assert [r.not_before for r in list_requests(trained).requests] == [None, None]
 
 
 def test_an_operator_can_release_a_request_from_its_window_but_not_from_approval(
     trained: Workspace, clock: Clock, command: Callable[..., Answer]
 ) -> None:
     set_policy(trained, "pupils", POLICY, ["window_hours=24", "approval=required"])
-    request = erase(trained, [placed(trained, "train")[0]])["requests"][0]["request"]
+    request = erase(trained, [placed(trained, "train")[0]]).requests[0].request
     assert command("--workspace", trained.root, "requests", "release", request).code == 0
     assert carry_out_waiting(trained) == {}
     clock.at = "2026-03-04T09:00"
     approve_request(trained, request)
     assert carry_out_waiting(trained) == {}, "whoever is approved alone is not published alone"
-    assert list_requests(trained)["requests"][0]["not_before"] == "2026-03-05T00:00:00+00:00"
+    assert list_requests(trained).requests[0].not_before == "2026-03-05T00:00:00+00:00"
     assert command("--workspace", trained.root, "requests", "release", request).code == 0
     assert set(carry_out_waiting(trained)) == {request}
     assert command("--workspace", trained.root, "requests", "release", request).code == 2
@@ -127,31 +127,31 @@ def test_a_flood_waits_for_approval_under_quarantine(trained: Workspace, clock: 
     submit(trained, ["pupils"], people[0])
     for _ in range(2):  # what is rejected counts for nothing
         assert submit(trained, ["pupils"], people[0]).duplicate_of
-    answers = erase(trained, people[:3])["requests"]
-    assert [(a["status"], a["exit"]) for a in answers] == [("completed", 0), ("completed", 0), ("quarantined", 7)]
-    assert "more than 2 requests of data set pupils" in answers[2]["reason"]
+    answers = erase(trained, people[:3]).requests
+    assert [(a.status, a.exit) for a in answers] == [("completed", 0), ("completed", 0), ("quarantined", 7)]
+    assert "more than 2 requests of data set pupils" in answers[2].reason
     assert count(trained, "quarantine") == 1
     clock.at = "2026-03-03T15:19"
-    assert erase(trained, [people[3]])["requests"][0]["status"] == "quarantined"
+    assert erase(trained, [people[3]]).requests[0].status == "quarantined"
     assert carry_out_waiting(trained) == {}
-    approve_request(trained, answers[2]["request"])
-    assert set(carry_out_waiting(trained)) == {answers[2]["request"]}
+    approve_request(trained, answers[2].request)
+    assert set(carry_out_waiting(trained)) == {answers[2].request}
     clock.at = "2026-03-04T15:20"
-    assert erase(trained, [people[4]])["requests"][0]["status"] == "completed", "24 hours later"
+    assert erase(trained, [people[4]]).requests[0].status == "completed", "24 hours later"
 
 
 def test_a_costly_plan_waits_for_approval_and_holds_nobody_else_up(trained: Workspace) -> None:
     set_policy(trained, "pupils", POLICY, ["max_retrain_seconds=0"])
     person, other = placed(trained, "train")[:2]
-    answer = erase(trained, [person])["requests"][0]
-    assert (answer["status"], answer["exit"]) == ("quarantined", 7)
-    assert "costs too much" in answer["reason"]
+    answer = erase(trained, [person]).requests[0]
+    assert (answer.status, answer.exit) == ("quarantined", 7)
+    assert "costs too much" in answer.reason
     assert statuses(trained) == [("quarantined", "waiting")]
     assert manifest_of(trained).version == 1
-    assert erase(trained, [placed(trained, "holdout")[0]])["requests"][0]["status"] == "completed", "nothing to train"
-    approve_request(trained, answer["request"])
-    again = erase(trained, [other])["requests"][0]
-    assert again["status"] == "quarantined", "the approval was for the other"
+    assert erase(trained, [placed(trained, "holdout")[0]]).requests[0].status == "completed", "nothing to train"
+    approve_request(trained, answer.request)
+    again = erase(trained, [other]).requests[0]
+    assert again.status == "quarantined", "the approval was for the other"
     assert sorted(statuses(trained)) == [("completed", "given"), ("completed", "none"), ("quarantined", "waiting")]
     with trained.engine.connect() as connection:
         assert journal.broken_at(connection) is None
@@ -165,7 +165,7 @@ def test_a_restore_waits_for_no_limit(trained: Workspace, tmp_path: Path) -> Non
     set_policy(trained, "pupils", POLICY, [])
     submit(trained, ["pupils"], second)
     export_suppressions(trained, tmp_path / "list.json")
-    assert restore(tmp_path / "new", tmp_path / "b.tar.zst", suppressions=tmp_path / "list.json")["suppressed"] == 2
+    assert restore(tmp_path / "new", tmp_path / "b.tar.zst", suppressions=tmp_path / "list.json").suppressed == 2
     assert count(Workspace.open(tmp_path / "new"), "quarantine") == 0
 
 
@@ -176,10 +176,10 @@ def test_a_clock_that_is_set_back_holds_nobody_in_a_window(trained: Workspace, c
     clock.at = "2026-03-01T15:20"
     assert len(carry_out_waiting(trained)) == 1, "its window would have ended a day too late"
     assert submit(trained, ["pupils"], second).reason, "a request of tomorrow counts for today"
-    overdue = [row["overdue"] for row in list_requests(trained)["requests"]]
+    overdue = [row.overdue for row in list_requests(trained).requests]
     assert overdue == [False, False]
     clock.at = "2026-03-29T15:21"
-    assert sorted(row["overdue"] for row in list_requests(trained)["requests"]) == [False, True]
+    assert sorted(row.overdue for row in list_requests(trained).requests) == [False, True]
 
 
 def test_an_erasure_that_ends_before_it_began_took_no_time(trained: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

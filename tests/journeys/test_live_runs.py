@@ -15,7 +15,7 @@ from test_synthesis import config, generators, pupils_alone
 
 from workbench.errors import BusyError
 from workbench.generators import aim
-from workbench.generators.kinds import generator_of
+from workbench.generators.registry import generator_of
 from workbench.privacy.calibration import epsilon_of
 from workbench.privacy.ledger import Ledger
 from workbench.state import lineage
@@ -67,16 +67,16 @@ def test_a_run_is_there_from_the_beginning_and_its_figures_grow_with_the_fit(pup
     assert {status for _, status, _ in seen} == {"RUNNING"}
     assert [step for _, _, step in seen] == [0.0, *map(float, range(len(seen) - 1))], "all rounds before this one"
     (run,), (evaluation,) = runs(pupils_alone), runs(pupils_alone, "evaluation")
-    assert (run.info.run_id, run.info.status, evaluation.info.status) == (made["mlflow_run"], "FINISHED", "FINISHED")
+    assert (run.info.run_id, run.info.status, evaluation.info.status) == (made.mlflow_run, "FINISHED", "FINISHED")
     spent, misfit = figures(pupils_alone, run, "budget_spent"), figures(pupils_alone, run, "misfit")
     assert list(spent.values()) == sorted(spent.values())
     assert spent[len(seen)] == 1.0
     assert misfit.keys() == spent.keys() == set(range(1, len(seen) + 1))
     assert all(0 < value < 100 for value in misfit.values())
-    assert run.data.metrics["rows"] == made["rows"]
+    assert run.data.metrics["rows"] == made.rows
     assert run.data.tags["workbench.audience"] == "release"
     assert evaluation.data.tags["workbench.audience"] == "internal"
-    assert evaluation.data.metrics["fidelity/tvd1"] == pytest.approx(made["metrics"]["fidelity/tvd1"])
+    assert evaluation.data.metrics["fidelity/tvd1"] == pytest.approx(made.metrics["fidelity/tvd1"])
     assert {"utility/tstr_auc", "utility/tstr_auc_low"} <= evaluation.data.metrics.keys()
 
 
@@ -133,7 +133,7 @@ def test_a_killed_fit_is_ended_by_the_next_command_and_gone_on_with_in_a_run_of_
     assert len(Ledger(pupils_alone.engine).entries("pupils")) == 1
     before, after = runs(pupils_alone)
     assert (before.info.status, after.info.status) == ("KILLED", "FINISHED")
-    assert before.info.run_name == after.info.run_name == f"synthesize {made['generator']}"
+    assert before.info.run_name == after.info.run_name == f"synthesize {made.generator}"
     assert figures(pupils_alone, after, "budget_spent")[1] == figures(pupils_alone, before, "budget_spent")[1]
     erase(pupils_alone, [placed(pupils_alone, "train")[0]])
     nothing_unnamed(pupils_alone)
@@ -176,7 +176,7 @@ def test_a_release_is_made_without_the_tracking_store_and_shown_once_that_is_bac
             shutil.move(pupils_alone.root / "mlflow.db", tmp_path / "away.db")
 
     made = synthesize(pupils_alone, config(), progress=lose)
-    assert Path(made["path"]).exists()
+    assert Path(made.path).exists()
     with pupils_alone.engine.connect() as connection:
         assert len(lineage.find(connection, dataset="pupils", kind="release")) == 1
     shutil.move(tmp_path / "away.db", pupils_alone.root / "mlflow.db")
@@ -184,5 +184,5 @@ def test_a_release_is_made_without_the_tracking_store_and_shown_once_that_is_bac
     resume(pupils_alone)
     (run,), (evaluation,) = runs(pupils_alone), runs(pupils_alone, "evaluation")
     assert (run.info.status, evaluation.info.status) == ("FINISHED", "FINISHED")
-    assert run.data.metrics["rows"] == made["rows"]
-    assert evaluation.data.metrics["fidelity/tvd2"] == pytest.approx(made["metrics"]["fidelity/tvd2"])
+    assert run.data.metrics["rows"] == made.rows
+    assert evaluation.data.metrics["fidelity/tvd2"] == pytest.approx(made.metrics["fidelity/tvd2"])

@@ -75,7 +75,7 @@ def test_a_request_id_names_nobody(mixed: Workspace, what: str) -> None:
     with pytest.raises(NamingError) as fault:
         submit(mixed, ["mixed" if key == UUID else "pupils"], key, request_id=request)
     assert request not in f"{fault.value} {fault.value.hint}"
-    assert list_requests(mixed)["requests"] == []
+    assert list_requests(mixed).requests == ()
 
 
 def test_a_random_id_is_not_refused_for_a_short_number_in_it(mixed: Workspace) -> None:
@@ -110,9 +110,9 @@ def test_names_that_were_written_before_are_taken_out(mixed: Workspace, tmp_path
         connection.exec_driver_sql(f"UPDATE artifacts SET body = replace(body, 'the analysts', 'for {ADDRESS}')")
     (mixed.root / roles.ROLES_FILE).write_text(f"emails: {{{ADDRESS}: admin, b@example.org: viewer}}  # as ever\n")
     with journal.acting(f"oidc:{ADDRESS}"):
-        answers = erase(mixed, [ADDRESS, "grace.hopper"], dataset="mixed")["requests"]
+        answers = erase(mixed, [ADDRESS, "grace.hopper"], dataset="mixed").requests
         again = submit(mixed, ["pupils"], "pupil-1004")
-    assert [a["status"] for a in answers] == ["completed", "completed"], [a["reason"] for a in answers]
+    assert [a.status for a in answers] == ["completed", "completed"], [a.reason for a in answers]
     assert not scan_folder(mixed.root, [b"grace.hopper"]).hits
     assert not [hit for hit in scan_folder(mixed.root, [ADDRESS.encode()]).places if hit[0] != "state.db"]
 
@@ -122,17 +122,17 @@ def test_names_that_were_written_before_are_taken_out(mixed: Workspace, tmp_path
     assert person is not None
     assert person.role == "admin"
     assert roles.person_of(claims | {"email": "c@example.org"}, roles.read_roles(mixed.root), key) is None
-    assert recognise(mixed, token["secret"]).name == list_tokens(mixed)["tokens"][0]["name"] != "grace.hopper"
+    assert recognise(mixed, token.secret).name == list_tokens(mixed).tokens[0].name != "grace.hopper"
     with mixed.engine.connect() as connection:
         row = connection.execute(jobs.select().where(jobs.c.id == job.id)).one()
         assert (row.status, row.config) == ("failed", {})
-        rows = {row["request"]: row for row in list_requests(mixed)["requests"]}
-        mine, first = rows[again.id], rows[answers[0]["request"]]
-        assert mine["actor"] == f"oidc:{ADDRESS}", "what they do afterwards is theirs to be told"
-        assert first["actor"].startswith("actor-")
-        assert journal.is_actor(connection, first["actor"], f"oidc:{ADDRESS}")
-        assert not journal.is_actor(connection, first["actor"], "oidc:somebody")
-    assert {entry["actor"] for entry in read_history(mixed)["entries"]} >= {"oidc:new", first["actor"]}
+        rows = {row.request: row for row in list_requests(mixed).requests}
+        mine, first = rows[again.id], rows[answers[0].request]
+        assert mine.actor == f"oidc:{ADDRESS}", "what they do afterwards is theirs to be told"
+        assert first.actor.startswith("actor-")
+        assert journal.is_actor(connection, first.actor, f"oidc:{ADDRESS}")
+        assert not journal.is_actor(connection, first.actor, "oidc:somebody")
+    assert {entry.actor for entry in read_history(mixed).entries} >= {"oidc:new", first.actor}
     assert journal_is_whole(mixed)
 
 
@@ -168,14 +168,14 @@ def test_the_certificate_says_what_was_not_searched(mixed: Workspace) -> None:
     withdraw(mixed, denied, status="denied", reason=f"kept while {WORD}")
     with writing(mixed.engine) as connection:
         job = enqueue(connection, "train", {"dataset": "pupils", "informed_by": WORD}).id
-    answers = erase(mixed, [WORD, "1234", SHORT, "12345678"], dataset="mixed")["requests"]
-    assert [a["status"] for a in answers] == ["completed"] * 2 + ["failed"] * 2, [a["reason"] for a in answers]
-    assert show_request(mixed, denied)["reason"] == f"kept while {WORD}", "a word of the workbench is not taken out"
+    answers = erase(mixed, [WORD, "1234", SHORT, "12345678"], dataset="mixed").requests
+    assert [a.status for a in answers] == ["completed"] * 2 + ["failed"] * 2, [a.reason for a in answers]
+    assert show_request(mixed, denied).reason == f"kept while {WORD}", "a word of the workbench is not taken out"
     with mixed.engine.connect() as connection:
         assert [one.status for one in find(connection) if one.id == job] == ["waiting"]
     left.unlink()
     done = carry_out(mixed, held="all").done
-    certificates = [done.get(answer["request"], answer)["certificate"] for answer in answers]
+    certificates = [done.get(answer.request, answer).certificate for answer in answers]
     said = [predicate(Path(certificate))["scan"]["not_searched"] for certificate in certificates]
     assert "a word of the workbench" in str(said[0])
     assert "fewer than 5" in str(said[1])

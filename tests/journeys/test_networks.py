@@ -24,10 +24,10 @@ def test_an_erasure_retrains_alone_what_was_trained_together_and_replays(workspa
     ingest(workspace, "pupils", schema=tmp_path / "s.yaml", data=tmp_path / "t.parquet")
     config = {"learner": "mlp", "dataset": "pupils", "shards": 5, "slices": 3, "hidden": [8], "batch": 32, "epochs": 4}
     report = train(workspace, TrainConfig.model_validate(config))
-    results = erase(workspace, ["pupil-1001", "pupil-1002", "pupil-1003"])["requests"]
-    assert {result["status"] for result in results} == {"completed"}
+    results = erase(workspace, ["pupil-1001", "pupil-1002", "pupil-1003"]).requests
+    assert {result.status for result in results} == {"completed"}
     with workspace.engine.connect() as connection:
-        manifest = read_manifest(workspace, current_versions(connection)[report["ensemble"]])
+        manifest = read_manifest(workspace, current_versions(connection)[report.ensemble])
         store = catalog.store(connection, workspace, "pupils")
     assert manifest.version == 2
     shards = [
@@ -37,4 +37,4 @@ def test_an_erasure_retrains_alone_what_was_trained_together_and_replays(workspa
     learner, task = learner_of(TrainConfig.model_validate(config)), task_of(store.schema)
     models = {(s, r): None if m is None else sha256(m) for s, r, m in learner.train(shards, task=task)}
     assert models == {(c.shard, r): d for c in manifest.constituents for r, d in enumerate(c.checkpoints)}
-    assert verify(workspace, Path(results[0]["certificate"]), replay=True)["valid"]
+    assert verify(workspace, Path(results[0].certificate), replay=True).valid

@@ -11,7 +11,6 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -93,7 +92,7 @@ def test_no_person_pays_more_than_was_promised(
 
     def fit(name: str) -> None:
         told = show_ledger(Workspace.open(root), name)
-        left = max(0.05, told["budget"]["epsilon"] - told["spent"]["epsilon"])
+        left = max(0.05, told.budget.epsilon - told.spent.epsilon)
         setting = {
             "dataset": name,
             "epsilon": round(left * rng.choice([0.4, 0.7, 1.0]), 3),
@@ -144,6 +143,6 @@ def test_no_person_pays_more_than_was_promised(
         finally:
             cost, told = paid(root, points), show_ledger(Workspace.open(root), "shop")
             assert cost <= most * (1 + true_cost.TOLERANCE)
-            assert told["spent"]["epsilon"] >= cost * (1 - true_cost.TOLERANCE)
-            kept: list[dict[str, Any]] = [one for one in told["raises"] if not one["kept"]]
+            assert told.spent.epsilon >= cost * (1 - true_cost.TOLERANCE)
+            kept = [one for one in told.raises if not one.kept]
             assert kept or cost <= EPSILON * (1 + true_cost.TOLERANCE)

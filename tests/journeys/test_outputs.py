@@ -241,7 +241,7 @@ def test_predictions_of_many_chunks_are_those_of_one(
     predict(trained, ensemble_of(trained), tmp_path / "rows.csv", tmp_path / "whole.parquet")
     monkeypatch.setattr(reader, "CHUNK_ROWS", 7)
     told = predict(trained, ensemble_of(trained), tmp_path / "rows.csv", tmp_path / "parts.parquet")
-    assert told["rows"] == len(rows)
+    assert told.rows == len(rows)
     pd.testing.assert_frame_equal(
         pd.read_parquet(tmp_path / "parts.parquet"), pd.read_parquet(tmp_path / "whole.parquet")
     )

@@ -51,15 +51,15 @@ def test_approval_is_awaited_under_quarantine(trained: Workspace) -> None:
     set_policy(trained, "pupils", POLICY, ["approval=required"])
     frame = pupils(5, first=9000).drop(columns=["pupil", "passed"])
     before = predict_frame(trained.root, ensemble_of(trained), frame)
-    answer = erase(trained, [placed(trained, "train")[0]])["requests"][0]
-    assert (answer["status"], answer["exit"]) == ("quarantined", 7)
+    answer = erase(trained, [placed(trained, "train")[0]]).requests[0]
+    assert (answer.status, answer.exit) == ("quarantined", 7)
     assert not predict_frame(trained.root, ensemble_of(trained), frame).equals(before)
     assert carry_out_waiting(trained) == {}
-    approve_request(trained, answer["request"])
-    done = carry_out_waiting(trained)[answer["request"]]
-    assert verify(trained, Path(done["certificate"]), replay=True)["valid"]
+    approve_request(trained, answer.request)
+    done = carry_out_waiting(trained)[answer.request]
+    assert verify(trained, Path(done.certificate), replay=True).valid
     with pytest.raises(InputError):
-        approve_request(trained, answer["request"])
+        approve_request(trained, answer.request)
 
 
 @pytest.mark.parametrize("how", ["denied", "cancelled"])
@@ -67,14 +67,14 @@ def test_a_withdrawn_request_lifts_the_quarantine_and_forgets_the_person(trained
     set_policy(trained, "pupils", POLICY, ["approval=required"])
     frame = pupils(5, first=9000).drop(columns=["pupil", "passed"])
     before = predict_frame(trained.root, ensemble_of(trained), frame)
-    request = erase(trained, [placed(trained, "train")[0]])["requests"][0]["request"]
+    request = erase(trained, [placed(trained, "train")[0]]).requests[0].request
     if how == "denied":
         deny_request(trained, request, "the law asks us to keep it")
     else:
         cancel_request(trained, request)
     assert predict_frame(trained.root, ensemble_of(trained), frame).equals(before)
     assert (count(trained, "vault"), count(trained, "quarantine")) == (0, 0)
-    assert list_requests(trained)["requests"][0]["status"] == how
+    assert list_requests(trained).requests[0].status == how
     with pytest.raises(InputError):
         cancel_request(trained, request)
     with pytest.raises(NotFoundError):
@@ -94,13 +94,13 @@ def test_a_request_is_taken_back_by_its_own_hand_or_by_who_decides(trained: Work
         with acting(bob), pytest.raises(ForbiddenError) as fault:
             cancel_request(trained, request)
         assert "deny" in fault.value.hint
-    assert {one["status"] for one in list_requests(trained)["requests"]} == {"quarantined"}
+    assert {one.status for one in list_requests(trained).requests} == {"quarantined"}
     with acting(alice):
         cancel_request(trained, theirs[0])
     with acting(Person(actor="oidc:carol", role="admin")):
         cancel_request(trained, theirs[1])
     cancel_request(trained, theirs[2])  # at the command line, by who has the files
-    assert {one["status"] for one in list_requests(trained)["requests"]} == {"cancelled"}
+    assert {one.status for one in list_requests(trained).requests} == {"cancelled"}
 
 
 def test_a_request_id_is_accepted_once(trained: Workspace) -> None:
@@ -128,11 +128,11 @@ def test_a_known_id_in_a_file_is_one_rejected_entry(trained: Workspace) -> None:
     first, second = placed(trained, "train")[:2]
     done = submit(trained, ["pupils"], first, request_id="ticket-7")
     asked = parse(f"key,request_id\n{second},ticket-7\n{second},ticket-8\n".encode(), ".csv").asked
-    new, known = erase(trained, asked)["requests"]
-    assert (known["request"], known["status"], known["exit"]) == (None, "rejected", 2)
-    assert "line 2: the request id was used before" in known["reason"]
+    new, known = erase(trained, asked).requests
+    assert (known.request, known.status, known.exit) == (None, "rejected", 2)
+    assert "line 2: the request id was used before" in known.reason
     assert not [value for value in (done.commitment, done.due) if value in str(known)]
-    assert (new["request"], new["status"]) == ("ticket-8", "quarantined")
+    assert (new.request, new.status) == ("ticket-8", "quarantined")
 
 
 @pytest.mark.parametrize("how", ["denied", pytest.param("cancelled", marks=pytest.mark.slow)])
@@ -142,10 +142,10 @@ def test_a_decision_on_one_controllers_request_leaves_anothers_as_it_is(trained:
     answers = []
     for controller in ("local:alpha", "oidc:beta"):  # the command line and the app
         with journal.acting(controller):
-            answers += erase(trained, [key])["requests"]
-    (first, second) = (answer["request"] for answer in answers)
-    assert [(a["status"], a["exit"], a["nonce"] is None) for a in answers] == [("quarantined", 7, False)] * 2
-    assert first not in json.dumps(answers[1])
+            answers += erase(trained, [key]).requests
+    (first, second) = (answer.request for answer in answers)
+    assert [(a.status, a.exit, a.nonce is None) for a in answers] == [("quarantined", 7, False)] * 2
+    assert first not in json.dumps(answers[1].to_json())
     if how == "denied":
         deny_request(trained, first, "they withdrew it by letter")
     else:
@@ -168,11 +168,11 @@ def test_a_person_erased_for_one_controller_is_erased_for_all(trained: Workspace
     approve_request(trained, mine)
     done = carry_out_waiting(trained)
     assert set(done) == {mine, same}
-    assert [predicate(one["certificate"])["requests_together"] for one in done.values()] == [1, 1], "one person"
-    stands = {one["request"]: one for one in list_requests(trained)["requests"]}
-    assert (stands[same]["status"], stands[same]["approval"]) == ("completed", "none")
-    assert (stands[more]["status"], stands[more]["approval"]) == ("quarantined", "waiting")
-    assert [step["kind"] for step in show_request(trained, same)["timeline"]][2:4] == ["JOINED", "PLANNED"]
+    assert [predicate(one.certificate)["requests_together"] for one in done.values()] == [1, 1], "one person"
+    stands = {one.request: one for one in list_requests(trained).requests}
+    assert (stands[same].status, stands[same].approval) == ("completed", "none")
+    assert (stands[more].status, stands[more].approval) == ("quarantined", "waiting")
+    assert [step.kind for step in show_request(trained, same).timeline][2:4] == ["JOINED", "PLANNED"]
 
 
 @pytest.mark.parametrize("step", [pytest.param("planned", marks=pytest.mark.slow), "retrained"])
@@ -186,7 +186,7 @@ def test_a_request_that_joins_an_erasure_under_way_has_nothing_left_to_train(tra
         late = submit(trained, ["pupils"], key)
     assert late.status == "quarantined"
     (done,) = resume(trained).values()
-    (elsewhere,) = (one for one in predicate(done["certificate"])["checks"] if one["name"] == "people elsewhere")
+    (elsewhere,) = (one for one in predicate(done.certificate)["checks"] if one["name"] == "people elsewhere")
     assert elsewhere["detail"].startswith("1 of the people")
     assert "request" not in elsewhere["detail"], "of another party it says nothing"
     with trained.engine.connect() as connection:
@@ -195,18 +195,18 @@ def test_a_request_that_joins_an_erasure_under_way_has_nothing_left_to_train(tra
     with journal.acting("api:gamma"):
         assert submit(trained, ["pupils"], key).status == "rejected", "erased before"
     done = carry_out_waiting(trained)[late.id]
-    assert done["shards"] == []
+    assert done.shards == ()
     assert [c.digest for c in manifest_of(trained).constituents] == [c.digest for c in once.constituents]
-    assert verify(trained, Path(done["certificate"]), replay=True)["valid"]
-    assert doctor(trained)["healthy"]
+    assert verify(trained, Path(done.certificate), replay=True).valid
+    assert doctor(trained).healthy
 
 
 def test_overdue_requests_are_flagged(trained: Workspace) -> None:
     submit(trained, ["pupils"], placed(trained, "train")[0])
-    assert [r["overdue"] for r in list_requests(trained)["requests"]] == [False]
+    assert [r.overdue for r in list_requests(trained).requests] == [False]
     with trained.engine.connect() as connection:
         connection.execute(text("UPDATE requests SET due = '2001-01-01T00:00:00+00:00'"))
-    assert [r["overdue"] for r in list_requests(trained)["requests"]] == [True]
+    assert [r.overdue for r in list_requests(trained).requests] == [True]
 
 
 @pytest.mark.parametrize("keep", [True, False])
@@ -220,11 +220,11 @@ def test_a_suppression_token_is_all_that_stays_and_can_be_switched_off(trained: 
 def test_a_policy_can_retire_private_artifacts(trained: Workspace) -> None:
     set_policy(trained, "pupils", POLICY, ["private=retire"])
     assert list((trained.root / "releases").iterdir())
-    answer = erase(trained, [placed(trained, "train")[0]])["requests"][0]
+    answer = erase(trained, [placed(trained, "train")[0]]).requests[0]
     assert not list((trained.root / "releases").iterdir())
     assert not list((trained.root / "generators").iterdir())
-    assert verify(trained, Path(answer["certificate"]))["valid"]
-    assert doctor(trained)["healthy"]
+    assert verify(trained, Path(answer.certificate)).valid
+    assert doctor(trained).healthy
 
 
 @pytest.mark.parametrize("step", ["planned", "dropped", "retrained", "published", "purged", "verified"])
@@ -237,10 +237,10 @@ def test_an_erasure_killed_in_any_step_is_finished_by_the_next(trained: Workspac
     assert not list((trained.root / "certificates").iterdir()), "a certificate of an erasure that is not over"
     done = resume(trained)
     assert len(done) == 1
-    certificate = Path(next(iter(done.values()))["certificate"])
-    assert verify(trained, certificate, replay=True)["valid"]
+    certificate = Path(next(iter(done.values())).certificate)
+    assert verify(trained, certificate, replay=True).valid
     assert manifest_of(trained).version == 2
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
     assert resume(trained) == {}
 
 
@@ -250,13 +250,13 @@ def test_a_failed_verification_certifies_nothing_and_can_be_repeated(trained: Wo
     key = placed(trained, "train")[0]
     stray = trained.root / "releases" / "stray.txt"
     stray.write_text(f"left by someone: {key}")
-    answer = erase(trained, [key])["requests"][0]
-    assert (answer["status"], answer["exit"]) == ("failed", CheckFailedError.exit_code)
-    assert answer["nonce"]
-    assert [r["status"] for r in list_requests(trained)["requests"]] == ["failed"]
+    answer = erase(trained, [key]).requests[0]
+    assert (answer.status, answer.exit) == ("failed", CheckFailedError.exit_code)
+    assert answer.nonce
+    assert [r.status for r in list_requests(trained).requests] == ["failed"]
     assert not list((trained.root / "certificates").iterdir())
     stray.unlink()
-    assert next(iter(resume(trained).values()))["status"] == "completed"
+    assert next(iter(resume(trained).values())).status == "completed"
 
 
 @pytest.mark.parametrize("kind", ["evaluate", "synthesize", pytest.param("train", marks=pytest.mark.slow)])
@@ -267,11 +267,11 @@ def test_who_has_to_wait_for_another_learns_its_job(
     said: list[str] = []
 
     def look(*_: object, **__: object) -> None:
-        (job,) = [one for one in list_jobs(trained)["jobs"] if one["status"] == "running"]
-        answer = erase(Workspace.open(trained.root), [placed(trained, "train")[0]])["requests"][0]
-        assert (answer["status"], answer["exit"]) == ("quarantined", BusyError.exit_code)
-        assert f"another process is writing data set pupils: {job['job']} ({kind});" in answer["reason"]
-        said.append(job["kind"])
+        (job,) = [one for one in list_jobs(trained).jobs if one.status == "running"]
+        answer = erase(Workspace.open(trained.root), [placed(trained, "train")[0]]).requests[0]
+        assert (answer.status, answer.exit) == ("quarantined", BusyError.exit_code)
+        assert f"another process is writing data set pupils: {job.job} ({kind});" in answer.reason
+        said.append(job.kind)
         raise KeyError
 
     doors = {
@@ -289,7 +289,7 @@ def test_who_has_to_wait_for_another_learns_its_job(
     with pytest.raises(KeyError):
         run()
     assert said == [kind]
-    jobs = [(one["kind"], one["status"]) for one in list_jobs(trained)["jobs"]]
+    jobs = [(one.kind, one.status) for one in list_jobs(trained).jobs]
     assert jobs[-2:] == [(kind, "failed"), ("erase", "failed")]
     assert (trained.root / "locks" / "pupils.lock").read_bytes() == b"", "of a job that is over nothing is said"
 
@@ -297,10 +297,10 @@ def test_who_has_to_wait_for_another_learns_its_job(
 def test_writers_of_one_data_set_take_turns(trained: Workspace) -> None:
     key = placed(trained, "train")[0]
     with trained.lock("pupils"):
-        answer = erase(trained, [key])["requests"][0]
-    assert (answer["status"], answer["exit"]) == ("quarantined", BusyError.exit_code)
-    assert answer["reason"] == "another process is writing data set pupils; wait for it to end, then try again"
-    assert answer["nonce"]
-    assert answer["due"]
-    assert [r["status"] for r in list_requests(trained)["requests"]] == ["quarantined"], "accepted all the same"
-    assert next(iter(carry_out_waiting(trained).values()))["status"] == "completed"
+        answer = erase(trained, [key]).requests[0]
+    assert (answer.status, answer.exit) == ("quarantined", BusyError.exit_code)
+    assert answer.reason == "another process is writing data set pupils; wait for it to end, then try again"
+    assert answer.nonce
+    assert answer.due
+    assert [r.status for r in list_requests(trained).requests] == ["quarantined"], "accepted all the same"
+    assert next(iter(carry_out_waiting(trained).values())).status == "completed"

@@ -72,18 +72,18 @@ def nothing_unnamed(workspace: Workspace) -> None:
 
 def test_a_generator_is_measured_again_on_what_remains_and_charged(remeasured: Workspace, tmp_path: Path) -> None:
     old, spent = of_kind(remeasured, "generator")[0], charges(remeasured)
-    answer = erase(remeasured, [placed(remeasured, "train")[0]])["requests"][0]
+    answer = erase(remeasured, [placed(remeasured, "train")[0]]).requests[0]
     (new,) = of_kind(remeasured, "generator")
     assert new.id != old.id
     assert new.body["config"] == old.body["config"]
     assert charges(remeasured) == spent + 1
     assert [a.derived_from for a in of_kind(remeasured, "release")] == [[new.id]]
     assert len(of_kind(remeasured, "evaluation")) == 1
-    assert sample(remeasured, new.id, 10, tmp_path / "rows.parquet")["epsilon"] == 1
-    assert "re-measured on the remaining records, charged" in bases(answer["certificate"])
-    assert predicate(answer["certificate"])["notify"] == [f"{old.id}-release"], "whoever has the old one is told"
-    assert verify(remeasured, Path(answer["certificate"]), replay=True)["valid"]
-    assert doctor(remeasured)["healthy"]
+    assert sample(remeasured, new.id, 10, tmp_path / "rows.parquet").epsilon == 1
+    assert "re-measured on the remaining records, charged" in bases(answer.certificate)
+    assert predicate(answer.certificate)["notify"] == [f"{old.id}-release"], "whoever has the old one is told"
+    assert verify(remeasured, Path(answer.certificate), replay=True).valid
+    assert doctor(remeasured).healthy
     nothing_unnamed(remeasured)
 
 
@@ -111,23 +111,23 @@ def test_what_cannot_be_measured_again_is_retired_and_nothing_waits(remeasured: 
         )
         with writing(remeasured.engine) as connection:
             connection.execute(text(f"UPDATE artifacts SET body = {change} WHERE kind = 'generator'"))
-    answer = erase(remeasured, [placed(remeasured, "train")[0]])["requests"][0]
-    assert answer["status"] == "completed"
+    answer = erase(remeasured, [placed(remeasured, "train")[0]]).requests[0]
+    assert answer.status == "completed"
     assert charges(remeasured) == spent
     assert of_kind(remeasured, "generator") == of_kind(remeasured, "release") == []
-    assert {"retired"} < bases(answer["certificate"])
-    assert predicate(answer["certificate"])["notify"] == [f"{old.id}-release"]
-    assert verify(remeasured, Path(answer["certificate"]))["valid"]
+    assert {"retired"} < bases(answer.certificate)
+    assert predicate(answer.certificate)["notify"] == [f"{old.id}-release"]
+    assert verify(remeasured, Path(answer.certificate)).valid
     nothing_unnamed(remeasured)
 
 
 def test_a_dry_run_says_at_what_price_and_what_otherwise(remeasured: Workspace) -> None:
     (old,) = of_kind(remeasured, "generator")
-    planned = erase(remeasured, [placed(remeasured, "train")[0]], dry_run=True)["plan"][0]
-    (told,) = planned["remeasure"]
-    assert (told["id"], told["epsilon"], told["delta"]) == (old.id, 1, 1e-5)
-    assert "retired" in told["otherwise"]
-    assert (planned["keep_private"], charges(remeasured)) == ([], 1)
+    planned = erase(remeasured, [placed(remeasured, "train")[0]], dry_run=True).plan[0]
+    (told,) = planned.remeasure
+    assert (told.id, told.epsilon, told.delta) == (old.id, 1, 1e-5)
+    assert "retired" in told.otherwise
+    assert (planned.keep_private, charges(remeasured)) == ((), 1)
 
 
 def test_who_was_only_in_the_holdout_costs_no_budget(remeasured: Workspace) -> None:
@@ -150,11 +150,11 @@ def test_killed_in_any_step_nothing_unnamed_is_left(remeasured: Workspace, step:
     with killed_in(step, late=late):
         erase(remeasured, [placed(remeasured, "train")[0]])
     (result,) = resume(remeasured).values()
-    assert verify(remeasured, Path(result["certificate"]), replay=True)["valid"]
+    assert verify(remeasured, Path(result.certificate), replay=True).valid
     assert len(of_kind(remeasured, "generator")) == 1
     assert charges(remeasured) == 2, "a try that was cut off is not charged again"
     nothing_unnamed(remeasured)
-    assert doctor(remeasured)["healthy"]
+    assert doctor(remeasured).healthy
 
 
 @pytest.mark.parametrize(

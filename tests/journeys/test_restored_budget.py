@@ -30,6 +30,7 @@ from workbench.workflows.erasure.signing_keys import rotate_key
 from workbench.workflows.erasure.suppressions import export_suppressions, import_suppressions, vouch
 from workbench.workflows.operations.backup import backup
 from workbench.workflows.operations.restore import restore
+from workbench.workflows.operations.results import RestoreResult
 
 DELTA = 1e-5
 HALF = ZCDpEvent(zcdp_rho(1, DELTA) / 2)
@@ -56,7 +57,7 @@ def backed_up(workspace: Workspace, tmp_path: Path) -> tuple[Workspace, Path]:
     return workspace, tmp_path / "b.tar.zst"
 
 
-def restored(file: Path, tmp_path: Path, **how: Any) -> tuple[Workspace, dict[str, Any]]:
+def restored(file: Path, tmp_path: Path, **how: Any) -> tuple[Workspace, RestoreResult]:
     told = restore(tmp_path / "new", file, **(how or {"without": True}))
     return Workspace.open(tmp_path / "new"), told
 
@@ -88,18 +89,18 @@ def test_without_it_every_population_is_held_until_a_newer_list_comes(
             charge(again, population=population)
         assert "suppressions import" in refused.value.hint
         assert not Ledger(again.engine).admits(population, [HALF])
-    assert show_population_ledger(again, "mini")["held"]["journal_entry"] > 0
+    assert show_population_ledger(again, "mini").held.journal_entry > 0
     export_suppressions(again, tmp_path / "own.json")
-    assert import_suppressions(again, tmp_path / "own.json")["lifted"] is False, "a held workspace vouches for nothing"
+    assert import_suppressions(again, tmp_path / "own.json").lifted is False, "a held workspace vouches for nothing"
     export_suppressions(live, tmp_path / "list.json")
     done = import_suppressions(again, tmp_path / "list.json")
-    assert (done["charges"], done["lifted"], done["held"]) == (1, True, None)
-    assert import_suppressions(again, tmp_path / "list.json")["charges"] == 0, "merging twice counts once"
+    assert (done.charges, done.lifted, done.held) == (1, True, None)
+    assert import_suppressions(again, tmp_path / "list.json").charges == 0, "merging twice counts once"
     charge(again)
     with pytest.raises(BudgetError, match="exceed"):
         charge(again)
     export_suppressions(again, tmp_path / "back.json")
-    assert import_suppressions(live, tmp_path / "back.json")["charges"] == 1, "copies share one budget"
+    assert import_suppressions(live, tmp_path / "back.json").charges == 1, "copies share one budget"
     with pytest.raises(BudgetError, match="exceed"):
         charge(live)
 
@@ -120,8 +121,8 @@ def test_a_charge_after_the_export_is_not_lost_silently(backed_up: tuple[Workspa
     vouch(again, "mini", "The machine was lost in the night; no job had been started.")
     charge(again)
     shown = show_population_ledger(again, "mini")
-    assert shown["held"] is None
-    assert "no job had been started" in shown["statements"][0]["sentence"]
+    assert shown.held is None
+    assert "no job had been started" in shown.statements[0].sentence
     Ledger(again.engine).set_budget("other", epsilon=1, delta=DELTA)
     with pytest.raises(BudgetError, match="counts as wholly spent"):
         charge(again, population="other")
@@ -146,7 +147,7 @@ def test_a_list_that_is_older_or_of_a_restored_copy_lifts_nothing(
     charge(drill)
     export_suppressions(drill, tmp_path / "drill.json")
     done = import_suppressions(again, tmp_path / "drill.json")
-    assert (done["charges"], done["lifted"]) == (1, False)
+    assert (done.charges, done.lifted) == (1, False)
     with pytest.raises(BudgetError):
         charge(again)
 
@@ -165,15 +166,15 @@ def test_a_vouched_copy_is_no_evidence_of_what_was_charged(
         again.root.rename(live.root)
     copy = again.root if named else live.root
     third = restore(tmp_path / "third", file, **({"live": copy} if named else {"without": True}))
-    assert third["held"] is not None
+    assert third.held is not None
     with pytest.raises(BudgetError, match="counts as wholly spent"):
         charge(Workspace.open(tmp_path / "third"))
     # its own later backup holds the statement, so nothing more is missing there than is shown
     backup(Workspace.open(copy), tmp_path / "later.tar.zst")
     later = restore(tmp_path / "later", tmp_path / "later.tar.zst", live=copy)
-    assert later["held"] is None
+    assert later.held is None
     shown = show_population_ledger(Workspace.open(tmp_path / "later"), "mini")
-    assert "I think nothing was charged" in shown["statements"][0]["sentence"]
+    assert "I think nothing was charged" in shown.statements[0].sentence
 
 
 def test_a_restored_copy_is_not_the_workspace_that_was_in_use(
@@ -335,7 +336,7 @@ def test_two_ingests_of_a_row_table_are_two_lines(backed_up: tuple[Workspace, Pa
     import_suppressions(live, tmp_path / "list.json")
     for workspace in (live, again):
         assert cost(workspace) == pytest.approx(1, rel=1e-6)
-        lines = {one["identity_type"] for one in show_population_ledger(workspace, "mini")["entries"]}
+        lines = {one.identity_type for one in show_population_ledger(workspace, "mini").entries}
         assert len(lines) == 2
         assert all(line.startswith("visits-row/") for line in lines)
 
@@ -363,7 +364,7 @@ def test_a_list_that_could_not_be_read_again_is_not_written(
     charge(live)
     with pytest.raises(InputError, match=r"the list would have .* bytes, and at most .* can be read again"):
         export_suppressions(live, tmp_path / "list.json")
-    assert import_suppressions(live, tmp_path / "list.json")["suppressed"] == 0, "the one that was there still is"
+    assert import_suppressions(live, tmp_path / "list.json").suppressed == 0, "the one that was there still is"
 
 
 def test_a_hostile_list_is_refused_with_a_message(

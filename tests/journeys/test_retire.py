@@ -81,13 +81,13 @@ def without_copy(workspace: Workspace) -> None:
 def test_a_damaged_manifest_holds_up_nobody(trained: Workspace, damage: bytes | None) -> None:
     path, key = trained.root / "ensembles" / ensemble_of(trained) / "v000001.json", placed(trained, "train")[0]
     path.unlink() if damage is None else path.write_bytes(damage)
-    (check,) = [c for c in doctor(trained)["checks"] if not c["ok"]]
-    assert check["name"] == f"manifest of {ensemble_of(trained)}"
-    (result,) = erase(trained, [key])["requests"]
-    assert (result["status"], manifest_of(trained).version) == ("completed", 2)
-    assert verify(trained, Path(result["certificate"]), replay=True)["valid"]
+    (check,) = [c for c in doctor(trained).checks if not c.ok]
+    assert check.name == f"manifest of {ensemble_of(trained)}"
+    (result,) = erase(trained, [key]).requests
+    assert (result.status, manifest_of(trained).version) == ("completed", 2)
+    assert verify(trained, Path(result.certificate), replay=True).valid
     assert not path.exists()
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 @pytest.mark.parametrize("damage", [pytest.param("cut", marks=pytest.mark.slow), "changed", "gone"])
@@ -104,19 +104,19 @@ def test_a_damaged_manifest_blocks_an_erasure_until_its_ensemble_is_retired(
     blocked = command(*home, "erase", placed(trained, "train")[0], "--json")
     assert (blocked.code, blocked.json["requests"][0]["status"]) == (2, "quarantined")
     assert f"workbench retire {manifest.ensemble}" in blocked.json["requests"][0]["reason"]
-    assert [r["status"] for r in list_requests(trained)["requests"]] == ["quarantined"]
+    assert [r.status for r in list_requests(trained).requests] == ["quarantined"]
     retired = command(*home, "retire", manifest.ensemble, "--json")
     assert retired.code == 0
     assert {"ensemble", "constituent"} == {a["kind"] for a in retired.json["removed"]}
     (result,) = command(*home, "resume", "--json").json["requests"]
-    assert verify(trained, Path(result["certificate"]), replay=True)["valid"]
+    assert verify(trained, Path(result["certificate"]), replay=True).valid
     nothing_left(trained, manifest)
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def test_an_ensemble_goes_and_what_else_there_is_stays(trained: Workspace) -> None:
     gone, runs = manifest_of(trained), set(_mlflow_ids(trained))
-    other = train(trained, OTHER)["ensemble"]
+    other = train(trained, OTHER).ensemble
     retire(trained, gone.ensemble)
     nothing_left(trained, gone)
     with trained.engine.connect() as connection:
@@ -127,28 +127,28 @@ def test_an_ensemble_goes_and_what_else_there_is_stays(trained: Workspace) -> No
     kept = {a.body.get(key) for a in artifacts(trained) for key in ("mlflow_run", "train_run")}
     assert set(_mlflow_ids(trained)) == kept - {None}
     assert len(runs & set(_mlflow_ids(trained))) == 4, "ingest, its counts, fit and evaluation"
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def test_checkpoints_that_another_ensemble_uses_stay(trained: Workspace) -> None:
     config = TrainConfig.model_validate(manifest_of(trained).config)
-    first, twin = ensemble_of(trained), train(trained, config)["ensemble"]
+    first, twin = ensemble_of(trained), train(trained, config).ensemble
     retire(trained, first)
     assert ensemble_of(trained) == twin
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def test_a_generator_goes_with_its_releases_however_damaged(trained: Workspace) -> None:
     generator = generator_of(trained)
     for path in (trained.root / "generators" / generator).iterdir():
         path.write_bytes(b"damaged")
-    removed = retire(trained, generator)["removed"]
-    assert {a["kind"] for a in removed} == {"generator", "release", "evaluation"}
+    removed = retire(trained, generator).removed
+    assert {a.kind for a in removed} == {"generator", "release", "evaluation"}
     assert not any((trained.root / "generators").iterdir())
     assert not any((trained.root / "releases").iterdir())
     assert [a.id for a in artifacts(trained) if generator in a.id] == []
     assert count(trained, "charges") == 1, "what was learnt stays charged"
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 @pytest.mark.parametrize("moment", ["_remove_files", "_purge", "compact"])
@@ -170,7 +170,7 @@ def test_killed_in_between_the_same_command_finishes_it(
     else:
         retire(trained, manifest.ensemble)
     nothing_left(trained, manifest)
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 @pytest.mark.parametrize(
@@ -201,18 +201,18 @@ def test_an_erasure_under_way_goes_on_without_what_was_retired(
     retire(trained, old.ensemble)
     retire(trained, generator)
     (result,) = resume(trained).values()
-    assert [e["ensemble"] == old.ensemble for e in result["ensembles"]] == [False]
-    assert verify(trained, Path(result["certificate"]), replay=True)["valid"]
+    assert [e.ensemble == old.ensemble for e in result.ensembles] == [False]
+    assert verify(trained, Path(result.certificate), replay=True).valid
     nothing_left(trained, old)
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def test_earlier_certificates_stay_valid_and_say_so(trained: Workspace) -> None:
-    certificate = Path(erase(trained, [placed(trained, "train")[0]])["requests"][0]["certificate"])
+    certificate = Path(erase(trained, [placed(trained, "train")[0]]).requests[0].certificate)
     retire(trained, ensemble_of(trained))
     report = verify(trained, certificate, replay=True)
-    assert report["valid"]
-    assert "it was withdrawn since" in [check["detail"] for check in report["checks"]]
+    assert report.valid
+    assert "it was withdrawn since" in [check.detail for check in report.checks]
 
 
 def test_what_is_no_model_is_not_retired(trained: Workspace) -> None:
@@ -221,7 +221,7 @@ def test_what_is_no_model_is_not_retired(trained: Workspace) -> None:
             retire(trained, name)
     with trained.lock("pupils"), pytest.raises(BusyError):
         retire(trained, ensemble_of(trained))
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 def test_an_append_that_a_damaged_manifest_holds_up_goes_on(trained: Workspace, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_an_append_that_a_damaged_manifest_holds_up_goes_on(trained: Workspace, 
     retire(trained, ensemble)
     carry_out_waiting(trained)
     assert count(trained, "appends") == 0
-    assert doctor(trained)["healthy"]
+    assert doctor(trained).healthy
 
 
 @pytest.mark.parametrize("seen", [True, False])
@@ -257,9 +257,9 @@ def test_a_damaged_checkpoint_of_a_shard_that_received_rows_is_trained_again(
     digest = str(before.constituents[shard].checkpoints[place])
     (trained.root / "objects" / "pupils" / digest[:2] / digest).write_bytes(b"damaged")
     key = placed(trained, "holdout")[0]
-    answer = erase(trained, [key])["requests"][0]
-    assert verify(trained, Path(answer["certificate"]), replay=True)["valid"]
-    assert doctor(trained)["healthy"]
+    answer = erase(trained, [key]).requests[0]
+    assert verify(trained, Path(answer.certificate), replay=True).valid
+    assert doctor(trained).healthy
     after, left = manifest_of(trained), pending_of(version_of(trained))
     changed = [c.shard for c, d in zip(before.constituents, after.constituents, strict=True) if c != d]
     assert changed == ([shard] if seen else [])
@@ -274,7 +274,7 @@ def test_a_verification_that_fails_on_a_withdrawn_ensemble_passes_without_it(tra
     key = placed(trained, "train")[0]
     stray = trained.root / "ensembles" / ensemble_of(trained) / "note.txt"
     stray.write_text(f"left by someone: {key}")
-    assert erase(trained, [key])["requests"][0]["exit"] == CheckFailedError.exit_code
+    assert erase(trained, [key]).requests[0].exit == CheckFailedError.exit_code
     retire(trained, ensemble_of(trained))
     (result,) = resume(trained).values()
-    assert verify(trained, Path(result["certificate"]))["valid"]
+    assert verify(trained, Path(result.certificate)).valid

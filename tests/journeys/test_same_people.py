@@ -76,7 +76,7 @@ def test_two_files_of_one_name_are_two_populations(workspace: Workspace, tmp_pat
         document = yaml.safe_load(drafts[place].read_text())
         assert not {"population", "identity_type"} & set(document)
     told = ingest(workspace, "a-train", schema=drafts["a"], data=tmp_path / "a" / "pupils.csv")
-    assert told["unreviewed"], "an unreviewed draft is taken in, and marked"
+    assert told.unreviewed, "an unreviewed draft is taken in, and marked"
     schema = stored(workspace, "a-train")
     assert (schema.population, schema.identity_type) == ("a-train", "a-train-subject")
     schema = refuse_name(workspace, "b-train", read_schema(drafts["b"])).schema
@@ -127,7 +127,7 @@ def test_the_same_people_under_another_population_join_the_one_they_have(known: 
     with pytest.raises(InputError, match="second budget"):
         rehearse(known, "third", parsed(without), table)
     assert take(known, "third", table, without, same_people=KNOWN).population == "pupils"
-    assert rehearse(known, "fourth", parsed(PUPILS_SCHEMA), table)["rows"], (
+    assert rehearse(known, "fourth", parsed(PUPILS_SCHEMA), table).rows, (
         "written by hand, two tables share it as before"
     )
 
@@ -158,7 +158,7 @@ def test_people_who_are_not_known_need_no_word_and_no_word_helps_where_nothing_s
     text = PUPILS_SCHEMA.replace("population: pupils", "population: third")
     with pytest.raises(InputError, match="nothing shows"):
         take(known, "third", table, text, same_people=KNOWN)
-    assert rehearse(known, "third", parsed(text), table)["rows"]
+    assert rehearse(known, "third", parsed(text), table).rows
     Ledger(known.engine).set_budget("third", epsilon=1, delta=1e-5)
     assert refuse_name(known, "third", parsed(DRAFT)).schema.population == "third", "a budget may be there before rows"
 
@@ -167,7 +167,7 @@ def test_rows_are_not_added_to_another_population_unseen(known: Workspace, tmp_p
     table = table_of(tmp_path, 1000, 3)
     with pytest.raises(InputError, match="second budget"):
         append(known, "second", data=table)
-    assert append(known, "second", data=table, same_people=KNOWN)["new_subjects"]
+    assert append(known, "second", data=table, same_people=KNOWN).new_subjects
     with known.engine.connect() as connection:
         (statement,) = stated(connection, "other")
     assert statement.about == "second"
@@ -196,7 +196,7 @@ def test_a_row_is_nobody_who_could_be_recognised(known: Workspace, tmp_path: Pat
     rows = (
         "subject: row\ncolumns: {passed: {kind: boolean, role: target}, hours: {kind: continuous, bounds: [0, 50]}}\n"
     )
-    assert rehearse(known, "third", parsed(rows), table_of(tmp_path, 1000))["rows"]
+    assert rehearse(known, "third", parsed(rows), table_of(tmp_path, 1000)).rows
 
 
 def test_a_name_too_long_to_derive_from_is_refused(workspace: Workspace) -> None:

@@ -20,7 +20,7 @@ from test_queue import POLICY
 
 from workbench.config import SynthesizeConfig
 from workbench.errors import InputError
-from workbench.generators.marginals.rows import Notebook
+from workbench.generators.marginals.measurement_log import Notebook
 from workbench.jobs.worker import CancelledError
 from workbench.privacy.ledger import Ledger, spent
 from workbench.state import lineage, writing
@@ -87,13 +87,13 @@ def test_a_plan_reads_nothing_and_says_what_the_run_will_cost(pupils_alone: Work
     for path in (pupils_alone.root / "data").rglob("*.parquet"):
         path.write_bytes(b"")  # whoever reads it falls
     told = preflight(pupils_alone, config(shards=4))
-    assert told["privacy"]["allowed"]
-    assert told["privacy"]["spent_before"] == 0
-    assert told["privacy"]["spent_after"] == pytest.approx(2.0, rel=1e-3)
-    assert told["noise"]["price of shards"] == "2 times the noise of one shard"
-    alone = preflight(pupils_alone, config())["noise"]["single columns, about"]
-    assert told["noise"]["single columns, about"] == pytest.approx(2 * alone, abs=0.2)
-    assert not preflight(pupils_alone, config(epsilon=50.0))["privacy"]["allowed"]
+    assert told.privacy.allowed
+    assert told.privacy.spent_before == 0
+    assert told.privacy.spent_after == pytest.approx(2.0, rel=1e-3)
+    assert told.forecast.noise["price of shards"] == "2 times the noise of one shard"
+    alone = preflight(pupils_alone, config()).forecast.noise["single columns, about"]
+    assert told.forecast.noise["single columns, about"] == pytest.approx(2 * alone, abs=0.2)
+    assert not preflight(pupils_alone, config(epsilon=50.0)).privacy.allowed
     assert Ledger(pupils_alone.engine).entries("pupils") == []
 
 
@@ -101,10 +101,10 @@ def test_a_plan_reads_nothing_and_says_what_the_run_will_cost(pupils_alone: Work
 def test_an_erasure_measures_one_shard_again_and_charges_it_alone(pupils_alone: Workspace, generator: str) -> None:
     made = synthesize(pupils_alone, config(generator, shards=8))
     set_policy(pupils_alone, "pupils", POLICY, ["private=remeasure"])
-    notes = pupils_alone.root / "generators" / made["generator"] / "measurements.jsonl"
+    notes = pupils_alone.root / "generators" / made.generator / "measurements.jsonl"
     before = Notebook(notes).measurements
-    answer = erase(pupils_alone, [placed(pupils_alone, "train")[0]])["requests"][0]
-    assert answer["status"] == "completed"
+    answer = erase(pupils_alone, [placed(pupils_alone, "train")[0]]).requests[0]
+    assert answer.status == "completed"
     (after,) = generators(pupils_alone)
     again = Notebook(pupils_alone.root / str(after.path) / "measurements.jsonl").measurements
     assert [n["clique"] for n in again] == [n["clique"] for n in before]
@@ -118,7 +118,7 @@ def test_an_erasure_measures_one_shard_again_and_charges_it_alone(pupils_alone: 
     low, high = charge.scope[0]
     assert high - low == 2**64 // 8
     assert 2.0 < spent(ledger.entries("pupils"), DELTA) < 4.0
-    assert verify(pupils_alone, Path(answer["certificate"]))["valid"]
+    assert verify(pupils_alone, Path(answer.certificate)).valid
     rows = pq.read_table(pupils_alone.root / "releases" / f"{after.id}.parquet").num_rows
     assert rows > 100
 
@@ -131,7 +131,7 @@ def test_a_generator_measured_again_is_as_good_as_a_new_one(pupils_alone: Worksp
     with pupils_alone.engine.connect() as connection:
         (evaluation,) = lineage.find(connection, dataset="pupils", kind="evaluation")
     assert evaluation.derived_from[0] == f"{after.id}-release"
-    assert evaluation.body["metrics"]["fidelity/tvd1"] < made["metrics"]["fidelity/tvd1"] + 0.1
+    assert evaluation.body["metrics"]["fidelity/tvd1"] < made.metrics["fidelity/tvd1"] + 0.1
 
 
 def test_a_killed_fit_goes_on_without_a_second_charge(pupils_alone: Workspace) -> None:
@@ -153,7 +153,7 @@ def test_a_killed_fit_goes_on_without_a_second_charge(pupils_alone: Workspace) -
     before = notes[0].read_text().splitlines()
     assert not len(before) % 2, "killed between two mechanisms"
     made = synthesize(pupils_alone, config())
-    after = Notebook(pupils_alone.root / "generators" / made["generator"] / "measurements.jsonl").measurements
+    after = Notebook(pupils_alone.root / "generators" / made.generator / "measurements.jsonl").measurements
     kept = Notebook(notes[0]) if notes[0].exists() else None
     assert kept is None, "the notes of a finished fit are gone"
     assert len(Ledger(pupils_alone.engine).entries("pupils")) == 1
@@ -177,13 +177,13 @@ def test_killed_after_its_fit_a_synthesis_is_not_charged_again(pupils_alone: Wor
     assert ended.returncode == 9
     notes = next((pupils_alone.root / "fits").glob("*/notes.jsonl")).read_bytes()
     left = next((pupils_alone.root / "generators").iterdir())
-    (check,) = [c for c in doctor(pupils_alone)["checks"] if not c["ok"]]
-    assert left.name in check["detail"], "nothing else names what was never recorded"
+    (check,) = [c for c in doctor(pupils_alone).checks if not c.ok]
+    assert left.name in check.detail, "nothing else names what was never recorded"
     resume(pupils_alone)
     assert not [*(pupils_alone.root / "generators").iterdir(), *(pupils_alone.root / "releases").iterdir()]
     made = synthesize(pupils_alone, config("mst"))
     assert len(Ledger(pupils_alone.engine).entries("pupils")) == 1
-    kept = (pupils_alone.root / "generators" / made["generator"] / "measurements.jsonl").read_text().splitlines()
+    kept = (pupils_alone.root / "generators" / made.generator / "measurements.jsonl").read_text().splitlines()
     assert {line for line in notes.decode().splitlines() if "values" in line} == set(kept)
     assert not list((pupils_alone.root / "fits").iterdir())
 
@@ -197,7 +197,7 @@ def test_a_cancelled_fit_goes_on_without_a_second_charge(pupils_alone: Workspace
     assert before
     assert [*(pupils_alone.root / "generators").iterdir(), *(pupils_alone.root / "releases").iterdir()] == []
     made = synthesize(pupils_alone, config("mst"))
-    after = (pupils_alone.root / "generators" / made["generator"] / "measurements.jsonl").read_text().splitlines()
+    after = (pupils_alone.root / "generators" / made.generator / "measurements.jsonl").read_text().splitlines()
     assert after[: len(before)] == before
     assert len(Ledger(pupils_alone.engine).entries("pupils")) == 1
     assert not list((pupils_alone.root / "fits").iterdir())
@@ -211,7 +211,7 @@ def test_a_fit_that_was_cut_off_goes_on_for_another_number_of_rows(pupils_alone:
     old = json.loads(about.read_text())
     about.write_text(json.dumps(old | {"config": old["config"] | {"rows": 300}}))  # as earlier versions wrote it
     made = synthesize(pupils_alone, config("independent", rows=20))
-    assert pq.read_table(made["path"]).num_rows == made["rows"] == 20
+    assert pq.read_table(made.path).num_rows == made.rows == 20
     assert len(Ledger(pupils_alone.engine).entries("pupils")) == 1
 
 
@@ -255,7 +255,7 @@ def test_an_erasure_that_is_cancelled_fits_two_generators_of_one_config_for_one_
     erase(pupils_alone, [placed(pupils_alone, "train")[0]], progress=_cancel_at("evaluating", times_before=1))
     assert len(Ledger(pupils_alone.engine).entries("pupils")) == 4
     done = carry_out_waiting(pupils_alone)
-    assert [result["status"] for result in done.values()] == ["completed"]
+    assert [result.status for result in done.values()] == ["completed"]
     assert len(Ledger(pupils_alone.engine).entries("pupils")) == 4
     assert len({generator.id for generator in generators(pupils_alone)}) == 2
     assert not list((pupils_alone.root / "fits").iterdir())
@@ -309,10 +309,10 @@ def test_a_target_that_nothing_predicts_costs_a_release_no_figure_but_its_own(
     Ledger(workspace.engine).set_budget("alone", epsilon=2, delta=DELTA)
     made = synthesize(workspace, config("mst", dataset="alone", epsilon=1.0))
     why = "not computable because the schema leaves no feature to predict from"
-    assert made["metrics"].keys() == {"fidelity/tvd1"}
-    assert {made["not_measured"][f"utility/tstr_{name}"] for name in ("accuracy", "auc")} == {why}
-    assert measure_release(workspace, made["release"])["figures"].keys() == {"fidelity/tvd1"}
-    measures = {one["name"]: one for one in evaluate(workspace, made["release"])["measures"]}
+    assert made.metrics.keys() == {"fidelity/tvd1"}
+    assert {made.not_measured[f"utility/tstr_{name}"] for name in ("accuracy", "auc")} == {why}
+    assert measure_release(workspace, made.release).figures.keys() == {"fidelity/tvd1"}
+    measures = {one["name"]: one for one in evaluate(workspace, made.release).to_json()["measures"]}
     assert (
         measures["utility/tstr"]["reason"]
         == "not computable because the schema declares no target that can be predicted"
@@ -322,12 +322,12 @@ def test_a_target_that_nothing_predicts_costs_a_release_no_figure_but_its_own(
 def test_notes_that_outlived_their_release_are_not_used_again(pupils_alone: Workspace) -> None:
     """Killed between record and removal: the next synthesis is a fit of its own, and charged."""
     made = synthesize(pupils_alone, config("independent"))
-    folder = pupils_alone.root / "fits" / made["generator"]
+    folder = pupils_alone.root / "fits" / made.generator
     again = synthesize(pupils_alone, config("independent"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("workbench.workflows.synthesis.synthesize.forget_fit", lambda *_: None)
         third = synthesize(pupils_alone, config("independent"))
-    assert (pupils_alone.root / "fits" / third["generator"]).is_dir()
+    assert (pupils_alone.root / "fits" / third.generator).is_dir()
     fourth = synthesize(pupils_alone, config("independent"))
     assert len({r["generator"] for r in (made, again, third, fourth)}) == 4
     assert len(Ledger(pupils_alone.engine).entries("pupils")) == 4
@@ -363,5 +363,5 @@ def test_a_config_that_asks_for_what_there_is_not_is_refused(fields: dict[str, o
 
 def test_noise_alone_is_still_a_table(pupils_alone: Workspace) -> None:
     made = synthesize(pupils_alone, config(epsilon=0.001, rows=50))
-    assert pq.read_table(made["path"]).num_rows == 50
-    assert np.isfinite(made["metrics"]["fidelity/tvd1"])
+    assert pq.read_table(made.path).num_rows == 50
+    assert np.isfinite(made.metrics["fidelity/tvd1"])

@@ -32,8 +32,10 @@ from workbench.state.tables import quarantine, requests
 from workbench.state.workspace import Workspace
 from workbench.workflows.controllers import inbox_worker as module
 from workbench.workflows.controllers.inbox_worker import work
+from workbench.workflows.controllers.results import WorkerResult
 from workbench.workflows.erasure.decide import approve_request, deny_request, list_requests, set_policy
 from workbench.workflows.erasure.execute import Outcome
+from workbench.workflows.erasure.results import ErasedRequest
 from workbench.workflows.erasure.verify import verify
 
 Command = Callable[..., Answer]
@@ -59,12 +61,14 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
                 connection.execute(quarantine.delete().where(quarantine.c.request == request))
                 values = {"certificate": f"certificates/{request}.json"}
                 connection.execute(requests.update().where(requests.c.id == request).values(**values))
-        return Outcome(done={request: {"retrain_seconds": 0.0} for request in ids}, failures=())
+        kept = {"shards": (), "ensembles": (), "retrain_seconds": 0.0, "predicted_seconds": 0.0}
+        done = {i: ErasedRequest(request=i, certificate=f"certificates/{i}.json", **kept) for i in ids}
+        return Outcome(done=done, failures=())
 
     monkeypatch.setattr(module, "erase_waiting", carry_out)
 
 
-def run(workspace: Workspace, inbox: Path) -> dict[str, Any]:
+def run(workspace: Workspace, inbox: Path) -> WorkerResult:
     return work(workspace, inbox, stop=threading.Event(), once=True)
 
 
@@ -98,7 +102,7 @@ def test_a_file_is_carried_out_and_told_and_nothing_of_it_is_left(
     assert receipt["requests"][0]["request"] == "t-1"
     assert [r["status"] for r in result["requests"]] == ["completed"] * 2 + ["rejected"] * 3
     certificate = result["requests"][0]["certificate"]
-    assert verify(trained, Path(certificate), replay=True)["valid"]
+    assert verify(trained, Path(certificate), replay=True).valid
     assert (result["requests"][2]["duplicate_of"], result["requests"][2]["certificate"]) == ("t-1", certificate)
 
     assert sorted(p.name for p in (inbox / "rejected").iterdir()) == ["poison.json", "poison.json.reason.txt"]
@@ -114,7 +118,7 @@ def test_a_file_is_carried_out_and_told_and_nothing_of_it_is_left(
     assert not scan_folder(trained.root, [nonce.encode(), bytes.fromhex(nonce)]).hits
 
     (inbox / "a.csv").write_text(f"key,request_id\n{first},t-1\n")
-    assert run(trained, inbox)["exit"] == 2
+    assert run(trained, inbox).exit == 2
     again = read(inbox / "a.csv.2.receipt.json")["requests"][0]
     assert (again["status"], again["request"], again["known_before"]) == ("rejected", None, True)
     assert read(inbox / "a.csv.receipt.json") == receipt, "an earlier receipt, with its nonces, stays"
@@ -150,7 +154,7 @@ def test_killed_anywhere_the_next_worker_loses_and_doubles_nothing(
 ) -> None:
     fresh = iter(placed(trained, "train") + placed(trained, "holdout"))
     for at in count(1):
-        before = {r["request"] for r in list_requests(trained)["requests"]}
+        before = {r.request for r in list_requests(trained).requests}
         keys, given = [next(fresh), next(fresh)], f"ticket-{at}"
         (inbox / "a.jsonl").write_text(
             f"{json.dumps({'key': keys[0], 'request_id': given})}\n{json.dumps({'key': keys[1]})}\n{{}}\n"
@@ -167,7 +171,7 @@ def test_killed_anywhere_the_next_worker_loses_and_doubles_nothing(
         assert left(inbox) == {"a.jsonl.receipt.json", "a.jsonl.result.json", "rejected"}, at
         receipt, result = read(inbox / "a.jsonl.receipt.json"), read(inbox / "a.jsonl.result.json")
         ids = [r["request"] for r in receipt["requests"]]
-        new = {r["request"] for r in list_requests(trained)["requests"]} - before
+        new = {r.request for r in list_requests(trained).requests} - before
         assert new == {given, ids[1]}, at
         assert ids == [given, ids[1], None]
         for entry, key in zip(receipt["requests"], keys, strict=False):
@@ -200,14 +204,14 @@ def test_several_identities_of_a_person_are_one_request_and_one_certificate(trai
         "subject_identities": request["subject_identities"][2:],  # type: ignore[index]
     }
     (inbox / "a.json").write_text(json.dumps([request, stranger]))
-    assert run(trained, inbox)["exit"] == 4
+    assert run(trained, inbox).exit == 4
     receipt = read(inbox / "a.json.receipt.json")["requests"]
     result = read(inbox / "a.json.result.json")["requests"]
     assert [r["request"] for r in receipt] == [request["subject_request_id"], None]
     assert receipt[0]["commitment"] == commit_to(bytes.fromhex(receipt[0]["nonce"]), [second, first])
     assert [r["status"] for r in result] == ["completed", "rejected"]
     assert len(list((trained.root / "certificates").glob("*.json"))) == 1
-    assert verify(trained, Path(result[0]["certificate"]), replay=True)["valid"]
+    assert verify(trained, Path(result[0]["certificate"]), replay=True).valid
     assert {first, second}.isdisjoint(placed(trained, "train") + placed(trained, "holdout"))
 
 
@@ -228,7 +232,7 @@ def test_the_senders_of_two_files_learn_nothing_of_each_other(trained: Workspace
     key = placed(trained, "train")[0]
     (inbox / "a.csv").write_text(f"key,request_id\n{key},alpha-1\n")
     (inbox / "b.csv").write_text(f"key,request_id\n{key},beta-1\n{key},beta-2\n")
-    assert run(trained, inbox)["exit"] == 7
+    assert run(trained, inbox).exit == 7
     first, second = (read(inbox / f"{name}.csv.receipt.json")["requests"] for name in "ab")
     assert [one["status"] for one in (*first, *second)] == ["quarantined", "quarantined", "rejected"]
     assert second[1]["duplicate_of"] == "beta-1", "within a file it is a repetition"
@@ -238,7 +242,7 @@ def test_the_senders_of_two_files_learn_nothing_of_each_other(trained: Workspace
     with trained.engine.connect() as connection:
         assert list(connection.execute(select(quarantine.c.request)).scalars()) == ["beta-1"]
     approve_request(trained, "beta-1")
-    assert run(trained, inbox)["exit"] == 2, "that of the denied one"
+    assert run(trained, inbox).exit == 2, "that of the denied one"
     result = read(inbox / "b.csv.result.json")["requests"]
     assert [one["certificate"] is not None for one in result] == [True, True]
 
@@ -251,11 +255,11 @@ def test_an_id_that_another_file_used_is_refused_and_shows_nothing_of_it(
     """Also for the same person: who sent another file may be another party."""
     first, second = placed(trained, "train")[:2]
     (inbox / "alpha.csv").write_text(f"key,request_id\n{first},case-1\n")
-    assert run(trained, inbox)["exit"] == 0
+    assert run(trained, inbox).exit == 0
     alpha = read(inbox / "alpha.csv.receipt.json")["requests"][0]
     certificate = read(inbox / "alpha.csv.result.json")["requests"][0]["certificate"]
     (inbox / "beta.csv").write_text(f"key,request_id\n{first if same else second},case-1\n{second},case-2\n")
-    assert run(trained, inbox)["exit"] == 2
+    assert run(trained, inbox).exit == 2
     receipt, result = (read(inbox / f"beta.csv.{name}.json")["requests"] for name in ("receipt", "result"))
     for entries in (receipt, result):
         assert (entries[0]["request"], entries[0]["status"]) == (None, "rejected")
@@ -270,12 +274,12 @@ def test_an_id_that_another_file_used_is_refused_and_shows_nothing_of_it(
 def test_what_waits_for_approval_is_told_when_it_is_over(trained: Workspace, inbox: Path) -> None:
     set_policy(trained, "pupils", POLICY, ["approval=required"])
     (inbox / "a.txt").write_text(placed(trained, "train")[0])
-    assert run(trained, inbox)["exit"] == 7
+    assert run(trained, inbox).exit == 7
     result = read(inbox / "a.txt.result.json")["requests"][0]
     assert (result["status"], result["certificate"]) == ("quarantined", None)
-    assert run(trained, inbox)["exit"] == 7
+    assert run(trained, inbox).exit == 7
     approve_request(trained, result["request"])
-    assert run(trained, inbox)["exit"] == 0
+    assert run(trained, inbox).exit == 0
     assert read(inbox / "a.txt.result.json")["requests"][0]["status"] == "completed"
     assert left(inbox) == {"a.txt.receipt.json", "a.txt.result.json"}
 
@@ -299,8 +303,8 @@ def test_what_cannot_be_carried_out_now_is_tried_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "erase_waiting", refuse)
-        assert run(trained, inbox)["exit"] == 7
-    assert [r["status"] for r in list_requests(trained)["requests"]] == ["quarantined"], "accepted all the same"
+        assert run(trained, inbox).exit == 7
+    assert [r.status for r in list_requests(trained).requests] == ["quarantined"], "accepted all the same"
     logged = capfd.readouterr().err
     assert '"event": "fault"' in logged
     assert key not in logged, "the name of a file may be one of a person"

@@ -267,7 +267,7 @@ def judge_answers(workspace: Workspace, inbox: Path, sent: dict[str, list[Sent]]
                 assert (name, one.key) not in accepted, "a person's request is doubled"
                 assert commit_to(bytes.fromhex(receipt["nonce"]), [one.key]) == receipt["commitment"]
                 assert result["status"] == "completed"
-                assert verify(workspace, Path(result["certificate"]))["valid"]
+                assert verify(workspace, Path(result["certificate"])).valid
                 accepted[name, one.key] = result["certificate"]
                 continue
             assert (receipt["status"], result["status"]) == ("rejected", "rejected")
@@ -307,12 +307,12 @@ def judge_workspace(workspace: Workspace, sent: dict[str, list[Sent]], accepted:
     assert (kinds["RECEIVED"], kinds["CERTIFIED"]) == (len(read), accepted)
     assert _rows(workspace, quarantine) == _rows(workspace, erasures) == []
     report = doctor(workspace)
-    assert report["healthy"], report
+    assert report.healthy, report
 
 
 def judge_nothing_left(workspace: Workspace, inbox: Path, log: Path, keys: Sequence[str]) -> None:
     found = scan(workspace, keys)
-    assert (found["hits"], found["clean"]) == ([], True)
+    assert (found.hits, found.clean) == ((), True)
     needles = [key.encode() for key in keys]
     assert not scan_folder(inbox, needles).hits
     assert not any(needle in log.read_bytes() for needle in needles)

@@ -14,13 +14,14 @@ from sdmetrics.column_pairs import ContingencySimilarity, CorrelationSimilarity
 from sdmetrics.single_column import KSComplement, TVComplement
 
 from workbench.metrics import sample as sampling
-from workbench.metrics.fidelity import FIDELITY, mean_tvd
+from workbench.metrics.fidelity import mean_tvd
 from workbench.metrics.fidelity.associations import association, association_matrix
 from workbench.metrics.fidelity.marginals import K_MARGINALS, MARGINALS, _at, drawn_marginals, tvd
 from workbench.metrics.fidelity.pairs import PAIRS, similarity
 from workbench.metrics.fidelity.shapes import SHAPES, shape
 from workbench.metrics.jackknife import GROUPS
 from workbench.metrics.measure import measured
+from workbench.metrics.registry import fidelity_metrics
 from workbench.metrics.sample import sample_of
 from workbench.metrics.tables import Tables
 from workbench.schema import Schema
@@ -136,7 +137,7 @@ def test_replicates_are_distances_without_the_rows_of_a_group(small):
 
 
 def test_missingness_and_violations_are_counted(small):
-    found = by_name(measured(FIDELITY, small))
+    found = by_name(measured(fidelity_metrics(small.codec.schema), small))
     patterns = [
         pd.DataFrame(np.isnan(v)).value_counts(normalize=True) for v in (small.training.values, small.synthetic)
     ]

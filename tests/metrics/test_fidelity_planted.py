@@ -20,10 +20,10 @@ from planted_tables import (
 )
 from sklearn.linear_model import LogisticRegression
 
-from workbench.metrics.fidelity import FIDELITY
-from workbench.metrics.fidelity.mixed import Mixed
 from workbench.metrics.fidelity.propensity import PROPENSITY, design, propensity
+from workbench.metrics.fidelity.real_vs_synthetic import Mixed
 from workbench.metrics.measure import NotComputableError, measured
+from workbench.metrics.registry import fidelity_metrics
 from workbench.metrics.tables import Tables
 from workbench.schema.codec import Codec
 from workbench.schema.schema import parse_schema
@@ -42,7 +42,8 @@ ASSOCIATION_FIGURES = (
 
 def judged(these, figures=None):
     """The figures of these names, or all."""
-    asked = [m for m in FIDELITY if figures is None or figures & {d.name.partition("/")[2] for d in m.definitions}]
+    metrics = fidelity_metrics(these.codec.schema)
+    asked = [m for m in metrics if figures is None or figures & {d.name.partition("/")[2] for d in m.definitions}]
     return by_name(measured(asked, these))
 
 

@@ -24,7 +24,7 @@ from workbench.metrics.forgetting import (
     together,
     true_probability,
 )
-from workbench.metrics.ranked import Ranked
+from workbench.metrics.roc_ranking import Ranked
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, r2_score, roc_auc_score, root_mean_squared_error
 
-from workbench.metrics.ranked import Ranked
+from workbench.metrics.roc_ranking import Ranked
 from workbench.metrics.utility import classification, regression
 
 

@@ -15,13 +15,13 @@ import pytest
 from auditor import Bound, View, audit
 
 import workbench.generators.aim as aim_module
-import workbench.generators.marginals.rows as rows_module
-import workbench.generators.marginals.start as start_module
+import workbench.generators.marginals.initial_measurements as start_module
+import workbench.generators.marginals.measurement_log as rows_module
 import workbench.generators.mst as mst_module
 from workbench.generators.aim import Aim
 from workbench.generators.independent import Independent
 from workbench.generators.marginals.domain import Domain
-from workbench.generators.marginals.rows import Notebook, Rows
+from workbench.generators.marginals.measurement_log import Notebook, Rows
 from workbench.generators.mst import Mst
 
 DELTA = 1e-5

@@ -19,12 +19,12 @@ import torch
 from auditor import Bound, View, audit
 from dp_accounting import DpEvent
 
-import workbench.generators.adversary as adversary
 import workbench.generators.dp_ctgan as dp_ctgan
 from workbench.data.dataset import Dataset
-from workbench.generators.adversary import CLIP, Bags
+from workbench.generators import dp_ctgan_networks
 from workbench.generators.dp_ctgan import DpCtgan
-from workbench.generators.marginals.rows import Notebook
+from workbench.generators.dp_ctgan_networks import CLIP, Bags
+from workbench.generators.marginals.measurement_log import Notebook
 from workbench.schema.schema import parse_schema
 
 EPSILON, DELTA = 6.0, 1e-5
@@ -87,7 +87,7 @@ class Watched(Notebook):
 @contextmanager
 def seen_steps(k: int, generator: DpCtgan) -> Iterator[list[float]]:
     """The likelihood ratio of each step of a fit, from its weights and its noisy sum of gradients."""
-    honest, ratios = adversary._Opponent._add_private, []
+    honest, ratios = dp_ctgan_networks._Opponent._add_private, []
     cells = np.zeros(sum(SIZES))
     cells[np.cumsum((0, *SIZES[:-1])) + SUBJECTS_CODE] = len(SIZES) ** -0.5
     variance = (generator.noise * CLIP) ** 2
@@ -100,7 +100,7 @@ def seen_steps(k: int, generator: DpCtgan) -> Iterator[list[float]]:
         along = -(cells @ weight.grad.numpy() @ cells) * self._optimizer.expected_batch_size
         ratios.append(math.log1p(dp_ctgan._RATE * math.expm1(size * (along - size / 2) / variance)))
 
-    with patch.object(adversary._Opponent, "_add_private", add_private):
+    with patch.object(dp_ctgan_networks._Opponent, "_add_private", add_private):
         yield ratios
 
 
@@ -122,23 +122,23 @@ def view(generator: DpCtgan, *, larger: bool, k: int) -> View:
 
 @contextmanager
 def half_the_noise() -> Iterator[None]:
-    honest = adversary.DPOptimizerFastGradientClipping
+    honest = dp_ctgan_networks.DPOptimizerFastGradientClipping
 
     def optimizer(sgd, *, noise_multiplier, **how):
         return honest(sgd, noise_multiplier=noise_multiplier / 2, **how)
 
-    with patch.object(adversary, "DPOptimizerFastGradientClipping", optimizer):
+    with patch.object(dp_ctgan_networks, "DPOptimizerFastGradientClipping", optimizer):
         yield
 
 
 @contextmanager
 def clipped_at(factor: float) -> Iterator[None]:
-    honest = adversary.GradSampleModuleFastGradientClipping
+    honest = dp_ctgan_networks.GradSampleModuleFastGradientClipping
 
     def module(network, *, max_grad_norm, **how):
         return honest(network, max_grad_norm=factor * max_grad_norm, **how)
 
-    with patch.object(adversary, "GradSampleModuleFastGradientClipping", module):
+    with patch.object(dp_ctgan_networks, "GradSampleModuleFastGradientClipping", module):
         yield
 
 
@@ -147,7 +147,7 @@ def rows_as_subjects() -> Iterator[None]:
     def bags(codes, *_):
         return Bags(codes, np.arange(len(codes)), np.ones(len(codes), dtype=np.int64), SIZES)
 
-    with patch.object(adversary, "Bags", bags):
+    with patch.object(dp_ctgan_networks, "Bags", bags):
         yield
 
 
@@ -211,8 +211,8 @@ def found_of_steps(broken: Callable, *, rate: float, steps: int, k: int, runs: i
         for module, name, value in (
             (dp_ctgan, "_RATE", rate),
             (DpCtgan, "_tell", lambda *_: None),
-            (adversary, "WIDTH", 4),
-            (adversary, "_GENERATOR_STEPS", 0),
+            (dp_ctgan_networks, "WIDTH", 4),
+            (dp_ctgan_networks, "_GENERATOR_STEPS", 0),
         ):
             patches.enter_context(patch.object(module, name, value))
         patches.enter_context(broken())

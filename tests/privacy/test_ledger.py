@@ -17,11 +17,11 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 from sqlalchemy import text
 
-from workbench.config import MARGINAL, SynthesizeConfig, TrainConfig
+from workbench.config import SynthesizeConfig, TrainConfig
 from workbench.errors import BudgetError, InputError
 from workbench.generators.dp_ctgan import DpCtgan
-from workbench.generators.kinds import generator_of
 from workbench.generators.mst import Mst
+from workbench.generators.registry import GENERATORS, generator_of
 from workbench.privacy.calibration import epsilon_of, filter_order, zcdp_rho
 from workbench.privacy.events import ApproximateDpEvent
 from workbench.privacy.hash_lines import highest
@@ -43,6 +43,7 @@ from workbench.state import create_database, journal, lineage, open_database
 from workbench.tracking import Tracking
 from workbench.workflows.datasets.budget import set_budget, show_ledger
 from workbench.workflows.datasets.ingest import ingest
+from workbench.workflows.datasets.results import EpsilonDelta
 from workbench.workflows.synthesis.synthesize import synthesize
 
 DELTA = 1e-5
@@ -167,7 +168,7 @@ def _private_events(epsilon, delta):
     """What a fit of every private generator and learner is charged."""
     fits = {
         name: generator_of(SynthesizeConfig(generator=name, dataset="d", epsilon=epsilon, delta=delta)).event
-        for name in (*MARGINAL, "dp_ctgan")
+        for name in (spec.name for spec in GENERATORS if spec.private)
     }
     for rows in (60, 5_000):
         config = {"learner": "dp_mlp", "dataset": "d", "shards": 1, "slices": 1, "rows": rows}
@@ -678,11 +679,11 @@ def test_an_accepted_charge_stays_when_the_fit_crashes(trained, monkeypatch):
 
 def test_the_ledger_as_shown_adds_up(trained):
     shown = show_ledger(trained, "pupils")
-    assert shown["budget"] == {"epsilon": 4.0, "delta": DELTA}
-    assert shown["spent"]["epsilon"] == pytest.approx(1.0, abs=1e-6)
-    assert shown["spent"]["epsilon_pld"] is None, "zCDP has no privacy-loss distribution"
-    assert [(e["dataset"], e["scope"], e["adjacency"]) for e in shown["entries"]] == [
-        ("pupils", [[0.0, 1.0]], "add or remove one subject")
+    assert shown.budget == EpsilonDelta(epsilon=4.0, delta=DELTA)
+    assert shown.spent.epsilon == pytest.approx(1.0, abs=1e-6)
+    assert shown.spent.epsilon_pld is None, "zCDP has no privacy-loss distribution"
+    assert [(e.dataset, e.scope, e.adjacency) for e in shown.entries] == [
+        ("pupils", ((0.0, 1.0),), "add or remove one subject")
     ]
 
 
@@ -692,17 +693,17 @@ def test_what_is_shown_says_whose_points_each_charge_is_of_and_how_much_is_over(
     for kind, scope in (("pupil-number", FIRST), ("card", SECOND)):
         ledger.charge("pupils", dpa.ZCDpEvent(rho), dataset="d", purpose="again", scope=scope, identity_type=kind)
     shown, paid = show_ledger(trained, "pupils"), epsilon_of(dpa.ZCDpEvent(3 * rho), DELTA)
-    assert [one["identity_type"] for one in shown["entries"]] == [None, "pupil-number", "card"]
-    assert len({one["uid"] for one in shown["entries"]}) == 3
-    assert shown["spent"]["epsilon"] == pytest.approx(paid)
-    assert paid <= shown["spent"]["epsilon_filter"] <= 4.0
+    assert [one.identity_type for one in shown.entries] == [None, "pupil-number", "card"]
+    assert len({one.uid for one in shown.entries}) == 3
+    assert shown.spent.epsilon == pytest.approx(paid)
+    assert paid <= shown.spent.epsilon_filter <= 4.0
     lower = epsilon_of(dpa.ZCDpEvent(2 * rho), DELTA)
-    assert [cost for _, _, cost in shown["along_by_type"]["card"]] == pytest.approx([lower, paid])
-    assert [cost for _, _, cost in shown["along_by_type"]["pupil-number"]] == pytest.approx([paid, lower])
-    assert [cost for _, _, cost in shown["along"]] == pytest.approx([paid, paid])
-    assert shown["over_by"] == 0.0
+    assert [cost for _, _, cost in shown.along_by_type["card"]] == pytest.approx([lower, paid])
+    assert [cost for _, _, cost in shown.along_by_type["pupil-number"]] == pytest.approx([paid, lower])
+    assert [cost for _, _, cost in shown.along] == pytest.approx([paid, paid])
+    assert shown.over_by == 0.0
     ledger.set_budget("pupils", epsilon=1.5, delta=DELTA)
-    assert show_ledger(trained, "pupils")["over_by"] == pytest.approx(paid - 1.5)
+    assert show_ledger(trained, "pupils").over_by == pytest.approx(paid - 1.5)
 
 
 def test_a_delta_above_one_over_the_number_of_people_is_warned_of_where_that_is_public(
@@ -718,10 +719,10 @@ def test_a_delta_above_one_over_the_number_of_people_is_warned_of_where_that_is_
         (workspace.root.parent / f"{name}.yaml").write_text(text_, encoding="utf-8")
         ingest(workspace, name, schema=workspace.root.parent / f"{name}.yaml", data=data)
         result = set_budget(workspace, name, epsilon=1, delta=1e-3)
-        assert bool(result["warnings"]) == (name == "b")
-        assert show_ledger(workspace, name)["warnings"] == result["warnings"]
-    assert "(5,000, as the schema of b declares)" in result["warnings"][0]
-    assert set_budget(workspace, "a", epsilon=1, delta=1e-4)["warnings"] == []
+        assert bool(result.warnings) == (name == "b")
+        assert show_ledger(workspace, name).warnings == result.warnings
+    assert "(5,000, as the schema of b declares)" in result.warnings[0]
+    assert set_budget(workspace, "a", epsilon=1, delta=1e-4).warnings == ()
 
 
 def test_where_no_schema_declares_how_many_people_there_are_a_noisy_count_does(trained):
@@ -729,15 +730,15 @@ def test_where_no_schema_declares_how_many_people_there_are_a_noisy_count_does(t
         (made,) = lineage.find(connection, kind="generator")
     with trained.engine.begin() as connection:
         connection.execute(text("DELETE FROM charges"))
-    warning = set_budget(trained, "pupils", epsilon=1, delta=0.02)["warnings"][0]
+    warning = set_budget(trained, "pupils", epsilon=1, delta=0.02).warnings[0]
     assert f"({made.body['rows'] / 3:,.0f}, at least, by the noisy count of {made.id})" in warning
 
 
 def test_a_budget_that_promises_nothing_says_so(trained):
     with trained.engine.begin() as connection:
         connection.execute(text("UPDATE budgets SET epsilon = 500, delta = 0.5"))
-    assert "admits nothing" in show_ledger(trained, "pupils")["warnings"][0]
-    assert set_budget(trained, "pupils", epsilon=4, delta=DELTA)["warnings"] == []
+    assert "admits nothing" in show_ledger(trained, "pupils").warnings[0]
+    assert set_budget(trained, "pupils", epsilon=4, delta=DELTA).warnings == ()
 
 
 def test_the_reason_of_a_raise_names_no_person_and_is_shown(trained):
@@ -745,9 +746,9 @@ def test_the_reason_of_a_raise_names_no_person_and_is_shown(trained):
         set_budget(trained, "pupils", epsilon=5, delta=DELTA, reason="pupil-1003 wants it")
     result = set_budget(trained, "pupils", epsilon=5, delta=DELTA, reason="a second study")
     shown = show_ledger(trained, "pupils")
-    assert shown["raises"] == result["raises"]
-    assert shown["raises"][0]["actor"] == shown["statements"][0]["actor"] == journal.actor()
-    assert (shown["raises"][0]["reason"], shown["raises"][0]["kept"], shown["ceiling"]) == (
+    assert shown.raises == result.raises
+    assert shown.raises[0].actor == shown.statements[0].actor == journal.actor()
+    assert (shown.raises[0].reason, shown.raises[0].kept, shown.ceiling) == (
         "a second study",
         False,
         4.0,

@@ -14,7 +14,7 @@ import pytest
 
 from workbench.data.bundled import bundled_path
 from workbench.errors import BudgetError, InputError
-from workbench.privacy import search as module
+from workbench.privacy import schema_search as module
 from workbench.privacy.calibration import epsilon_of
 from workbench.privacy.ledger import Ledger
 from workbench.privacy.schema_search import SchemaSearch, tally
@@ -23,6 +23,7 @@ from workbench.state.workspace import Workspace
 from workbench.workflows.datasets import propose_schema as propose
 from workbench.workflows.datasets.budget import set_population_budget
 from workbench.workflows.datasets.propose_schema import propose_schema_privately
+from workbench.workflows.datasets.results import PrivateSchema
 
 N = 4_000
 RARE = "zq-rare"
@@ -278,7 +279,7 @@ def table(tmp_path: Path) -> Path:
     return tmp_path / "t.csv"
 
 
-def _propose(workspace: Workspace, file: Path, out: Path, **changes: Any) -> dict[str, Any]:
+def _propose(workspace: Workspace, file: Path, out: Path, **changes: Any) -> PrivateSchema:
     asked: dict[str, Any] = {"population": "people", "epsilon": 1.0, "delta": 1e-6} | changes
     return propose_schema_privately(workspace, file, out, **asked)
 
@@ -298,7 +299,7 @@ def test_the_charge_is_made_before_a_row_is_read(
         )
     result = _propose(workspace, table, tmp_path / "s.yaml")
     assert entries_at == [1, 1]
-    assert (result["private"], result["epsilon"], result["population"]) == (True, 1.0, "people")
+    assert (result.private, result.epsilon, result.population) == (True, 1.0, "people")
     text = (tmp_path / "s.yaml").read_text(encoding="utf-8")
     assert text.startswith("# THIS DRAFT IS DIFFERENTIALLY PRIVATE: epsilon 1, delta 1e-06")
     assert "THIS DRAFT READ THE DATA" not in text

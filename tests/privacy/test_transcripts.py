@@ -20,16 +20,16 @@ from workbench.config import SynthesizeConfig, TrainConfig
 from workbench.data.dataset import Dataset
 from workbench.data.reader import read_chunks
 from workbench.errors import InputError
-from workbench.generators import adversary, dp_ctgan, independent
+from workbench.generators import dp_ctgan, dp_ctgan_networks, independent
 from workbench.generators.dp_ctgan import DpCtgan
-from workbench.generators.kinds import generator_of
-from workbench.generators.marginals import rows as rows_module
+from workbench.generators.marginals import measurement_log
 from workbench.generators.marginals.estimate import Measurement
-from workbench.generators.marginals.rows import Notebook, Rows
-from workbench.generators.marginals.start import Start
+from workbench.generators.marginals.initial_measurements import Start
+from workbench.generators.marginals.measurement_log import Notebook, Rows
+from workbench.generators.registry import generator_of
 from workbench.privacy.schema_search import SchemaSearch
 from workbench.schema import Schema
-from workbench.sisa.learners.stacked import pinned
+from workbench.sisa.learners.vectorised_training import pinned
 from workbench.sisa.training import event_of, learner_of, train_shard
 
 K = 2
@@ -125,8 +125,8 @@ def test_marginal_generators_know_what_they_paid_for(kind: str, n: int, tmp_path
 
 
 def test_an_audit_notices_too_little_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = rows_module.gaussian_sigma
-    monkeypatch.setattr(rows_module, "gaussian_sigma", lambda **price: honest(**price) / 1.1)
+    honest = measurement_log.gaussian_sigma
+    monkeypatch.setattr(measurement_log, "gaussian_sigma", lambda **price: honest(**price) / 1.1)
     *_, (kind, pair) = pairs(5, seed=4)
     assert kind == "all rows in one cell"
     with pytest.raises(AssertionError, match="above its charge"):
@@ -156,8 +156,8 @@ def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dp_ctgan, "_CALIBRATIONS", 1)
     monkeypatch.setattr(dp_ctgan, "_AT_ONCE", 64)
     monkeypatch.setattr(dp_ctgan, "epsilon_of", lambda *_: 0.0)  # which progress shows
-    monkeypatch.setattr(adversary, "_GENERATOR_STEPS", 1)
-    monkeypatch.setattr(adversary, "_GENERATOR_ROWS", 8)
+    monkeypatch.setattr(dp_ctgan_networks, "_GENERATOR_STEPS", 1)
+    monkeypatch.setattr(dp_ctgan_networks, "_GENERATOR_ROWS", 8)
 
 
 def audit_steps(calls: list[Call], others: list[Call], *, steps: int, noise: float, clip: float, rho: float) -> float:
@@ -189,7 +189,7 @@ def audit_dp_ctgan(pair: Pair, *, swapped: bool) -> float:
     zcdp, sampled = made.event.events
     assert (sampled.count, sampled.event.sampling_probability) == (3, dp_ctgan._RATE)
     noise = sampled.event.event.noise_multiplier
-    return audit_steps(calls, others, steps=3, noise=noise, clip=adversary.CLIP, rho=zcdp.rho)
+    return audit_steps(calls, others, steps=3, noise=noise, clip=dp_ctgan_networks.CLIP, rho=zcdp.rho)
 
 
 def _coins(pair: Pair, *, lacking: bool) -> Coins:

@@ -19,9 +19,9 @@ import pytest
 import torch
 from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
 
-from workbench.generators import adversary
-from workbench.privacy import search
-from workbench.sisa.learners import noisy_steps
+from workbench.generators import dp_ctgan_networks
+from workbench.privacy import schema_search as search
+from workbench.sisa.learners import dp_sgd
 
 Outcome = TypeVar("Outcome")
 ORDERS = (1.01, 1.5, 2.0, 5.0, 20.0, 100.0)
@@ -178,8 +178,8 @@ def _tapped(tap: Tap, coins: Coins | None) -> Iterator[None]:
             patch.setattr(optimizer, "add_noise", noised(optimizer.add_noise))
         if coins is not None:
             public = iter(range(10**6))  # what is public chance is the same in both runs
-            patch.setattr(adversary.secrets, "randbits", lambda _: next(public))
-            for module in (adversary, noisy_steps):
+            patch.setattr(dp_ctgan_networks.secrets, "randbits", lambda _: next(public))
+            for module in (dp_ctgan_networks, dp_sgd):
                 patch.setattr(module, "stir", lambda generator: generator.manual_seed(next(public)))
                 patch.setattr(module, "poisson_sample", coins.toss)
         yield

@@ -20,10 +20,10 @@ from workbench.errors import BudgetError, InputError
 from workbench.privacy.calibration import epsilon_of, filter_order
 from workbench.privacy.ledger import LINE, Ledger, spent
 from workbench.privacy.sampling import poisson_sample
-from workbench.sisa.learners import noisy_steps
+from workbench.sisa.learners import dp_sgd
 from workbench.sisa.learners.dp_mlp import DpMlp
+from workbench.sisa.learners.dp_sgd import Bags, NoisySteps
 from workbench.sisa.learners.layers import Layers, inputs_of, layers_of, targets_of
-from workbench.sisa.learners.noisy_steps import Bags, NoisySteps
 from workbench.sisa.training import event_of, learner_of
 from workbench.workflows.datasets.ingest import ingest
 from workbench.workflows.erasure.erase import erase
@@ -77,10 +77,10 @@ def test_the_event_is_that_of_the_steps_and_costs_what_was_asked():
 def test_all_noise_that_was_priced_is_drawn(monkeypatch):
     """As many steps as the event has, each with a fresh sample at its rate and with its noise on the clipped sum."""
     drawn, sampled, stirred = [], [], []
-    normal, stir = torch.normal, noisy_steps.stir
+    normal, stir = torch.normal, dp_sgd.stir
     monkeypatch.setattr(torch, "normal", lambda **given: drawn.append(given) or normal(**given))
-    monkeypatch.setattr(noisy_steps, "poisson_sample", lambda n, q: sampled.append((n, q)) or poisson_sample(n, q))
-    monkeypatch.setattr(noisy_steps, "stir", lambda generator: stirred.append(generator) or stir(generator))
+    monkeypatch.setattr(dp_sgd, "poisson_sample", lambda n, q: sampled.append((n, q)) or poisson_sample(n, q))
+    monkeypatch.setattr(dp_sgd, "stir", lambda generator: stirred.append(generator) or stir(generator))
     model_of(private_shard(90))
     assert sampled == [(45, LEARNER.rate)] * LEARNER.steps, "two rows each: people are drawn, not rows"
     assert len(stirred) == LEARNER.steps
@@ -101,13 +101,13 @@ def test_what_a_subject_adds_to_a_step_is_bounded_however_many_rows_they_have(ki
     start = np.random.default_rng(0).normal(size=layers.size).astype(np.float32)
 
     def gradient(subjects):
-        network = noisy_steps._Network(start, layers)
-        module = noisy_steps.GradSampleModule(network, loss_reduction="sum")
+        network = dp_sgd._Network(start, layers)
+        module = dp_sgd.GradSampleModule(network, loss_reduction="sum")
         sgd = torch.optim.SGD(network.parameters(), lr=1.0)
-        optimizer = noisy_steps.DPOptimizer(sgd, noise_multiplier=0.0, max_grad_norm=0.5, expected_batch_size=1)
-        noisy_steps._differentiate(module, bags, subjects, kind)
+        optimizer = dp_sgd.DPOptimizer(sgd, noise_multiplier=0.0, max_grad_norm=0.5, expected_batch_size=1)
+        dp_sgd._differentiate(module, bags, subjects, kind)
         optimizer.step()
-        return noisy_steps._Network(start, layers).weights(layers) - network.weights(layers)
+        return dp_sgd._Network(start, layers).weights(layers) - network.weights(layers)
 
     everyone = np.arange(len(bags))
     assert len(bags) == 31 - rows
@@ -123,15 +123,15 @@ def test_large_batches_in_parts_are_one_step(monkeypatch):
     bags = Bags(inputs_of(features, task)[:, :11], targets_of(target, task), np.arange(50, dtype=np.uint64), width=1)
     start = layers.start(4, 0)
     steps = NoisySteps(count=3, rate=1.0, noise=0.0, clip=1.0, learning_rate=0.1, expected=50)
-    whole = noisy_steps.train(start, layers, bags, steps, kind="binary")
-    monkeypatch.setattr(noisy_steps, "_AT_ONCE", 7)
-    np.testing.assert_allclose(noisy_steps.train(start, layers, bags, steps, kind="binary"), whole, atol=1e-4)
+    whole = dp_sgd.train(start, layers, bags, steps, kind="binary")
+    monkeypatch.setattr(dp_sgd, "_AT_ONCE", 7)
+    np.testing.assert_allclose(dp_sgd.train(start, layers, bags, steps, kind="binary"), whole, atol=1e-4)
 
 
 def test_the_unit_that_is_always_one_stays_so_for_the_numpy_network():
     task, layers = task_of_kind("multiclass"), layers_of(task_of_kind("multiclass"), (6, 5))
     start = np.random.default_rng(0).normal(size=layers.size).astype(np.float32)
-    network, inputs = noisy_steps._Network(start, layers), inputs_of(table()[0], task)
+    network, inputs = dp_sgd._Network(start, layers), inputs_of(table()[0], task)
     ends = layers.parts[-1][1]
     np.testing.assert_array_equal(network.weights(layers)[:ends], start[:ends])
     expected = network(torch.from_numpy(inputs)[:, None])[:, 0].detach().numpy()
@@ -189,13 +189,13 @@ def one_of_shard(workspace, shard):
     """A pupil of the training rows whom this shard saw."""
     for number in range(1000, 1120):
         answer = erase(workspace, [f"pupil-{number}"], dry_run=True)
-        if answer["requests"][0].get("shards") == [shard]:
+        if answer.requests[0].shards == (shard,):
             return f"pupil-{number}"
     raise AssertionError
 
 
 def predicate_of(result):
-    envelope = json.loads(Path(result["certificate"]).read_bytes())
+    envelope = json.loads(Path(result.certificate).read_bytes())
     return json.loads(base64.b64decode(envelope["payload"]))["predicate"]
 
 
@@ -231,9 +231,9 @@ def test_erasing_trains_the_shard_anew_for_its_own_budget_until_that_is_spent_an
     assert [spent_by(ready, shard) for shard in range(4)] == [once] * 4, "parallel composition: all shards cost once"
 
     pupil = one_of_shard(ready, 1)
-    plan = erase(ready, [pupil], dry_run=True)["plan"][0]["ensembles"][0]
-    assert (plan["epsilon"], plan["delta"]) == (1.0, 1e-5)
-    result = erase(ready, [pupil])["requests"][0]
+    plan = erase(ready, [pupil], dry_run=True).plan[0].ensembles[0]
+    assert (plan.epsilon, plan.delta) == (1.0, 1e-5)
+    result = erase(ready, [pupil]).requests[0]
     second = manifest_of(ready)
     assert [a == b for a, b in zip(first.constituents, second.constituents, strict=True)] == [True, False, True, True]
     assert spent_by(ready, 1) > once
@@ -241,20 +241,20 @@ def test_erasing_trains_the_shard_anew_for_its_own_budget_until_that_is_spent_an
     (model,) = predicate_of(result)["datasets"][0]["artifacts"]
     assert model["basis"].startswith("trained anew")
     assert (model["constituents_retrained"], model["constituents_abstaining"], model["epsilon"]) == (1, 0, 1.0)
-    certificate = Path(result["certificate"])
+    certificate = Path(result.certificate)
     replayed = verify(ready, certificate, replay=True)
-    assert replayed["valid"]
-    assert any("not replayed" in check["detail"] and "1 of 1" in check["detail"] for check in replayed["checks"])
+    assert replayed.valid
+    assert any("not replayed" in check.detail and "1 of 1" in check.detail for check in replayed.checks)
     report_certificate(ready, certificate, tmp_path / "page.html")
     assert "trained anew, differentially private" in (tmp_path / "page.html").read_text()
 
-    result = erase(ready, [one_of_shard(ready, 1)])["requests"][0]
-    assert result["status"] == "completed"
+    result = erase(ready, [one_of_shard(ready, 1)]).requests[0]
+    assert result.status == "completed"
     assert manifest_of(ready).constituents[1].digest is None
     assert spent_by(ready, 1) <= 1.6
     (model,) = predicate_of(result)["datasets"][0]["artifacts"]
     assert (model["constituents_retrained"], model["constituents_abstaining"]) == (0, 1)
-    assert verify(ready, Path(result["certificate"]), replay=True)["valid"]
+    assert verify(ready, Path(result.certificate), replay=True).valid
     frame = pupils(5)[["term", "town", "hours"]]
     assert len(predict_frame(ready.root, manifest_of(ready).ensemble, frame)) == len(frame), (
         "the other three still answer"

@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from workbench.config import TrainConfig
 from workbench.errors import InputError
 from workbench.schema.column import Column
-from workbench.sisa.learners import stacked
+from workbench.sisa.learners import vectorised_training
 from workbench.sisa.learners.layers import Layers, inputs_of, layers_of
 from workbench.sisa.learners.mlp import Mlp
-from workbench.sisa.learners.visits import NOBODY, batches, keys_of, order, passes_of
+from workbench.sisa.learners.visit_order import NOBODY, batches, keys_of, order, passes_of
 from workbench.sisa.shard import Shard
 from workbench.sisa.task import Task
 from workbench.sisa.training import learner_of
@@ -191,7 +191,7 @@ def test_the_gradient_is_that_of_torch(kind, hidden):
     expected = torch.func.vmap(torch.func.grad(_losses(layers, kind)))(weights, inputs, targets, shares)
     found = torch.zeros_like(weights)
     matrices, gradients = layers.matrices(weights), layers.matrices(found)
-    stacked._differentiate(matrices, gradients, inputs, targets, shares, stacked._MEANING[kind])
+    vectorised_training._differentiate(matrices, gradients, inputs, targets, shares, vectorised_training._MEANING[kind])
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -201,16 +201,16 @@ def test_the_steps_are_those_of_adamw():
     theirs = torch.from_numpy(start.copy()).requires_grad_()
     adam = torch.optim.AdamW([theirs], lr=0.01, weight_decay=0.1)
     weights, mean, square, scratch = (torch.from_numpy(start.copy())[None], *(torch.zeros(1, 64) for _ in range(3)))
-    lap = stacked.Lap(slice_number=0, batches=np.zeros((9, 32), dtype=np.int64))
-    state = stacked.State(weights=start, mean=start, square=start, steps=0)
-    runner = stacked._Runner(stacked.Course(number=0, start=state, laps=iter([lap]), steps=9))
+    lap = vectorised_training.Lap(slice_number=0, batches=np.zeros((9, 32), dtype=np.int64))
+    state = vectorised_training.State(weights=start, mean=start, square=start, steps=0)
+    runner = vectorised_training._Runner(vectorised_training.Course(number=0, start=state, laps=iter([lap]), steps=9))
     runner.take(9)
     for correction in runner.corrections(9):
         gradient = torch.from_numpy(rng.normal(size=64).astype(np.float32))
         theirs.grad = gradient
         adam.step()
         slowness, keep = torch.tensor([1 / (0.01 * correction)]).float(), torch.tensor([1 - 0.01 * 0.1])
-        stacked._move(weights, mean, square, gradient[None].clone(), slowness, keep, scratch)
+        vectorised_training._move(weights, mean, square, gradient[None].clone(), slowness, keep, scratch)
     torch.testing.assert_close(weights[0], theirs.detach(), rtol=1e-5, atol=1e-6)
 
 

@@ -101,7 +101,7 @@ def left_behind(workspace):
 
 
 def test_more_shards_than_subjects_are_refused(workspace, tmp_path):
-    people = ingested(workspace, tmp_path, pupils(30))["subjects"]["train"]
+    people = ingested(workspace, tmp_path, pupils(30)).subjects["train"]
     with pytest.raises(InputError, match="fewer subjects") as caught:
         train(workspace, config(people + 1, 1))
     assert str(people) not in str(caught.value).replace(str(people + 1), ""), "the count of a private table is not said"
@@ -110,28 +110,24 @@ def test_more_shards_than_subjects_are_refused(workspace, tmp_path):
 
 def test_empty_and_one_sided_shards_are_trained_around(workspace, tmp_path):
     """As many shards as subjects: some are empty and abstain, and in each other one a class is absent."""
-    people = ingested(workspace, tmp_path, pupils(30))["subjects"]["train"]
+    people = ingested(workspace, tmp_path, pupils(30)).subjects["train"]
     result = train(workspace, config(people, 2))
     with workspace.engine.connect() as connection:
-        manifest = read_manifest(workspace, current_versions(connection)[result["ensemble"]])
+        manifest = read_manifest(workspace, current_versions(connection)[result.ensemble])
         occupied = catalog.store(connection, workspace, "pupils").read("train")
     shards = set(manifest.partition.shard_of(occupied.points).tolist())
     assert {c.shard for c in manifest.constituents if c.digest} == shards
     assert 0 < len(shards) < people, "some shard is empty"
-    predicted = predict_frame(
-        workspace.root, result["ensemble"], pupils(5, first=9000).drop(columns=["pupil", "passed"])
-    )
+    predicted = predict_frame(workspace.root, result.ensemble, pupils(5, first=9000).drop(columns=["pupil", "passed"]))
     assert predicted["probability_true"].between(0, 1).all()
-    assert {"accuracy", "auc"} <= set(result["metrics"])
+    assert {"accuracy", "auc"} <= set(result.metrics)
 
 
 def test_a_class_that_no_shard_has_is_still_a_class(workspace, tmp_path):
     ingested(workspace, tmp_path, pupils(30).assign(passed=True))
     result = train(workspace, config(2, 2))
-    assert set(result["metrics"]) == {"accuracy"}, "no AUC where the holdout has one class"
-    predicted = predict_frame(
-        workspace.root, result["ensemble"], pupils(5, first=9000).drop(columns=["pupil", "passed"])
-    )
+    assert set(result.metrics) == {"accuracy"}, "no AUC where the holdout has one class"
+    predicted = predict_frame(workspace.root, result.ensemble, pupils(5, first=9000).drop(columns=["pupil", "passed"]))
     assert (predicted["probability_true"] > 0.5).all()
     assert (predicted["probability_true"] < 1).all()
 
@@ -142,9 +138,9 @@ def test_numbers_and_many_classes_are_trained_by_the_same_road(workspace, tmp_pa
     columns["passed"].pop("role")
     columns[target] |= {"role": "target", "missing": False}
     ingested(workspace, tmp_path, pupils(60).dropna(), columns=columns)
-    metrics = train(workspace, config(2, 2))["metrics"]
+    metrics = train(workspace, config(2, 2)).metrics
     assert set(metrics) == ({"r2", "rmse"} if target == "hours" else {"accuracy", "auc"})
-    assert all(np.isfinite([e["value"], e["low"], e["high"]]).all() for e in metrics.values())
+    assert all(np.isfinite([e.value, e.low, e.high]).all() for e in metrics.values())
 
 
 def test_without_a_target_nothing_is_trained(workspace, tmp_path):

@@ -128,7 +128,7 @@ def test_a_kill_or_a_failure_leaves_the_older_revision_readable(
         assert connection.execute("SELECT id FROM requests").fetchall() == [("er-1",)]
         assert "not_before" not in [row[1] for row in connection.execute("PRAGMA table_info(requests)")]
     assert revision_of(path) == "0001"
-    assert migrate(first_revision.root)["changed"] is True
+    assert migrate(first_revision.root).changed is True
     assert compared(path) == []
 
 

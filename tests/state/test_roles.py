@@ -92,4 +92,4 @@ def test_a_job_is_in_the_name_of_whoever_asked_for_it(workspace: Workspace) -> N
         run_job(workspace, "ingest", {"name": "german", "schema": None, "data": None})
     with workspace.engine.connect() as connection:
         assert [entry["actor"] for entry in journal.latest(connection, kind="INGESTED")] == ["oidc:operator"]
-    assert list_jobs(workspace)["jobs"][0]["actor"] == "oidc:operator"
+    assert list_jobs(workspace).jobs[0].actor == "oidc:operator"

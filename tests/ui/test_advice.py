@@ -18,7 +18,9 @@ from workbench.workflows.erasure import run_waiting
 from workbench.workflows.erasure.execute import carry_out
 from workbench.workflows.internal_results import findings
 from workbench.workflows.operations import jobs
+from workbench.workflows.operations.results import JobDetails, Jobs
 from workbench.workflows.training import advise_shards as advise
+from workbench.workflows.training.advise_shards import kept_advice
 
 CONFIG = {"learner": "naive_bayes", "dataset": "pupils", "shards": 2, "slices": 1}
 
@@ -26,24 +28,24 @@ CONFIG = {"learner": "naive_bayes", "dataset": "pupils", "shards": 2, "slices": 
 @pytest.fixture(autouse=True)
 def _detached(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process of its own: a job is left waiting, as a worker would find it."""
-    monkeypatch.setattr(jobs, "_detach", lambda _, job: {"job": job.id})
+    monkeypatch.setattr(jobs, "detach", lambda *_: None)
 
 
 def test_advice_is_a_job_that_a_reload_shows(browse: Open, trained: Workspace) -> None:
     app = press(browse(trained, "models"), "How many shards?")
-    (job,) = jobs.list_jobs(trained)["jobs"]
-    assert (job["kind"], job["status"]) == ("advise", "waiting")
-    jobs.take_job(trained, job["job"])
+    (job,) = jobs.list_jobs(trained).jobs
+    assert (job.kind, job.status) == ("advise", "waiting")
+    jobs.take_job(trained, job.job)
     app = browse(trained, "models")
     assert "Recommended" in "".join(one.value for one in app.success)
-    (told,) = findings(trained, "advice")
-    assert told["recommended"]["shards"] in {choice["shards"] for choice in told["choices"]}
+    (kept,) = kept_advice(trained)
+    assert kept.recommended.shards in {choice.shards for choice in kept.choices}
     app = press(press(app, "Take these"), "Train the model")
     assert not app.error
-    begun = [job for job in jobs.list_jobs(trained)["jobs"] if job["kind"] == "train"]
+    begun = [job for job in jobs.list_jobs(trained).jobs if job.kind == "train"]
     with trained.engine.connect() as connection:
-        config = jobs.get(connection, begun[0]["job"]).config
-    assert config["shards"] == told["recommended"]["shards"]
+        config = jobs.get(connection, begun[0].job).config
+    assert config["shards"] == kept.recommended.shards
     assert config["informed_by"] == "pupils"
     assert "outside the promise" in texts(app)
 
@@ -104,20 +106,30 @@ def test_who_is_erased_meanwhile_is_in_no_advice(
     with pytest.raises(BusyError):
         jobs.run_job(trained, "advise", CONFIG)
     assert findings(trained, "advice") == []
-    assert "asked to be erased" in told_fault(jobs.list_jobs(trained)["jobs"][0])
+    assert "asked to be erased" in told_fault(jobs.list_jobs(trained).jobs[0])
     assert carry_out(trained).done
 
 
 def test_a_job_that_went_well_beside_another_does_not_hide_its_failure(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def job(status: str, created: str, updated: str) -> dict[str, object]:
-        return {"kind": "train", "status": status, "lost": False, "created": created, "updated": updated}
+    def job(status: str, created: str, updated: str) -> JobDetails:
+        known = {
+            "job": "job-1",
+            "actor": "local:x",
+            "progress": 1.0,
+            "text": "",
+            "detail": {},
+            "result": {},
+            "cancel": False,
+        }
+        when = {"created": created, "updated": updated}
+        return JobDetails(kind="train", status=status, lost=False, **when, **known)
 
     long, busy, again = job("done", "10:00", "10:09"), job("failed", "10:01", "10:01"), job("done", "10:10", "10:11")
     monkeypatch.setattr(session, "workspace", lambda: workspace)
     for jobs_, shown in (([long, busy], [busy]), ([long, busy, again], []), ([busy], [busy]), ([], [])):
-        monkeypatch.setattr("workbench.ui.parts.jobs.list_jobs", lambda _, jobs_=jobs_: {"jobs": jobs_})
+        monkeypatch.setattr("workbench.ui.parts.jobs.list_jobs", lambda _, jobs_=jobs_: Jobs(jobs=tuple(jobs_)))
         assert failed("train") == shown
         assert failed("ingest") == []
 

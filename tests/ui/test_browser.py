@@ -11,7 +11,6 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pandas as pd
@@ -27,6 +26,7 @@ from workbench.config import CONFIGS
 from workbench.erasure.request import submit
 from workbench.state.workspace import Workspace
 from workbench.workflows.erasure.decide import list_requests, set_policy
+from workbench.workflows.erasure.results import RequestSummary
 from workbench.workflows.erasure.verify import verify
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
@@ -144,11 +144,11 @@ def take_in(page: Page, folder: Path) -> None:
     expect(page.get_by_text("Its public schema")).to_be_visible(timeout=WAIT)
 
 
-def completed(workspace: Workspace) -> dict[str, Any]:
+def completed(workspace: Workspace) -> RequestSummary:
     """The one request, once it is carried out."""
-    until(lambda: [r["status"] for r in list_requests(workspace)["requests"]] == ["completed"])
-    (request,) = list_requests(workspace)["requests"]
-    return dict(request)
+    until(lambda: [r.status for r in list_requests(workspace).requests] == ["completed"])
+    (request,) = list_requests(workspace).requests
+    return request
 
 
 def download(page: Page, button: Locator, folder: Path) -> Path:
@@ -179,12 +179,12 @@ def test_from_a_request_to_a_certificate_in_the_browser(visit: Visit, trained: W
     page.get_by_role("tab", name="New request").click()
     expect(page.get_by_label("Identifier of the person")).to_have_value("")
     request = completed(trained)
-    page.goto(f"{page.url.split('?')[0]}?request={request['request']}")
+    page.goto(f"{page.url.split('?')[0]}?request={request.request}")
     expect(page.get_by_text("Certificate signed")).to_be_visible(timeout=WAIT)
     certificate = page.frame_locator("iframe").first
     expect(certificate.get_by_text("The person has been erased.")).to_be_visible(timeout=WAIT)
     saved = download(page, page.get_by_role("button", name="Certificate (JSON)"), tmp_path)
-    assert verify(trained, saved)["valid"]
+    assert verify(trained, saved).valid
     assert key not in page.content()
 
 
@@ -228,7 +228,7 @@ def test_from_a_csv_to_a_model_and_who_is_erased_from_it(visit: Visit, workspace
     page.get_by_role("button", name="Erase this person").click()
     expect(page.get_by_text("1 accepted and quarantined")).to_be_visible(timeout=WAIT)
     request = completed(workspace)
-    assert verify(workspace, Path(request["certificate"]), replay=True)["valid"]
+    assert verify(workspace, Path(request.certificate), replay=True).valid
 
 
 @pytest.mark.slow
@@ -298,7 +298,7 @@ def test_a_viewer_looks_and_can_do_nothing(visit: Visit, trained: Workspace, tmp
         page.goto(f"{page.url.split('/settings')[0]}/erasure?request={request}")
         expect(page.get_by_role("heading", name="Timeline")).to_be_visible(timeout=WAIT)
         assert offered(page) <= {"Requests"}
-        assert list_requests(trained)["requests"][0]["approval"] == "waiting"
+        assert list_requests(trained).requests[0].approval == "waiting"
 
 
 def offered(page: Page) -> set[str]:

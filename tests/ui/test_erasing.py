@@ -32,7 +32,8 @@ As = Callable[[Role], None]
 @pytest.fixture(autouse=True)
 def _detached(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process of its own: a job is left waiting, as a worker would find it."""
-    monkeypatch.setattr(jobs, "_detach", lambda _, job: {"job": job.id, "kind": job.kind, "status": job.status})
+    for module in (jobs, run_waiting):
+        monkeypatch.setattr(module, "detach", lambda *_: None)
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_a_plan_and_a_request_forget_whom_they_were_about(browse: Open, trained:
     assert "What would be done" in texts(app)
     assert app.get("tab_container")[0].proto.tab_container.default_tab_index == 1, "where the next one is asked for"
     assert not app.error
-    assert list_requests(trained)["requests"] == [], "a plan changes nothing"
+    assert list_requests(trained).requests == (), "a plan changes nothing"
     assert WHO not in remembered(app) + texts(app)
     assert app.text_input[0].value == ""
     (place,) = sealed._boxes
@@ -86,11 +87,11 @@ def test_a_plan_and_a_request_forget_whom_they_were_about(browse: Open, trained:
     app.text_input[0].input("pupil-1008")  # typed after the plan: it is not what is confirmed
     app = press(app, "Erase this person")
     assert not sealed._boxes
-    (request,) = list_requests(trained)["requests"]
-    assert request["status"] == "quarantined"
-    assert request["request"] in texts(app)
+    (request,) = list_requests(trained).requests
+    assert request.status == "quarantined"
+    assert request.request in texts(app)
     assert WHO not in remembered(app) + texts(app)
-    assert [job["kind"] for job in jobs.list_jobs(trained)["jobs"]] == ["erase"]
+    assert [job.kind for job in jobs.list_jobs(trained).jobs] == ["erase"]
     nonces = [frame.value["Nonce"][0] for frame in app.dataframe if "Nonce" in frame.value]
     assert len(nonces[0]) == 32
     assert hashlib.sha256(bytes.fromhex(nonces[0]) + WHO.encode()).hexdigest() == commitment_of(trained)
@@ -116,7 +117,7 @@ def test_pasted_lines_and_files_are_answered_one_by_one(browse: Open, trained: W
     app.file_uploader[0].set_value(("asked.csv", "key\npupil-1008\n".encode("utf-16"), "text/csv"))
     app = press(app, "Show the plan")
     assert "not UTF\\-8" in app.error[0].value
-    assert len(list_requests(trained)["requests"]) == 3
+    assert len(list_requests(trained).requests) == 3
 
 
 def test_nobody_named_is_told_so(browse: Open, trained: Workspace) -> None:
@@ -148,23 +149,23 @@ def test_a_plan_that_is_not_confirmed_is_forgotten(
     else:
         assert not [button for button in app.button if button.label.startswith("Erase")]
     assert not sealed._boxes
-    assert list_requests(trained)["requests"] == []
+    assert list_requests(trained).requests == ()
 
 
 def test_a_request_shows_its_shards_and_its_end(browse: Open, trained: Workspace) -> None:
     name = submit(trained, ["pupils"], placed(trained, "train")[0]).id
-    (touched,) = show_request(trained, name)["ensembles"]
-    assert len(touched["waiting"]) == 1
-    assert touched["retrained"] == []
+    (touched,) = show_request(trained, name).ensembles
+    assert len(touched.waiting) == 1
+    assert touched.retrained == ()
     app = browse(trained, "erasure", request=name)
     assert "Quarantined" in texts(app)
     run_waiting.erase_waiting(trained)
-    (redone,) = show_request(trained, name)["ensembles"]
-    assert (redone["waiting"], redone["retrained"]) == ([], touched["waiting"])
+    (redone,) = show_request(trained, name).ensembles
+    assert (redone.waiting, redone.retrained) == ((), touched.waiting)
     submit(trained, ["pupils"], placed(trained, "train")[0])
     run_waiting.erase_waiting(trained)
-    (later,) = show_request(trained, name)["ensembles"]
-    assert (redone["version"], later["version"], later["current_version"]) == (2, 2, 3), "the version of its time"
+    (later,) = show_request(trained, name).ensembles
+    assert (redone.version, later.version, later.current_version) == (2, 2, 3), "the version of its time"
     app = browse(trained, "erasure", request=name)
     assert "version 2 (version 3 is current)" in texts(app).replace("\\", "")
     assert "Certificate signed" in texts(app)
@@ -194,9 +195,9 @@ def test_an_approver_decides_and_is_named(browse: Open, trained: Workspace, sign
     app = browse(trained, "erasure", request=second)
     app.text_input[0].input("not a pupil any more")
     press(app, "Deny the request")
-    stands = {one["request"]: one for one in list_requests(trained)["requests"]}
-    assert (stands[first]["approval"], stands[second]["status"]) == ("given", "denied")
-    said = {step["kind"]: step["actor"] for step in show_request(trained, first)["timeline"]}
+    stands = {one.request: one for one in list_requests(trained).requests}
+    assert (stands[first].approval, stands[second].status) == ("given", "denied")
+    said = {step.kind: step.actor for step in show_request(trained, first).timeline}
     assert said["APPROVED"] == "oidc:approver"
     assert said["RECEIVED"].startswith("local:")
 
@@ -208,10 +209,10 @@ def test_four_eyes_keep_whoever_asked_from_approving(browse: Open, trained: Work
         name = submit(trained, ["pupils"], WHO).id
     app = press(browse(trained, "erasure", request=name), "Approve")
     assert "four eyes" in app.error[0].value
-    assert list_requests(trained)["requests"][0]["approval"] == "waiting"
+    assert list_requests(trained).requests[0].approval == "waiting"
     with roles.acting(Person(actor="oidc:another", role="approver")):
         approve_request(trained, name)
-    assert list_requests(trained)["requests"][0]["approval"] == "given"
+    assert list_requests(trained).requests[0].approval == "given"
 
 
 @pytest.mark.parametrize("mine", [pytest.param(True, marks=pytest.mark.slow), False])
@@ -257,7 +258,7 @@ def test_a_button_pressed_before_the_role_was_taken_away_does_nothing(
     button = next(b for b in app.button if b.label == "Erase this person")
     sign_in("viewer")
     button.click().run()
-    assert list_requests(trained)["requests"] == []
+    assert list_requests(trained).requests == ()
 
 
 def test_the_app_beyond_this_machine_wants_sign_in(browse: Open, trained: Workspace) -> None:

@@ -52,7 +52,7 @@ def test_an_empty_workspace_offers_the_demo(
     )
     app = press(browse(workspace), "Run the demo")
     assert begun == ["demo"]
-    assert [job["kind"] for job in list_jobs(workspace)["jobs"]] == ["demo"]
+    assert [job.kind for job in list_jobs(workspace).jobs] == ["demo"]
     assert not app.error
 
 
@@ -91,7 +91,7 @@ def test_no_page_names_a_path_or_a_person(browse: Open, trained: Workspace) -> N
 def test_an_unknown_request_is_told_in_words(browse: Open, trained: Workspace) -> None:
     app = browse(trained, "erasure", request="er-000000000000")
     assert "No request" in app.error[0].value
-    assert list_requests(trained)["requests"] == []
+    assert list_requests(trained).requests == ()
 
 
 def test_a_budget_that_is_spent_is_told_before_anything_is_read(browse: Open, trained: Workspace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import dp_accounting as dpa
@@ -14,7 +15,8 @@ from streamlit.testing.v1 import AppTest
 from workbench.config import SynthesizeConfig
 from workbench.erasure.request import submit
 from workbench.errors import BusyError, ForbiddenError, InputError
-from workbench.generators.kinds import generator_of
+from workbench.generators.registry import generator_of
+from workbench.metrics.estimate import Estimate
 from workbench.privacy import hash_lines, holds
 from workbench.privacy.calibration import zcdp_rho
 from workbench.privacy.events import split_failure
@@ -30,6 +32,7 @@ from workbench.workflows.erasure.suppressions import vouch
 from workbench.workflows.evaluation.attack_results import attacks
 from workbench.workflows.evaluation.canary_audit import audit
 from workbench.workflows.evaluation.evaluate import evaluate
+from workbench.workflows.evaluation.results import Attacked, AttackResult
 from workbench.workflows.evaluation.subject import Settings
 from workbench.workflows.internal_results import findings, keep
 from workbench.workflows.operations.overview import overview
@@ -45,17 +48,17 @@ AUDIT = {
     "epsilon": {"value": 0.4, "low": 0.1, "high": 1.2, "n": 20},
     "refuted": False,
 }
-FIGURE = {
-    "attack": "A",
-    "estimate": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 3},
-    "baseline": None,
-    "ceiling": None,
-    "against": None,
-    "better": "low",
-    "asked": False,
-    "holds": None,
-    "unfit": [],
-}
+FIGURE = AttackResult(
+    attack="A",
+    estimate=Estimate(value=0.5, low=0.4, high=0.6, n=3),
+    baseline=None,
+    ceiling=None,
+    against=None,
+    better="low",
+    asked=False,
+    holds=None,
+    unfit=(),
+)
 
 
 def add(app: AppTest, epsilon: float) -> AppTest:
@@ -71,12 +74,12 @@ def run(epsilon: float, generator: str = "mst", dataset: str = "pupils") -> Synt
 
 def test_several_runs_are_composed_as_the_ledger_would(trained: Workspace) -> None:
     told = preflight_together(trained, [run(1), run(9, "aim"), run(0.5)])
-    assert [one["allowed"] for one in told["runs"]] == [True, False, True]
-    assert told["runs"][0]["spent_after"] == told["runs"][1]["spent_after"] < told["spent_after"]
+    assert [one.allowed for one in told.runs] == [True, False, True]
+    assert told.runs[0].spent_after == told.runs[1].spent_after < told.spent_after
     assert len(Ledger(trained.engine).entries("pupils")) == 1, "nothing is charged"
     for config in (run(1), run(0.5)):
         synthesize(trained, config)
-    assert show_ledger(trained, "pupils")["spent"]["epsilon"] == pytest.approx(told["spent_after"])
+    assert show_ledger(trained, "pupils").spent.epsilon == pytest.approx(told.spent_after)
     with pytest.raises(InputError, match="private"):
         preflight_together(trained, [SynthesizeConfig(generator="gaussian_copula", dataset="pupils")])
 
@@ -89,15 +92,15 @@ def test_what_was_priced_once_is_not_priced_again(trained: Workspace, monkeypatc
     assert len(priced) >= 2, "two generators that nobody asked for before"
     priced.clear()
     assert preflight_together(trained, runs) == first
-    assert preflight_together(trained, runs[:2])["spent_after"] == first["runs"][1]["spent_after"]
-    assert show_ledger(trained, "pupils")["spent"]["epsilon"] == first["spent_before"]
+    assert preflight_together(trained, runs[:2]).spent_after == first.runs[1].spent_after
+    assert show_ledger(trained, "pupils").spent.epsilon == first.spent_before
     assert len(priced) <= 1, "the one charge, by itself"
 
 
 def test_the_highest_place_of_the_line_is_the_spend(browse: Open, trained: Workspace) -> None:
     told = show_ledger(trained, "pupils")
-    assert max(epsilon for _, _, epsilon in told["along"]) == told["spent"]["epsilon"]
-    assert (told["along"][0][0], told["along"][-1][1]) == (0, 1)
+    assert max(epsilon for _, _, epsilon in told.along) == told.spent.epsilon
+    assert (told.along[0][0], told.along[-1][1]) == (0, 1)
     pictures = browse(trained, "privacy").get("image")
     assert "The hash line with 1 charge:" in str(pictures[0].proto)
 
@@ -116,7 +119,7 @@ def test_each_identity_type_has_its_line_and_a_spend_beyond_the_budget_is_said(
     assert not app.error
     set_budget(trained, "pupils", epsilon=1.5, delta=1e-5)
     assert "More is spent than the budget" in browse(trained, "privacy").error[0].value
-    assert "more is spent" in str(overview(trained)["attention"])
+    assert "more is spent" in str(overview(trained).attention)
 
 
 def test_a_budget_is_held_after_a_restore_until_an_admin_says_why_nothing_is_missing(
@@ -127,7 +130,7 @@ def test_a_budget_is_held_after_a_restore_until_an_admin_says_why_nothing_is_mis
     app = browse(trained, "privacy")
     assert "restored from a backup" in app.error[0].value
     assert next(one.value for one in app.metric if one.label.startswith("Left")) == "0.00"
-    assert "held since the workspace was restored" in str(overview(trained)["attention"])
+    assert "held since the workspace was restored" in str(overview(trained).attention)
     app = press(app, "State it")
     assert any("reason is needed" in fault.value for fault in app.error)
     next(one for one in app.text_input if one.label.startswith("How is that")).set_value("It was a drill.")
@@ -167,19 +170,19 @@ def test_a_ceiling_is_declared_on_the_page_before_anything_is_spent(browse: Open
     app = browse(trained, "privacy")
     next(box for box in app.number_input if box.label == "The most that ε may become later").set_value(8.0)
     assert not press(app, "Set").error
-    assert show_ledger(trained, "pupils")["ceiling"] == 8.0
+    assert show_ledger(trained, "pupils").ceiling == 8.0
 
 
 def test_attacks_stand_beside_their_baselines(browse: Open, trained: Workspace) -> None:
     assert "Nothing of these people was attacked yet" in texts(browse(trained, "privacy"))
-    (release,) = overview(trained)["releases"]
-    evaluate(trained, release["release"], settings=Settings(rows=1000))
+    (release,) = overview(trained).releases
+    evaluate(trained, release.release, settings=Settings(rows=1000))
     (one,) = attacks(trained, "pupils")
-    assert one["of"] == release["release"]
-    by_name = {attack["attack"]: attack for attack in one["attacks"]}
+    assert one.of == release.release
+    by_name = {attack.attack: attack for attack in one.attacks}
     guess = by_name["Membership inference by distance: AUC"]
-    assert guess["baseline"]["value"] == 0.5
-    assert guess["asked"]
+    assert guess.baseline.value == 0.5
+    assert guess.asked
     said = texts(browse(trained, "privacy"))
     assert "Membership inference by distance: AUC" in said
     assert "random guessing" in said
@@ -203,8 +206,8 @@ def test_only_bounds_that_were_shown_are_green(
     green: bool,
     said: list[str],
 ) -> None:
-    figures = [FIGURE | {"asked": True, "holds": one} for one in held] + [FIGURE]
-    one = {"of": "r", "kind": "release", "made": "2026-01-01T00:00:00+00:00", "attacks": figures}
+    figures = (*(replace(FIGURE, asked=True, holds=one) for one in held), FIGURE)
+    one = Attacked(of="r", kind="release", made="2026-01-01T00:00:00+00:00", attacks=figures)
     monkeypatch.setattr(page, "attacks", lambda *_: [one])
     app = browse(trained, "privacy")
     assert [box.value for box in app.success if "No figure" in box.value] == [

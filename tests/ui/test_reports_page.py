@@ -14,19 +14,19 @@ from workbench.workflows.operations.overview import overview
 def test_an_evaluation_is_a_job_and_its_report_is_shown(
     browse: Open, trained: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "_detach", lambda _, job: {"job": job.id})
-    (release,) = overview(trained)["releases"]
-    app = browse(trained, "reports", of=release["release"])
+    monkeypatch.setattr(jobs, "detach", lambda *_: None)
+    (release,) = overview(trained).releases
+    app = browse(trained, "reports", of=release.release)
     app.select_slider[0].set_value(1000)
     press(app, "Evaluate")
-    (job,) = jobs.list_jobs(trained)["jobs"]
-    jobs.take_job(trained, job["job"])
+    (job,) = jobs.list_jobs(trained).jobs
+    jobs.take_job(trained, job.job)
     (made,) = evaluations(trained)
-    assert made["of"] == release["release"]
-    (done,) = jobs.list_jobs(trained)["jobs"]
-    assert done["status"] == "done"
-    assert done["result"] == {"dataset": "pupils", "evaluation": made["id"]}
-    app = browse(trained, "reports", of=release["release"])
+    assert made.of == release.release
+    (done,) = jobs.list_jobs(trained).jobs
+    assert done.status == "done"
+    assert done.result == {"dataset": "pupils", "evaluation": made.id}
+    app = browse(trained, "reports", of=release.release)
     assert not app.error
     assert "Internal: it was computed from people's rows" in texts(app)
     assert app.get("iframe")

@@ -28,8 +28,8 @@ STATE = {"alembic_version", "datasets", "buckets", "appends", "budgets", "holds"
 
 
 def limits(workspace: Workspace) -> tuple[object, object]:
-    (policy,) = (one["policy"] for one in overview(workspace)["datasets"])
-    return policy.get("max_per_day"), policy.get("max_retrain_seconds")
+    (policy,) = (one.policy for one in overview(workspace).datasets)
+    return policy.max_per_day, policy.max_retrain_seconds
 
 
 def field(app: AppTest, label: str) -> Any:
@@ -74,7 +74,7 @@ def test_a_viewer_can_set_no_limit(browse: Open, trained: Workspace, monkeypatch
 
 def test_what_is_kept_is_counted(browse: Open, trained: Workspace) -> None:
     def now() -> dict[str, int]:
-        return {one["what"]: one["now"] for one in retention(trained)}
+        return {one.what: one.now for one in retention(trained)}
 
     before = now()
     assert before["Evaluations, advice and audits"] > 0

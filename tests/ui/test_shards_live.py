@@ -46,25 +46,25 @@ def test_of_very_many_shards_all_slices_are_counted(browse: Open, trained: Works
     config = TrainConfig.model_validate({"learner": "naive_bayes", "dataset": "pupils", "shards": 1000, "slices": 1})
     seconds = {shard: [1.0] * (shard < 500) for shard in range(1000)}
     detail = progress_by_shard(config, [], Local(processes=1), dict.fromkeys(range(1000), 0), seconds)
-    assert len(detail["slices"]) == MOST_SHARDS
-    under_way(trained, "train", {NEW: detail})
+    assert len(detail.slices) == MOST_SHARDS
+    under_way(trained, "train", {NEW: detail.to_json()})
     assert "500 of 1000 slices are trained. The first 400 shards are drawn." in texts(browse(trained, "models"))
 
 
 def test_only_the_shard_of_a_request_turns_amber_and_then_green(browse: Open, trained: Workspace) -> None:
     name = submit(trained, ["pupils"], placed(trained, "train")[0]).id
-    (touched,) = show_request(trained, name)["ensembles"]
-    (shard,) = touched["waiting"]
-    told = f"4 shards of {touched['ensemble']}: 1 {{}}, 3 not touched"
+    (touched,) = show_request(trained, name).ensembles
+    (shard,) = touched.waiting
+    told = f"4 shards of {touched.ensemble}: 1 {{}}, 3 not touched"
     assert maps(browse(trained, "erasure", request=name)) == [told.format("waits to be trained again")]
     with writing(trained.engine) as connection:
         connection.execute(text("UPDATE requests SET status = 'executing'"))
     other = (shard + 1) % 4  # of somebody else's request, carried out with it
     slices = {str(shard): [1, 3], str(other): [3, 3]}
-    under_way(trained, "erase", {touched["ensemble"]: {"shards": 4, "slices": slices, "at_work": [shard]}})
+    under_way(trained, "erase", {touched.ensemble: {"shards": 4, "slices": slices, "at_work": [shard]}})
     assert maps(browse(trained, "erasure", request=name)) == [told.format("being trained again")]
     slices[str(shard)] = [3, 3]
     with trained.engine.connect() as connection:
         connection.execute(text("DELETE FROM jobs"))
-    under_way(trained, "erase", {touched["ensemble"]: {"shards": 4, "slices": slices, "at_work": []}})
+    under_way(trained, "erase", {touched.ensemble: {"shards": 4, "slices": slices, "at_work": []}})
     assert maps(browse(trained, "erasure", request=name)) == [told.format("trained again without the person")]

@@ -24,7 +24,8 @@ from workbench.state import lineage, writing
 from workbench.state.roles import Person, acting
 from workbench.state.workspace import Workspace
 from workbench.ui.parts import session
-from workbench.workflows.datasets.profile import cell_labels, profile
+from workbench.workflows.datasets.profile import profile
+from workbench.workflows.datasets.results import RehearsalResult
 from workbench.workflows.datasets.uploads import sweep_uploads
 from workbench.workflows.erasure import run_waiting
 from workbench.workflows.operations import browser_files as handover
@@ -60,11 +61,10 @@ def detached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The jobs that would have got a process of their own."""
     begun: list[str] = []
 
-    def begin(_: Workspace, job: jobs.Job) -> dict[str, str]:
+    def begin(_: Path, job: jobs.Job) -> None:
         begun.append(job.id)
-        return {"job": job.id}
 
-    monkeypatch.setattr(jobs, "_detach", begin)
+    monkeypatch.setattr(jobs, "detach", begin)
     return begun
 
 
@@ -84,9 +84,9 @@ def test_from_an_upload_to_a_data_set(browse: Open, workspace: Workspace, detach
     assert len(uploads(workspace)) == 1
     assert not any(known in app.session_state for known in ("draft", "upload-columns"))
     jobs.take_job(workspace, detached[0])
-    (made,) = overview(workspace)["datasets"]
-    assert (made["dataset"], made["target"], made["unreviewed"]) == ("klass", "passed", [])
-    assert (made["population"], made["identity_type"]) == ("klass", "klass-subject"), "no table's people but its own"
+    (made,) = overview(workspace).datasets
+    assert (made.dataset, made.target, made.unreviewed) == ("klass", "passed", ())
+    assert (made.population, made.identity_type) == ("klass", "klass-subject"), "no table's people but its own"
     assert uploads(workspace) == [], "what was uploaded goes once it was taken in"
 
 
@@ -132,7 +132,7 @@ def test_values_that_would_be_moved_are_told_in_words(
     browse: Open, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = reviewed(browse(workspace, "data"), people())
-    counts = {"rows": {"train": 9}, "clipped": 3, "left_out": {"duplicates": 1}}
+    counts = RehearsalResult(rows={"train": 9}, clipped=3, left_out={"duplicates": 1})
     monkeypatch.setattr(handover, "rehearse", lambda *_, **__: counts)
     said = texts(press(app, "Check the table"))
     assert "moved to the nearest bound, in 3 rows. Left out, as the schema says: 1 row." in said
@@ -145,9 +145,9 @@ def test_values_that_would_be_moved_are_counted(workspace: Workspace) -> None:
     narrow = schema.model_copy(update={"columns": columns})
     told = rehearse_upload(workspace, "klass", "t.csv", people(), narrow)
     beyond = ~pd.read_csv(io.BytesIO(people()))["hours"].between(5, 10)
-    assert told["clipped"] == beyond.sum() > 0
-    assert told["rows"]
-    assert overview(workspace)["datasets"] == []
+    assert told.clipped == beyond.sum() > 0
+    assert told.rows
+    assert overview(workspace).datasets == ()
 
 
 def test_columns_of_an_upload_go_with_it(browse: Open, workspace: Workspace) -> None:
@@ -229,52 +229,52 @@ def test_names_and_categories_are_never_formatting(browse: Open, workspace: Work
 
 
 def test_formulas_are_disarmed_in_csv_alone(trained: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    (release,) = overview(trained)["releases"]
-    path = trained.root / "releases" / f"{release['generator']}.parquet"
+    (release,) = overview(trained).releases
+    path = trained.root / "releases" / f"{release.generator}.parquet"
     table = pd.read_parquet(path)
     table["town"] = FORMULA
     table.to_parquet(path, index=False)
     with pytest.raises(InputError, match="damaged"):
-        release_file(trained, release["release"], ".csv")
+        release_file(trained, release.release, ".csv")
     monkeypatch.setattr(handover, "file_sha256", lambda _: "any")
     monkeypatch.setattr(handover, "_release", lambda *_: (path, lambda _: None))
-    told = pd.read_csv(io.BytesIO(release_file(trained, release["release"], ".csv")))
+    told = pd.read_csv(io.BytesIO(release_file(trained, release.release, ".csv")))
     assert set(told["town"]) == {"'" + FORMULA}
-    assert release_file(trained, release["release"], ".parquet") == path.read_bytes()
+    assert release_file(trained, release.release, ".parquet") == path.read_bytes()
 
 
 def test_rows_for_the_browser_are_bounded_and_on_record(trained: Workspace) -> None:
-    (release,) = overview(trained)["releases"]
-    assert len(release_rows(trained, release["release"], 5)) == 5
+    (release,) = overview(trained).releases
+    assert len(release_rows(trained, release.release, 5)) == 5
     with pytest.raises(InputError, match="at most"):
-        sample_file(trained, release["generator"], handover.MOST_ROWS + 1, ".csv")
+        sample_file(trained, release.generator, handover.MOST_ROWS + 1, ".csv")
     asked = {"where": ("passed=true",), "recipient": "a partner"}
-    content = sample_file(trained, release["generator"], 30, ".csv", **asked).take()
+    content = sample_file(trained, release.generator, 30, ".csv", **asked).take()
     assert set(pd.read_csv(io.BytesIO(content))["passed"]) == {True}
     with acting(Person(actor="oidc:v", role="viewer")), pytest.raises(ForbiddenError):
-        release_file(trained, release["release"], ".csv")
+        release_file(trained, release.release, ".csv")
 
 
 def test_predictions_of_an_upload(trained: Workspace) -> None:
-    (model,) = overview(trained)["models"]
+    (model,) = overview(trained).models
     features = pupils(5).drop(columns=["pupil", "passed"])
-    download, first = predict_upload(trained, model["ensemble"], "t.csv", features.to_csv(index=False).encode())
+    download, first = predict_upload(trained, model.ensemble, "t.csv", features.to_csv(index=False).encode())
     assert len(pd.read_csv(io.BytesIO(download.take()))) == len(features)
     assert next(iter(first.columns)) == "prediction"
     with pytest.raises(InputError) as fault:
-        predict_upload(trained, model["ensemble"], "t.csv", b"nothing\n1\n")
+        predict_upload(trained, model.ensemble, "t.csv", b"nothing\n1\n")
     assert str(trained.root) not in str(fault.value)
     assert list((trained.root / "staging").iterdir()) == []
 
 
 def test_a_download_is_judged_when_it_is_taken(trained: Workspace) -> None:
     """The page may have been open for hours since it was made."""
-    (model,), (release,) = overview(trained)["models"], overview(trained)["releases"]
+    (model,), (release,) = overview(trained).models, overview(trained).releases
     with writing(trained.engine) as connection:
-        lineage.amend(connection, release["generator"], private=False)
+        lineage.amend(connection, release.generator, private=False)
     features = pupils(5).drop(columns=["pupil", "passed"]).to_csv(index=False).encode()
-    predicted, _ = predict_upload(trained, model["ensemble"], "t.csv", features)
-    drawn = sample_file(trained, release["generator"], 5, ".csv")
+    predicted, _ = predict_upload(trained, model.ensemble, "t.csv", features)
+    drawn = sample_file(trained, release.generator, 5, ".csv")
     assert predicted.take()
     assert drawn.take()
     submit(trained, ["pupils"], placed(trained, "train")[0])
@@ -288,18 +288,18 @@ def test_a_button_is_pressed_in_the_name_of_the_person_who_sees_it(
     trained: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Streamlit makes deferred files in another thread, where no role is set."""
-    (release,) = overview(trained)["releases"]
+    (release,) = overview(trained).releases
     monkeypatch.setattr(session, "person", lambda: Person(actor="oidc:v", role="viewer"))
-    taken = session.on_click(lambda: release_file(trained, release["release"], ".csv"))
+    taken = session.on_click(lambda: release_file(trained, release.release, ".csv"))
     with ThreadPoolExecutor(1) as pool, pytest.raises(ForbiddenError):
         pool.submit(taken).result()
 
 
 def test_a_profile_tells_no_cell_of_few(trained: Workspace) -> None:
     told = profile(trained, "pupils")
-    for column in told["columns"]:
-        assert abs(sum(share for _, share in column["cells"]) - 1) < 1e-9
-        assert all(share * told["rows"] >= 19.5 for cell, share in column["cells"] if cell != "few rows each")
+    for column in told.columns:
+        assert abs(sum(share for _, share in column.cells) - 1) < 1e-9
+        assert all(share * told.rows >= 19.5 for cell, share in column.cells if cell != "few rows each")
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,8 @@ def test_a_profile_tells_no_cell_of_few(trained: Workspace) -> None:
 )
 def test_cells_of_dates_are_told_as_dates(until: str, bins: int, first: str) -> None:
     declared = {"kind": "datetime", "bounds": ["2020-01-01", until], "bins": bins}
-    labels = cell_labels(Column.model_validate(declared))
+    column = Column.model_validate(declared)
+    labels = column.spec.cell_labels(column)
     assert labels[0] == first
     assert len(set(labels)) == bins
 
@@ -340,5 +341,5 @@ def test_a_draft_as_rows_and_back(workspace: Workspace) -> None:
 def test_a_table_that_breaks_its_schema_is_told_by_column(workspace: Workspace) -> None:
     draft = draft_schema(workspace, "t.csv", people(), target=None, subject="pupil")
     broken = check_table(workspace, "t.csv", people(towns=("nowhere", "here")), draft)
-    assert {one["column"] for one in broken} <= {"town"}
+    assert {one.column for one in broken} <= {"town"}
     assert "nowhere" not in repr(broken)

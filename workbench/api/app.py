@@ -30,6 +30,7 @@ from workbench.workflows.controllers.request_status import cancel, certificate, 
 from workbench.workflows.controllers.sign_answers import DOMAIN, KEY_ID, SIGNATURE, discovery, signed
 from workbench.workflows.controllers.submit import IDEMPOTENCY_KEY, accept, forget_answers
 from workbench.workflows.controllers.tokens import Caller
+from workbench.workflows.result import Result
 from workbench.workflows.training.predict import predict_rows_as
 
 _FORGET_SECONDS = 600.0
@@ -70,8 +71,8 @@ def make_app(workspace: Workspace, settings: Settings, log: Log) -> ASGIApp:
 def _add_requests(app: FastAPI, workspace: Workspace, settings: Settings, gate: Gate) -> None:
     read = reader(settings.most_request_bytes, settings.body_seconds)
 
-    def answer(document: Mapping[str, Any], status: int) -> Response:
-        body, headers = signed(workspace, dict(document), settings.domain)
+    def answer(document: Result, status: int) -> Response:
+        body, headers = signed(workspace, document, settings.domain)
         return Response(body, status, media_type="application/json", headers=headers)
 
     @app.post("/requests", **_of(documents.Standing, 201, 408, 409, 413, 415, 422, 404), **_body(documents.REQUEST))
@@ -112,9 +113,7 @@ def _add_others(app: FastAPI, workspace: Workspace, settings: Settings, gate: Ga
 
         def answer() -> Response:
             rows = rows_of(body, settings.most_rows)
-            response = predict_rows_as(
-                workspace, ensemble, rows, lambda records: _json({"ensemble": ensemble, "predictions": records})
-            )
+            response = predict_rows_as(workspace, ensemble, rows, lambda predicted: _json(predicted.to_json()))
             metrics.predicted(len(rows))
             return response
 

@@ -1,6 +1,6 @@
 """The command line: reads input, calls one workflow, shows its result.
 
-Heavy libraries are imported inside the commands that need them, so that `workbench --help` answers at once.
+Each command is a file that is imported when it runs, so that `workbench --help` answers at once.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli import evaluations, evidence, models, requests, service, tables, ui, upkeep
+from workbench.cli.commands import Commands
 from workbench.errors import BusyError, WorkbenchError, is_of_disk
 
 app = typer.Typer(
+    cls=Commands,
     help="Differentially private synthetic data and exact machine unlearning for tables about people.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for room in (tables, models, evaluations, requests, service, evidence, upkeep, ui):
-    app.add_typer(room.app)
 
 DEFAULT_WORKSPACE = Path("artifacts")
 

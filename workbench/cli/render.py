@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-Row = dict[str, Any]
+if TYPE_CHECKING:
+    from workbench.workflows.operations.results import DemoResult
+    from workbench.workflows.training.results import AdviceResult
+
+Row = Mapping[str, Any]
 
 
-def show_result(result: Row) -> None:
+def show_result(result: Mapping[str, Any]) -> None:
     """Prints plain fields first, then each list of records: as a table where no word is broken, else field by field."""
     console = Console()
     _print_fields(console, {key: value for key, value in result.items() if not _is_records(value)})
@@ -21,63 +26,63 @@ def show_result(result: Row) -> None:
             _print_records(console, key, value)
 
 
-def show_demo(result: Row) -> None:
+def show_demo(result: DemoResult) -> None:
     """Prints what happened in the demo and where to look."""
     console = Console()
-    table = Table(title=f"Adult, {result['rows']:,} people: release, train, erase one, verify", title_justify="left")
+    table = Table(title=f"Adult, {result.rows:,} people: release, train, erase one, verify", title_justify="left")
     table.add_column("what")
     table.add_column("result", justify="right")
-    epsilon, auc, retraining = result["epsilon"], result["auc"], result["retraining"]
+    epsilon, auc, retraining = result.epsilon, result.auc, result.retraining
     rows = {
-        "epsilon of the release": f"{epsilon['release']:g}  (δ {epsilon['delta']:g})",
-        "epsilon spent of the budget": f"{epsilon['spent']:g} of {epsilon['budget']:g}",
-        "AUC of the ensemble before / after": f"{auc['before']:.4f} / {auc['after']:.4f}",
-        "AUC of a model trained on synthetic rows": f"{auc['on_synthetic']:.4f}",
-        "shards touched by the erasure": f"{result['shards']['touched']}/{result['shards']['of']}",
-        "training all shards": f"{retraining['all_shards_seconds']:.2f} s",
-        "retraining for the erasure": f"{retraining['erasure_seconds']:.2f} s  ({retraining['speedup']}x faster)",
-        "whole erasure, with purge, scan and certificate": f"{result['seconds_by_step']['erase']:.2f} s",
-        f"certificate, verified by {result['verify']['level']}": "valid" if result["verify"]["valid"] else "NOT VALID",
-        "the same with one bit flipped": "VALID" if result["tampered"]["valid"] else "refused",
-        "erasing the same person again": result["erased_again"],
-        "seconds in all": f"{result['seconds']:.0f}",
+        "epsilon of the release": f"{epsilon.release:g}  (δ {epsilon.delta:g})",
+        "epsilon spent of the budget": f"{epsilon.spent:g} of {epsilon.budget:g}",
+        "AUC of the ensemble before / after": f"{auc.before:.4f} / {auc.after:.4f}",
+        "AUC of a model trained on synthetic rows": f"{auc.on_synthetic:.4f}",
+        "shards touched by the erasure": f"{result.shards.touched}/{result.shards.of}",
+        "training all shards": f"{retraining.all_shards_seconds:.2f} s",
+        "retraining for the erasure": f"{retraining.erasure_seconds:.2f} s  ({retraining.speedup}x faster)",
+        "whole erasure, with purge, scan and certificate": f"{result.seconds_by_step.erase:.2f} s",
+        f"certificate, verified by {result.verify.level}": "valid" if result.verify.valid else "NOT VALID",
+        "the same with one bit flipped": "VALID" if result.tampered.valid else "refused",
+        "erasing the same person again": result.erased_again,
+        "seconds in all": f"{result.seconds:.0f}",
     }
     for what, value in rows.items():
         table.add_row(what, value)
     console.print(table)
-    if result["workspace"]:
-        console.print(f"release      {result['release']}", soft_wrap=True)
-        console.print(f"certificate  {result['certificate']}", soft_wrap=True)
+    if result.workspace:
+        console.print(f"release      {result.release}", soft_wrap=True)
+        console.print(f"certificate  {result.certificate}", soft_wrap=True)
         console.print(
-            f"tracking     mlflow ui --backend-store-uri sqlite:///{result['workspace']}/mlflow.db", soft_wrap=True
+            f"tracking     mlflow ui --backend-store-uri sqlite:///{result.workspace}/mlflow.db", soft_wrap=True
         )
     else:
         console.print("The workspace was removed; workbench demo --keep leaves it to look around in.")
 
 
-def show_advice(result: Row) -> None:
+def show_advice(result: AdviceResult) -> None:
     """Prints what each number of shards and slices loses and costs, and which one is recommended."""
-    metric, best = result["metric"], result["recommended"]
-    table = Table(title=f"{result['learner']} on {result['dataset']}", title_justify="left")
-    for title in ("shards", "slices", metric, "lost", "training", "one request", "a day", "stored"):
+    best = result.recommended
+    table = Table(title=f"{result.learner} on {result.dataset}", title_justify="left")
+    for title in ("shards", "slices", result.metric, "lost", "training", "one request", "a day", "stored"):
         table.add_column(title, justify="right")
-    for c in result["choices"]:
+    for c in result.choices:
         table.add_row(
-            str(c["shards"]),
-            str(c["slices"]),
-            f"{c[metric]:.4f} ({c['low']:.3f}–{c['high']:.3f})",
-            f"{c['lost']:.4f}",
-            f"{c['training_s']:.1f} s",
-            f"{c['one_request_s']:.3f} s ({c['cheaper']}x)",
-            f"{c['a_day_s']:.2f} s",
-            f"{c['stored_mb']:.1f} MB",
-            style="bold" if (c["shards"], c["slices"]) == (best["shards"], best["slices"]) else None,
+            str(c.shards),
+            str(c.slices),
+            f"{c.achieved:.4f} ({c.low:.3f}–{c.high:.3f})",
+            f"{c.lost:.4f}",
+            f"{c.training_s:.1f} s",
+            f"{c.one_request_s:.3f} s ({c.cheaper}x)",
+            f"{c.a_day_s:.2f} s",
+            f"{c.stored_mb:.1f} MB",
+            style="bold" if (c.shards, c.slices) == (best.shards, best.slices) else None,
         )
     console = Console()
     console.print(table)
     console.print(
-        f"Recommended: {best['shards']} shards of {best['slices']} slices, the cheapest of those that lose at most"
-        f" {result['most_lost']:g}, at {result['requests_a_day']:g} requests a day. {result['note'].capitalize()}.",
+        f"Recommended: {best.shards} shards of {best.slices} slices, the cheapest of those that lose at most"
+        f" {result.most_lost:g}, at {result.requests_a_day:g} requests a day. {result.note.capitalize()}.",
         soft_wrap=True,
     )
 

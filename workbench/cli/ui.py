@@ -11,14 +11,11 @@ from typing import Annotated
 import typer
 
 from workbench.errors import BusyError, InputError
-from workbench.extras import require_extra
 
-app = typer.Typer()
 _PACKAGE = Path(__file__).parents[1]
 UPLOAD_MB = 200
 
 
-@app.command()
 def ui(
     context: typer.Context,
     port: Annotated[int, typer.Option(help="The port on this machine.", min=1, max=65535)] = 8501,
@@ -32,7 +29,6 @@ def ui(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in the browser.")] = True,
 ) -> None:
     """Start the app in the browser; a workspace is made where there is none."""
-    require_extra("app")
     from workbench.workflows.operations.initialise import initialise
 
     if mlflow_url is not None and not mlflow_url.startswith(("http://", "https://")):

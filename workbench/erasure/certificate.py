@@ -6,18 +6,16 @@ of models. Whoever verifies it takes the public key from elsewhere, never from t
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import rfc8785
-from securesystemslib.dsse import Envelope
-from securesystemslib.exceptions import FormatError, VerificationError
-from securesystemslib.signer import SSlibKey
+from cryptography.exceptions import InvalidSignature
 
-from workbench.erasure.keys import signer, under_first_name
+from workbench.erasure.envelope import Envelope, covered
+from workbench.erasure.keys import PublicKey, signer, under_first_name
 from workbench.errors import CheckFailedError, InputError
 from workbench.foreign import parse_json
 from workbench.state.workspace import check_name
@@ -44,16 +42,11 @@ def sign(folder: Path, subject: Mapping[str, str], predicate: Mapping[str, Any])
 
 def seal(folder: Path, payload: bytes, payload_type: str) -> bytes:
     """Return `payload` in a DSSE envelope, signed by the key that signs now, as JSON bytes."""
-    envelope = Envelope(payload, payload_type, {})
-    envelope.sign(signer(folder))
-    return _written(envelope)
+    key = signer(folder)
+    return Envelope(payload, payload_type, key.keyid, key.sign(covered(payload, payload_type))).to_bytes()
 
 
-def _written(envelope: Envelope) -> bytes:
-    return json.dumps(envelope.to_dict(), indent=1).encode()
-
-
-def open_signed(content: bytes, keys: Sequence[SSlibKey]) -> tuple[dict[str, Any], str]:
+def open_signed(content: bytes, keys: Sequence[PublicKey]) -> tuple[dict[str, Any], str]:
     """The statement of a certificate and the id of the key that signed it; raises CheckFailedError where none of `keys` did.
 
     - One signature, and no field but those that are signed or are the signature: nobody can add what a reader takes for signed.
@@ -66,20 +59,21 @@ def open_signed(content: bytes, keys: Sequence[SSlibKey]) -> tuple[dict[str, Any
     return statement, signed_by
 
 
-def open_envelope(content: bytes, keys: Sequence[SSlibKey], *, what: str) -> tuple[bytes, str, str]:
+def open_envelope(content: bytes, keys: Sequence[PublicKey], *, what: str) -> tuple[bytes, str, str]:
     """Return the payload of a DSSE envelope, its type and the id of the key that signed it.
 
     Raises CheckFailedError where the file holds anything but an envelope with one signature, or none of `keys` made it.
     """
     envelope = _envelope(content, what)
-    known = {alias.keyid: (alias, key.keyid) for key in keys for alias in (key, under_first_name(key))}
+    known = {name: key for key in keys for name in (key.keyid, under_first_name(key))}
     try:
-        (name,) = envelope.verify([alias for alias, _ in known.values()], threshold=1)
-    except (VerificationError, ValueError):
+        key = known[envelope.keyid]
+        key.verify(envelope.signature, envelope.signed)
+    except (KeyError, InvalidSignature):
         raise CheckFailedError(
             f"no valid signature by a trusted key: the {what} was altered or signed by someone else"
         ) from None
-    return envelope.payload, envelope.payload_type, known[name][1]
+    return envelope.payload, envelope.payload_type, key.keyid
 
 
 def _envelope(content: bytes, what: str) -> Envelope:
@@ -88,10 +82,10 @@ def _envelope(content: bytes, what: str) -> Envelope:
         document = parse_json(content, what=f"the {what}", most_values=_MOST_VALUES)
         is_one = _has(document, payload=str, payloadType=str, signatures=list)
         if is_one and len(document["signatures"]) == 1 and _has(document["signatures"][0], keyid=str, sig=str):
-            envelope = Envelope.from_dict(document)
-            if _written(envelope) == content:  # else JSON or base64 would tolerate a change
+            envelope = Envelope.from_json(document)
+            if envelope.to_bytes() == content:  # else JSON or base64 would tolerate a change
                 return envelope
-    except (InputError, ValueError, FormatError):
+    except (InputError, ValueError):
         pass
     raise CheckFailedError(
         f"the file is not a DSSE envelope with one signature and nothing else: damaged, or not a {what}"

@@ -6,14 +6,13 @@ by the one the verifier names; never by what a certificate brings.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import rfc8785
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from workbench.errors import DamagedError, InputError
 from workbench.foreign import read_limited
@@ -21,6 +20,30 @@ from workbench.state.atomic_files import remove, sha256, sync, write_atomic
 
 _PRIVATE, _PUBLIC, _NEXT, _TRUSTED = "signing.pem", "signing.pub.pem", "signing.next.pem", "trusted"
 _MOST_PEM = 100_000  # bytes
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """A public key and what it is called by."""
+
+    keyid: str
+    key: Ed25519PublicKey
+
+    def verify(self, signature: bytes, content: bytes) -> None:
+        """Raise InvalidSignature where this key did not sign the content."""
+        self.key.verify(signature, content)
+
+
+@dataclass(frozen=True)
+class Signer:
+    """The private key that signs now, and what it is called by."""
+
+    keyid: str
+    private: Ed25519PrivateKey = field(repr=False)
+
+    def sign(self, content: bytes) -> bytes:
+        """The signature of the content."""
+        return self.private.sign(content)
 
 
 def create_signing_key(folder: Path) -> None:
@@ -42,7 +65,7 @@ def trusted_path(folder: Path, key_id: str) -> Path:
     return folder / _TRUSTED / f"{key_id}.pem"
 
 
-def read_public_key(path: Path) -> SSlibKey:
+def read_public_key(path: Path) -> PublicKey:
     """An Ed25519 public key from a PEM file, by its fingerprint; raises InputError for anything else."""
     try:
         content = read_limited(path, most=_MOST_PEM, what="public key")
@@ -51,7 +74,7 @@ def read_public_key(path: Path) -> SSlibKey:
     return parse_public_key(content, source=str(path))
 
 
-def parse_public_key(pem: bytes, *, source: str) -> SSlibKey:
+def parse_public_key(pem: bytes, *, source: str) -> PublicKey:
     """Return the Ed25519 public key in a PEM text; raise InputError for anything else."""
     try:
         key = serialization.load_pem_public_key(pem)
@@ -64,30 +87,34 @@ def parse_public_key(pem: bytes, *, source: str) -> SSlibKey:
     return _named(key)
 
 
-def under_first_name(key: SSlibKey) -> SSlibKey:
-    """A key under the id that certificates before the rotation of keys gave it: SHA-256 of its canonical JSON."""
-    fields: Any = {"keytype": key.keytype, "keyval": dict(key.keyval), "scheme": key.scheme}
-    return SSlibKey(sha256(rfc8785.dumps(fields)), key.keytype, key.scheme, dict(key.keyval))
+def under_first_name(key: PublicKey) -> str:
+    """The id that certificates before the rotation of keys gave a key: SHA-256 of its canonical JSON."""
+    fields: dict[str, str | dict[str, str]] = {
+        "keytype": "ed25519",
+        "keyval": {"public": key.key.public_bytes_raw().hex()},
+        "scheme": "ed25519",
+    }
+    return sha256(rfc8785.dumps(fields))
 
 
-def trusted_keys(folder: Path) -> tuple[SSlibKey, ...]:
+def trusted_keys(folder: Path) -> tuple[PublicKey, ...]:
     """The public key that signs now, then every earlier one."""
     current = _own_public_key(folder / _PUBLIC)
     earlier = (_own_public_key(path) for path in sorted((folder / _TRUSTED).glob("*.pem")))
     return current, *(key for key in earlier if key.keyid != current.keyid)
 
 
-def _own_public_key(path: Path) -> SSlibKey:
+def _own_public_key(path: Path) -> PublicKey:
     try:
         return read_public_key(path)
     except InputError as fault:
         raise DamagedError(str(fault), hint="restore keys/ from a backup") from None
 
 
-def signer(folder: Path) -> CryptoSigner:
+def signer(folder: Path) -> Signer:
     """The key that signs now; raises DamagedError where it is missing or damaged."""
     private = _private(folder)
-    return CryptoSigner(private, _named(private.public_key()))
+    return Signer(_named(private.public_key()).keyid, private)
 
 
 def begin_rotation(folder: Path) -> tuple[str, str]:
@@ -120,9 +147,9 @@ def settle_rotation(folder: Path, journalled: str | None) -> None:
         remove(folder / _NEXT)
 
 
-def _named(key: Ed25519PublicKey) -> SSlibKey:
+def _named(key: Ed25519PublicKey) -> PublicKey:
     der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return SSlibKey.from_crypto(key, keyid=sha256(der))
+    return PublicKey(sha256(der), key)
 
 
 def _private(folder: Path) -> Ed25519PrivateKey:

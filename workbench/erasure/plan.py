@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -27,32 +26,6 @@ class EnsemblePlan:
     retrain: Mapping[int, int]
     touched: Mapping[str, tuple[int, ...]]
     predicted_seconds: float
-
-    def to_json(self) -> dict[str, Any]:
-        """The plan as JSON for operators."""
-        return {
-            "ensemble": self.manifest.ensemble,
-            "version": self.manifest.version,
-            "next_version": self.manifest.version + 1,
-            "retrain": [
-                {"shard": shard, "from_slice": first, "of_slices": self.manifest.partition.n_slices}
-                for shard, first in sorted(self.retrain.items())
-            ],
-            "reused": len(self.manifest.constituents) - len(self.retrain),
-            **self._charge(),
-            "predicted_seconds": round(self.predicted_seconds, 3),
-        }
-
-    def _charge(self) -> dict[str, Any]:
-        """What training again costs the subjects of the affected shards, where the learner is private."""
-        config = self.manifest.config
-        if config.get("epsilon") is None or not self.retrain:
-            return {}
-        return {
-            "epsilon": config["epsilon"],
-            "delta": config["delta"],
-            "otherwise": "the shards abstain, where the ledger refuses the charge",
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,48 +63,10 @@ class ErasurePlan:
         """What training again is expected to take, over all ensembles."""
         return sum(ensemble.predicted_seconds for ensemble in self.ensembles)
 
-    def to_json(self) -> dict[str, Any]:
-        """The plan as JSON for operators; it names no subject."""
-        return {
-            "dataset": self.dataset,
-            "rewrite_buckets": len(self.drops),
-            "ensembles": [ensemble.to_json() for ensemble in self.ensembles],
-            "purge": [{"id": a.id, "kind": a.kind} for a in self.purge],
-            "keep_private": [
-                {"id": a.id, "kind": a.kind, "epsilon": a.body["epsilon"], "delta": a.body["delta"]}
-                for a in self.keep
-                if a.body["private"]
-            ],
-            "remeasure": [
-                {
-                    "id": a.id,
-                    "epsilon": a.body["epsilon"],
-                    "delta": a.body["delta"],
-                    **_shards_told(a, self.measured_shards(a)),
-                    "otherwise": "retired, where the ledger refuses the charge",
-                }
-                for a in self.remeasure
-                if a.body["private"]
-            ],
-            "refit": [
-                {"id": a.id, "otherwise": "retired, where what remains is too little to learn from"}
-                for a in self.remeasure
-                if not a.body["private"]
-            ],
-            "notify": [{"id": a.id, **_recipient(a)} for a in (*self.keep, *self.purge) if a.kind in HANDED_OUT],
-            "predicted_seconds": round(self.predicted_seconds, 3),
-        }
-
-
-def _shards_told(generator: Artifact, shards: Sequence[int]) -> dict[str, Any]:
-    if not shards:
-        return {}
-    n_shards = int(generator.body["config"]["shards"])
-    return {"shards": f"{len(shards)} of {n_shards}", "noise": f"{n_shards**0.5:.3g} times that of one shard"}
-
-
-def _recipient(artifact: Artifact) -> dict[str, Any]:
-    return {"recipient": artifact.body["recipient"]} if "recipient" in artifact.body else {}
+    @property
+    def handed_out(self) -> tuple[Artifact, ...]:
+        """The releases and exports whose recipients are to be notified, whether they are kept or not."""
+        return tuple(a for a in (*self.keep, *self.purge) if a.kind in HANDED_OUT)
 
 
 def plan(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import ConfigDict, Field, FiniteFloat, model_validator
+
+from workbench.described import Described
 
 
-class ErasurePolicy(BaseModel):
+class ErasurePolicy(Described):
     """How the erasure requests of a data set are handled; `workbench policy` declares all of it anew, each time."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     approval: Literal["none", "required"] = "none"
     """Whether a person must approve each request. It is under quarantine at once all the same."""

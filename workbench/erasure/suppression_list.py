@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
-from securesystemslib.signer import SSlibKey
 from sqlalchemy import Connection
 
 from workbench.erasure.certificate import open_envelope, seal
-from workbench.erasure.keys import parse_public_key, public_key_path, trusted_keys
+from workbench.erasure.keys import PublicKey, parse_public_key, public_key_path, trusted_keys
 from workbench.erasure.suppression import Tokens, listed
 from workbench.errors import CheckFailedError, InputError
 from workbench.foreign import parse_json, read_limited
@@ -187,7 +186,7 @@ def _opened(workspace: Workspace, folder: Path, content: bytes, envelope: Any) -
     return _Signed.model_validate(parse_json(payload, what="the list"))
 
 
-def _once(keys: list[SSlibKey]) -> list[SSlibKey]:
+def _once(keys: list[PublicKey]) -> list[PublicKey]:
     return list({key.keyid: key for key in keys}.values())
 
 

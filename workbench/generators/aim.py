@@ -22,10 +22,11 @@ from workbench.generators.marginals.domain import Clique, Domain
 from workbench.generators.marginals.elimination import tree_cells
 from workbench.generators.marginals.estimate import Forbidden, Measurement, estimate_total
 from workbench.generators.marginals.fitted import Codes, FittedMarginals
+from workbench.generators.marginals.forecast import MODEL_CELLS, Outlook
+from workbench.generators.marginals.initial_measurements import Start, start
+from workbench.generators.marginals.measurement_log import Notebook, Rows
 from workbench.generators.marginals.model import GraphicalModel
-from workbench.generators.marginals.priced import Priced
-from workbench.generators.marginals.rows import Notebook, Rows
-from workbench.generators.marginals.start import Start, start
+from workbench.generators.marginals.privacy_cost import Priced
 from workbench.privacy.mechanisms import gaussian_sigma
 from workbench.progress import FitProgress, silent
 
@@ -34,8 +35,6 @@ from workbench.progress import FitProgress, silent
 _ONE_WAY = 0.15
 _SELECTION = 0.1
 ROUNDS_PER_COLUMN = 8
-# Cells of all tables of the model, at most; a round may use them in proportion to the budget spent by its end.
-MOST_CELLS = 2**18
 # Cells of a candidate, and how many candidates are scored each round.
 _MOST_CANDIDATE_CELLS = 20_000
 MOST_CANDIDATES = 5_000
@@ -51,6 +50,18 @@ _EXPECTED = math.sqrt(2 / math.pi)  # mean absolute value of a standard normal
 @dataclass(frozen=True, kw_only=True)
 class Aim(Priced):
     """The AIM synthesizer; see `Priced` for what it guarantees."""
+
+    def outlook(self, domain: Domain) -> Outlook:
+        """What it will measure; InputError for a table of so many columns that it has too many pairs."""
+        columns = len(domain.names)
+        several = columns > 1
+        first = {"first rounds": first_round_rho(self.rho, columns)} if several else {}
+        return Outlook(
+            measurements={"single columns, about": self.rho * (_ONE_WAY if several else 1.0) / columns} | first,
+            candidates=candidates_of(domain) if several else (),
+            all_held=True,
+            rounds=min(ROUNDS_PER_COLUMN * columns, 50),
+        )
 
     def fit(
         self, rows: Rows, notebook: Notebook, *, forbidden: tuple[Forbidden, ...] = (), progress: FitProgress = silent
@@ -108,7 +119,8 @@ def _rounds(
         share = left if left < 2 * share else share
         known = [m for m, _ in measured]
         sigma = gaussian_sigma(rho=(1 - _SELECTION) * share, sensitivity=rows.per_subject) * len(rows.shards) ** 0.5
-        fits = _that_fit(begun, [m.clique for m in known], candidates, MOST_CELLS * min(1.0, 1 - (left - share) / rho))
+        # of all cells of the model's tables, a round may use a part in proportion to the budget spent by its end
+        fits = _that_fit(begun, [m.clique for m in known], candidates, MODEL_CELLS * min(1.0, 1 - (left - share) / rho))
         scores = partial(_scores, fits, rows, tables, model, total, noise=sigma, seed=len(measured))
         chosen = notebook.choose(
             scores, among=len(fits), rho=_SELECTION * share, sensitivity=3 * _UNITS * rows.per_subject

@@ -26,9 +26,9 @@ from workbench.errors import InputError
 from workbench.generators.marginals.domain import Domain
 from workbench.generators.marginals.estimate import estimate_total
 from workbench.generators.marginals.fitted import shares_of
-from workbench.generators.marginals.rows import Notebook, Rows
-from workbench.generators.marginals.start import measure_all
-from workbench.generators.rejection import draw
+from workbench.generators.marginals.initial_measurements import measure_all
+from workbench.generators.marginals.measurement_log import Notebook, Rows
+from workbench.generators.rejection_sampling import draw
 from workbench.generators.saved import save, saved
 from workbench.privacy.accounting import dpa
 from workbench.privacy.calibration import epsilon_of, least_noise, zcdp_rho
@@ -136,7 +136,7 @@ class DpCtgan:
         )
 
     def _train(self, dataset: Dataset, known: _Known, progress: FitProgress) -> dict[str, Array]:
-        from workbench.generators.adversary import Bags, Steps, train
+        from workbench.generators.dp_ctgan_networks import Bags, Steps, train
 
         codec = dataset.codec
         order = np.argsort(dataset.points, kind="stable")
@@ -172,7 +172,7 @@ class _Known:
 class FittedDpCtgan:
     """A fitted DP-CTGAN: the generator network, the noisy single columns it begins with, and a noisy number of rows.
 
-    `weights` are those of `adversary.Generator`, and `start`. Raises InputError where they do not fit the codec.
+    `weights` are those of `dp_ctgan_networks.Generator`, and `start`. Raises InputError where they do not fit the codec.
     """
 
     codec: Codec
@@ -212,7 +212,7 @@ class FittedDpCtgan:
         return np.concatenate([_softmax(block) for block in blocks], axis=1)
 
     def _logits(self, inputs: Array) -> Array:
-        """What `adversary.Generator` answers, without torch."""
+        """What `dp_ctgan_networks.Generator` answers, without torch."""
         w = self.weights
         hidden = np.maximum(inputs @ w["first.weight"].T + w["first.bias"], 0)
         hidden = np.maximum(np.concatenate([hidden, inputs], axis=1) @ w["second.weight"].T + w["second.bias"], 0)

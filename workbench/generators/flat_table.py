@@ -103,7 +103,7 @@ class FlatTable:
                 values[:, part.position] = np.where(absent, np.nan, drawn)
             else:
                 number = drawn / _stretch(column)
-                number = number if column.kind == "continuous" else np.rint(number)
+                number = np.rint(number) if column.is_whole else number
                 values[:, part.position] = np.clip(number, column.low, column.high)
         return self.codec.determine(values)
 

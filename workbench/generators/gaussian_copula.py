@@ -21,7 +21,7 @@ from workbench.data.dataset import Dataset
 from workbench.errors import InputError
 from workbench.generators.flat_table import FlatTable, flat_table, load_flat_table
 from workbench.generators.generator import NotPrivate
-from workbench.generators.rejection import draw
+from workbench.generators.rejection_sampling import draw
 from workbench.generators.saved import save, saved
 from workbench.progress import FitProgress, silent
 from workbench.schema import Codec

@@ -17,13 +17,14 @@ from itertools import combinations
 
 import numpy as np
 
-from workbench.generators.marginals.domain import Clique
+from workbench.generators.marginals.domain import Clique, Domain
 from workbench.generators.marginals.estimate import Forbidden, estimate_total
 from workbench.generators.marginals.fitted import Codes, FittedMarginals
+from workbench.generators.marginals.forecast import Outlook
+from workbench.generators.marginals.initial_measurements import measure_all, start
+from workbench.generators.marginals.measurement_log import Notebook, Rows
 from workbench.generators.marginals.model import GraphicalModel
-from workbench.generators.marginals.priced import Priced
-from workbench.generators.marginals.rows import Notebook, Rows
-from workbench.generators.marginals.start import measure_all, start
+from workbench.generators.marginals.privacy_cost import Priced
 from workbench.progress import FitProgress, silent
 
 # Shares of rho for one-way marginals and selection; the rest goes to two-way marginals. The paper's thirds gave a mean
@@ -44,6 +45,16 @@ MOST_PAIR_CELLS = 2**22
 @dataclass(frozen=True, kw_only=True)
 class Mst(Priced):
     """The MST synthesizer; see `Priced` for what it guarantees."""
+
+    def outlook(self, domain: Domain) -> Outlook:
+        """What it will measure."""
+        columns = len(domain.names)
+        rho = _split(self.rho, columns)
+        pairs = {"pairs of columns, about": rho.two_way / (columns - 1)} if columns > 1 else {}
+        return Outlook(
+            measurements={"single columns, about": rho.one_way / columns} | pairs,
+            candidates=_measurable(domain),
+        )
 
     def fit(
         self, rows: Rows, notebook: Notebook, *, forbidden: tuple[Forbidden, ...] = (), progress: FitProgress = silent
@@ -106,8 +117,7 @@ def select_tree(rows: Rows, independent: GraphicalModel, notebook: Notebook, *, 
     Each of the d - 1 rounds costs rho / (d - 1): the exponential mechanism picks one of the pairs that join two
     components. Where only pairs of too many cells are left, the components stay independent.
     """
-    names = independent.domain.names
-    pairs = [pair for pair in combinations(names, 2) if independent.domain.cells(pair) <= MOST_PAIR_CELLS]
+    names, pairs = independent.domain.names, _measurable(independent.domain)
     known: dict[Clique, int] = {}
 
     def scores(candidates: Sequence[Clique]) -> Codes:
@@ -129,3 +139,7 @@ def select_tree(rows: Rows, independent: GraphicalModel, notebook: Notebook, *, 
         joined, kept = component[b], component[a]
         component = {name: kept if label == joined else label for name, label in component.items()}
     return edges
+
+
+def _measurable(domain: Domain) -> list[Clique]:
+    return [pair for pair in combinations(domain.names, 2) if domain.cells(pair) <= MOST_PAIR_CELLS]

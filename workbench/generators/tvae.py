@@ -15,9 +15,9 @@ import numpy as np
 from workbench.data.dataset import Dataset
 from workbench.generators.flat_table import FlatTable, flat_table, load_flat_table
 from workbench.generators.generator import NotPrivate
-from workbench.generators.rejection import draw
+from workbench.generators.mode_encoding import Decoder, Span, check_width, coded_columns, fitting, load_spans, spans_of
+from workbench.generators.rejection_sampling import draw
 from workbench.generators.saved import save, saved
-from workbench.generators.spans import Decoder, Span, check_width, coded_columns, fitting, load_spans, spans_of
 from workbench.progress import FitProgress, silent
 from workbench.schema import Codec
 from workbench.schema.codec import Values

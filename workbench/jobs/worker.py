@@ -8,7 +8,7 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Engine
 
@@ -19,7 +19,18 @@ from workbench.progress import Progress
 from workbench.state import journal, writing
 
 BEAT_SECONDS = LEASE_SECONDS / 30  # how soon a cancel is noticed
-Work = Callable[[Progress], Mapping[str, Any]]
+
+
+class HasJson(Protocol):
+    """A result that has a JSON form."""
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Return the result as JSON."""
+
+
+JobResult = Mapping[str, Any] | HasJson
+Made = TypeVar("Made", bound=JobResult)
+Work = Callable[[Progress], JobResult]
 
 
 class CancelledError(BusyError):
@@ -28,7 +39,7 @@ class CancelledError(BusyError):
     code = "cancelled"
 
 
-def work_on(engine: Engine, job_id: str, work: Work, progress: Progress) -> Mapping[str, Any]:
+def work_on(engine: Engine, job_id: str, work: Callable[[Progress], Made], progress: Progress) -> Made:
     """Claims a job and does its work as `work_claimed` does."""
     with writing(engine) as connection:
         job = claim(connection, job_id, new_worker())
@@ -40,7 +51,9 @@ def new_worker() -> str:
     return f"{platform.node()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
-def as_job(engine: Engine, kind: str, config: Mapping[str, Any], work: Work, progress: Progress) -> Mapping[str, Any]:
+def as_job(
+    engine: Engine, kind: str, config: Mapping[str, Any], work: Callable[[Progress], Made], progress: Progress
+) -> Made:
     """Does work as a job that others can see and cancel; as a part of the job that this thread is at, where it is at one."""
     if journal.job() is not None:
         return work(progress)
@@ -49,7 +62,7 @@ def as_job(engine: Engine, kind: str, config: Mapping[str, Any], work: Work, pro
     return work_claimed(engine, job, work, progress)
 
 
-def work_claimed(engine: Engine, job: Job, work: Work, progress: Progress) -> Mapping[str, Any]:
+def work_claimed(engine: Engine, job: Job, work: Callable[[Progress], Made], progress: Progress) -> Made:
     """Does the work of a job that was just claimed and records how it ended; returns what the work returned.
 
     `work` takes back what it began, or leaves it resumable, when an exception ends it. The row gets the kind of a fault,
@@ -78,8 +91,14 @@ def work_claimed(engine: Engine, job: Job, work: Work, progress: Progress) -> Ma
             finish(connection, job.id, worker, status, result)
 
 
-def _ids(answer: Mapping[str, Any]) -> dict[str, Any]:
+def json_of(result: JobResult) -> Mapping[str, Any]:
+    """Return a job's result as JSON."""
+    return result if isinstance(result, Mapping) else result.to_json()
+
+
+def _ids(answer: JobResult) -> dict[str, Any]:
     """The parts of an answer that may be kept: ids of what was made."""
+    answer = json_of(answer)
     kept = ("dataset", "generator", "release", "ensemble", "version", "evaluation")
     ids = {key: answer[key] for key in kept if key in answer}
     return ids | ({"requests": [one["request"] for one in answer["requests"]]} if "requests" in answer else {})

@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 
+from workbench.metrics.comparable import check_tables, has_holdout
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.jackknife import Floats, jackknife
 from workbench.metrics.measure import Definition, Measure, NotComputableError
 from workbench.metrics.sample import Sample, sample_of
-from workbench.metrics.sound import check_tables, has_holdout
 from workbench.metrics.tables import Tables
 
 # The values [1 + GROUPS] of a figure of the training rows and another table's: of all rows, then without each group.

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.metrics.estimate import DOUBT, Estimate, bootstrap
-from workbench.metrics.ranked import Ranked
+from workbench.metrics.roc_ranking import Ranked
 
 Floats = npt.NDArray[np.float64]
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from workbench.metrics.comparable import check_tables
 from workbench.metrics.fidelity.associations import association_matrix
 from workbench.metrics.jackknife import Floats
-from workbench.metrics.sound import check_tables
 from workbench.metrics.tables import Tables
 from workbench.schema import Column
 
@@ -127,27 +126,18 @@ def _runs(column: Column) -> tuple[list[str], npt.NDArray[np.int64]]:
     """The labels of the bars, and the bar of each cell; neighbouring cells of a number are drawn together."""
     width = 1 if column.is_coded else -(-column.cells // MOST_BARS)
     runs = np.arange(column.cells) // width
-    labels = _categories(column) if column.is_coded else _intervals(column, width)
+    labels = list(column.labels) if column.is_coded else _intervals(column, width)
     if column.missing:
         return [*labels, MISSING], np.append(runs, len(labels))
     return labels, runs
-
-
-def _categories(column: Column) -> list[str]:
-    return ["false", "true"] if column.kind == "boolean" else list(column.categories or ())
 
 
 def _intervals(column: Column, width: int) -> list[str]:
     """From the least to the greatest value of each run, or where it is a single one, that."""
     lows, highs = column.cell_bounds
     ends = [(lows[i], highs[min(i + width, len(lows)) - 1]) for i in range(0, len(lows), width)]
-    return [_number(a, column) if a == b else f"{_number(a, column)} to {_number(b, column)}" for a, b in ends]
-
-
-def _number(value: float, column: Column) -> str:
-    if column.bounds is not None and isinstance(column.bounds[0], dt.datetime):
-        return (column.bounds[0] + dt.timedelta(microseconds=value)).isoformat(sep=" ", timespec="minutes")
-    return f"{value:.6g}" if column.kind == "continuous" else f"{value:.0f}"
+    texts = [(column.spec.bound_text(a, column), column.spec.bound_text(b, column)) for a, b in ends]
+    return [low if a == b else f"{low} to {high}" for (a, b), (low, high) in zip(ends, texts, strict=True)]
 
 
 def _rounded(matrix: Floats) -> tuple[tuple[float | None, ...], ...]:

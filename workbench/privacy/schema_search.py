@@ -7,12 +7,10 @@ at most k in all, which bounds their L1, L2 and maximum change. The names of the
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,31 +24,18 @@ from workbench.privacy.ledger import FAILURES
 from workbench.privacy.mechanisms import common_counts, gaussian_counts, gaussian_sigma, threshold_for
 from workbench.schema import Column, Schema
 from workbench.schema.column import EXACT_INTEGER
-from workbench.schema.encode import distinct_texts, parse_microseconds, parse_number
-from workbench.schema.infer import (
-    EPOCH,
-    LONGEST_SPAN,
-    MAX_CATEGORIES,
-    MAX_CLASSES,
-    check_names,
-    draft,
-    is_number,
-    name_for_other,
-)
+from workbench.schema.encode import distinct_texts
+from workbench.schema.infer import MAX_CATEGORIES, MAX_CLASSES, check_names, draft, kinds_with_a_form
+from workbench.schema.kinds.kind import Axis, Ends, Fields
+from workbench.schema.kinds.registry import KINDS
 
 _Floats = npt.NDArray[np.float64]
-Kind = Literal["boolean", "integer", "number", "moment", "text"]
-_KINDS: tuple[Kind, ...] = ("boolean", "integer", "number", "moment", "text")
+_REST = "categorical"  # the kind of cells that have no other's form
 
 # Shares of a column's rho: what kind it is, whether all its values differ, and the rest for its domain.
 _FOR_KIND, _FOR_DISTINCT = 0.2, 0.1
 # A column is of a kind if this share of its cells is: a stray "?" makes no text of a number.
 _NEARLY_ALL = 0.95
-# Public ranges that numbers and dates are looked for in, and how many parts the range that was found is cut into.
-_POWERS = tuple(2.0**power for power in range(-20, 63))
-_RANGES: _Floats = np.array([*(-power for power in reversed(_POWERS)), 0.0, *_POWERS])
-_YEARS: _Floats = np.arange(1700.0, 2201.0)
-_PARTS = 64
 _UNSURE = 0.01  # how probable it is that an empty range is taken for a filled one, in each search
 
 
@@ -153,13 +138,9 @@ def _first_rows(subjects: pd.Series, taken: Counter[str], most: int) -> npt.NDAr
     return np.array(kept, dtype=bool)
 
 
-def kind_of(text: str) -> Kind:
-    """The narrowest kind of one cell; it depends on no other."""
-    if text.lower() in ("true", "false"):
-        return "boolean"
-    if is_number(text):
-        return "integer" if parse_number(text).is_integer() else "number"
-    return "text" if math.isnan(parse_microseconds(text, EPOCH)) else "moment"
+def kind_of(text: str) -> str:
+    """The first kind in turn whose form one cell has; it depends on no other cell."""
+    return next((name for name, kind in kinds_with_a_form().items() if kind.is_of(text)), _REST)
 
 
 @dataclass(frozen=True)
@@ -174,55 +155,52 @@ class _Look:
     def column(self) -> Column:
         """What the column seems to be; a text that is left out where nothing is common enough."""
         kind, missing = self._kind(self.rho * _FOR_KIND)
-        rho = self.rho * (1 - _FOR_KIND - _FOR_DISTINCT)
-        found: Column | None = None
-        if kind == "boolean":
-            found = Column(kind="boolean", missing=missing, out_of_domain="drop", reviewed=False)
-        elif kind in ("integer", "number"):
-            if kind == "integer" and self._all_differ(self.rho * _FOR_DISTINCT):
+        found: Fields | None = None
+        if kind is not None:
+            spec = KINDS[kind]
+            if spec.may_be_keys and self._all_differ(self.rho * _FOR_DISTINCT):
                 return Column(kind="identifier", role="drop", reviewed=False)
-            found = self._number(rho, is_integer=kind == "integer", missing=missing)
-        elif kind == "moment":
-            found = self._moment(rho, missing=missing)
-        elif kind == "text":
-            found = self._categories(rho, missing=missing)
-        return found or Column(kind="text", role="drop", reviewed=False)
+            found = spec.find(self, self.rho * (1 - _FOR_KIND - _FOR_DISTINCT), missing=missing)
+        return Column(**(found or {"kind": "text", "role": "drop"}), reviewed=False)
 
     def target(self, name: str) -> Column:
         """A class, where few values hold nearly all rows, or a number; rows without it are left out."""
         kind, _ = self._kind(self.rho * _FOR_KIND)
         rho = self.rho * (1 - _FOR_KIND) / 2
-        common = self._common(rho)
+        common = self.common(rho)
         rows = self._noisy([sum(self.seen.rows.values())], self.rho * _FOR_DISTINCT)[0]
-        found: Column | None = None
+        found: Fields | None = None
         if 0 < len(common) <= MAX_CLASSES and sum(common.values()) >= _NEARLY_ALL * rows:
-            found = Column(kind="categorical", categories=tuple(common), reviewed=False)
-        elif kind in ("integer", "number"):
-            found = self._number(rho - self.rho * _FOR_DISTINCT, is_integer=kind == "integer", missing=False)
+            found = {"kind": "categorical", "categories": tuple(common)}
+        elif kind is not None and KINDS[kind].level == "ratio":
+            found = KINDS[kind].find(self, rho - self.rho * _FOR_DISTINCT, missing=False)
         if found is None:
             raise InputError(
                 f"no class or range of the target column {name!r} is common enough to be told at this epsilon",
                 hint="name another --target, or write the schema by hand",
             )
-        return found.model_copy(update={"role": "target", "out_of_domain": "drop"})
+        column = Column(**found, reviewed=False)
+        return column.model_copy(update={"role": "target", "out_of_domain": "drop"})
 
     def _noisy(self, counts: list[int], rho: float) -> _Floats:
         sigma = gaussian_sigma(rho=rho, sensitivity=self.per_subject)
         return gaussian_counts(np.array(counts, dtype=np.int64), sigma=sigma).astype(np.float64)
 
-    def _kind(self, rho: float) -> tuple[Kind | None, bool]:
+    def _kind(self, rho: float) -> tuple[str | None, bool]:
         """The kind nearly all cells are of, None where there are hardly any, and whether cells are missing."""
-        rows = Counter[Kind]()
+        rows = Counter[str]()
         for text, times in self.seen.rows.items():
             rows[kind_of(text)] += times
-        *counts, missing = self._noisy([*(rows[kind] for kind in _KINDS), self.seen.missing], rho)
+        kinds = [*kinds_with_a_form(), _REST]
+        *counts, missing = self._noisy([*(rows[kind] for kind in kinds), self.seen.missing], rho)
         sure = 3 * gaussian_sigma(rho=rho, sensitivity=self.per_subject)
-        share = dict(zip(_KINDS, np.clip(counts, 0, None), strict=True))
+        share = dict(zip(kinds, np.clip(counts, 0, None), strict=True))
         filled = sum(share.values())
         if filled <= sure:
             return None, True
-        share["number"] += share["integer"]  # which numbers are too
-        kind: Kind = next((kind for kind in _KINDS if share[kind] >= _NEARLY_ALL * filled), "text")
+        for name in kinds:
+            share[name] += sum(share[narrower] for narrower in KINDS[name].narrower if narrower in share)
+        kind = next((name for name in kinds if share[name] >= _NEARLY_ALL * filled), _REST)
         return kind, bool(missing > sure)
 
     def _all_differ(self, rho: float) -> bool:
@@ -232,54 +210,21 @@ class _Look:
         )
         return bool(distinct[0] >= _NEARLY_ALL * rows[0])
 
-    def _common(self, rho: float) -> dict[str, int]:
+    def common(self, rho: float) -> dict[str, int]:
+        """The texts whose noisy count passed the threshold."""
         sigma = gaussian_sigma(rho=rho, sensitivity=self.per_subject)
         threshold = threshold_for(sigma=sigma, delta=self.delta, per_subject=self.per_subject)
         counts = common_counts(self.seen.rows, sigma=sigma, threshold=threshold)
         most = sorted(counts, key=lambda text: (-counts[text], text))[:MAX_CATEGORIES]
         return {text: counts[text] for text in sorted(most)}
 
-    def _categories(self, rho: float, *, missing: bool) -> Column | None:
-        common = self._common(rho)
-        if not common:
-            return None
-        other = name_for_other(common)
-        return Column(
-            kind="categorical",
-            categories=(*common, other),
-            other=other,
-            missing=missing,
-            out_of_domain="drop",  # a few rows without a value may be there and unseen
-            reviewed=False,
-        )
-
-    def _number(self, rho: float, *, is_integer: bool, missing: bool) -> Column | None:
-        """Bounds from a search over powers of two, and then over parts of what that found."""
+    def filled(self, axis: Axis, forms: Collection[str], edges: _Floats, rho: float) -> Ends | None:
+        """The ends of the first and the last range between `edges` that surely holds cells of these forms."""
         numbers = Counter[float]()  # added up: one number may be spelt in several ways
         for text, times in self.seen.rows.items():
-            if is_number(text):
-                numbers[parse_number(text)] += times
-        rough = self._filled(numbers, _RANGES, rho / 2)
-        if rough is None:
-            return None
-        low, high = self._filled(numbers, np.linspace(*rough, _PARTS + 1), rho / 2) or rough
-        if is_integer and max(abs(low), abs(high)) <= EXACT_INTEGER:
-            low, high = math.ceil(low), max(math.ceil(low), math.ceil(high) - 1)  # ranges are open to the right
-            bounds = (float(low), float(high))
-            return Column(kind="integer", bounds=bounds, missing=missing, out_of_domain="clip", reviewed=False)
-        return Column(kind="continuous", bounds=(low, high), missing=missing, out_of_domain="clip", reviewed=False)
-
-    def _moment(self, rho: float, *, missing: bool) -> Column | None:
-        years = Counter[float]()
-        for text, times in self.seen.rows.items():
-            if kind_of(text) == "moment":
-                years[(EPOCH + dt.timedelta(microseconds=parse_microseconds(text, EPOCH))).year] += times
-        found = self._filled(years, _YEARS, rho)
-        if found is None:
-            return None
-        first, last = int(max(found[0], found[1] - LONGEST_SPAN)), int(found[1])
-        bounds = (dt.datetime(first, 1, 1), dt.datetime(last, 1, 1))
-        return Column(kind="datetime", bounds=bounds, missing=missing, out_of_domain="clip", reviewed=False)
+            if kind_of(text) in forms:
+                numbers[axis.read(text)] += times
+        return self._filled(numbers, edges, rho)
 
     def _filled(self, rows: Mapping[float, int], edges: _Floats, rho: float) -> tuple[float, float] | None:
         """The ends of the first and the last range between `edges` whose noisy count is surely no empty one's."""

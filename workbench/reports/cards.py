@@ -199,8 +199,8 @@ def _results(it: Evaluation, schema: Schema) -> dict[str, Any]:
 
 
 def _task(schema: Schema) -> str:
-    kind = schema.columns[schema.target].kind if schema.target else ""
-    return "tabular-regression" if kind in ("integer", "continuous") else "tabular-classification"
+    level = schema.columns[schema.target].spec.level if schema.target else None
+    return "tabular-regression" if level == "ratio" else "tabular-classification"
 
 
 def _size(it: Evaluation) -> str:

@@ -48,6 +48,11 @@ class Evaluation:
     left_out: Mapping[str, Fact] = field(default_factory=dict)
     method: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
+    document: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """The document as it was stored."""
+        return dict(self.document)
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Evaluation:
@@ -63,6 +68,7 @@ class Evaluation:
             left_out=_facts(document.get("left_out")),
             method=tuple(texts(document.get("method"))),
             limits=tuple(texts(document.get("limits"))),
+            document=document,
         )
 
     @property

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictBool, model_validator
+from pydantic import ConfigDict, Field, FiniteFloat, StrictBool, model_validator
 
+from workbench.described import Described
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.measure import Measure
 from workbench.reports.evaluation_document import Evaluation, Fact, Verdict
@@ -16,10 +17,10 @@ from workbench.reports.formatting import absence, figure, written
 from workbench.reports.lenient_json import number
 
 
-class Condition(BaseModel):
+class Condition(Described):
     """What a use asks of a measure, or of a fact."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     measure: str | Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """A measure, a pattern such as `utility/tstr_auc_*`, or several: all that match one must hold."""
@@ -74,16 +75,16 @@ Uses = dict[str, Annotated[tuple[Condition, ...], Field(min_length=1)]]
 Found = tuple[bool | None, str]
 
 
-class VerdictRules(BaseModel):
+class VerdictRules(Described):
     """For each kind of thing its uses, and for each use the conditions, all of which must hold."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    release: Uses = {}
+    release: Uses = Field(default={})
     """Uses of a synthetic table, each with its conditions."""
-    ensemble: Uses = {}
+    ensemble: Uses = Field(default={})
     """Uses of a model, each with its conditions."""
-    erasure: Uses = {}
+    erasure: Uses = Field(default={})
     """Uses of an erasure, each with its conditions."""
 
 

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.errors import InputError
-from workbench.schema.column import CATEGORICAL_KINDS, Column
+from workbench.schema.column import Column
 from workbench.schema.constraints import on_free, tables_of
-from workbench.schema.encode import LINE_BREAK, OUTSIDE, encode_column, first_moment
+from workbench.schema.encode import LINE_BREAK, OUTSIDE, encode_column
 from workbench.schema.encode import Mask as Mask
 from workbench.schema.encode import Values as Values
 from workbench.schema.schema import Schema
@@ -136,7 +136,9 @@ class Codec:
         import pandas as pd
 
         columns = self.schema.encoded.items()
-        return pd.DataFrame({name: _decode_column(values[:, i], column) for i, (name, column) in enumerate(columns)})
+        return pd.DataFrame(
+            {name: column.spec.decode(values[:, i], column) for i, (name, column) in enumerate(columns)}
+        )
 
     def bin(self, values: Values) -> Bins:
         """Cell numbers [n, d] of encoded values."""
@@ -155,8 +157,7 @@ class Codec:
             block = values[start : start + _BLOCK_ROWS].T.copy()
             for cells, place in zip(bins[:, start : start + _BLOCK_ROWS], places, strict=True):
                 column, encoded = columns[place], block[place]
-                known = encoded if column.is_coded else np.searchsorted(column.cuts, encoded, side="right")
-                cells[:] = np.where(np.isnan(encoded), column.cells, known)
+                cells[:] = np.where(np.isnan(encoded), column.cells, column.spec.cell_of(encoded, column))
         return bins.T
 
     def unbin(self, bins: Bins, *, rng: np.random.Generator) -> Values:
@@ -227,45 +228,6 @@ def _looked_up(table: Values, codes: Values) -> Values:
 
 def _draw(column: Column, cells: Bins, rng: np.random.Generator, limit: Within | None) -> Values:
     missing = cells >= column.cells
-    inside = np.where(missing, 0, cells)
-    drawn = inside if column.is_coded else _draw_inside(column, inside, rng, ~missing, limit)
+    ends = None if limit is None or limit.low is None or limit.high is None else (limit.low, limit.high)
+    drawn = column.spec.draw(np.where(missing, 0, cells), rng, ~missing, ends, column)
     return np.where(missing, np.nan, drawn)
-
-
-def _draw_inside(column: Column, cells: Bins, rng: np.random.Generator, asked: Mask, limit: Within | None) -> Values:
-    lows, highs = (np.array(ends) for ends in column.cell_bounds)
-    if limit is not None and limit.low is not None and limit.high is not None:
-        lows, highs = (
-            np.maximum(lows, np.ceil(limit.low) if column.kind != "continuous" else limit.low),
-            np.minimum(highs, limit.high),
-        )
-        if (lows > highs)[cells[asked]].any():
-            raise InputError("a number was asked for in a cell that lies wholly outside what is allowed of it")
-        highs = np.maximum(lows, highs)  # of cells that nobody asked for
-    if column.kind == "continuous":
-        drawn = lows[cells] + rng.random(len(cells)) * (highs - lows)[cells]
-        # rounding may land on the next cell's left edge, which is not this cell's; the upper bound is the last cell's
-        edges = np.append(np.nextafter(column.cuts, -np.inf), column.high)
-        inside: Values = np.minimum(drawn, np.minimum(edges, highs)[cells])
-        return inside
-    firsts, lasts = lows.astype(np.int64), np.floor(highs).astype(np.int64)
-    return rng.integers(firsts[cells], lasts[cells], endpoint=True).astype(np.float64)
-
-
-def _decode_column(encoded: Values, column: Column) -> pd.Series:
-    import pandas as pd
-
-    absent = np.isnan(encoded)
-    if column.kind == "continuous":
-        return pd.Series(encoded)
-    whole = np.where(absent, 0, encoded).astype(np.int64)
-    if column.kind in CATEGORICAL_KINDS:
-        texts = np.array([*(column.categories or ()), None], dtype=object)
-        return pd.Series(texts[np.where(absent, -1, whole)], dtype=object)
-    if column.kind == "boolean":
-        truths = pd.Series(whole.astype(bool))
-        return truths.astype("boolean").mask(absent) if column.missing else truths
-    if column.kind == "datetime":
-        moments = np.datetime64(first_moment(column), "us") + whole.astype("timedelta64[us]")
-        return pd.Series(moments).mask(absent)
-    return pd.Series(whole) if not column.missing else pd.Series(whole).astype("Int64").mask(absent)

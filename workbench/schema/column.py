@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
-from itertools import pairwise
-from typing import Literal, Self
+from copy import copy
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
 
-Kind = Literal["categorical", "ordinal", "integer", "continuous", "boolean", "datetime", "text", "identifier"]
+from workbench.described import Described
+from workbench.errors import InputError
+from workbench.schema.kinds.kind import ColumnKind
+from workbench.schema.kinds.numeric import EXACT_INTEGER as EXACT_INTEGER
+from workbench.schema.kinds.registry import KINDS
+
 Role = Literal["feature", "target", "sensitive", "quasi_identifier", "subject_id", "drop"]
-
-CATEGORICAL_KINDS = frozenset({"categorical", "ordinal"})
-NUMERIC_KINDS = frozenset({"integer", "continuous", "datetime"})
-UNENCODED_KINDS = frozenset({"text", "identifier"})
-EXACT_INTEGER = 2**53 - 1  # encoded values are float64: beyond it a neighbour could be rounded into the bounds
-MAX_BINS = 65_536  # what a marginal can hold; more is a slip of the pen that would fill the memory
+if TYPE_CHECKING:
+    Kind = str
+else:
+    Kind = Literal[KINDS.names()]
 
 
-class Column(BaseModel):
+class Column(Described):
     """A column's kind, role and public domain. Every field is public information and enters releases and digests."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Kind
     """What a value is. `text` and `identifier` can't be modelled: their role is drop or subject_id."""
@@ -54,122 +57,78 @@ class Column(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.kind in UNENCODED_KINDS and self.role not in ("drop", "subject_id"):
+        kind = self.spec
+        if kind.level is None and self.role not in ("drop", "subject_id"):
             raise ValueError(f"a {self.kind} column can only have role drop or subject_id, found role {self.role}")
         if self.role in ("drop", "subject_id"):
             return self
-        if self.kind in CATEGORICAL_KINDS:
-            self._check_categories()
-        elif self.categories is not None or self.other is not None:
-            raise ValueError(f"categories and other are for categorical and ordinal columns, found kind {self.kind}")
-        if self.kind in NUMERIC_KINDS:
-            self._check_bounds()
-            self._check_bins()
-        elif self.bounds is not None:
+        if not kind.has_categories and (self.categories is not None or self.other is not None):
+            listed = " and ".join(one.name for one in KINDS if one.has_categories)
+            raise ValueError(f"categories and other are for {listed} columns, found kind {self.kind}")
+        self._check_settings()
+        kind.check(self)
+        if not kind.has_bounds and self.bounds is not None:
             raise ValueError(f"bounds are for numbers and dates, found kind {self.kind}")
-        if self.out_of_domain == "clip" and self.kind not in NUMERIC_KINDS:
+        if self.out_of_domain == "clip" and not kind.has_bounds:
             raise ValueError(f"out_of_domain: clip is for numbers and dates, found kind {self.kind}; use drop or other")
         return self
 
-    def _check_categories(self) -> None:
-        if not self.categories:
-            raise ValueError(f"a {self.kind} column needs its public categories")
-        if len(set(self.categories)) != len(self.categories):
-            raise ValueError("categories repeat a value; list each once")
-        if any(category != category.strip() for category in self.categories):
-            raise ValueError(
-                "a category begins or ends with white space, which is stripped from the data: no row could match"
-            )
-        if self.other is not None and self.other not in self.categories:
-            raise ValueError("other must be one of the categories")
+    def _check_settings(self) -> None:
+        own = self.spec.settings.model_fields
+        for name in _shown_settings():
+            if name not in own and getattr(self, name) is not None:
+                takers = " and ".join(kind.name for kind in KINDS if name in kind.settings.model_fields)
+                raise ValueError(f"{name} is for {takers} columns, found kind {self.kind}")
+        lacking = [name for name, field in own.items() if field.is_required() and getattr(self, name) is None]
+        if lacking:
+            raise ValueError(f"a {self.kind} column needs {', '.join(lacking)}")
 
-    def _check_bounds(self) -> None:
-        if self.bounds is None:
-            raise ValueError(f"a {self.kind} column needs public bounds [low, high]")
-        low, high = self.bounds
-        if (self.kind == "datetime") != isinstance(low, dt.datetime):
-            raise ValueError(f"bounds of a {self.kind} column have the wrong type")
-        if isinstance(low, dt.datetime) and (low.tzinfo or (isinstance(high, dt.datetime) and high.tzinfo)):
-            raise ValueError("datetime bounds carry no time zone: declare them in UTC without one")
-        if self.kind != "datetime" and not (math.isfinite(self.low) and math.isfinite(self.high)):
-            raise ValueError(f"bounds must be finite, found [{low}, {high}]")
-        if not low <= high:  # type: ignore[operator]
-            raise ValueError(f"bounds are inverted: [{low}, {high}]; write [low, high]")
-        if self.kind == "integer" and (self.low % 1 or self.high % 1):
-            raise ValueError(f"an integer column needs integer bounds, found [{low}, {high}]")
-        if self.kind != "continuous" and max(abs(self.low), abs(self.high)) > EXACT_INTEGER:
-            raise ValueError("bounds exceed what is represented exactly (2**53; for dates, 285 years)")
-        if not math.isfinite(self.high - self.low):
-            raise ValueError("bounds lie too far apart to be cut into bins")
-
-    def _check_bins(self) -> None:
-        if isinstance(self.bins, int):
-            if not 1 <= self.bins <= MAX_BINS:
-                raise ValueError(f"bins must lie between 1 and {MAX_BINS}, found {self.bins}")
-            return
-        moments = [cut for cut in self.bins if isinstance(cut, dt.datetime)]
-        if len(moments) != (len(self.bins) if self.kind == "datetime" else 0):
-            raise ValueError(f"cut points of a {self.kind} column have the wrong type")
-        if any(moment.tzinfo for moment in moments):
-            raise ValueError("datetime cut points carry no time zone: declare them in UTC without one")
-        cuts = [self._number(cut) for cut in self.bins]
-        if not all(self.low < cut <= self.high for cut in cuts) or any(b <= a for a, b in pairwise(cuts)):
-            raise ValueError("cut points must rise strictly and lie inside the bounds")
-        if self.kind == "integer" and any(cut % 1 for cut in cuts):
-            raise ValueError("cut points of an integer column must be integers, or a bin could hold none")
-
-    def _number(self, value: float | dt.datetime) -> float:
-        """The encoded form of a bound or cut: itself, or microseconds since the lower bound of a datetime column."""
-        if isinstance(value, dt.datetime):
-            assert self.bounds is not None
-            return float((value - self.bounds[0]) // dt.timedelta(microseconds=1))  # type: ignore[operator]
-        return float(value)
+    @property
+    def spec(self) -> ColumnKind:
+        """What its kind can do."""
+        return KINDS[self.kind]
 
     @property
     def low(self) -> float:
         """The encoded lower bound of a numeric column."""
         assert self.bounds is not None
-        return self._number(self.bounds[0])
+        return self.spec.number(self.bounds[0], self)
 
     @property
     def high(self) -> float:
         """The encoded upper bound of a numeric column."""
         assert self.bounds is not None
-        return self._number(self.bounds[1])
+        return self.spec.number(self.bounds[1], self)
 
     @property
     def cuts(self) -> tuple[float, ...]:
         """Inner cut points of a numeric column's public bins, rising; an integer column never has an empty bin."""
-        if not isinstance(self.bins, int):
-            return tuple(self._number(cut) for cut in self.bins)
-        if self.kind in ("integer", "datetime"):
-            values = self.high - self.low + 1
-            bins = int(min(self.bins, values))
-            return tuple(self.low + math.ceil(i * values / bins) for i in range(1, bins))
-        step = (self.high - self.low) / self.bins
-        cuts = {
-            self.low + i * step for i in range(1, self.bins)
-        }  # a set: in a narrow range neighbours may round together
-        return tuple(sorted(cut for cut in cuts if self.low < cut <= self.high))
+        return self.spec.cuts(self)
 
     @property
     def cells(self) -> int:
         """The number of cells of the public domain, without the one for missing values."""
-        if self.kind == "boolean":
-            return 2
-        return len(self.categories or ()) if self.kind in CATEGORICAL_KINDS else len(self.cuts) + 1
+        return self.spec.cells(self)
 
     @property
     def cell_bounds(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """The least and the greatest value of each cell of a numeric column; continuous: the next cell's least instead."""
-        cuts = self.cuts
-        step = 0.0 if self.kind == "continuous" else 1.0
-        return (self.low, *cuts), (*(cut - step for cut in cuts), self.high)
+        return self.spec.cell_bounds(self)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The texts of the codes, in order; none where encoded values are numbers."""
+        return self.spec.labels(self)
 
     @property
     def is_coded(self) -> bool:
         """Whether encoded values are codes: places in the list of categories, or 0 and 1 for false and true."""
-        return self.kind in CATEGORICAL_KINDS or self.kind == "boolean"
+        return self.spec.is_coded
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether encoded values are whole numbers."""
+        return self.spec.is_whole
 
     @property
     def encoded(self) -> bool:
@@ -179,4 +138,47 @@ class Column(BaseModel):
     @property
     def is_categorical(self) -> bool:
         """Whether encoded values are codes of an unordered set (a learner must not read them as magnitudes)."""
-        return self.kind in ("categorical", "boolean")
+        return self.spec.level == "nominal"
+
+
+_SHARED = dict(Column.model_fields)
+
+
+def _shown_settings() -> list[str]:
+    return [name for name in Column.model_fields if name not in _SHARED]
+
+
+def _compose() -> None:
+    """Give `Column` the names of all kinds, and the fields that single kinds have; raise InputError where these clash."""
+    fields = dict(_SHARED)
+    fields["kind"] = copy(_SHARED["kind"])
+    fields["kind"].annotation = Literal.__getitem__(KINDS.names())  # type: ignore[assignment]
+    for kind in KINDS:
+        for name, declared in kind.settings.model_fields.items():
+            field = _optional(declared)
+            if name in _SHARED or (name in fields and fields[name].annotation != field.annotation):
+                raise InputError(
+                    f"{kind.name} declares the field {name!r}, which is declared otherwise already",
+                    hint="choose another name for the field",
+                )
+            fields.setdefault(name, field)
+    Column.model_fields.clear()
+    Column.model_fields.update(fields)
+    Column.model_rebuild(force=True)
+
+
+def _optional(declared: FieldInfo) -> FieldInfo:
+    """The same field, which may be left out and is then no part of a document: digests of other columns stay."""
+    kind: Any = declared.annotation
+    if declared.metadata:
+        kind = Annotated.__class_getitem__((kind, *declared.metadata))  # type: ignore[attr-defined]
+    return FieldInfo(annotation=kind | None, default=None, description=declared.description, exclude_if=_is_unset)
+
+
+def _is_unset(value: object) -> bool:
+    return value is None
+
+
+if any(kind.settings.model_fields for kind in KINDS):
+    _compose()
+KINDS.listen(_compose)

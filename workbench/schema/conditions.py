@@ -80,7 +80,7 @@ def _parse(name: str, asked: str, column: Column) -> Within:
 def _value(name: str, text: str, column: Column) -> float:
     value = parse_value(text, column)
     if np.isnan(value):
-        domain = list(column.categories) if column.categories else "true or false"
-        domain = domain if column.is_coded else f"{column.kind} from {column.bounds[0]} to {column.bounds[1]}"  # type: ignore[index]
-        raise InputError(f"a value asked of {name!r} lies outside its domain: {domain}", hint=_FORMS)
+        raise InputError(
+            f"a value asked of {name!r} lies outside its domain: {column.spec.domain_text(column)}", hint=_FORMS
+        )
     return value

@@ -11,8 +11,9 @@ from functools import cache
 from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
+from workbench.described import Described
 from workbench.schema.column import Column
 from workbench.schema.encode import Mask, Values, parse_value
 from workbench.schema.value_sets import Within
@@ -30,10 +31,10 @@ def _as_text(value: Any) -> Any:
 Text = Annotated[str, BeforeValidator(_as_text)]
 
 
-class Determined(BaseModel):
+class Determined(Described):
     """A column that is a function of another."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     column: str
     """The column that is determined."""
@@ -70,10 +71,10 @@ class Determined(BaseModel):
         return table
 
 
-class Constraint(BaseModel):
+class Constraint(Described):
     """One claim about every row: that a column is `determined` by another, or what it is `never` at once; one of the two."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     determined: Determined | None = None
     """A column that another determines, such as a code and its name."""

@@ -7,13 +7,11 @@ makes it public.
 
 from __future__ import annotations
 
-import datetime as dt
 import math
-import re
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,18 +19,19 @@ import pandas as pd
 from pydantic import ValidationError
 
 from workbench.errors import InputError
-from workbench.schema.column import EXACT_INTEGER, Column
-from workbench.schema.encode import distinct_texts, parse_microseconds, parse_number
+from workbench.schema.column import Column
+from workbench.schema.encode import distinct_texts
+from workbench.schema.kinds.coded import MAX_CATEGORIES as MAX_CATEGORIES
+from workbench.schema.kinds.kind import Axis, ColumnKind, Ends, Fields
+from workbench.schema.kinds.numeric import series_125
+from workbench.schema.kinds.registry import KINDS
 from workbench.schema.schema import ROW_SUBJECT, Schema
 
 MAX_DISTINCT = 50_000  # beyond it a column's values are no longer counted, so that memory stays bounded
-MAX_CATEGORIES = 1_000
+_ALL_RARE: Fields = {"kind": "categorical", "categories": ("other",), "other": "other"}
 MAX_CLASSES = 20  # a target with more values is a number to predict, not a class
-LONGEST_SPAN = 280  # years between two dates that are still told apart by the microsecond
 
-EPOCH = dt.datetime(1970, 1, 1)
 _Subjects = npt.NDArray[np.uint64]
-_Kind = Literal["boolean", "integer", "number", "moment"]
 
 
 def infer_schema(chunks: Iterable[pd.DataFrame], *, target: str | None, subject: str | None, k: int = 20) -> Schema:
@@ -72,7 +71,7 @@ def infer_schema(chunks: Iterable[pd.DataFrame], *, target: str | None, subject:
         for column in names
     }
     most_rows = rows_of_subject.most() if subject is not None else 1
-    return draft(columns, subject, max_rows_per_subject=math.ceil(_series_125(most_rows)))
+    return draft(columns, subject, max_rows_per_subject=math.ceil(series_125(most_rows)))
 
 
 def annotate(schema: Schema) -> str:
@@ -102,9 +101,8 @@ def annotate_private(schema: Schema, *, epsilon: float, delta: float) -> str:
 
 
 def _commented(schema: Schema, *lines: str) -> str:
-    reasons = {"identifier": "no value occurs twice", "text": "empty, free text, or values that too few people share"}
-    left_out = [(name, column.kind) for name, column in schema.columns.items() if column.role == "drop"]
-    warnings = [f"WARNING: column {name!r} is left out (role: drop): {reasons[kind]}." for name, kind in left_out]
+    left_out = [(name, column.spec.left_out) for name, column in schema.columns.items() if column.role == "drop"]
+    warnings = [f"WARNING: column {name!r} is left out (role: drop): {reason}." for name, reason in left_out]
     return "".join(f"# {line}\n" for line in (*lines, *warnings)) + schema.to_yaml()
 
 
@@ -152,6 +150,11 @@ class _Extremes:
         return low, high
 
 
+def kinds_with_a_form() -> dict[str, ColumnKind]:
+    """Return the kinds that a text can have the form of, in the order of their turns."""
+    return {kind.name: kind for kind in KINDS.guessed() if type(kind).is_of is not ColumnKind.is_of}
+
+
 @dataclass
 class _Evidence:
     """What a column showed so far, in bounded memory."""
@@ -160,15 +163,11 @@ class _Evidence:
     nulls: int = 0
     filled: int = 0
     letters: int = 0
-    kinds: set[_Kind] = field(default_factory=lambda: {"boolean", "integer", "number", "moment"})
+    open_forms: dict[str, ColumnKind] = field(default_factory=kinds_with_a_form)
     rows: Counter[str] = field(default_factory=Counter)
     holders: dict[str, set[int]] = field(default_factory=dict)
     overflowed: bool = False
-    numbers: _Extremes = field(init=False)
-    moments: _Extremes = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.numbers, self.moments = _Extremes(self.k), _Extremes(self.k)
+    extremes: dict[Axis, _Extremes] = field(default_factory=dict)
 
     def add(self, series: pd.Series, subjects: _Subjects) -> None:
         places, texts = distinct_texts(series)
@@ -176,25 +175,20 @@ class _Evidence:
         filled = ~blank[places]
         self.nulls += int((~filled).sum())
         self.filled += int(filled.sum())
-        self._weigh_kinds([text for text in texts if text])
-        if "number" in self.kinds:
-            self.numbers.add(np.array([*map(parse_number, texts), math.nan])[places], subjects)
-        if "moment" in self.kinds:
-            since = [parse_microseconds(text, EPOCH) for text in texts]
-            self.moments.add(np.array([*since, math.nan])[places], subjects)
+        self._weigh_forms([text for text in texts if text])
+        for axis in {kind.axis: None for kind in self.open_forms.values() if kind.axis is not None}:
+            seen = self.extremes.setdefault(axis, _Extremes(self.k))
+            seen.add(np.array([*map(axis.read, texts), math.nan])[places], subjects)
         if not self.overflowed:
             self._count(places[filled], texts, subjects[filled])
 
-    def _weigh_kinds(self, texts: list[str]) -> None:
-        """Rules out every kind that one of the texts contradicts."""
-        if "boolean" in self.kinds and not all(text.lower() in ("true", "false") for text in texts):
-            self.kinds.discard("boolean")
-        if "number" in self.kinds and not all(is_number(text) for text in texts):
-            self.kinds -= {"number", "integer"}
-        if "integer" in self.kinds and not all(parse_number(text).is_integer() for text in texts):
-            self.kinds.discard("integer")
-        if "moment" in self.kinds and any(math.isnan(parse_microseconds(text, EPOCH)) for text in texts):
-            self.kinds.discard("moment")
+    def _weigh_forms(self, texts: list[str]) -> None:
+        """Rules out every kind whose form one of the texts has not."""
+        held: dict[str, ColumnKind] = {}
+        for name, kind in self.open_forms.items():  # narrower forms have their turn first
+            if kind.narrower & held.keys() or all(map(kind.is_of, texts)):
+                held[name] = kind
+        self.open_forms = held
 
     def _count(self, places: npt.NDArray[np.intp], texts: list[str], subjects: _Subjects) -> None:
         for place, times in zip(*np.unique(places, return_counts=True), strict=True):
@@ -210,21 +204,35 @@ class _Evidence:
             self.holders = {}
 
     @property
-    def all_distinct(self) -> bool:
-        """Whether no value was seen twice, as far as values were counted."""
-        return self.filled > 1 and max(self.rows.values()) == 1
+    def distinct(self) -> Collection[str]:
+        """The texts that were seen, as far as they were counted."""
+        return self.rows
+
+    @property
+    def forms(self) -> Collection[str]:
+        """The kinds whose form every text has."""
+        return self.open_forms if self.filled else ()
+
+    @property
+    def looks_like_keys(self) -> bool:
+        """Whether no value was seen twice, as far as values were counted, and values could be keys or prose."""
+        all_differ = self.filled > 1 and max(self.rows.values()) == 1
+        return all_differ and (not self.forms or any(kind.may_be_keys for kind in self.open_forms.values()))
+
+    @property
+    def is_prose(self) -> bool:
+        """Whether values are long."""
+        return self.letters > 20 * len(self.rows)
+
+    def ends(self, axis: Axis) -> Ends | None:
+        """The lowest and the highest number that enough subjects reach; None where there is none."""
+        seen = self.extremes.get(axis)
+        return None if seen is None or seen.lowest.empty else seen.bounds()
 
     def common(self) -> list[str]:
         """The values that at least k subjects hold, at most MAX_CATEGORIES of them, in alphabetical order."""
         held = [text for text, holders in self.holders.items() if len(holders) >= self.k]
         return sorted(sorted(held, key=lambda text: (-self.rows[text], text))[:MAX_CATEGORIES])
-
-
-def is_number(text: str) -> bool:
-    """Whether a text is a number, and not a code of digits."""
-    # a leading zero is a code's (a post code's), and would be lost in a number
-    has_leading_zero = re.match(r"[+-]?0\d", text) is not None
-    return not has_leading_zero and (not math.isnan(parse_number(text)) or text.lower() == "nan")
 
 
 def check_names(columns: Iterable[object], target: str | None, subject: str | None) -> None:
@@ -252,96 +260,28 @@ def _subjects(chunk: pd.DataFrame, subject: str | None, *, start: int) -> _Subje
 def _guess(seen: _Evidence, name: str, *, is_target: bool) -> Column:
     if is_target:
         return _guess_target(seen, name)
-    missing = seen.nulls > 0
-    if not seen.filled:
-        return Column(kind="text", role="drop", reviewed=False)
-    if "boolean" in seen.kinds:
-        return Column(kind="boolean", missing=missing, reviewed=False)
-    if seen.all_distinct and ("integer" in seen.kinds or not seen.kinds):
-        is_prose = seen.letters > 20 * len(seen.rows)
-        return Column(kind="text" if is_prose else "identifier", role="drop", reviewed=False)
-    found = _number_column(seen, missing=missing) or _moment_column(seen, missing=missing)
-    return found or _category_column(seen, missing=missing) or Column(kind="text", role="drop", reviewed=False)
+    guesses = (kind.guess(seen, missing=seen.nulls > 0) for kind in KINDS.guessed())
+    found = next((guess for guess in guesses if guess is not None), {"kind": "text", "role": "drop"})
+    return Column(**found, reviewed=False)
 
 
 def _guess_target(seen: _Evidence, name: str) -> Column:
     if not seen.filled:
         raise InputError(f"the target column {name!r} is empty")
-    found = None
+    numbers = (kind.guess(seen, missing=False) for kind in KINDS.guessed() if kind.level == "ratio")
+    found = next((guess for guess in numbers if guess is not None), None)
     if len(seen.rows) <= MAX_CLASSES:
-        found = _category_column(seen, missing=False) or _all_rare()
-    found = found or _number_column(seen, missing=False)
+        found = KINDS["categorical"].guess(seen, missing=False) or _ALL_RARE
     if found is None:
         raise InputError(
             f"the target column {name!r} has more than {MAX_CLASSES} different texts; a target is a number or a class",
             hint="name another --target",
         )
+    column = Column(**found, reviewed=False)
     changes: dict[str, object] = {"role": "target"}
-    if seen.nulls and found.out_of_domain == "reject":
+    if seen.nulls and column.out_of_domain == "reject":
         changes["out_of_domain"] = "drop"  # a row without its target can neither train nor test
-    return found.model_copy(update=changes)
-
-
-def _all_rare() -> Column:
-    return Column(kind="categorical", categories=("other",), other="other", reviewed=False)
-
-
-def _category_column(seen: _Evidence, *, missing: bool) -> Column | None:
-    """The categories enough subjects hold, and one for the rest; None where no value is that common."""
-    common = seen.common()
-    if not common:
-        return None
-    if len(common) == len(seen.rows):
-        return Column(kind="categorical", categories=tuple(common), missing=missing, reviewed=False)
-    other = name_for_other(seen.rows)
-    return Column(kind="categorical", categories=(*common, other), other=other, missing=missing, reviewed=False)
-
-
-def name_for_other(taken: Container[str]) -> str:
-    """A name for the category of all other values that none of those taken has."""
-    other = "other"
-    while other in taken:
-        other += " (rare)"
-    return other
-
-
-def _number_column(seen: _Evidence, *, missing: bool) -> Column | None:
-    if "number" not in seen.kinds or seen.numbers.lowest.empty:
-        return None
-    is_integer = "integer" in seen.kinds
-    low, high = _round_outward(*seen.numbers.bounds(), smallest=1.0 if is_integer else 0.0)
-    if not math.isfinite(high - low):
-        return None
-    kind: Literal["integer", "continuous"] = (
-        "integer" if is_integer and max(abs(low), abs(high)) <= EXACT_INTEGER else "continuous"
-    )
-    return Column(kind=kind, bounds=(low, high), missing=missing, out_of_domain="clip", reviewed=False)
-
-
-def _round_outward(low: float, high: float, *, smallest: float) -> tuple[float, float]:
-    """Bounds moved outward to multiples of 1, 2 or 5 times a power of ten, a tenth of their distance or more."""
-    size = max(abs(low), abs(high))
-    span = high - low if high > low else size
-    step = max(_series_125(max(span / 10, size * 1e-12, 1e-300)), smallest)
-    digits = max(0, -math.floor(math.log10(step)))
-    return round(math.floor(low / step) * step, digits), round(math.ceil(high / step) * step, digits)
-
-
-def _series_125(size: float) -> float:
-    """The smallest 1, 2 or 5 times a power of ten that is not below `size`."""
-    power = math.floor(math.log10(size))
-    # float("2e-3") is the nearest float to the decimal; 2 * 10.0**-3 need not be
-    return next(step for step in (float(f"{d}e{power}") for d in (1, 2, 5, 10)) if step >= size * (1 - 1e-12))
-
-
-def _moment_column(seen: _Evidence, *, missing: bool) -> Column | None:
-    if "moment" not in seen.kinds or seen.moments.lowest.empty:
-        return None
-    low, high = (EPOCH + dt.timedelta(microseconds=since) for since in seen.moments.bounds())
-    last = min(high.year + 1, dt.MAXYEAR)
-    first = max(low.year, last - LONGEST_SPAN)
-    bounds = (dt.datetime(first, 1, 1), dt.datetime(last, 1, 1))
-    return Column(kind="datetime", bounds=bounds, missing=missing, out_of_domain="clip", reviewed=False)
+    return column.model_copy(update=changes)
 
 
 def draft(columns: dict[str, Column], subject: str | None, **fields: Any) -> Schema:

@@ -9,7 +9,6 @@ from typing import Any, Literal, Self
 
 import yaml
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
@@ -18,20 +17,22 @@ from pydantic import (
     model_validator,
 )
 
+from workbench.described import Described
 from workbench.errors import InputError
 from workbench.foreign import read_yaml
 from workbench.schema.column import Column
 from workbench.schema.constraints import Constraint, check_constraints
+from workbench.schema.kinds.registry import KINDS
 
 ROW_SUBJECT = "row"
 MOST_BYTES = 2_000_000  # of a schema file: ten thousand columns are about one million
 POPULATION = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
-class Holdout(BaseModel):
+class Holdout(Described):
     """Subjects that no generator or learner reads: a `share` of them, or the rows of a `file`; one of the two."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     share: float | None = Field(default=None, gt=0, lt=1)
     """The part of the subjects that is held out, chosen by keyed hash."""
@@ -45,10 +46,10 @@ class Holdout(BaseModel):
         return self
 
 
-class Schema(BaseModel):
+class Schema(Described):
     """Everything public about a table; frozen, and never silently read from the data."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     population: str = Field(default="", pattern=POPULATION)
     """Whose people these are. The population owns the privacy budget: two tables of the same people share one. Left out, it
@@ -154,6 +155,14 @@ class Schema(BaseModel):
     def digest(self) -> str:
         """SHA-256 of the schema's canonical form, hexadecimal."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def _rebuild() -> None:
+    """Build the schema's checks again, which hold those of columns."""
+    Schema.model_rebuild(force=True)
+
+
+KINDS.listen(_rebuild)
 
 
 def parse_schema(document: Any, *, source: str) -> Schema:

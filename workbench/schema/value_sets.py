@@ -42,7 +42,7 @@ class Within:
             shares[list(self.codes or ())] = 1.0
         elif self.low is not None and self.high is not None:
             lows, highs = (np.array(ends) for ends in column.cell_bounds)
-            whole = column.kind != "continuous"
+            whole = column.is_whole
             first, last = (np.ceil(self.low), np.floor(self.high)) if whole else (self.low, self.high)
             overlap = np.minimum(last, highs) - np.maximum(first, lows) + whole
             length = highs - lows + whole

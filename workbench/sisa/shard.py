@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from workbench.data.identity import Points
 from workbench.data.partition import Partition
 from workbench.errors import InputError
 from workbench.sisa.task import Task
+
+if TYPE_CHECKING:  # for start-up: a second that only private learners need
+    from workbench.privacy.events import Event
 
 Floats = npt.NDArray[np.float64]
 # A shard's number, a slice's number and the model of the slices up to it; None while those hold no record.
@@ -81,7 +84,7 @@ def slice_seed(seed: int, shard: int, slice_number: int) -> int:
 
 
 class Learner(Protocol):
-    """What trains constituents and predicts with them; its fields are public settings.
+    """What trains constituents and predicts with them; its fields are public settings. What else it is says its spec.
 
     Guarantees of every learner that is not private:
       - the model after slice r is a function of the settings, the task, the shard's number and seed, and the rows of
@@ -91,20 +94,19 @@ class Learner(Protocol):
         before it
     """
 
-    resumes: ClassVar[bool]
-    """Whether a slice goes on from the checkpoint before it; one that can't is trained on shards of one slice alone."""
-    grows: ClassVar[bool]
-    """Whether each checkpoint begins with the bytes of the one before it, so that the last holds them all."""
-    together: ClassVar[bool]
-    """Whether many shards train faster in one call than in one each."""
-    private: ClassVar[bool]
-    """Whether training is differentially private: noise is drawn anew each time, so that no model can be replayed."""
-
     def train(self, shards: Sequence[Shard], *, task: Task) -> Iterator[Step]:
         """Trains each shard from its first slice on; yields the model after each slice, a shard's in their order."""
 
     def predict(self, model: bytes, features: Floats, *, task: Task) -> Floats:
         """Class probabilities [n, K], or predicted values [n, 1] for regression; InputError for a damaged model."""
+
+
+class PrivateLearner(Learner, Protocol):
+    """A learner whose training is differentially private; what it promises holds in place of the sameness of models."""
+
+    @property
+    def event(self) -> Event:
+        """What training one shard costs its subjects, to be charged before it."""
 
 
 def fit_whole(learner: Learner, features: Floats, target: Floats, *, task: Task) -> bytes:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from workbench.errors import InputError
 from workbench.schema import Schema
-from workbench.schema.column import CATEGORICAL_KINDS, Column
+from workbench.schema.column import Column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +56,7 @@ def task_of(schema: Schema) -> Task:
     if not features:
         raise InputError("the schema leaves no feature to predict from")
     target = columns[schema.target]
-    if target.kind in CATEGORICAL_KINDS:
-        labels = target.categories or ()
-    else:
-        labels = ("false", "true") if target.kind == "boolean" else ()
+    labels = target.labels
     if len(labels) == 1:
         raise InputError(f"target {schema.target!r} has one category only: there is nothing to predict")
     return Task(

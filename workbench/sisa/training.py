@@ -7,44 +7,23 @@ to the last bit what training from scratch on the remaining records gives.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from importlib import import_module
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
-from workbench.config import TrainConfig
 from workbench.data.dataset import Dataset
 from workbench.data.partition import Partition
 from workbench.errors import InputError
-from workbench.sisa.shard import Learner, shard_of
+from workbench.sisa.shard import Learner, PrivateLearner, shard_of
 from workbench.sisa.task import Task, task_of
+from workbench.sisa.train_config import TrainConfig
 
 if TYPE_CHECKING:
     from workbench.privacy.events import Event
-    from workbench.sisa.learners.dp_mlp import DpMlp
-
-
-# The learners' classes, imported when they are needed: torch alone takes seconds
-_LEARNERS: Mapping[str, str] = {
-    "gradient_boosting": "GradientBoosting",
-    "mlp": "Mlp",
-    "logistic_regression": "LogisticRegression",
-    "ridge": "Ridge",
-    "naive_bayes": "NaiveBayes",
-    "extra_trees": "ExtraTrees",
-    "sklearn": "SklearnEstimator",
-    "dp_mlp": "DpMlp",
-}
-# Learners that are another library's by name: whether they are deterministic is seen at their first use
-DOUBTED = frozenset({"sklearn"})
 
 
 def learner_of(config: TrainConfig) -> Learner:
-    """The learner that a config names, with its settings."""
-    file = "sklearn_estimators" if config.learner == "sklearn" else config.learner
-    learner: Learner = getattr(import_module(f"workbench.sisa.learners.{file}"), _LEARNERS[config.learner])(
-        **config.settings
-    )
-    return learner
+    """Return the learner that a config names, with its settings."""
+    return config.spec.make(**config.settings)
 
 
 def refuse_unsuited(config: TrainConfig, task: Task) -> None:
@@ -60,7 +39,7 @@ def refuse_unsuited(config: TrainConfig, task: Task) -> None:
 
 def event_of(config: TrainConfig) -> Event:
     """What training one shard costs its subjects, where the config names a private learner."""
-    return cast("DpMlp", learner_of(config)).event
+    return cast(PrivateLearner, learner_of(config)).event
 
 
 def partition_of(config: TrainConfig) -> Partition:

@@ -13,6 +13,7 @@ from typing import Any
 
 from workbench.errors import BusyError, InputError, NotFoundError
 from workbench.state import disk_fault
+from workbench.tracking.new_store import create
 
 # Where MLflow records absolute paths of artifacts.
 _LOCATIONS = (
@@ -56,10 +57,10 @@ class Tracking:
         """Creates the database; harmless where it exists already, and when several processes do it at once."""
         if self.database.exists():
             return
-        uri = f"{self.uri}.new"
+        _ = self.uri  # a path that MLflow can't open is refused before anything is made there
         with _locked(self.database.with_name("mlflow.lock")):
             if not self.database.exists():
-                _create(self, uri)
+                _create(self)
 
     @contextmanager
     def session(self) -> Iterator[Any]:
@@ -144,15 +145,12 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _create(tracking: Tracking, uri: str) -> None:
-    """Migrates a fresh database under another name and renames it when it is whole."""
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
+def _create(tracking: Tracking) -> None:
+    """Makes a fresh database under another name and renames it when it is whole."""
     draft = tracking.database.with_name("mlflow.db.new")
     for leftover in tracking.database.parent.glob(f"{draft.name}*"):
         leftover.unlink()
-    SqlAlchemyStore(uri, tracking.artifacts.as_uri())  # type: ignore[no-untyped-call]
-    SqlAlchemyStore._engine_map.pop(uri).dispose()
+    create(draft, tracking.artifacts)
     with closing(sqlite3.connect(draft)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
     draft.rename(tracking.database)

@@ -12,6 +12,7 @@ from workbench.erasure import saga
 from workbench.erasure.request import refuse_open_request
 from workbench.errors import BusyError
 from workbench.state import writing
+from workbench.state.roles import internal
 from workbench.state.tables import appends
 from workbench.state.workspace import Workspace
 
@@ -43,6 +44,7 @@ class Exclusive:
         self.undo.pop_all()  # it is visible
 
 
+@internal
 @contextmanager
 def exclusive(
     workspace: Workspace, dataset: str, *, refused: str | None = None, beside_erasures: bool = False

@@ -7,6 +7,7 @@ set.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from workbench.erasure.request import refuse_open_request
@@ -14,9 +15,18 @@ from workbench.state import lineage, writing
 from workbench.state.lineage import Artifact
 from workbench.state.roles import internal, open_to_all
 from workbench.state.workspace import Workspace
+from workbench.workflows.result import Result
 
 Kind = Literal["advice", "audit"]
 _NOTHING = "nothing that read its rows is kept"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding(Result):
+    """What was kept, as the JSON of its result, and the time it was found, in UTC."""
+
+    made: str
+    content: Mapping[str, Any]
 
 
 @internal
@@ -40,8 +50,8 @@ def keep(workspace: Workspace, kind: Kind, dataset: str, about: str, content: Ma
 
 
 @open_to_all
-def findings(workspace: Workspace, kind: Kind) -> list[dict[str, Any]]:
-    """What is kept of a kind, newest first, with `made`, the time it was found."""
+def findings(workspace: Workspace, kind: Kind) -> list[Finding]:
+    """What is kept of a kind, newest first."""
     with workspace.engine.connect() as connection:
         found = [a for a in lineage.find(connection, kind="evaluation") if a.body.get("finding") == kind]
-    return [dict(a.body["content"]) | {"made": a.created} for a in reversed(found)]
+    return [Finding(made=a.created, content=a.body["content"]) for a in reversed(found)]

@@ -50,7 +50,7 @@ class ServedEnsemble(PythonModel):
     ) -> pd.DataFrame:
         """One row of predictions per row of `model_input`; there are no `params`. A fault tells nothing of the rows."""
         from workbench.errors import WorkbenchError, told_outside
-        from workbench.workflows.predict import predict_frame
+        from workbench.workflows.training.predict import predict_frame
 
         config = context.model_config
         try:

@@ -7,9 +7,9 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from workbench.metrics.attacks._tools.membership_scores import Scored, auc, curve, definitions, told
+from workbench.metrics.attacks._tools.rates import risk, share, wilson
 from workbench.metrics.attacks.inference import right
-from workbench.metrics.attacks.rates import risk, share, wilson
-from workbench.metrics.attacks.told import Scored, auc, curve, definitions, told
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.measure import NotComputableError
 from workbench.schema import Column

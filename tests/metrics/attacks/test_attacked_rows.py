@@ -10,13 +10,13 @@ import pytest
 from people import SCHEMA, tables
 from sklearn.neighbors import NearestNeighbors
 
-from workbench.metrics.attacks.closeness import BANDWIDTH, closeness
-from workbench.metrics.attacks.closest import CLOSEST
+from workbench.metrics.attacks._tools.attack_split import one_row_each, per_subject, sides
+from workbench.metrics.attacks._tools.mixed_distance import distances, placed
+from workbench.metrics.attacks._tools.nearest_rows import BANDWIDTH, closeness
 from workbench.metrics.attacks.copies import EXACT
+from workbench.metrics.attacks.dcr import CLOSEST
 from workbench.metrics.attacks.linkability import LINKABILITY
-from workbench.metrics.attacks.outlying import MOST, _far, _threshold
-from workbench.metrics.attacks.placed import distances, placed
-from workbench.metrics.attacks.sides import one_row_each, per_subject, sides
+from workbench.metrics.attacks.outliers import MOST, _far, _threshold
 from workbench.metrics.attacks.singling_out import SINGLING_OUT, Term, fits, multivariate, univariate
 from workbench.metrics.measure import measured
 from workbench.metrics.tables import Tables
@@ -55,7 +55,7 @@ def test_distances_are_those_of_a_comparison_column_by_column(left_out):
 def test_columns_of_many_categories_are_compared_to_the_same_end(most, monkeypatch):
     rng = np.random.default_rng(0)
     a, b = people.values(40, rng), people.values(60, rng)
-    monkeypatch.setattr("workbench.metrics.attacks.placed._MOST_CELLS", most)
+    monkeypatch.setattr("workbench.metrics.attacks._tools.mixed_distance._MOST_CELLS", most)
     assert placed(a, CODEC).categories.shape[1] <= most
     for left_out in ((), (1, 3)):
         ((_, found),) = distances(placed(a, CODEC, without=left_out), placed(b, CODEC, without=left_out))
@@ -92,7 +92,7 @@ def test_blocks_are_of_no_matter(monkeypatch):
     rng = np.random.default_rng(2)
     a, b = (placed(people.values(100, rng), CODEC) for _ in range(2))
     whole = closeness(a, b)
-    monkeypatch.setattr("workbench.metrics.attacks.placed._BLOCK", 700)
+    monkeypatch.setattr("workbench.metrics.attacks._tools.mixed_distance._BLOCK", 700)
     parts = closeness(a, b)
     np.testing.assert_allclose(parts.nearest, whole.nearest, atol=1e-6)
     np.testing.assert_allclose(parts.density, whole.density, atol=1e-5)

@@ -9,9 +9,11 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from workbench.metrics import forgetting
-from workbench.metrics.attacks import LIRA, ON_ENSEMBLE, RMIA, constituents
-from workbench.metrics.attacks.answers import Answers, Asked
+from workbench.metrics.attacks import constituents
+from workbench.metrics.attacks._tools.answers import Answers, Asked
+from workbench.metrics.attacks.constituents import LIRA, RMIA
 from workbench.metrics.measure import measured
+from workbench.metrics.registry import attacks_on_ensemble
 
 SHARDS = 4
 FIGURES = {"mia_answers_auc", "mia_labels_auc", "gap_attack", "mia_worst_answers_auc", "mia_lira_auc", "mia_rmia_auc"}
@@ -49,7 +51,7 @@ def with_care():
 
 
 def found(of):
-    measures = measured(ON_ENSEMBLE, of)
+    measures = measured(attacks_on_ensemble(), of)
     assert not [m.reason for m in measures if m.failed]
     return {m.definition.name.removeprefix("disclosure/"): m for m in measures}
 

@@ -8,10 +8,10 @@ from people import exceeds
 from sklearn.linear_model import Ridge
 from sklearn.tree import DecisionTreeClassifier
 
-from workbench.metrics.attacks import ON_ERASURE
 from workbench.metrics.attacks.erasure import Versions
 from workbench.metrics.attacks.reconstruction import RECONSTRUCTION, Erased, Erasures, reconstructed
 from workbench.metrics.measure import NotComputableError, measured
+from workbench.metrics.registry import attacks_on_erasure
 
 
 def tree(x, y):
@@ -30,8 +30,8 @@ def versions(*, happened=True, seed=0, n=900, erased=100):
     return Versions(before=before, after=after, labels=y, points=points, status=status, kind="binary")
 
 
-def found(of, metrics=ON_ERASURE):
-    measures = measured(metrics, of)
+def found(of, metrics=None):
+    measures = measured(metrics or attacks_on_erasure(), of)
     assert not [m.reason for m in measures if m.failed]
     return {m.definition.name.removeprefix("disclosure/"): m for m in measures}
 

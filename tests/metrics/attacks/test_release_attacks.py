@@ -9,17 +9,19 @@ import people
 import pytest
 from people import exceeds, tables
 
-from workbench.metrics.attacks import ON_WHOLE, on_release
-from workbench.metrics.attacks.closeness import seen
-from workbench.metrics.attacks.closest import CLOSEST
+from workbench.metrics.attacks._tools.attack_split import sides
+from workbench.metrics.attacks._tools.nearest_rows import seen
+from workbench.metrics.attacks.dcr import CLOSEST
 from workbench.metrics.attacks.distance import DISTANCE
 from workbench.metrics.attacks.shadow import shadow
-from workbench.metrics.attacks.sides import sides
 from workbench.metrics.measure import measured
+from workbench.metrics.registry import attacks_on_release
 from workbench.metrics.subsample import subsampled
 from workbench.metrics.tables import Tables
 
-ALL = (*on_release(people.SCHEMA), *ON_WHOLE)
+PART = ("large release", "release")
+ON_WHOLE = attacks_on_release(people.SCHEMA, "whole tables")
+ALL = (*attacks_on_release(people.SCHEMA, *PART), *ON_WHOLE)
 NOT_PRIVACY = {"disclosure/dcr", "disclosure/nndr"}
 
 
@@ -170,7 +172,7 @@ def without(column):
 
 def test_no_sensitive_column_is_said_and_loses_nothing_else():
     schema = without(["illness", "loan"])
-    measures = found(tables(9, n=400, held=400), on_release(schema))
+    measures = found(tables(9, n=400, held=400), attacks_on_release(schema, *PART))
     assert measures["inference_none_risk"].estimate is None
     assert "no sensitive and no target column" in measures["inference_none_risk"].reason
     assert measures["mia_distance_auc"].estimate
@@ -233,7 +235,7 @@ def test_no_attack_tells_anything_of_a_release_of_which_a_part_is_looked_at():
 def test_copies_of_a_large_table_are_told_on_the_whole_of_it():
     measures = found(tables(0, n=60_000, held=2000, release=people.copied), ON_WHOLE)
     assert measures["exact_copies"].estimate.value == measures["excess_copies"].estimate.value == 1
-    assert not {m.title for m in ON_WHOLE} & {m.title for m in on_release(people.SCHEMA)}
+    assert not {m.title for m in ON_WHOLE} & {m.title for m in attacks_on_release(people.SCHEMA, *PART)}
 
 
 def test_a_large_release_is_attacked_whole():

@@ -28,7 +28,7 @@ import numpy.typing as npt
 from workbench.errors import InputError
 from workbench.generators.marginals.domain import Clique, Domain
 from workbench.generators.marginals.elimination import JunctionTree, junction_tree
-from workbench.generators.marginals.minimise import dot, minimise
+from workbench.generators.marginals.lbfgs import dot, minimise
 from workbench.generators.marginals.model import GraphicalModel
 
 Progress = Callable[[float, str], None]

@@ -15,7 +15,9 @@ from workbench.errors import InputError
 from workbench.generators.marginals.domain import Domain
 from workbench.generators.marginals.estimate import Forbidden, estimate
 from workbench.generators.marginals.fitted import FittedMarginals, load_marginals, merged, shares_of
-from workbench.generators.marginals.rows import Notebook, Rows, measurement_of, read_measurements
+from workbench.generators.marginals.forecast import Outlook, forecast
+from workbench.generators.marginals.measurement_log import Notebook, Rows, measurement_of, read_measurements
+from workbench.generators.outlook import Forecast
 from workbench.privacy.accounting import dpa
 from workbench.progress import FitProgress, Progress, silent
 from workbench.schema import Codec
@@ -31,6 +33,9 @@ class Method(Protocol):
     @property
     def event(self) -> dpa.ZCDpEvent:
         """What one fit costs."""
+
+    def outlook(self, domain: Domain) -> Outlook:
+        """What it will measure; InputError where the table is too wide for it."""
 
     def fit(
         self, rows: Rows, notebook: Notebook, *, forbidden: tuple[Forbidden, ...] = (), progress: FitProgress = silent
@@ -53,6 +58,18 @@ class MarginalGenerator:
     def event(self) -> dpa.ZCDpEvent:
         """What one fit costs, to be charged before it."""
         return self.method.event
+
+    def forecast(self, name: str, codec: Codec, per_subject: int) -> Forecast:
+        """Noise, memory and seconds of a fit; InputError where it takes more memory than it may, or too many columns."""
+        outlook = self.method.outlook(Domain(codec.free_names, codec.free_sizes))
+        return forecast(
+            name,
+            outlook,
+            shards=self.shards,
+            columns=codec.free_names,
+            sizes=codec.free_sizes,
+            per_subject=per_subject,
+        )
 
     def fit(self, dataset: Dataset, *, notebook: Path | None = None, progress: FitProgress = silent) -> FittedTable:
         """Fits the training records; with `notebook`, a fit that was cut off goes on and costs nothing more."""

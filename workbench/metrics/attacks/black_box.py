@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from workbench.metrics.attacks.answers import Answers, Asked, Floats, checked
-from workbench.metrics.attacks.sides import per_subject
-from workbench.metrics.attacks.told import Scored, auc, definitions, exactly, told
+from workbench.metrics.attacks._tools.answers import Answers, Asked, Floats, checked
+from workbench.metrics.attacks._tools.attack_split import per_subject
+from workbench.metrics.attacks._tools.membership_scores import Scored, auc, definitions, exactly, told
 from workbench.metrics.estimate import Estimate, bootstrap
 from workbench.metrics.forgetting import BASELINE
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
+from workbench.metrics.registry import AttackSpec
 
 SHARE, FEWEST = 0.01, 100
 _MOST_SHARE = 0.25
@@ -117,3 +118,9 @@ def _gap(scored: Scored) -> Estimate:
 ANSWERS: Metric[Answers] = Metric(title="membership by answers", definitions=_CONFIDENCE, compute=on_answers)
 HARDEST: Metric[Answers] = Metric(title="membership of the hardest", definitions=_HARDEST, compute=on_hardest)
 LABELS: Metric[Answers] = Metric(title="membership by labels", definitions=(*_LABELS, _GAP), compute=on_labels)
+
+SPECS = (
+    AttackSpec(name="answers", on="ensemble", metrics=(ANSWERS,), rank=10),
+    AttackSpec(name="labels", on="ensemble", metrics=(LABELS,), rank=11),
+    AttackSpec(name="hardest", on="ensemble", metrics=(HARDEST,), rank=12),
+)

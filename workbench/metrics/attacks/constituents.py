@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from workbench.metrics.attacks.answers import Answers, Asked, Floats, Shards, checked
-from workbench.metrics.attacks.told import ALARMS, Scored, curve, definitions, exactly
+from workbench.metrics.attacks._tools.answers import Answers, Asked, Floats, Shards, checked
+from workbench.metrics.attacks._tools.membership_scores import ALARMS, Scored, curve, definitions, exactly
 from workbench.metrics.forgetting import (
     BASELINE,
     FEWEST_SIBLINGS,
@@ -20,6 +20,7 @@ from workbench.metrics.forgetting import (
     together,
 )
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
+from workbench.metrics.registry import AttackSpec
 
 SUBJECTS, POPULATION = 5_000, 1_000  # the fewest for a rate at 0.1 % false alarms
 MOST_SIBLINGS = 64  # more would tell hardly more, and each one is judged by all the others, for every subject
@@ -113,3 +114,8 @@ def _measures(of: Sequence[Definition], answers: Answers, scores: Sequence[Score
 
 LIRA: Metric[Answers] = Metric(title="membership by LiRA", definitions=_LIRA, compute=by_likelihood)
 RMIA: Metric[Answers] = Metric(title="membership by RMIA", definitions=_RMIA, compute=by_robust_ratio)
+
+SPECS = (
+    AttackSpec(name="lira", on="ensemble", metrics=(LIRA,), rank=13),
+    AttackSpec(name="rmia", on="ensemble", metrics=(RMIA,), rank=14),
+)

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from workbench.data.dataset import Dataset
-from workbench.metrics.attacks.closeness import Near, seen
-from workbench.metrics.attacks.rates import Hits, risk, share, wilson
-from workbench.metrics.attacks.sides import checked, count_subjects, per_subject
-from workbench.metrics.attacks.told import exactly
+from workbench.metrics.attacks._tools.attack_split import checked, count_subjects, per_subject
+from workbench.metrics.attacks._tools.membership_scores import exactly
+from workbench.metrics.attacks._tools.nearest_rows import Near, seen
+from workbench.metrics.attacks._tools.rates import Hits, risk, share, wilson
 from workbench.metrics.estimate import DOUBT, Estimate
 from workbench.metrics.measure import Definition, Measure, Metric
+from workbench.metrics.registry import AttackSpec
 from workbench.metrics.tables import Tables
 from workbench.schema.codec import Values
 
@@ -82,11 +82,13 @@ def near(tables: Tables) -> list[Measure]:
 
 def _keys(values: Values) -> Keys:
     """A hash of each row [n]: equal for equal rows, and for any two others of a million with a chance of 1 in ten million."""
+    from pandas.util import hash_array  # for start-up: the registry imports this file
+
     keys = np.zeros(len(values), dtype=np.uint64)
     for column in values.T:
         plain = column + 0.0  # no two zeros
         plain[np.isnan(plain)] = np.nan  # no two kinds of missing
-        keys = pd.util.hash_array(keys + pd.util.hash_array(plain))
+        keys = hash_array(keys + hash_array(plain))
     return keys
 
 
@@ -139,3 +141,8 @@ def _counted(keys: Keys, release: Keys) -> npt.NDArray[np.int64]:
 
 EXACT: Metric[Tables] = Metric(title="exact copies", definitions=(_ROWS, _EXCESS, _MOST), compute=exact)
 NEAR_COPIES: Metric[Tables] = Metric(title="near copies", definitions=(_NEAR,), compute=near)
+
+SPECS = (
+    AttackSpec(name="near_copies", on="large release", metrics=(NEAR_COPIES,), rank=4),
+    AttackSpec(name="exact_copies", on="whole tables", metrics=(EXACT,), rank=9),
+)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from workbench.metrics.attacks.closeness import Near, seen
-from workbench.metrics.attacks.rates import STAND_IN
-from workbench.metrics.attacks.sides import per_subject
-from workbench.metrics.attacks.told import Floats, Scored, definitions, told
+from workbench.metrics.attacks._tools.attack_split import per_subject
+from workbench.metrics.attacks._tools.membership_scores import Floats, Scored, definitions, told
+from workbench.metrics.attacks._tools.nearest_rows import Near, seen
+from workbench.metrics.attacks._tools.rates import STAND_IN
 from workbench.metrics.measure import Measure, Metric
+from workbench.metrics.registry import AttackSpec
 from workbench.metrics.tables import Tables
 
 _DEFINITIONS = definitions(
@@ -40,3 +41,5 @@ def _real_scores(near: Near) -> Floats:
 
 
 DENSITY = Metric(title="membership by density ratio", definitions=_DEFINITIONS, compute=by_density)
+
+SPEC = AttackSpec(name="density", on="large release", metrics=(DENSITY,), rank=2)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from workbench.metrics.attacks.closeness import Near, seen
-from workbench.metrics.attacks.rates import STAND_IN
-from workbench.metrics.attacks.sides import per_subject
-from workbench.metrics.attacks.told import Floats, Scored, definitions, told
+from workbench.metrics.attacks._tools.attack_split import per_subject
+from workbench.metrics.attacks._tools.membership_scores import Floats, Scored, definitions, told
+from workbench.metrics.attacks._tools.nearest_rows import Near, seen
+from workbench.metrics.attacks._tools.rates import STAND_IN
 from workbench.metrics.measure import Measure, Metric
+from workbench.metrics.registry import AttackSpec
 from workbench.metrics.tables import Tables
 
 _DEFINITIONS = definitions(
@@ -38,3 +39,5 @@ def distance_scores(near: Near) -> Floats:
 
 
 DISTANCE = Metric(title="membership by distance", definitions=_DEFINITIONS, compute=by_distance)
+
+SPEC = AttackSpec(name="distance", on="large release", metrics=(DISTANCE,), rank=1)

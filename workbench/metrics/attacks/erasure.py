@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.data.identity import Points
-from workbench.metrics.attacks.sides import per_subject
-from workbench.metrics.attacks.told import Floats, Scored, definitions, told
+from workbench.metrics.attacks._tools.attack_split import per_subject
+from workbench.metrics.attacks._tools.membership_scores import Floats, Scored, definitions, told
 from workbench.metrics.forgetting import minus_squared_error, scaled_confidence
 from workbench.metrics.measure import Measure, Metric, NotComputableError
+from workbench.metrics.registry import AttackSpec
 
 FEWEST = 20  # subjects of a kind, below which an interval says nothing
 Statuses = npt.NDArray[np.str_]
@@ -98,3 +99,8 @@ def what_is_left(versions: Versions) -> list[Measure]:
 
 DIFFERENCE: Metric[Versions] = Metric(title="differencing of versions", definitions=_DIFFERENCE, compute=by_difference)
 LEFT: Metric[Versions] = Metric(title="what an erasure left", definitions=(*_BEFORE, *_AFTER), compute=what_is_left)
+
+SPECS = (
+    AttackSpec(name="left", on="erasure", metrics=(LEFT,), rank=15),
+    AttackSpec(name="difference", on="erasure", metrics=(DIFFERENCE,), rank=16),
+)

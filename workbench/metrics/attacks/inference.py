@@ -7,10 +7,11 @@ from functools import partial
 import numpy as np
 
 from workbench.data.dataset import Dataset
-from workbench.metrics.attacks.placed import distances, placed
-from workbench.metrics.attacks.rates import Attack, Hits, attempted, definitions, rated
-from workbench.metrics.attacks.sides import one_row_each, sides
+from workbench.metrics.attacks._tools.attack_split import one_row_each, sides
+from workbench.metrics.attacks._tools.mixed_distance import distances, placed
+from workbench.metrics.attacks._tools.rates import Attack, Hits, attempted, definitions, rated
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
+from workbench.metrics.registry import AttackSpec
 from workbench.metrics.tables import Tables
 from workbench.schema import Column, Schema
 from workbench.schema.codec import Codec, Values
@@ -43,7 +44,7 @@ def _near(true: Values, column: Column) -> Values:
     if column.is_coded:
         return np.zeros(len(true))
     most = np.full(len(true), column.high - column.low)
-    return TOLERANCE * (most if column.kind == "datetime" else np.minimum(np.abs(true), most))
+    return TOLERANCE * (most if column.spec.level == "interval" else np.minimum(np.abs(true), most))
 
 
 def _of(column: str) -> tuple[Definition, ...]:
@@ -103,3 +104,6 @@ def _by_chance(codec: Codec, position: int, rng: np.random.Generator) -> Attack:
 
 def _right(codec: Codec, position: int, guessed: Values, people: Values) -> Hits:
     return right(guessed[:, position], people[:, position], codec.schema.encoded[codec.names[position]])
+
+
+SPEC = AttackSpec(name="inference", on="release", metrics=inference, rank=8)

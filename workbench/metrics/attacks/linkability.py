@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.data.dataset import Dataset
-from workbench.metrics.attacks.placed import Placed, Singles, distances, placed
-from workbench.metrics.attacks.rates import Attack, Hits, attempted, definitions, rated
-from workbench.metrics.attacks.sides import one_row_each, sides
+from workbench.metrics.attacks._tools.attack_split import one_row_each, sides
+from workbench.metrics.attacks._tools.mixed_distance import MixedVectors, Singles, distances, placed
+from workbench.metrics.attacks._tools.rates import Attack, Hits, attempted, definitions, rated
 from workbench.metrics.measure import Measure, Metric, NotComputableError
+from workbench.metrics.registry import AttackSpec
 from workbench.metrics.tables import Tables
 from workbench.schema.codec import Codec, Values
 
@@ -68,7 +69,7 @@ def _by_chance(codec: Codec, rng: np.random.Generator) -> Attack:
 def _nearest(codec: Codec, people: Values, release: Values) -> Iterator[tuple[slice, Mask, Mask]]:
     """Blocks of people with the masks [b, m] of the release's rows that are nearest by either half."""
     halves = [range(start, len(codec.names), 2) for start in (0, 1)]
-    sides_: list[tuple[Placed, Placed]] = [
+    sides_: list[tuple[MixedVectors, MixedVectors]] = [
         (placed(people, codec, without=half), placed(release, codec, without=half)) for half in halves
     ]
     for (block, first), (_, second) in zip(*(distances(*side) for side in sides_), strict=True):
@@ -84,3 +85,5 @@ def _few(nearest: Mask) -> Mask:
 
 
 LINKABILITY: Metric[Tables] = Metric(title="linkability", definitions=_DEFINITIONS, compute=link)
+
+SPEC = AttackSpec(name="linkability", on="release", metrics=(LINKABILITY,), rank=7)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workbench.metrics.attacks.rates import share
-from workbench.metrics.attacks.told import Floats, exactly
+from workbench.metrics.attacks._tools.membership_scores import Floats, exactly
+from workbench.metrics.attacks._tools.rates import share
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
 
 _DEFINITION = Definition(

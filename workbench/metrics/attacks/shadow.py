@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.data.dataset import Dataset
-from workbench.metrics.attacks.closeness import Closeness, Near, closeness, seen
-from workbench.metrics.attacks.placed import placed
-from workbench.metrics.attacks.rates import STAND_IN
-from workbench.metrics.attacks.sides import FEWEST, Sides, count_subjects, drawn, per_subject, sides
-from workbench.metrics.attacks.told import Floats, Scored, definitions, told
+from workbench.metrics.attacks._tools.attack_split import FEWEST, AttackSplit, count_subjects, drawn, per_subject, sides
+from workbench.metrics.attacks._tools.membership_scores import Floats, Scored, definitions, told
+from workbench.metrics.attacks._tools.mixed_distance import placed
+from workbench.metrics.attacks._tools.nearest_rows import Closeness, Near, closeness, seen
+from workbench.metrics.attacks._tools.rates import STAND_IN
 from workbench.metrics.measure import Measure, Metric, NotComputableError
 from workbench.metrics.tables import Tables
 from workbench.schema.codec import Values
@@ -62,7 +62,7 @@ def by_shadow(tables: Tables, *, refit: Refit, releases: int) -> list[Measure]:
     )
 
 
-def _shadow(found: Sides, refit: Refit, rng: np.random.Generator) -> tuple[Floats, Mask]:
+def _shadow(found: AttackSplit, refit: Refit, rng: np.random.Generator) -> tuple[Floats, Mask]:
     """The features of the rows the attacker knows beside a release of half of their people, and which rows were in it."""
     known, codec = found.stand_in, found.stand_in.codec
     members = drawn(known, count_subjects(known) // 2, rng)

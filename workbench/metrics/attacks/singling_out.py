@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.data.dataset import Dataset
-from workbench.metrics.attacks.rates import Hits, attempted, definitions, rated
-from workbench.metrics.attacks.sides import count_subjects, drawn, sides
+from workbench.metrics.attacks._tools.attack_split import count_subjects, drawn, sides
+from workbench.metrics.attacks._tools.rates import Hits, attempted, definitions, rated
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
+from workbench.metrics.registry import AttackSpec
 from workbench.metrics.tables import Tables
 from workbench.schema.codec import Codec, Values
 
@@ -162,3 +163,5 @@ SINGLING_OUT: tuple[Metric[Tables], ...] = (
         f"{COLUMNS} columns of a synthetic row that fit no other",
     ),
 )
+
+SPEC = AttackSpec(name="singling_out", on="release", metrics=SINGLING_OUT, rank=6)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from workbench.metrics.comparable import check_tables
 from workbench.metrics.compare import BASELINE, CEILING, INTERVAL, compare
 from workbench.metrics.fidelity.marginals import MOST_MARGINALS, Columns, drawn_marginals
 from workbench.metrics.jackknife import Floats
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
+from workbench.metrics.registry import MetricSpec
 from workbench.metrics.sample import Sample, joint_cells, sample_of
-from workbench.metrics.sound import check_tables
 from workbench.metrics.tables import Tables
 from workbench.schema import Codec
 
@@ -145,3 +146,5 @@ def _total(rows: Sample, weights: Floats) -> Floats:
 ASSOCIATIONS: Metric[Tables] = Metric(
     title=CORRELATION_DIFFERENCE.title, definitions=(CORRELATION_DIFFERENCE,), compute=_correlation_difference
 )
+
+SPEC = MetricSpec(name="associations", metrics=(ASSOCIATIONS,), rank=4)

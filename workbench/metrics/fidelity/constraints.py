@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta
 
+from workbench.metrics.comparable import check_tables, has_holdout
 from workbench.metrics.compare import BASELINE
 from workbench.metrics.estimate import DOUBT, Estimate
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
-from workbench.metrics.sound import check_tables, has_holdout
+from workbench.metrics.registry import MetricSpec
 from workbench.metrics.tables import Tables
 from workbench.schema import Codec
 from workbench.schema.codec import Values
@@ -53,3 +54,5 @@ def _violations(tables: Tables) -> list[Measure]:
 
 
 CONSTRAINTS: Metric[Tables] = Metric(title=VIOLATIONS.title, definitions=(VIOLATIONS,), compute=_violations)
+
+SPEC = MetricSpec(name="constraints", metrics=(CONSTRAINTS,), rank=6)

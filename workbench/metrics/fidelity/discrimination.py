@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.metrics.compare import BASELINE, CEILING, compare
-from workbench.metrics.fidelity.mixed import MOST_ROWS, Mixed, mix, rows_of_each
+from workbench.metrics.fidelity.real_vs_synthetic import MOST_ROWS, Mixed, mix, rows_of_each
 from workbench.metrics.jackknife import GROUPS, Floats
 from workbench.metrics.measure import Definition, Measure, Metric
-from workbench.metrics.ranked import Ranked
+from workbench.metrics.registry import MetricSpec
+from workbench.metrics.roc_ranking import Ranked
 from workbench.metrics.sample import Sample
 from workbench.metrics.tables import Tables
 from workbench.schema import Codec
@@ -70,3 +71,5 @@ def _discrimination(tables: Tables) -> list[Measure]:
 
 
 DISCRIMINATION: Metric[Tables] = Metric(title=C2ST.title, definitions=(C2ST,), compute=_discrimination)
+
+SPEC = MetricSpec(name="discrimination", metrics=(DISCRIMINATION,), rank=7)

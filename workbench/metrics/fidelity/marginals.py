@@ -13,6 +13,7 @@ import numpy.typing as npt
 from workbench.metrics.compare import BASELINE, CEILING, INTERVAL, compare
 from workbench.metrics.jackknife import Floats
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
+from workbench.metrics.registry import MetricSpec
 from workbench.metrics.sample import Sample, joint_cells
 from workbench.metrics.tables import Tables
 
@@ -143,3 +144,5 @@ MARGINALS: tuple[Metric[Tables], ...] = (
     *(_distance(way) for way in (1, 2, 3)),
     Metric(title=_K_MARGINAL.title, definitions=(_K_MARGINAL,), compute=partial(_k_marginal, _K_MARGINAL)),
 )
+
+SPEC = MetricSpec(name="marginals", metrics=MARGINALS, rank=3)

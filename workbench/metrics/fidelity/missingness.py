@@ -7,6 +7,7 @@ import numpy as np
 from workbench.metrics.compare import BASELINE, CEILING, INTERVAL, compare
 from workbench.metrics.jackknife import Floats
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
+from workbench.metrics.registry import MetricSpec
 from workbench.metrics.sample import Sample
 from workbench.metrics.tables import Tables
 
@@ -39,3 +40,5 @@ def _missingness(tables: Tables) -> list[Measure]:
 
 
 MISSINGNESS: Metric[Tables] = Metric(title=PATTERNS.title, definitions=(PATTERNS,), compute=_missingness)
+
+SPEC = MetricSpec(name="missingness", metrics=(MISSINGNESS,), rank=5)

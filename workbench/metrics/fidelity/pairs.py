@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from workbench.metrics.comparable import check_tables
 from workbench.metrics.compare import BASELINE, CEILING, INTERVAL, compare
 from workbench.metrics.fidelity.associations import or_nothing, pearson, told
 from workbench.metrics.fidelity.marginals import MOST_MARGINALS, drawn_marginals, tvd
 from workbench.metrics.jackknife import Floats
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
+from workbench.metrics.registry import MetricSpec
 from workbench.metrics.sample import Sample, sample_of
-from workbench.metrics.sound import check_tables
 from workbench.metrics.tables import Tables
 from workbench.schema import Codec
 
@@ -58,3 +59,5 @@ def _pair_trends(tables: Tables) -> list[Measure]:
 
 
 PAIRS: Metric[Tables] = Metric(title=PAIR_TRENDS.title, definitions=(PAIR_TRENDS,), compute=_pair_trends)
+
+SPEC = MetricSpec(name="pair_trends", metrics=(PAIRS,), rank=2)

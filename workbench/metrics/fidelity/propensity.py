@@ -10,13 +10,14 @@ from functools import cache
 import numpy as np
 from scipy.special import expit
 
+from workbench.metrics.comparable import check_tables
 from workbench.metrics.compare import BASELINE, CEILING, beside
 from workbench.metrics.estimate import Estimate
-from workbench.metrics.fidelity.mixed import MOST_ROWS, Mixed, mix, rows_of_each
+from workbench.metrics.fidelity.real_vs_synthetic import MOST_ROWS, Mixed, mix, rows_of_each
 from workbench.metrics.jackknife import GROUPS, Floats, jackknife
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
+from workbench.metrics.registry import MetricSpec
 from workbench.metrics.sample import Codes, sample_of
-from workbench.metrics.sound import check_tables
 from workbench.metrics.tables import Tables
 from workbench.schema import Codec, Column
 from workbench.schema.codec import Values
@@ -176,3 +177,5 @@ def _propensity(tables: Tables) -> list[Measure]:
 
 
 PROPENSITY: Metric[Tables] = Metric(title=PMSE.title, definitions=(PMSE, PMSE_RATIO), compute=_propensity)
+
+SPEC = MetricSpec(name="propensity", metrics=(PROPENSITY,), rank=8)

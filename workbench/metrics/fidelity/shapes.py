@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from workbench.metrics.comparable import check_tables
 from workbench.metrics.compare import BASELINE, CEILING, INTERVAL, compare
 from workbench.metrics.jackknife import Floats
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
+from workbench.metrics.registry import MetricSpec
 from workbench.metrics.sample import Codes, Sample
-from workbench.metrics.sound import check_tables
 from workbench.metrics.tables import Tables
 from workbench.schema import Column
 
@@ -73,3 +74,5 @@ def _column_shapes(tables: Tables) -> list[Measure]:
 
 
 SHAPES: Metric[Tables] = Metric(title=COLUMN_SHAPES.title, definitions=(COLUMN_SHAPES,), compute=_column_shapes)
+
+SPEC = MetricSpec(name="column_shapes", metrics=(SHAPES,), rank=1)

@@ -7,6 +7,7 @@ import numpy as np
 from workbench.metrics.compare import beside
 from workbench.metrics.estimate import Estimate, bootstrap_together
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
+from workbench.metrics.registry import UtilitySpec
 from workbench.metrics.tables import Tables
 from workbench.metrics.utility.models import Floats, Models, Predict, check_trainable, is_regression
 from workbench.metrics.utility.predictions import brier_losses, correlation
@@ -84,3 +85,10 @@ def _spearman(one: Floats, other: Floats) -> Floats:
 
     ranks = [rankdata(rows, axis=1) - (rows.shape[1] + 1) / 2 for rows in (one, other)]
     return correlation(*ranks)
+
+
+SPEC = UtilitySpec(
+    name="importance_agreement",
+    metrics=lambda models, _: tuple(importance_agreement(models, learner) for learner in models.names),
+    rank=2,
+)

@@ -8,8 +8,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from workbench.metrics.comparable import check_tables, require_holdout
 from workbench.metrics.measure import NotComputableError
-from workbench.metrics.sound import check_tables, require_holdout
 from workbench.metrics.tables import Tables
 from workbench.schema import Column
 from workbench.schema.codec import Values

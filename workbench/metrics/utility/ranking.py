@@ -9,10 +9,11 @@ import numpy as np
 from workbench.metrics.compare import beside
 from workbench.metrics.estimate import Estimate, bootstrap_together
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
+from workbench.metrics.registry import UtilitySpec
 from workbench.metrics.tables import Tables
 from workbench.metrics.utility.models import Floats, Models, check_trainable
 from workbench.metrics.utility.predictions import Statistic, correlation
-from workbench.metrics.utility.scores import INTERVAL, Score
+from workbench.metrics.utility.scores import INTERVAL, Score, scores_of
 
 FEWEST_LEARNERS = 3
 
@@ -64,3 +65,10 @@ def _figures(models: Models, score: Score, tables: Tables, name: str) -> list[St
     if any(figure is None for figure in figures):
         raise NotComputableError("not computable because the holdout lacks a class of the target")
     return [figure for figure in figures if figure is not None]
+
+
+SPEC = UtilitySpec(
+    name="ranking_agreement",
+    metrics=lambda models, schema: (ranking_agreement(models, scores_of(schema)[0]),),
+    rank=3,
+)

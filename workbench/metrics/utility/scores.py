@@ -12,10 +12,12 @@ from workbench.metrics.compare import beside
 from workbench.metrics.estimate import Estimate, bootstrap
 from workbench.metrics.jackknife import GROUPS, groups_of, jackknife
 from workbench.metrics.measure import Better, Definition, Measure, Metric, NotComputableError
+from workbench.metrics.registry import UtilitySpec
 from workbench.metrics.tables import Tables
 from workbench.metrics.utility import predictions
 from workbench.metrics.utility.models import Floats, Models, check_trainable
 from workbench.metrics.utility.predictions import Statistic
+from workbench.schema import Schema
 
 BASELINE = "the same learner, trained on the training rows with every column shuffled by itself"
 CEILING = "the same learner, trained on the training rows"
@@ -155,3 +157,16 @@ def _measure(models: Models, learner: str, tables: Tables, definition: Definitio
 
 def _estimate(models: Models, learner: str, tables: Tables, score: Score, name: str) -> Estimate:
     return estimated(score, tables, models.predicted(tables, learner, name))
+
+
+def scores_of(schema: Schema) -> tuple[Score, ...]:
+    """Return what is asked of predictions of a schema's target, the first score first."""
+    assert schema.target is not None
+    return CLASSIFICATION if schema.encoded[schema.target].is_coded else REGRESSION
+
+
+SPEC = UtilitySpec(
+    name="scores",
+    metrics=lambda models, schema: tuple(tstr(models, learner, scores_of(schema)) for learner in models.names),
+    rank=1,
+)

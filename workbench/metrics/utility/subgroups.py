@@ -7,15 +7,17 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from workbench.metrics.comparable import FEWEST
 from workbench.metrics.compare import beside
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.jackknife import GROUPS, Floats, groups_of, jackknife
 from workbench.metrics.measure import Better, Definition, Measure, Metric, NotComputableError
-from workbench.metrics.sound import FEWEST
+from workbench.metrics.registry import UtilitySpec
 from workbench.metrics.tables import Tables
 from workbench.metrics.utility.models import Models, check_trainable, is_regression
 from workbench.metrics.utility.predictions import Statistic
-from workbench.metrics.utility.scores import BASELINE, CEILING, INTERVAL, Score
+from workbench.metrics.utility.scores import BASELINE, CEILING, INTERVAL, Score, scores_of
+from workbench.schema import Schema
 
 FEWEST_OF_A_CLASS = 10  # subjects: of fewer, a group's AUC says nothing
 
@@ -107,3 +109,11 @@ def _figures(tables: Tables, score: Score, predicted: Floats, masks: list[npt.ND
 
 def _of(figure: Statistic | None, kept: npt.NDArray[np.bool_]) -> float:
     return float("nan") if figure is None else figure(kept.astype(np.float64))
+
+
+def _of_sensitive(models: Models, schema: Schema) -> tuple[Metric[Tables], ...]:
+    sensitive = [name for name, column in schema.encoded.items() if column.role == "sensitive"]
+    return tuple(subgroup_utility(models, scores_of(schema)[0], column) for column in sensitive)
+
+
+SPEC = UtilitySpec(name="subgroups", metrics=_of_sensitive, rank=4)

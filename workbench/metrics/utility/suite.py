@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError
+from workbench.metrics.registry import UTILITY
 from workbench.metrics.tables import Tables
-from workbench.metrics.utility.importance import importance_agreement
 from workbench.metrics.utility.models import Fit, Models
-from workbench.metrics.utility.ranking import ranking_agreement
-from workbench.metrics.utility.scores import CLASSIFICATION, REGRESSION, tstr
-from workbench.metrics.utility.subgroups import subgroup_utility
 from workbench.schema import Schema
 
 
@@ -23,14 +20,7 @@ def utility_metrics(schema: Schema, learners: Mapping[str, Fit]) -> tuple[Metric
     if schema.target is None or not learners:
         return (_NOTHING,)
     models = Models(learners)
-    scores = CLASSIFICATION if schema.encoded[schema.target].is_coded else REGRESSION
-    sensitive = [name for name, column in schema.encoded.items() if column.role == "sensitive"]
-    return (
-        *(tstr(models, learner, scores) for learner in models.names),
-        *(importance_agreement(models, learner) for learner in models.names),
-        ranking_agreement(models, scores[0]),
-        *(subgroup_utility(models, scores[0], column) for column in sensitive),
-    )
+    return tuple(metric for spec in UTILITY for metric in spec.metrics(models, schema))
 
 
 def _nothing_to_learn(_: Tables) -> list[Measure]:

@@ -13,7 +13,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import ClassVar
 
 from workbench.privacy.accounting import dpa
 from workbench.privacy.calibration import least_noise, zcdp_rho
@@ -43,11 +42,6 @@ class DpMlp:
     delta: float
     subjects: int
 
-    resumes: ClassVar[bool] = False
-    grows: ClassVar[bool] = False
-    together: ClassVar[bool] = False
-    private: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         zcdp_rho(self.epsilon, self.delta)  # validates both
 
@@ -73,7 +67,7 @@ class DpMlp:
 
     def train(self, shards: Sequence[Shard], *, task: Task) -> Iterator[Step]:
         """Trains each shard from nothing, in one slice; there is always a model, as its absence would tell of the rows."""
-        from workbench.sisa.learners.noisy_steps import Bags, NoisySteps, train
+        from workbench.sisa.learners.dp_sgd import Bags, NoisySteps, train
 
         layers = layers_of(task, self.hidden)
         steps = NoisySteps(

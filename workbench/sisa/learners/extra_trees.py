@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from workbench.sisa.learners.sklearn_estimators import SklearnEstimator
 from workbench.sisa.shard import Floats, Shard, Step
@@ -19,11 +18,6 @@ class ExtraTrees:
 
     trees: int
     min_rows_per_leaf: int
-
-    resumes: ClassVar[bool] = False
-    grows: ClassVar[bool] = False
-    together: ClassVar[bool] = False
-    private: ClassVar[bool] = False
 
     def train(self, shards: Sequence[Shard], *, task: Task) -> Iterator[Step]:
         """Trains each shard, for every slice from the shard's start; see `Learner`."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench.errors import DamagedError
-from workbench.sisa.learners.absent import with_absent_classes
+from workbench.sisa.learners.absent_classes import with_absent_classes
 from workbench.sisa.learners.thresholds import Codes, Thresholds
 from workbench.sisa.link import logistic, softmax
 from workbench.sisa.shard import Floats, Shard, Step
@@ -34,11 +34,6 @@ class GradientBoosting:
     leaves: int
     min_rows_per_leaf: int
     category_smoothing: float
-
-    resumes: ClassVar[bool] = True
-    grows: ClassVar[bool] = True
-    together: ClassVar[bool] = False
-    private: ClassVar[bool] = False
 
     def rounds_of_slice(self, slice_number: int, n_slices: int) -> int:
         """Boosting rounds of one slice (from 0): the total spread evenly, the remainder on the first slices."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression as Estimator
 
-from workbench.sisa.learners.absent import with_absent_classes
+from workbench.sisa.learners.absent_classes import with_absent_classes
 from workbench.sisa.learners.design import Design
 from workbench.sisa.learners.one_thread import one_thread
 from workbench.sisa.learners.tensors import Array, from_bytes, to_bytes
@@ -31,11 +31,6 @@ class LogisticRegression:
     """Multinomial logistic regression with an L2 `penalty` on the sum of the rows' losses."""
 
     penalty: float
-
-    resumes: ClassVar[bool] = True
-    grows: ClassVar[bool] = False
-    together: ClassVar[bool] = False
-    private: ClassVar[bool] = False
 
     def train(self, shards: Sequence[Shard], *, task: Task) -> Iterator[Step]:
         """Trains each shard slice by slice; see `Learner`."""

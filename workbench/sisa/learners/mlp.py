@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from workbench.sisa.learners.layers import Layers, answer, inputs_of, layers_of
 from workbench.sisa.learners.saved_network import load_network, save_network
-from workbench.sisa.learners.visits import NOBODY, passes_of, visits
+from workbench.sisa.learners.visit_order import NOBODY, passes_of, visits
 from workbench.sisa.shard import Floats, Shard, Step
 from workbench.sisa.task import Task
 
 if TYPE_CHECKING:
-    from workbench.sisa.learners.stacked import Course, Lap, State
+    from workbench.sisa.learners.vectorised_training import Course, Lap, State
 
 # Shards trained in one pass, at most: what they have in hand at once should fit into a processor's cache
 _TOGETHER = 32
@@ -34,11 +34,6 @@ class Mlp:
     batch: int
     learning_rate: float
     weight_decay: float
-
-    resumes: ClassVar[bool] = True
-    grows: ClassVar[bool] = False
-    together: ClassVar[bool] = True
-    private: ClassVar[bool] = False
 
     def train(self, shards: Sequence[Shard], *, task: Task) -> Iterator[Step]:
         """Trains all shards in one pass, each to the bits it has alone; see `Learner`."""
@@ -57,7 +52,7 @@ class Mlp:
         return answer(layers.outputs(vectors["weights"], inputs_of(features, task)), task)
 
     def _train(self, shards: Sequence[Shard], task: Task) -> Iterator[Step]:
-        from workbench.sisa.learners.stacked import run, table_of
+        from workbench.sisa.learners.vectorised_training import run, table_of
 
         layers, table = layers_of(task, self.hidden), table_of(shards, task)
         starts = np.cumsum([0, *map(len, shards)])[:-1].tolist()
@@ -69,7 +64,7 @@ class Mlp:
 
     def _course(self, shard: Shard, start: int, layers: Layers, task: Task) -> Course:
         """A shard's way, whose rows are in the table from `start` on."""
-        from workbench.sisa.learners.stacked import Course
+        from workbench.sisa.learners.vectorised_training import Course
 
         slices = range(shard.first, shard.n_slices)
         steps = sum(passes_of(self.epochs, r, shard.n_slices) * -(-len(shard.seen(r)) // self.batch) for r in slices)
@@ -77,21 +72,21 @@ class Mlp:
         return Course(number=shard.number, start=state, laps=self._laps(shard, start), steps=steps)
 
     def _laps(self, shard: Shard, start: int) -> Iterator[Lap]:
-        from workbench.sisa.learners.stacked import Lap
+        from workbench.sisa.learners.vectorised_training import Lap
 
         for slice_number, batches in visits(shard, passes=self.epochs, size=self.batch):
             yield Lap(slice_number=slice_number, batches=np.where(batches == NOBODY, NOBODY, batches + start))
 
 
 def _begun(shard: Shard, layers: Layers, task: Task) -> State:
-    from workbench.sisa.learners.stacked import State
+    from workbench.sisa.learners.vectorised_training import State
 
     weights = layers.start(len(task.columns) + 1, shard.seed_of(0))
     return State(weights=weights, mean=np.zeros_like(weights), square=np.zeros_like(weights), steps=0)
 
 
 def _resumed(checkpoint: bytes, layers: Layers) -> State:
-    from workbench.sisa.learners.stacked import State
+    from workbench.sisa.learners.vectorised_training import State
 
     vectors, steps = load_network(checkpoint, layers, _VECTORS)
     return State(**vectors, steps=steps)

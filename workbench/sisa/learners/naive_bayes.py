@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,11 +31,6 @@ class NaiveBayes:
     """
 
     smoothing: float
-
-    resumes: ClassVar[bool] = True
-    grows: ClassVar[bool] = False
-    together: ClassVar[bool] = False
-    private: ClassVar[bool] = False
 
     def train(self, shards: Sequence[Shard], *, task: Task) -> Iterator[Step]:
         """Counts each shard slice by slice; see `Learner`."""

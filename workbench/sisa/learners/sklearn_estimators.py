@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from sklearn.linear_model import ElasticNet
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from workbench.errors import InputError
-from workbench.sisa.learners.absent import with_absent_classes
+from workbench.sisa.learners.absent_classes import with_absent_classes
 from workbench.sisa.learners.design import Design
 from workbench.sisa.learners.one_thread import one_thread
 from workbench.sisa.learners.saved_estimator import from_bytes, to_bytes
@@ -98,11 +98,6 @@ class SklearnEstimator:
 
     estimator: str
     parameters: Settings
-
-    resumes: ClassVar[bool] = False
-    grows: ClassVar[bool] = False
-    together: ClassVar[bool] = False
-    private: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.estimator not in OFFERS:

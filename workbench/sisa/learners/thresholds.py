@@ -50,7 +50,7 @@ class Thresholds:
 
 def _edges(column: Column) -> Floats:
     """Every whole number where they are few; else the declared cuts, and as many equal parts of each bin as there is room."""
-    whole = column.kind != "continuous"
+    whole = column.is_whole
     if whole and column.high - column.low < MOST_CODES:
         return np.arange(column.low + 1, column.high + 1)
     lows, highs = (column.low, *column.cuts), (*column.cuts, column.high)

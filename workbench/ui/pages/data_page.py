@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, get_args
 
@@ -11,8 +11,9 @@ import streamlit as st
 from workbench.errors import InputError
 from workbench.progress import Progress
 from workbench.schema import Schema
-from workbench.schema.column import Kind, Role
+from workbench.schema.column import Role
 from workbench.schema.draft import rows_of, with_rows
+from workbench.schema.kinds.registry import KINDS
 from workbench.ui.parts import jobs, session
 from workbench.ui.parts.words import counted, day, number, plain
 from workbench.workflows.datasets.profile import profile, schema_of
@@ -26,6 +27,7 @@ from workbench.workflows.operations.browser_files import (
 )
 from workbench.workflows.operations.jobs import detach_job
 from workbench.workflows.operations.overview import overview
+from workbench.workflows.operations.results import DatasetSummary
 
 _BUNDLED: Mapping[str, str] = {
     "adult": "US census 1994: 48,842 people, income over $50,000",
@@ -41,7 +43,7 @@ def page() -> None:
     st.title("Data")
     jobs.watch("ingest")
     jobs.show_fault("ingest")
-    sets = overview(session.workspace())["datasets"]
+    sets = overview(session.workspace()).datasets
     titles = ["Data sets", "Your own table", "From the box"]
     have, own, bundled = st.tabs(titles, default=titles[0] if sets else titles[1])
     with have, session.reported():
@@ -49,33 +51,31 @@ def page() -> None:
     with own, session.reported():
         _own()
     with bundled, session.reported():
-        _bundled({one["dataset"] for one in sets})
+        _bundled({one.dataset for one in sets})
 
 
-def _sets(sets: list[dict[str, Any]]) -> None:
+def _sets(sets: Sequence[DatasetSummary]) -> None:
     if not sets:
         st.info("No data set yet. Upload a table of your own, or take one from the box.")
         return
-    by_name = {one["dataset"]: one for one in sets}
+    by_name = {one.dataset: one for one in sets}
     one = by_name[st.selectbox("Data set", list(by_name))]
     row = st.container(horizontal=True)
-    row.metric(
-        "Whose people", one["population"], border=True, help="The population: its people share one privacy budget."
-    )
-    row.metric("Identified by", one["identity_type"], border=True, help="What an erasure request names a person by.")
-    row.metric("Columns", one["columns"], border=True)
-    row.metric("Taken in", day(one["created"]), border=True)
-    if one["unreviewed"]:
-        names = ", ".join(map(plain, one["unreviewed"]))
+    row.metric("Whose people", one.population, border=True, help="The population: its people share one privacy budget.")
+    row.metric("Identified by", one.identity_type, border=True, help="What an erasure request names a person by.")
+    row.metric("Columns", one.columns, border=True)
+    row.metric("Taken in", day(one.created), border=True)
+    if one.unreviewed:
+        names = ", ".join(map(plain, one.unreviewed))
         st.warning(
             f"Domains that were guessed from data and that nobody confirmed: {names}. Every certificate says so."
         )
     st.subheader("Its public schema", help="What everybody may know of the table: which values a column can hold.")
     st.dataframe(
-        _told(rows_of(schema_of(session.workspace(), one["dataset"]))), hide_index=True, alt="Columns and domains"
+        _told(rows_of(schema_of(session.workspace(), one.dataset))), hide_index=True, alt="Columns and domains"
     )
     if session.may("operate"):
-        _profile(one["dataset"])
+        _profile(one.dataset)
 
 
 def _told(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -90,13 +90,13 @@ def _profile(dataset: str) -> None:
     if not st.button("Show the profile", help="Reads the records; nothing is kept."):
         return
     told = profile(session.workspace(), dataset)
-    st.caption(f"{number(told['rows'])} training rows. Cells of fewer than 20 rows are told together.")
-    for place, column in enumerate(told["columns"]):
+    st.caption(f"{number(told.rows)} training rows. Cells of fewer than 20 rows are told together.")
+    for place, column in enumerate(told.columns):
         if place % 3 == 0:
             across = st.columns(3)
         with across[place % 3].container(border=True):
-            st.markdown(f"**{plain(column['column'])}**")
-            rows = [{"cell": cell, "share": share} for cell, share in column["cells"]]
+            st.markdown(f"**{plain(column.column)}**")
+            rows = [{"cell": cell, "share": share} for cell, share in column.cells]
             st.bar_chart(rows, x="cell", y="share", horizontal=True, height=220, sort=False, x_label="", y_label="")
 
 
@@ -202,7 +202,7 @@ def _review(draft: Schema, name: str, content: bytes) -> None:
         alt="The proposed schema, to be edited",
         column_config={
             "column": st.column_config.TextColumn("Column"),
-            "kind": st.column_config.SelectboxColumn("Kind", options=list(get_args(Kind)), required=True),
+            "kind": st.column_config.SelectboxColumn("Kind", options=list(KINDS.names()), required=True),
             "role": st.column_config.SelectboxColumn("Role", options=list(get_args(Role)), required=True),
             "domain": st.column_config.TextColumn(
                 "Domain", help="Numbers: lowest .. highest. Categories: one | other", width="large"
@@ -270,7 +270,7 @@ def _fits(name: str, content: bytes, schema: Schema) -> bool:
     if not broken:
         return True
     st.error("Some rows don't fit what you declared. Widen the domain, or mend the table.")
-    rows = [{"Column": one["column"], "Rule": one["rule"], "Rows, at least": one["rows"]} for one in broken]
+    rows = [{"Column": one.column, "Rule": one.rule, "Rows, at least": one.rows} for one in broken]
     st.dataframe(rows, hide_index=True, alt="Rules that the table breaks")
     return False
 
@@ -281,12 +281,12 @@ def _rehearsed(dataset: str, name: str, content: bytes, schema: Schema, same_peo
         found = rehearse_upload(
             session.workspace(), dataset, name, content, schema, same_people=same_people, progress=progress
         )
-    if not found:
+    if found is None:
         return " Whether nobody has more rows than declared shows when it is taken in, for the table is large."
     told = ""
-    if clipped := found.get("clipped"):
+    if clipped := found.clipped:
         told += f" Values beyond the bounds of a column are moved to the nearest bound, in {counted(clipped, 'row')}."
-    if left := sum(found.get("left_out", {}).values()):
+    if left := sum(found.left_out.values()):
         told += f" Left out, as the schema says: {counted(left, 'row')}."
     return told
 

@@ -21,8 +21,16 @@ from workbench.workflows.erasure.decide import (
     list_requests,
 )
 from workbench.workflows.erasure.erase import erase, erase_detached
+from workbench.workflows.erasure.results import (
+    Answer,
+    ErasureResult,
+    PlannedErasure,
+    RefusedAnswer,
+    RequestAnswer,
+)
 from workbench.workflows.operations.browser_files import verify_upload
 from workbench.workflows.operations.overview import overview
+from workbench.workflows.operations.results import DatasetSummary
 
 _ROUND, _ANSWER = "erasure-round", "erasure-answer"
 _EVERY = "Every data set that identifies people in the same way"
@@ -36,7 +44,7 @@ def page() -> None:
         request.show(asked)
         return
     st.title("Erasure")
-    sets = overview(session.workspace())["datasets"]
+    sets = overview(session.workspace()).datasets
     if not sets:
         st.info("There is no data set yet, so nobody can be in one.")
         places.link("data", "Take in a data set")
@@ -51,23 +59,23 @@ def page() -> None:
     with listed, session.reported():
         _list()
     with new, session.reported():
-        _new([one["dataset"] for one in sets], {one["dataset"]: one for one in sets})
+        _new(sets)
     with verified, session.reported():
         _verify()
 
 
 def _list() -> None:
-    requests = list_requests(session.workspace())["requests"]
+    requests = list_requests(session.workspace()).requests
     if not requests:
         st.info("Nobody has asked to be erased yet. Hand in a request under “New request”.")
         return
     rows = [
         {
-            "Request": one["request"],
-            "Status": STATUSES.get(one["status"], (one["status"], ""))[0],
-            "Waits for": (one["reason"] if one["status"] in OPEN else None) or "–",
-            "Received": moment(one["received"]),
-            "Due": until(one["due"]) if one["status"] in OPEN else "–",
+            "Request": one.request,
+            "Status": STATUSES.get(one.status, (one.status, ""))[0],
+            "Waits for": (one.reason if one.status in OPEN else None) or "–",
+            "Received": moment(one.received),
+            "Due": until(one.due) if one.status in OPEN else "–",
         }
         for one in reversed(requests)
     ]
@@ -82,12 +90,12 @@ def _list() -> None:
     if places_chosen := chosen["selection"]["rows"]:
         st.query_params["request"] = rows[places_chosen[0]]["Request"]
         st.rerun()
-    waiting = [one for one in requests if one["status"] in ("quarantined", "failed") and one["approval"] != "waiting"]
+    waiting = [one for one in requests if one.status in ("quarantined", "failed") and one.approval != "waiting"]
     if waiting and (session.may("operate") or session.may("decide")) and st.button("Carry out what waits"):
         request.carry_out()
 
 
-def _new(names: Sequence[str], sets: dict[str, dict[str, Any]]) -> None:
+def _new(sets: Sequence[DatasetSummary]) -> None:
     if not session.may("operate"):
         st.info("Your role can look at requests and may not hand them in.")
         return
@@ -97,10 +105,11 @@ def _new(names: Sequence[str], sets: dict[str, dict[str, Any]]) -> None:
         "or retired when the erasure is carried out, as the policy of the data set says."
     )
     way = st.segmented_control("How many?", _WAYS, default=_WAYS[0], required=True, key="erasure-way") or _WAYS[0]
+    names = [one.dataset for one in sets]
     dataset = st.selectbox("From which data set?", [_EVERY, *names] if len(names) > 1 else names)
     number_of = st.session_state.setdefault(_ROUND, 0)
-    one = sets.get(dataset)
-    what = "Number of the row, counted from 0" if one and one["by_row"] else "Identifier of the person"
+    by_row = any(one.by_row for one in sets if one.dataset == dataset)
+    what = "Number of the row, counted from 0" if by_row else "Identifier of the person"
     with st.form(f"erasure-ask-{number_of}"):
         read = _inputs(way, what, number_of)
         st.caption("The field is emptied. The people of a plan are kept sealed, for a quarter of an hour at most.")
@@ -142,8 +151,9 @@ def _show_plan(read: _Read, dataset: str | None) -> None:
     answer: dict[str, Any] = {}
     with session.held(answer):
         intake = read()
-        answer |= erase(session.workspace(), intake.asked, dataset=dataset, malformed=intake.malformed, dry_run=True)
-        if answer["people"]:
+        planned = erase(session.workspace(), intake.asked, dataset=dataset, malformed=intake.malformed, dry_run=True)
+        answer["plan"] = planned
+        if planned.people:
             answer["ticket"] = seal(Named(people=intake.asked, malformed=intake.malformed, dataset=dataset))
     _put_away()
     st.session_state[_ANSWER] = answer
@@ -159,7 +169,9 @@ def _confirm(ticket: Ticket) -> None:
             raise InputError(
                 "the people of this plan are kept no longer, so none of them was erased", hint="show the plan again"
             )
-        answer |= erase_detached(session.workspace(), named.people, dataset=named.dataset, malformed=named.malformed)
+        answer["receipts"] = erase_detached(
+            session.workspace(), named.people, dataset=named.dataset, malformed=named.malformed
+        )
     st.session_state[_ANSWER] = answer
     st.rerun()
 
@@ -180,12 +192,13 @@ def _answer() -> None:
         if "fault" in answer:
             st.error(answer["fault"], icon=":material/error:")
         elif "plan" in answer:
-            _plan(answer)
-        else:
-            _receipts(answer["requests"])
+            _plan(answer["plan"])
+        elif "receipts" in answer:
+            _receipts(answer["receipts"].requests)
         with st.container(horizontal=True):
             if "ticket" in answer and session.may("operate"):
-                label = "Erase this person" if answer["people"] == 1 else f"Erase these {answer['people']:,} people"
+                people = answer["plan"].people
+                label = "Erase this person" if people == 1 else f"Erase these {people:,} people"
                 if st.button(label, type="primary", help="They are quarantined at once. It cannot be undone later."):
                     _confirm(answer["ticket"])
             if st.button("Put away"):
@@ -193,8 +206,8 @@ def _answer() -> None:
                 st.rerun()
 
 
-def _receipts(answers: list[dict[str, Any]]) -> None:
-    accepted = [one for one in answers if one.get("nonce")]
+def _receipts(answers: Sequence[Answer]) -> None:
+    accepted = [one for one in answers if isinstance(one, RequestAnswer) and one.nonce]
     if accepted:
         st.success(f"{len(accepted)} accepted and quarantined.", icon=":material/check_circle:")
         st.write(
@@ -206,21 +219,22 @@ def _receipts(answers: list[dict[str, Any]]) -> None:
         )
         st.download_button("Download the receipts (CSV)", _csv(rows), "receipts.csv", "text/csv")
         st.caption("They are shown until you put them away, reload or close this page. The nonces are lost then.")
-    for one in (one for one in answers if not one.get("nonce")):
-        st.warning(plain(sentence(_refusal(one))))
+    for one in answers:
+        if isinstance(one, RefusedAnswer):  # its reason itself names the line
+            st.warning(plain(sentence(one.reason)))
+        elif isinstance(one, RequestAnswer) and not one.nonce:
+            st.warning(plain(sentence(_refusal(one))))
 
 
-def _receipt(one: dict[str, Any]) -> dict[str, Any]:
+def _receipt(one: RequestAnswer) -> Mapping[str, Any]:
     """A receipt; by its line whoever has the list knows whose it is."""
-    line = {"Line": one["line"]} if "line" in one else {}
-    return {**line, "Request": one["request"], "Nonce": one["nonce"], "Due": moment(one["due"])}
+    line = {"Line": one.line} if one.line else {}
+    return {**line, "Request": one.request, "Nonce": one.nonce, "Due": moment(one.due)}
 
 
-def _refusal(one: dict[str, Any]) -> str:
-    told = str(one["reason"] or STATUSES.get(one["status"], (one["status"],))[0])
-    if one["request"] is None:  # then the reason itself names the line
-        return told
-    return f"line {one['line']}, {one['request']}: {told}" if "line" in one else f"{one['request']}: {told}"
+def _refusal(one: RequestAnswer) -> str:
+    told = str(one.reason or STATUSES.get(one.status, (one.status,))[0])
+    return f"line {one.line}, {one.request}: {told}" if one.line else f"{one.request}: {told}"
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -231,31 +245,30 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _plan(answer: dict[str, Any]) -> None:
+def _plan(planned: ErasureResult) -> None:
     st.subheader("What would be done")
-    if answer["people"]:
-        people = "one person, who is" if answer["people"] == 1 else f"{answer['people']:,} people, who are"
+    if planned.people:
+        people = "one person, who is" if planned.people == 1 else f"{planned.people:,} people, who are"
         st.caption(f"It concerns {people} not named here any more. No one is quarantined before you confirm.")
-    for one in (one for one in answer["requests"] if one["status"] == "rejected"):
-        st.warning(plain(sentence(one["reason"])))
-    for plan in answer["plan"]:
-        st.markdown(f"**Data set {plain(plan['dataset'])}**")
+    for one in planned.requests:
+        if isinstance(one, RefusedAnswer):
+            st.warning(plain(sentence(one.reason)))
+    for plan in planned.plan or ():
+        st.markdown(f"**Data set {plain(plan.dataset)}**")
         row = st.container(horizontal=True)
-        row.metric("Models touched", sum(bool(e["retrain"]) for e in plan["ensembles"]), border=True)
-        row.metric("Seconds of training", _seconds(plan["predicted_seconds"]), border=True)
+        row.metric("Models touched", sum(bool(e.retrain) for e in plan.ensembles), border=True)
+        row.metric("Seconds of training", _seconds(plan.predicted_seconds), border=True)
         row.metric(
             "Things purged",
-            len(plan["purge"]),
+            len(plan.purge),
             border=True,
             help="Old versions, evaluations and tables derived from them.",
         )
-        row.metric(
-            "To notify", len(plan["notify"]), border=True, help="Releases and exports handed out (GDPR Art. 19)."
-        )
-        for ensemble in plan["ensembles"]:
-            st.caption(plain(ensemble["ensemble"]))
-            shards = ensemble["reused"] + len(ensemble["retrain"])
-            erasure_map(ensemble["ensemble"], shards, waiting=[r["shard"] for r in ensemble["retrain"]])
+        row.metric("To notify", len(plan.notify), border=True, help="Releases and exports handed out (GDPR Art. 19).")
+        for ensemble in plan.ensembles:
+            st.caption(plain(ensemble.ensemble))
+            shards = ensemble.reused + len(ensemble.retrain)
+            erasure_map(ensemble.ensemble, shards, waiting=[r.shard for r in ensemble.retrain])
         _kept(plan)
 
 
@@ -263,12 +276,12 @@ def _seconds(predicted: float) -> str:
     return "under 0.1" if 0 < predicted < 0.1 else f"{predicted:.1f}"
 
 
-def _kept(plan: dict[str, Any]) -> None:
-    told = [("Purged", one["kind"], one["id"]) for one in plan["purge"]]
-    told += [("Kept, private", f"ε = {one['epsilon']:g}", one["id"]) for one in plan["keep_private"]]
-    told += [("Measured again", f"ε = {one['epsilon']:g}", one["id"]) for one in plan["remeasure"]]
-    told += [("Fitted again", "not private", one["id"]) for one in plan["refit"]]
-    told += [("To notify", one.get("recipient", "whoever got it"), one["id"]) for one in plan["notify"]]
+def _kept(plan: PlannedErasure) -> None:
+    told = [("Purged", one.kind, one.id) for one in plan.purge]
+    told += [("Kept, private", f"ε = {one.epsilon:g}", one.id) for one in plan.keep_private]
+    told += [("Measured again", f"ε = {one.epsilon:g}", one.id) for one in plan.remeasure]
+    told += [("Fitted again", "not private", one.id) for one in plan.refit]
+    told += [("To notify", one.recipient or "whoever got it", one.id) for one in plan.notify]
     with st.expander(f"All {len(told)} things that are purged, kept or to be notified"):
         rows = [{"What happens": happens, "What it is": what, "Which": which} for happens, what, which in told]
         st.dataframe(rows, hide_index=True, alt="What is purged, kept and to be notified")
@@ -287,13 +300,13 @@ def _verify() -> None:
     if file is None:
         raise InputError("no certificate was chosen", hint="choose the .json file that the requester was given")
     result, content = verify_upload(session.workspace(), file.getvalue(), replay=replay)
-    if result["valid"]:
-        newer = result.get("superseded_by")
+    if result.valid:
+        newer = result.superseded_by
         st.success("Valid." + (f" A later version, {newer}, took the place of its model." if newer else ""))
     else:
-        wrong = [f"{c['name']}: {c['detail']}" for c in result["checks"] if not c["ok"]]
+        wrong = [f"{c.name}: {c.detail}" for c in result.checks if not c.ok]
         st.error(f"Not valid. {plain(sentence('; '.join(wrong)))}", icon=":material/error:")
-    rows = [{"Check": c["name"], "Holds": "yes" if c["ok"] else "NO", "Detail": c["detail"]} for c in result["checks"]]
+    rows = [{"Check": c.name, "Holds": "yes" if c.ok else "NO", "Detail": c.detail} for c in result.checks]
     st.dataframe(rows, hide_index=True, alt="Checks of the certificate")
     if content:
         st.iframe(content, height=600, alt="The certificate as a page")

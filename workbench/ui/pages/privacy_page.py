@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -14,19 +14,22 @@ from workbench.ui.parts.attacks import show_attacks
 from workbench.ui.parts.what_if import what_if
 from workbench.ui.parts.words import moment, plain
 from workbench.workflows.datasets.budget import set_budget, show_ledger
+from workbench.workflows.datasets.results import ChargeResult, LedgerResult
 from workbench.workflows.erasure.suppressions import vouch
 from workbench.workflows.operations.overview import overview
+
+_EVERYBODY = ((0.0, 1.0),)
 
 
 def page() -> None:
     """The whole page."""
     st.title("Privacy budget")
     seen = overview(session.workspace())
-    if not seen["datasets"]:
+    if not seen.datasets:
         st.info("There is no data set yet, so there is nobody whose privacy could be spent.")
         places.link("data", "Take in a data set")
         return
-    of = {one["population"]: one["dataset"] for one in seen["datasets"]}
+    of = {one.population: one.dataset for one in seen.datasets}
     population = st.selectbox("Whose people?", list(of), help="All tables about the same people share one budget.")
     told = show_ledger(session.workspace(), of[population])
     with session.reported():
@@ -39,20 +42,21 @@ def page() -> None:
     with session.reported():
         _line(told)
     with session.reported():
-        _entries(told["entries"])
+        _entries(told.entries)
     with session.reported():
-        what_if([one["dataset"] for one in seen["datasets"] if one["population"] == population], told["budget"])
+        what_if([one.dataset for one in seen.datasets if one.population == population], told.budget)
     with session.reported():
-        show_attacks(population, can_evaluate=bool(seen["releases"] or seen["models"]))
+        show_attacks(population, can_evaluate=bool(seen.releases or seen.models))
 
 
-def _stated(told: dict[str, Any], population: str) -> None:
+def _stated(told: LedgerResult, population: str) -> None:
     """What may be missing since a restore, and what was stated about it."""
-    for warning in told["warnings"]:
+    for warning in told.warnings:
         st.warning(plain(warning))
-    for one in [*told["raises"], *(one for one in told["statements"] if one["kind"] != "raised")]:
-        st.caption(plain(one["sentence"]))
-    if told["held"] is None:
+    stated = [one.sentence for one in told.statements if one.kind != "raised"]
+    for sentence in [*(one.sentence for one in told.raises), *stated]:
+        st.caption(plain(sentence))
+    if told.held is None:
         return
     st.error(
         "The workspace was restored from a backup, and what was charged since may be missing here. So everything counts as "
@@ -66,44 +70,45 @@ def _stated(told: dict[str, Any], population: str) -> None:
                 session.again("The budget is free again.")
 
 
-def _spent(told: dict[str, Any]) -> None:
-    budget, spent = told["budget"], told["spent"]["epsilon"]
+def _spent(told: LedgerResult) -> None:
+    budget, spent = told.budget, told.spent.epsilon
     if budget is None:
         st.warning("No budget is set, so nothing private may be read of these people.")
         return
     row = st.container(horizontal=True)
     row.metric(
-        "Spent (ε)", f"{spent:.2f}", border=True, help=f"All that was made together: {odds(spent, budget['delta'])}"
+        "Spent (ε)", f"{spent:.2f}", border=True, help=f"All that was made together: {odds(spent, budget.delta)}"
     )
-    left = 0.0 if told["held"] else max(0.0, budget["epsilon"] - spent)
+    left = 0.0 if told.held else max(0.0, budget.epsilon - spent)
     row.metric("Left (ε)", f"{left:.2f}", border=True)
     row.metric(
         "Budget (ε)",
-        f"{budget['epsilon']:g}",
+        f"{budget.epsilon:g}",
         border=True,
-        help=f"At δ = {budget['delta']:g}. What is spent never comes back.",
+        help=f"At δ = {budget.delta:g}. What is spent never comes back.",
     )
-    if told["over_by"]:
+    if told.over_by:
         st.error(
-            f"More is spent than the budget: ε {told['over_by']:.2g} too much. Nothing is undone; further charges are refused."
+            f"More is spent than the budget: ε {told.over_by:.2g} too much. Nothing is undone; further charges are refused."
         )
-    st.progress(min(1.0, spent / budget["epsilon"]), text=f"{spent / budget['epsilon']:.0%} of the budget is spent")
-    if (exact := told["spent"]["epsilon_pld"]) is not None:
+    st.progress(min(1.0, spent / budget.epsilon), text=f"{spent / budget.epsilon:.0%} of the budget is spent")
+    if (exact := told.spent.epsilon_pld) is not None:
         st.caption(f"Counted more exactly, by privacy-loss distributions: ε = {exact:.3f}.")
 
 
-def _line(told: dict[str, Any]) -> None:
-    if not told["along"]:
+def _line(told: LedgerResult) -> None:
+    if told.budget is None or not told.along:
         return
     st.subheader(
         "Over the hash line",
         help="A keyed hash puts each person at a place from 0 to 1. A spend concerns the people of one stretch, or everybody.",
     )
-    charges = [one | {"number": number} for number, one in enumerate(told["entries"], 1)]
-    epsilon, lines = told["budget"]["epsilon"], told["along_by_type"]
-    for kind, along in lines.items() if len(lines) > 1 else [("", told["along"])]:
+    epsilon, lines = told.budget.epsilon, told.along_by_type
+    for kind, along in lines.items() if len(lines) > 1 else [("", told.along)]:
         on_it = [
-            one for one in charges if not kind or one["identity_type"] in (kind, None) or one["scope"] == [[0.0, 1.0]]
+            one.to_json() | {"number": number}
+            for number, one in enumerate(told.entries, 1)
+            if not kind or one.identity_type in (kind, None) or one.scope == _EVERYBODY
         ]
         picture, words = st.columns([1, 1])
         picture.image(hash_line(on_it, along, epsilon), width=480, alt=told_in_words(on_it, along, epsilon))
@@ -119,7 +124,7 @@ def _line(told: dict[str, Any]) -> None:
             words.caption(f"The newest {MOST} of {len(on_it)} spends are drawn.")
 
 
-def _entries(entries: list[dict[str, Any]]) -> None:
+def _entries(entries: Sequence[ChargeResult]) -> None:
     st.subheader("What each spend bought")
     if not entries:
         st.info("Nothing was spent yet.")
@@ -128,20 +133,20 @@ def _entries(entries: list[dict[str, Any]]) -> None:
     rows = [
         {
             "No.": number,
-            "When": moment(one["created"]),
-            "What for": one["purpose"],
-            "Whom it concerns": _scope(one["scope"]),
-            "Identified by": one["identity_type"] or "–",
-            "Alone (ε)": "–" if one["epsilon"] is None else f"{one['epsilon']:.3g}",
+            "When": moment(one.created),
+            "What for": one.purpose,
+            "Whom it concerns": _scope(one.scope),
+            "Identified by": one.identity_type or "–",
+            "Alone (ε)": "–" if one.epsilon is None else f"{one.epsilon:.3g}",
             "Mechanism": ", ".join(
-                f"{k} {v:.4g}" if isinstance(v, float) else str(v) for k, v in one["event"].items() if k != "events"
+                f"{k} {v:.4g}" if isinstance(v, float) else str(v) for k, v in one.event.items() if k != "events"
             ),
-            "By": one["actor"],
+            "By": one.actor,
         }
         for number, one in reversed(list(enumerate(entries, 1)))
     ]
     st.dataframe(rows, hide_index=True, alt="Charges with purpose, scope and mechanism")
-    parts = [one for one in entries if one["scope"] != [[0.0, 1.0]]]
+    parts = [one for one in entries if one.scope != _EVERYBODY]
     if parts:
         st.caption(
             "A charge for a part concerns only the people whose keyed hash is there. A person is in one part of each identity "
@@ -149,24 +154,24 @@ def _entries(entries: list[dict[str, Any]]) -> None:
         )
 
 
-def _scope(scope: list[list[float]]) -> str:
-    if scope == [[0.0, 1.0]]:
+def _scope(scope: Sequence[tuple[float, float]]) -> str:
+    if scope == _EVERYBODY:
         return "everybody"
     return "part " + ", ".join(f"{low:.1%} to {high:.1%}" for low, high in scope)
 
 
-def _budget(dataset: str, told: dict[str, Any]) -> None:
-    budget, charged = told["budget"], bool(told["entries"])
+def _budget(dataset: str, told: LedgerResult) -> None:
+    budget, charged = told.budget, bool(told.entries)
     with st.expander("Change the budget" if budget else "Set the budget", expanded=budget is None), st.form("budget"):
         epsilon = st.number_input(
-            "The most that may ever be spent (ε)", min_value=0.01, value=budget["epsilon"] if budget else 4.0
+            "The most that may ever be spent (ε)", min_value=0.01, value=budget.epsilon if budget else 4.0
         )
-        delta, ceiling, reason = budget["delta"] if budget else 1e-5, None, ""
+        delta, ceiling, reason = budget.delta if budget else 1e-5, None, ""
         if charged:
             reason = st.text_input(
                 "Why is it raised?", help="Needed for a larger ε. It is shown here and on cards. Name no person."
             )
-            promised = "" if told["ceiling"] is None else f" (ε = {told['ceiling']:g})"
+            promised = "" if told.ceiling is None else f" (ε = {told.ceiling:g})"
             st.caption(
                 f"Something was spent, so δ stays {delta:g}. A raise is recorded. One beyond what was declared before the "
                 f"first spend{promised} breaks that promise, and cards say so."
@@ -176,7 +181,7 @@ def _budget(dataset: str, told: dict[str, Any]) -> None:
             ceiling = st.number_input(
                 "The most that ε may become later",
                 min_value=0.01,
-                value=told["ceiling"],
+                value=told.ceiling,
                 help="Empty: no raise is foreseen.",
             )
             st.caption("A budget is a promise to these people. After the first spend a raise needs a reason.")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from workbench.reports.evaluation_page import left_out_text
@@ -11,6 +9,7 @@ from workbench.ui.parts import jobs, places, session
 from workbench.ui.parts.words import label, moment, plain
 from workbench.workflows.erasure.decide import list_requests
 from workbench.workflows.evaluation.report import comparison_html, evaluation_html
+from workbench.workflows.evaluation.results import EvaluationEntry
 from workbench.workflows.evaluation.stored_evaluations import evaluation_of, evaluations
 from workbench.workflows.operations.jobs import detach_job
 from workbench.workflows.operations.overview import overview
@@ -31,41 +30,41 @@ def page() -> None:
         _compare(known)
 
 
-def _reports(known: list[dict[str, Any]]) -> None:
+def _reports(known: list[EvaluationEntry]) -> None:
     if not known:
         st.info("Nothing was evaluated yet. Choose something under “Evaluate”.")
         return
-    of = {one["id"]: one for one in known}
-    asked = next((one["id"] for one in known if one["of"] == st.query_params.get("of")), None)
+    of = {one.id: one for one in known}
+    asked = next((one.id for one in known if one.of == st.query_params.get("of")), None)
     name = st.selectbox(
         "Report",
         list(of),
         index=list(of).index(asked) if asked else 0,
-        format_func=lambda i: f"{of[i]['of']} ({moment(of[i]['made'])})",
+        format_func=lambda i: f"{of[i].of} ({moment(of[i].made)})",
     )
-    document = evaluation_of(session.workspace(), name, of[name]["dataset"])
-    if absent := left_out_text(document.get("left_out") or {}):
+    document = evaluation_of(session.workspace(), name, of[name].dataset)
+    if absent := left_out_text(document.left_out):
         st.info(absent)
-    for verdict in document["verdicts"]:
+    for verdict in document.verdicts:
         with st.container(border=True):
-            holds = verdict["holds"]
+            holds = verdict.holds
             st.badge("Yes" if holds else "No" if holds is False else "Not known", color="green" if holds else "orange")
-            st.markdown(f"**{plain(label(verdict['use']))}**")
-            st.caption(" · ".join(map(plain, verdict["because"])))
-    content = evaluation_html(session.workspace(), name, dataset=of[name]["dataset"])
-    workspace, dataset = session.workspace(), of[name]["dataset"]
+            st.markdown(f"**{plain(label(verdict.use))}**")
+            st.caption(" · ".join(map(plain, verdict.because)))
+    content = evaluation_html(session.workspace(), name, dataset=of[name].dataset)
+    workspace, dataset = session.workspace(), of[name].dataset
     taken = session.on_click(lambda: evaluation_html(workspace, name, dataset=dataset))
-    st.download_button("Download the report (HTML)", taken, f"{plain(of[name]['of'])}.html", "text/html")
+    st.download_button("Download the report (HTML)", taken, f"{plain(of[name].of)}.html", "text/html")
     st.caption("Internal: it was computed from people's rows, and the next erasure purges it.")
-    st.iframe(content, height=900, alt=f"Evaluation of {of[name]['of']}")
+    st.iframe(content, height=900, alt=f"Evaluation of {of[name].of}")
 
 
 def _things() -> dict[str, str]:
     seen = overview(session.workspace())
-    tables = {one["release"]: f"{one['release']} (synthetic table)" for one in seen["releases"]}
-    models = {one["artifact"]: f"{one['artifact']} (model)" for one in seen["models"]}
-    done = [one for one in list_requests(session.workspace())["requests"] if one["status"] == "completed"]
-    return tables | models | {one["request"]: f"{one['request']} (erasure)" for one in reversed(done)}
+    tables = {one.release: f"{one.release} (synthetic table)" for one in seen.releases}
+    models = {one.artifact: f"{one.artifact} (model)" for one in seen.models}
+    done = [one for one in list_requests(session.workspace()).requests if one.status == "completed"]
+    return tables | models | {one.request: f"{one.request} (erasure)" for one in reversed(done)}
 
 
 def _evaluate() -> None:
@@ -92,11 +91,11 @@ def _evaluate() -> None:
         session.again("Begun.")
 
 
-def _compare(known: list[dict[str, Any]]) -> None:
+def _compare(known: list[EvaluationEntry]) -> None:
     if len(known) < 2:
         st.info("A comparison takes two evaluations or more.")
         return
-    of = {one["id"]: one["of"] for one in known}
+    of = {one.id: one.of for one in known}
     names = st.multiselect("Evaluations", list(of), format_func=lambda name: label(of[name]))
     if len(names) > 1:
         content = comparison_html(session.workspace(), names)

@@ -8,7 +8,6 @@ from typing import Any
 
 import streamlit as st
 
-from workbench.erasure.policy import ErasurePolicy
 from workbench.state.roles import ROLES_FILE, read_roles
 from workbench.ui.parts import places, session
 from workbench.ui.parts.words import KINDS, label, moment, plain
@@ -45,13 +44,13 @@ def page() -> None:
 
 
 def _policies() -> None:
-    sets = {one["dataset"]: one for one in overview(session.workspace())["datasets"]}
+    sets = {one.dataset: one for one in overview(session.workspace()).datasets}
     if not sets:
         st.info("There is no data set yet to have a policy for.")
         places.link("data", "Take in a data set")
         return
     dataset = st.selectbox("Data set", list(sets))
-    now = ErasurePolicy.model_validate(sets[dataset]["policy"])
+    now = sets[dataset].policy
     fixed = not session.may("administer")
     with st.form(f"policy-{dataset}"):
         st.markdown("**Deciding**")
@@ -125,7 +124,7 @@ def _override(name: str, value: object) -> str:
 def _retention() -> None:
     st.write("All that this workspace keeps beside the records and what was made of them, and until when.")
     rows = [
-        {"What": one["what"], "Now": one["now"], "Whom it tells of": one["tells"], "Kept until": one["until"]}
+        {"What": one.what, "Now": one.now, "Whom it tells of": one.tells, "Kept until": one.until}
         for one in retention(session.workspace())
     ]
     st.dataframe(rows, hide_index=True, alt="What is kept, whom it tells of and until when", height="content")
@@ -139,12 +138,12 @@ def _keys() -> None:
     st.write(
         "Certificates are signed with the current key. Hand its public half to whoever is to verify them elsewhere."
     )
-    keys = list_keys(session.workspace())["keys"]
-    rows = [{"Key": key["key"], "Use": "signs" if key["current"] else "still trusted"} for key in keys]
+    keys = list_keys(session.workspace()).keys
+    rows = [{"Key": key.key, "Use": "signs" if key.current else "still trusted"} for key in keys]
     st.dataframe(rows, hide_index=True, alt="Signing keys")
-    current = next(key for key in keys if key["current"])
+    current = next(key for key in keys if key.current)
     st.download_button(
-        "Public key (PEM)", Path(current["public_key"]).read_bytes(), "public.pem", "application/x-pem-file"
+        "Public key (PEM)", Path(current.public_key).read_bytes(), "public.pem", "application/x-pem-file"
     )
     if session.may("administer"):
         with st.expander("Sign with a new key"):
@@ -188,23 +187,23 @@ def _people() -> None:
 
 
 def _jobs() -> None:
-    jobs: list[dict[str, Any]] = list_jobs(session.workspace())["jobs"]
+    jobs = list_jobs(session.workspace()).jobs
     if not jobs:
         st.info("Nothing was worked on yet.")
         return
     rows = [
         {
-            "Job": job["job"],
-            "What": KINDS.get(job["kind"], label(job["kind"])),
-            "Status": "its process died" if job["lost"] else job["status"],
-            "By": job["actor"],
-            "Since": moment(job["created"]),
-            "Made": ", ".join(f"{key} {_listed(value)}" for key, value in job["result"].items()),
+            "Job": job.job,
+            "What": KINDS.get(job.kind, label(job.kind)),
+            "Status": "its process died" if job.lost else job.status,
+            "By": job.actor,
+            "Since": moment(job.created),
+            "Made": ", ".join(f"{key} {_listed(value)}" for key, value in job.result.items()),
         }
         for job in reversed(jobs)
     ]
     st.dataframe(rows, hide_index=True, alt="Jobs, newest first")
-    if any(job["lost"] for job in jobs):
+    if any(job.lost for job in jobs):
         st.warning(
             "A process died. `workbench jobs run JOB` takes its work over; erasures are taken up by “Carry out what waits”."
         )

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
-from workbench.config import MARGINAL, SynthesizeConfig, parse_config
+from workbench.config import SynthesizeConfig, parse_config
+from workbench.generators.registry import GENERATORS
 from workbench.reports.epsilon_text import odds
 from workbench.ui.parts import jobs, places, session
-from workbench.ui.parts.words import day, figure, moment, number, plain, strength
+from workbench.ui.parts.words import day, figure, label, moment, number, plain, strength
 from workbench.workflows.datasets.budget import set_budget
 from workbench.workflows.operations.browser_files import MOST_ROWS, release_file, release_rows, sample_file
 from workbench.workflows.operations.jobs import detach_job
 from workbench.workflows.operations.overview import measured, overview, quality
+from workbench.workflows.operations.results import MeasuredFigures, ReleaseSummary
 from workbench.workflows.synthesis.preflight import preflight
 
-_GENERATORS: Mapping[str, str] = {
-    "aim": "AIM: the best quality, the first choice",
-    "mst": "MST: a tenth of the time, for many columns",
-    "independent": "Independent columns: the baseline, no relations",
-    "dp_ctgan": "DP-CTGAN: a neural network, wants a larger ε",
-    "gaussian_copula": "Gaussian copula: NOT private",
-    "ctgan": "CTGAN: NOT private",
-    "tvae": "TVAE: NOT private",
-}
 _EPSILONS = (0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0)
 _FIGURES: Mapping[str, tuple[str, str]] = {
     "fidelity/tvd1": ("Single columns", "Mean distance to the real table, 0 is equal, 1 has nothing in common (TVD)."),
@@ -50,26 +43,26 @@ def page() -> None:
     """The whole page."""
     st.title("Synthesize")
     seen = overview(session.workspace())
-    if not seen["datasets"]:
+    if not seen.datasets:
         st.info("There is no data set yet to make a synthetic copy of.")
         places.link("data", "Take in a data set")
         return
     jobs.watch("synthesize", "measure")
     jobs.show_fault("synthesize", "measure")
     made, new = (
-        st.tabs(["Synthetic tables", "New"]) if seen["releases"] else reversed(st.tabs(["New", "Synthetic tables"]))
+        st.tabs(["Synthetic tables", "New"]) if seen.releases else reversed(st.tabs(["New", "Synthetic tables"]))
     )
     with new, session.reported():
-        _new([one["dataset"] for one in seen["datasets"]])
+        _new([one.dataset for one in seen.datasets])
     with made, session.reported():
-        _releases(seen["releases"])
+        _releases(seen.releases)
 
 
 def _new(names: list[str]) -> None:
     left, right = st.columns([3, 2])
     with left:
         dataset = st.selectbox("Data set", names)
-        generator = st.selectbox("Generator", list(_GENERATORS), format_func=lambda name: _GENERATORS[name])
+        generator = st.selectbox("Generator", GENERATORS.names(), format_func=lambda name: GENERATORS[name].label)
         given = {"generator": generator, "dataset": dataset} | _strength(generator) | _settings(generator)
         config = parse_config(given, SynthesizeConfig, source="this choice")
     with right.container(border=True), session.reported():
@@ -83,7 +76,7 @@ def _new(names: list[str]) -> None:
 
 
 def _strength(generator: str) -> dict[str, Any]:
-    if generator not in (*MARGINAL, "dp_ctgan"):
+    if not GENERATORS[generator].private:
         st.warning(
             "This generator gives no privacy guarantee. Its tables are withdrawn when a person it saw is erased."
         )
@@ -103,7 +96,7 @@ def _strength(generator: str) -> dict[str, Any]:
 def _settings(generator: str) -> dict[str, Any]:
     given: dict[str, Any] = {}
     with st.expander("More settings"):
-        if generator in (*MARGINAL, "dp_ctgan"):
+        if GENERATORS[generator].private:
             given["delta"] = st.number_input(
                 "δ: how likely the guarantee may fail",
                 min_value=1e-12,
@@ -116,7 +109,7 @@ def _settings(generator: str) -> dict[str, Any]:
         rows = st.number_input("Rows of the table", min_value=1, value=None, help="Empty: about as many as there are.")
         if rows is not None:
             given["rows"] = int(rows)
-        if generator in MARGINAL:
+        if "shards" in GENERATORS[generator].settings.model_fields:
             given["shards"] = int(
                 st.number_input(
                     "Groups of people measured apart (shards)",
@@ -133,31 +126,32 @@ def _preflight(config: SynthesizeConfig) -> bool:
     """What it would cost; whether it may be begun."""
     st.markdown("**Before anything is read**")
     told = preflight(session.workspace(), config)
-    if "seconds" in told:
-        st.markdown(
-            f"About **{told['seconds']:.0f} s**, and {told['seconds_per_100000_rows']:.1f} s for each 100,000 rows."
-        )
-        noise = {what: value for what, value in told["noise"].items() if what != "price of shards"}
+    if (forecast := told.forecast) is not None and forecast.seconds is not None:
+        rest = forecast.seconds_per_100000_rows
+        each = "" if rest is None else f", and {rest:.1f} s for each 100,000 rows"
+        st.markdown(f"About **{forecast.seconds:.0f} s**{each}.")
+    if forecast is not None and forecast.noise:
+        noise = {what: value for what, value in forecast.noise.items() if what != "price of shards"}
         text = ", ".join(f"{value} rows in {what.removesuffix(', about')}" for what, value in noise.items())
         st.markdown(
             f"Noise added to each count: {text}.", help="Standard deviation. Counts well above it are kept well."
         )
-    privacy = told.get("privacy")
+    privacy = told.privacy
     if privacy is None:
         st.markdown("It spends no privacy budget, for it guarantees nothing.")
         return True
-    budget = privacy["budget"]
+    budget = privacy.budget
     if budget is None:
         _set_budget(config)
         return False
-    before, after = privacy["spent_before"], privacy["spent_after"]
+    before, after = privacy.spent_before, privacy.spent_after
     st.progress(
-        min(1.0, after / budget["epsilon"]),
-        text=f"Budget after: ε {after:.2f} of {budget['epsilon']:g} (now {before:.2f})",
+        min(1.0, after / budget.epsilon),
+        text=f"Budget after: ε {after:.2f} of {budget.epsilon:g} (now {before:.2f})",
     )
-    if not privacy["allowed"]:
+    if not privacy.allowed:
         st.error("The budget does not allow this. Choose a smaller ε; what was spent never comes back.")
-    return bool(privacy["allowed"])
+    return privacy.allowed
 
 
 def _set_budget(config: SynthesizeConfig) -> None:
@@ -172,63 +166,67 @@ def _set_budget(config: SynthesizeConfig) -> None:
             session.again("Budget set.")
 
 
-def _releases(releases: list[dict[str, Any]]) -> None:
+def _releases(releases: Sequence[ReleaseSummary]) -> None:
     if not releases:
         st.info("No synthetic table yet. Make one under “New”.")
         return
-    by_name = {one["release"]: one for one in releases}
+    by_name = {one.release: one for one in releases}
     names, asked = list(by_name), st.query_params.get("of")
     place = names.index(asked) if asked in by_name else 0
     one = by_name[st.selectbox("Synthetic table", names, index=place, format_func=lambda name: _named(by_name[name]))]
     row = st.container(horizontal=True)
-    told = f"ε = {one['epsilon']:g}" if one["private"] else "None"
-    meaning = odds(one["epsilon"], one["delta"]) if one["private"] else "Nothing bounds what it says about a person."
+    told = f"ε = {one.epsilon:g}" if one.private else "None"
+    meaning = (
+        odds(one.epsilon, one.delta) if one.epsilon and one.delta else "Nothing bounds what it says about a person."
+    )
     row.metric("Guarantee", told, border=True, help=meaning)
-    row.metric("Rows", number(one["rows"]), border=True)
-    row.metric("Made", day(one["created"]), border=True)
+    row.metric("Rows", number(one.rows), border=True)
+    row.metric("Made", day(one.created), border=True)
     _quality(one)
     with session.reported():
         st.subheader("A look at it")
-        st.dataframe(release_rows(session.workspace(), one["release"]), hide_index=True, alt="The first synthetic rows")
+        st.dataframe(release_rows(session.workspace(), one.release), hide_index=True, alt="The first synthetic rows")
     if session.may("operate"):
         _downloads(one)
 
 
-def _named(one: dict[str, Any]) -> str:
-    return f"{one['release']} ({_GENERATORS[one['kind']].split(':')[0]}, {one['dataset']})"
+def _named(one: ReleaseSummary) -> str:
+    spec = GENERATORS.get(one.kind)
+    kind = spec.label.split(":")[0] if spec else label(one.kind)
+    return f"{one.release} ({kind}, {one.dataset})"
 
 
-def _quality(one: dict[str, Any]) -> None:
+def _quality(one: ReleaseSummary) -> None:
     st.subheader(
         "Quality at a glance", help="Measured on real people's rows, so it is internal and no part of the release."
     )
-    figures = quality(session.workspace(), one["release"])
+    figures = quality(session.workspace(), one.release)
     known = [name for name in _FIGURES if name in figures]
     if not known:
         st.caption("The figures went with the records of a person who was erased, or of rows that were added.")
         if session.may("operate") and st.button("Measure them again"):
-            detach_job(session.workspace(), "measure", {"name": one["release"]})
+            detach_job(session.workspace(), "measure", {"name": one.release})
             session.again("Begun.")
     else:
-        st.caption(_as_of(measured(session.workspace(), one["release"]) or {}))
+        st.caption(_as_of(measured(session.workspace(), one.release)))
         row = st.container(horizontal=True)
         for name in known:
             title, meaning = _FIGURES[name]
-            row.metric(title, figure({"value": figures[name]["value"]}), border=True, help=meaning)
-    places.link("reports", "Evaluate it in full: fidelity, utility and attacks", of=one["release"])
+            row.metric(title, figure({"value": figures[name]}), border=True, help=meaning)
+    places.link("reports", "Evaluate it in full: fidelity, utility and attacks", of=one.release)
 
 
-def _as_of(when: Mapping[str, Any]) -> str:
+def _as_of(when: MeasuredFigures | None) -> str:
     """Say when the figures were measured, on which version of the records, and how many people were left out."""
-    said = f"Measured {moment(when.get('at'))}"
-    if when.get("records_version"):
-        said += f", on version {when['records_version']} of the records"
-    if waiting := when.get("left_out"):
+    said = f"Measured {moment(when.at if when else None)}"
+    if when and when.records_version:
+        said += f", on version {when.records_version} of the records"
+    if waiting := when and when.left_out:
         said += f", without {waiting:,} {'person who waits' if waiting == 1 else 'people who wait'} for erasure"
     return f"{said}."
 
 
-def _downloads(one: dict[str, Any]) -> None:
+def _downloads(one: ReleaseSummary) -> None:
     st.subheader("Take it away")
     whole, drawn = st.columns(2)
     with whole.container(border=True, height="stretch"), session.reported():
@@ -237,15 +235,15 @@ def _downloads(one: dict[str, Any]) -> None:
         ending, mime = _FILES[kind]
         if st.button("Prepare the file"):
             workspace = session.workspace()
-            taken = session.on_click(lambda: release_file(workspace, one["release"], ending))
-            st.download_button("Download", taken, f"{one['release']}{ending}", mime, type="primary")
+            taken = session.on_click(lambda: release_file(workspace, one.release, ending))
+            st.download_button("Download", taken, f"{one.release}{ending}", mime, type="primary")
         st.caption("In CSV, texts that a spreadsheet would take for a formula get an apostrophe before them.")
     with drawn.container(border=True, height="stretch"), session.reported():
         st.markdown("**New rows, also under a condition**")
         _draw(one)
 
 
-def _draw(one: dict[str, Any]) -> None:
+def _draw(one: ReleaseSummary) -> None:
     with st.form("draw", border=False):
         n = st.number_input("Rows", min_value=1, max_value=MOST_ROWS, value=1000)
         where = st.text_input(
@@ -260,12 +258,12 @@ def _draw(one: dict[str, Any]) -> None:
         conditions = tuple(part.strip() for part in where.split(";") if part.strip())
         ending, mime = _FILES[kind]
         download = sample_file(
-            session.workspace(), one["generator"], int(n), ending, where=conditions, recipient=recipient.strip() or None
+            session.workspace(), one.generator, int(n), ending, where=conditions, recipient=recipient.strip() or None
         )
         st.download_button(
             f"Download {int(n):,} rows",
             session.on_click(download.take),
-            f"{plain(one['dataset'])}-rows{ending}",
+            f"{plain(one.dataset)}-rows{ending}",
             mime,
             type="primary",
         )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import streamlit as st
 
 from workbench.ui.parts import places, session
 from workbench.ui.parts.words import figure, moment
 from workbench.workflows.evaluation.attack_results import attacks, audits
+from workbench.workflows.evaluation.results import Attacked, AttackResult, KeptAudit
 
 _HOW = "workbench audit configs/generators/aim.yaml --set dataset=NAME --canaries 500"
 
@@ -39,17 +39,17 @@ def _where_to(*, can_evaluate: bool) -> None:
         places.link("synthesize", "Make a synthetic table")
 
 
-def _attacks(found: list[dict[str, Any]]) -> None:
-    of = {one["of"]: one for one in found}
-    one = of[st.selectbox("Attacked", list(of), format_func=lambda name: f"{name} ({moment(of[name]['made'])})")]
-    _bounds([attack["holds"] for attack in one["attacks"] if attack["asked"]])
+def _attacks(found: list[Attacked]) -> None:
+    of = {one.of: one for one in found}
+    one = of[st.selectbox("Attacked", list(of), format_func=lambda name: f"{name} ({moment(of[name].made)})")]
+    _bounds([attack.holds for attack in one.attacks if attack.asked])
     all_ = st.toggle("Also figures that no bound is set for")
-    rows = [_row(attack) for attack in one["attacks"] if all_ or attack["asked"]]
-    st.dataframe(rows, hide_index=True, alt=f"Attacks on {one['of']} with estimate, baseline and verdict")
+    rows = [_row(attack) for attack in one.attacks if all_ or attack.asked]
+    st.dataframe(rows, hide_index=True, alt=f"Attacks on {one.of} with estimate, baseline and verdict")
     st.caption(
         "Intervals are of 95 %. An attack that fails proves nothing, for a better one may exist. Internal: read people's rows."
     )
-    places.link("reports", "The whole report", of=one["of"])
+    places.link("reports", "The whole report", of=one.of)
 
 
 def _bounds(held: Sequence[bool | None]) -> None:
@@ -65,18 +65,19 @@ def _bounds(held: Sequence[bool | None]) -> None:
         st.success("No figure passes a bound that was set.", icon=":material/check_circle:")
 
 
-def _row(attack: dict[str, Any]) -> dict[str, str]:
-    words = {True: "within bounds", False: f"too much for {', '.join(attack['unfit'])}", None: "not shown"}
+def _row(attack: AttackResult) -> dict[str, str]:
+    words = {True: "within bounds", False: f"too much for {', '.join(attack.unfit)}", None: "not shown"}
+    beside = attack.baseline or attack.ceiling
     return {
-        "Attack": attack["attack"],
-        "Achieved": figure(attack["estimate"]),
-        "Baseline": figure(attack["baseline"] or attack["ceiling"]),
-        "The baseline is": attack["against"] or "–",
-        "Verdict": words[attack["holds"]] if attack["asked"] else "no bound is set",
+        "Attack": attack.attack,
+        "Achieved": figure(attack.estimate.to_json()),
+        "Baseline": figure(beside.to_json() if beside else None),
+        "The baseline is": attack.against or "–",
+        "Verdict": words[attack.holds] if attack.asked else "no bound is set",
     }
 
 
-def _audits(found: list[dict[str, Any]]) -> None:
+def _audits(found: list[KeptAudit]) -> None:
     if not found:
         st.info(
             "No generator was audited on these people. An audit spends as much budget as a fit; run it by the command:"
@@ -85,22 +86,18 @@ def _audits(found: list[dict[str, Any]]) -> None:
         return
     rows = [
         {
-            "Generator": one["generator"],
-            "Data set": one["dataset"],
-            "Claimed (ε)": f"{one['claim']['epsilon']:g}" if one["claim"] else "nothing",
-            "Shown, at least (ε)": f"{one['epsilon']['low']:.3g}",
-            "Guesses": one["epsilon"]["n"],
+            "Generator": one.generator,
+            "Data set": one.dataset,
+            "Claimed (ε)": f"{one.claim.epsilon:g}" if one.claim else "nothing",
+            "Shown, at least (ε)": f"{one.epsilon.low:.3g}",
+            "Guesses": one.epsilon.n,
             "Baseline": "0 by guessing",
-            "Verdict": "the claim is refuted"
-            if one["refuted"]
-            else "not refuted"
-            if one["claim"]
-            else "nothing claimed",
-            "When": moment(one["made"]),
+            "Verdict": "the claim is refuted" if one.refuted else "not refuted" if one.claim else "nothing claimed",
+            "When": moment(one.made),
         }
         for one in found
     ]
     st.dataframe(rows, hide_index=True, alt="Audits with the epsilon that was claimed and the one that was shown")
-    if any(one["refuted"] for one in found):
+    if any(one.refuted for one in found):
         st.error("A claim is refuted: make nothing more with that generator, and tell whoever maintains it.")
     st.caption("Internal, and purged by the next erasure. What an audit does not refute it does not prove.")

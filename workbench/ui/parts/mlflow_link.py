@@ -22,7 +22,7 @@ def base() -> str | None:
 def show_in_mlflow(artifact: str) -> None:
     """Links to an artifact's run and registered model."""
     found = in_mlflow(session.workspace(), artifact)
-    run, experiment, registered = found["run"], found["experiment"], found["registered"]
+    run, experiment, registered = found.run, found.experiment, found.registered
     if not run:
         return
     url = base()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -98,8 +99,10 @@ def figure(estimate: Mapping[str, Any] | None, digits: int = 3) -> str:
     if not estimate or estimate.get("value") is None:
         return "–"
     value, low, high = (estimate.get(key) for key in ("value", "low", "high"))
-    told = f"{value:.{digits}f}"
-    return told if low is None or high is None or low == high else f"{told} ({low:.{digits}f} to {high:.{digits}f})"
+    shown = f"{value:.{digits}f}"
+    if low is None or high is None or math.isnan(low) or math.isnan(high) or low == high:
+        return shown
+    return f"{shown} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def headline(metrics: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -16,12 +16,13 @@ from sqlalchemy import Connection, select
 from workbench.erasure.callback import Callback, claim, delivered, failed, is_any_due
 from workbench.erasure.callback_url import CallbackRules, Resolve, checked, resolve
 from workbench.erasure.deliver import deliver
-from workbench.erasure.open_dsr import STATUS_OF, told_at
+from workbench.erasure.open_dsr import STATUS_OF
 from workbench.errors import WorkbenchError
 from workbench.state import journal, writing
 from workbench.state.roles import allowed, internal
 from workbench.state.tables import requests
 from workbench.state.workspace import Workspace
+from workbench.workflows.controllers.results import CallbackDocument
 from workbench.workflows.controllers.sign_answers import signed
 from workbench.workflows.controllers.tokens import KEY
 
@@ -55,7 +56,8 @@ def tell_due(workspace: Workspace, *, log: Log = _silent) -> int:
         noted = _noted(connection) if is_any_due(connection) else None
     if noted is None:
         return 0
-    return tell_callbacks(workspace, domain=noted.pop("domain"), rules=CallbackRules(**noted), log=log)
+    rules = {name: value for name, value in noted.items() if name != "domain"}
+    return tell_callbacks(workspace, domain=noted["domain"], rules=CallbackRules(**rules), log=log)
 
 
 @allowed("operate", "decide")
@@ -94,8 +96,8 @@ def _guarded(tell: Callable[[], int], log: Log) -> int:
         return 0
 
 
-def _noted(connection: Connection) -> dict[str, Any] | None:
-    """The rules noted last; None where there are none since the workspace was made or restored."""
+def _noted(connection: Connection) -> Mapping[str, Any] | None:
+    """The rules noted last, as the journal has them; None where there are none since the workspace was made or restored."""
     found = [entry for kind in (RULES, _RESTORED) for entry in journal.latest(connection, kind=kind, limit=1)]
     last = max(found, key=lambda entry: int(entry["sequence"]), default=None)
     return dict(last["body"]) if last is not None and last["kind"] == RULES else None
@@ -131,7 +133,8 @@ def _tell(
         with workspace.engine.connect() as connection:
             row = connection.execute(select(requests).where(requests.c.id == callback.request)).one()
         callback = replace(callback, status=STATUS_OF[row.status])  # it may have changed since it was claimed
-        body, headers = signed(workspace, told_at(row, row.actor.removeprefix("api:"), callback.url), domain)
+        document = CallbackDocument.of_url(row, row.actor.removeprefix("api:"), callback.url)
+        body, headers = signed(workspace, document, domain)
         headers |= {"Content-Type": "application/json", "User-Agent": "erasure-workbench"}
         deliver(url, body, headers, rules=rules, resolver=resolver)
     except WorkbenchError as fault:

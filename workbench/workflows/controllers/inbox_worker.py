@@ -15,9 +15,9 @@ import re
 import secrets
 import stat
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -43,9 +43,20 @@ from workbench.state.roles import allowed, open_to_all
 from workbench.state.tables import requests
 from workbench.state.workspace import Workspace
 from workbench.workflows.controllers.callbacks import tell_due, tell_waiting, telling
+from workbench.workflows.controllers.results import (
+    BatchEntry,
+    BatchReceipt,
+    BatchResult,
+    BatchState,
+    ReceiptEntry,
+    RefusedEntry,
+    ResultEntry,
+    WorkerResult,
+)
 from workbench.workflows.erasure.erase import exit_of
 from workbench.workflows.erasure.identities import identities_of
 from workbench.workflows.erasure.run_waiting import erase_waiting
+from workbench.workflows.result import Result
 from workbench.workflows.synthesis.measure_again import measure_again
 
 RECEIPT, RESULT, REJECTED = ".receipt.json", ".result.json", "rejected"
@@ -57,8 +68,6 @@ _KEPT = (
     "The file lies beside this one, because whoever sent it must see what was wrong. It may hold identifiers: "
     "delete it once it is mended and sent again.\n"
 )
-
-Entry = dict[str, Any]
 
 
 class Stop(Protocol):
@@ -100,7 +109,7 @@ class Batch:
 
 
 @allowed("operate")
-def work(workspace: Workspace, inbox: Path, *, stop: Stop, once: bool = False, interval: float = 5.0) -> dict[str, Any]:
+def work(workspace: Workspace, inbox: Path, *, stop: Stop, once: bool = False, interval: float = 5.0) -> WorkerResult:
     """Takes files from `inbox` until asked to stop, or `once` all that are there, and carries their requests out.
 
     - No request is lost or doubled, whatever instant the worker is killed at; one worker at a time has an inbox.
@@ -121,7 +130,7 @@ def work(workspace: Workspace, inbox: Path, *, stop: Stop, once: bool = False, i
                 worst = _round(workspace, inbox, done, stop)
         if not stop.is_set():
             tell_waiting(workspace, log=log)
-    return {"inbox": str(inbox), **done, "exit": worst if once and not stop.is_set() else 0}
+    return WorkerResult(inbox=str(inbox), **done, exit=worst if once and not stop.is_set() else 0)
 
 
 @open_to_all
@@ -198,7 +207,7 @@ def _guarded(step: Callable[..., int], *arguments: Any) -> int:
 def _carry_out(workspace: Workspace) -> int:
     outcome = erase_waiting(workspace)
     for request, result in outcome.done.items():
-        log("completed", request=request, retrain_seconds=result["retrain_seconds"])
+        log("completed", request=request, retrain_seconds=result.retrain_seconds)
     _measure(workspace, outcome.done)
     outcome.results()
     return 0
@@ -254,13 +263,13 @@ def _take_in(workspace: Workspace, batch: Batch, done: dict[str, int], stop: Sto
         done["files"], done["poison"] = done["files"] + 1, done["poison"] + 1
         log("poison", batch=batch.tag, reason=str(fault))
         return InputError.exit_code
-    entries: list[Entry] = []
+    entries: list[ReceiptEntry] = []
     for asked in intake.asked:
         if stop.is_set():
             return 0
         entries.append(_submit(workspace, batch, asked))
     entries += [_refused(m.line, m.reason, InputError.exit_code) for m in intake.malformed]
-    entries.sort(key=lambda entry: int(entry["line"]))
+    entries.sort(key=lambda entry: entry.line)
     _accept(batch, file, entries)
     done["files"], done["requests"] = done["files"] + 1, done["requests"] + len(entries)
     log("accepted", batch=batch.tag, requests=len(intake.asked), malformed=len(intake.malformed))
@@ -283,7 +292,7 @@ def _read(file: Path) -> Intake:
     return intake
 
 
-def _submit(workspace: Workspace, batch: Batch, asked: Asked) -> Entry:
+def _submit(workspace: Workspace, batch: Batch, asked: Asked) -> ReceiptEntry:
     try:
         identities = identities_of(workspace, asked)
     except (InputError, NotFoundError) as fault:
@@ -299,31 +308,29 @@ def _submit(workspace: Workspace, batch: Batch, asked: Asked) -> Entry:
         )
     except (KnownRequestError, NamingError) as fault:
         is_known = isinstance(fault, KnownRequestError)
-        return _refused(asked.line, str(fault), fault.exit_code) | {"known_before": is_known}
-    return {
-        "line": asked.line,
-        "request": receipt.id,
-        "status": receipt.status,
-        "due": receipt.due,
-        "commitment": receipt.commitment,
-        "nonce": receipt.nonce,
-        "reason": receipt.reason,
-        "duplicate_of": receipt.duplicate_of,
-        "known_before": False,
-        "exit": exit_of(receipt.status, malformed=receipt.malformed),
-    }
+        return replace(_refused(asked.line, str(fault), fault.exit_code), known_before=is_known)
+    return ReceiptEntry(
+        line=asked.line,
+        request=receipt.id,
+        status=receipt.status,
+        due=receipt.due,
+        commitment=receipt.commitment,
+        nonce=receipt.nonce,
+        reason=receipt.reason,
+        duplicate_of=receipt.duplicate_of,
+        known_before=False,
+        exit=exit_of(receipt.status, malformed=receipt.malformed),
+    )
 
 
-def _refused(line: int, reason: str, exit_code: int) -> Entry:
-    return {"line": line, "request": None, "status": "rejected", "reason": reason, "exit": exit_code}
+def _refused(line: int, reason: str, exit_code: int) -> RefusedEntry:
+    return RefusedEntry(line=line, reason=reason, exit=exit_code)
 
 
-def _accept(batch: Batch, file: Path, entries: list[Entry]) -> None:
+def _accept(batch: Batch, file: Path, entries: Sequence[ReceiptEntry]) -> None:
     """Receipt, then what is left to tell, then the file goes: each durable before the next."""
-    told = [{name: value for name, value in entry.items() if name != "exit"} for entry in entries]
-    _write(_beside(batch, file.name, RECEIPT), {"batch": batch.tag, "requests": told})
-    kept = [{name: e.get(name) for name in ("line", "request", "reason", "duplicate_of", "exit")} for e in entries]
-    _write(batch.state, {"name": file.name, "requests": kept})
+    _write(_beside(batch, file.name, RECEIPT), BatchReceipt(batch=batch.tag, requests=tuple(entries)))
+    _write(batch.state, BatchState(name=file.name, requests=tuple(map(BatchEntry.of, entries))))
     remove(file)
 
 
@@ -346,35 +353,34 @@ def _tell(workspace: Workspace, batch: Batch) -> int:
     """Writes how a batch's requests stand and forgets it once all are over; returns the worst exit code."""
     if not batch.state.exists():  # its file is to be taken in again
         return BusyError.exit_code
-    state = json.loads(batch.state.read_bytes())
-    named = {entry[name] for entry in state["requests"] for name in ("request", "duplicate_of")}
+    state = BatchState.from_json(json.loads(batch.state.read_bytes()))
+    named = {request for entry in state.requests for request in (entry.request, entry.duplicate_of)}
     with workspace.engine.connect() as connection:
         rows = {row.id: row for row in connection.execute(select(requests).where(requests.c.id.in_(named - {None})))}
-    entries = [_standing(workspace, entry, rows) for entry in state["requests"]]
-    codes: list[int] = [entry.pop("exit") for entry in entries]
+    entries = tuple(_standing(workspace, entry, rows) for entry in state.requests)
     is_over = not any(row.status in OPEN for row in rows.values())
-    path, document = _beside(batch, state["name"], RESULT), {"batch": batch.tag, "requests": entries}
-    if _document(path) != document:
-        _write(path, document)
+    path, result = _beside(batch, state.name, RESULT), BatchResult(batch=batch.tag, requests=entries)
+    if _document(path) != result.to_json():
+        _write(path, result)
     if is_over:
         remove(batch.folder)
         log("finished", batch=batch.tag, requests=len(entries))
-    return max(codes)
+    return max(entry.exit for entry in entries)
 
 
-def _standing(workspace: Workspace, entry: Entry, rows: Mapping[str, Any]) -> Entry:
+def _standing(workspace: Workspace, entry: BatchEntry, rows: Mapping[str | None, Any]) -> ResultEntry:
     """How a request stands now; a duplicate has the certificate of the one it repeats."""
-    row = rows.get(entry["request"])
-    meant = rows.get(entry["duplicate_of"], row)
-    return {
-        "line": entry["line"],
-        "request": entry["request"],
-        "status": row.status if row else "rejected",
-        "reason": reason_of(row) if row else entry["reason"],
-        "duplicate_of": entry["duplicate_of"],
-        "certificate": str(workspace.root / meant.certificate) if meant and meant.certificate else None,
-        "exit": entry["exit"] if meant is None or meant.status == "rejected" else exit_of(meant.status),
-    }
+    row = rows.get(entry.request)
+    meant = rows.get(entry.duplicate_of, row)
+    return ResultEntry(
+        line=entry.line,
+        request=entry.request,
+        status=row.status if row else "rejected",
+        reason=reason_of(row) if row else entry.reason,
+        duplicate_of=entry.duplicate_of,
+        certificate=str(workspace.root / meant.certificate) if meant and meant.certificate else None,
+        exit=entry.exit if meant is None or meant.status == "rejected" else exit_of(meant.status),
+    )
 
 
 def _beside(batch: Batch, name: str, ending: str) -> Path:
@@ -386,7 +392,7 @@ def _beside(batch: Batch, name: str, ending: str) -> Path:
     raise AssertionError
 
 
-def _document(path: Path) -> Entry | None:
+def _document(path: Path) -> Mapping[str, Any] | None:
     """The JSON object in a file of ours, or None where it is not there or not ours."""
     try:
         document = json.loads(path.read_bytes()) if path.is_file() and not path.is_symlink() else None
@@ -395,5 +401,5 @@ def _document(path: Path) -> Entry | None:
     return document if isinstance(document, dict) else None
 
 
-def _write(path: Path, document: Entry) -> None:
-    write_atomic(path, json.dumps(document, ensure_ascii=False, indent=1).encode(), mode=0o640)
+def _write(path: Path, document: Result) -> None:
+    write_atomic(path, json.dumps(document.to_json(), ensure_ascii=False, indent=1).encode(), mode=0o640)

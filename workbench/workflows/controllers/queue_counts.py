@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy import func, select
 
 from workbench.erasure.request import OPEN
@@ -12,7 +14,7 @@ from workbench.state.workspace import Workspace
 
 
 @open_to_all
-def counts(workspace: Workspace) -> dict[str, dict[str, int]]:
+def counts(workspace: Workspace) -> Mapping[str, Mapping[str, int]]:
     """The number of requests by status, of overdue ones, and of callbacks that are kept."""
     late = requests.c.status.in_(OPEN) & (requests.c.due < journal.now())
     with workspace.engine.connect() as connection:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import hmac
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -13,17 +15,18 @@ from workbench.data.identity import canonical
 from workbench.erasure.callback import MAX_URLS, register
 from workbench.erasure.callback_url import CallbackRules, checked
 from workbench.erasure.intake import Asked, parse_open_dsr
-from workbench.erasure.open_dsr import DENIED, EXTENSION, receipt
+from workbench.erasure.open_dsr import DENIED, EXTENSION
 from workbench.erasure.request import Receipt, known_request, submit_person
 from workbench.errors import InputError, ReusedKeyError
 from workbench.state import journal, writing
 from workbench.state.roles import allowed, internal
 from workbench.state.tables import answers, requests
 from workbench.state.workspace import Workspace
+from workbench.workflows.controllers.results import RequestReceipt
 from workbench.workflows.controllers.tokens import KEY, Caller
 from workbench.workflows.erasure.identities import identities_of
 
-Document = dict[str, Any]
+Document = Mapping[str, Any]  # the body of a call, as it was sent
 IDEMPOTENCY_KEY = "[!-~]{16,255}"  # a pattern
 _KEPT_HOURS = 24
 _TELLING = 8  # characters from which on an identifier is told from what a URL holds by chance
@@ -32,7 +35,7 @@ _TELLING = 8  # characters from which on an identifier is told from what a URL h
 @allowed("operate")
 def accept(
     workspace: Workspace, caller: Caller, body: bytes, *, key: str | None = None, rules: CallbackRules | None = None
-) -> Document:
+) -> RequestReceipt:
     """The receipt of a request, its person under quarantine; raises InputError or NotFoundError where it can't be one.
 
     - Request, quarantine, callbacks and answer are one write: all there or nothing.
@@ -53,13 +56,13 @@ def accept(
             before = _answered(connection, *kept)
         if before is not None:
             return _with_nonce(before, nonce)
-    told: list[Document] = []
+    told: list[RequestReceipt] = []
 
     def beside(connection: Connection, made: Receipt) -> None:
         answer = _receipt(connection, caller, made)
         told.append(answer)
-        if answer["request_status"] != DENIED:
-            register(connection, secret, made.id, urls, answer["request_status"])
+        if answer.request_status != DENIED:
+            register(connection, secret, made.id, urls, answer.request_status)
         if kept is not None:
             _keep(connection, *kept, _with_nonce(answer, None))
 
@@ -93,31 +96,31 @@ def _callback_urls(document: Document, asked: Asked, rules: CallbackRules) -> li
     return list(dict.fromkeys(urls))
 
 
-def _answered(connection: Connection, key: bytes, body: bytes) -> Document | None:
+def _answered(connection: Connection, key: bytes, body: bytes) -> RequestReceipt | None:
     """The answer to the same call, if there was one within the day; raises ReusedKeyError where it had another body."""
     row = connection.execute(select(answers).where(answers.c.key == key, answers.c.created > _since())).one_or_none()
     if row is None:
         return None
     if not hmac.compare_digest(row.body, body):
         raise ReusedKeyError("this idempotency key was used for another body", hint="send a new key")
-    return dict(row.answer)
+    return RequestReceipt.from_json(row.answer)
 
 
-def _keep(connection: Connection, key: bytes, body: bytes, answer: Document) -> None:
+def _keep(connection: Connection, key: bytes, body: bytes, answer: RequestReceipt) -> None:
     connection.execute(answers.delete().where(answers.c.created <= _since()))
     _answered(connection, key, body)  # another body under this key, accepted at this moment, takes this one back
-    connection.execute(answers.insert().values(key=key, body=body, answer=answer, created=journal.now()))
+    connection.execute(answers.insert().values(key=key, body=body, answer=answer.to_json(), created=journal.now()))
 
 
-def _receipt(connection: Connection, caller: Caller, made: Receipt) -> Document:
+def _receipt(connection: Connection, caller: Caller, made: Receipt) -> RequestReceipt:
     row = connection.execute(select(requests).where(requests.c.id == made.id)).one()
-    return receipt(row, caller.name, nonce=made.nonce, duplicate_of=made.duplicate_of)
+    return RequestReceipt.of_new(row, caller.name, nonce=made.nonce, duplicate_of=made.duplicate_of)
 
 
-def _with_nonce(answer: Document, nonce: bytes | None) -> Document:
+def _with_nonce(answer: RequestReceipt, nonce: bytes | None) -> RequestReceipt:
     """A receipt with its nonce in place, or without; who was denied has none."""
-    told = nonce.hex() if nonce is not None and answer["request_status"] != DENIED else None
-    return answer | {"extensions": {EXTENSION: answer["extensions"][EXTENSION] | {"nonce": told}}}
+    told = nonce.hex() if nonce is not None and answer.request_status != DENIED else None
+    return replace(answer, extensions={EXTENSION: replace(answer.extensions[EXTENSION], nonce=told)})
 
 
 def _hash(secret: bytes, purpose: str, *parts: str | bytes) -> bytes:

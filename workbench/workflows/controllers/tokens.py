@@ -21,6 +21,7 @@ from workbench.state.atomic_files import write_atomic
 from workbench.state.roles import allowed, open_to_all
 from workbench.state.tables import tokens
 from workbench.state.workspace import Workspace, check_name
+from workbench.workflows.controllers.results import NewToken, RotatedToken, TokenDetails, Tokens
 
 SCOPES = ("requests:write", "requests:read", "predict", "certificates", "metrics")
 KEY = "api"  # the secret key that tokens, idempotency keys and callback addresses are kept under
@@ -49,7 +50,7 @@ class Caller:
 
 
 @allowed("administer")
-def create_token(workspace: Workspace, name: str, scopes: Collection[str], *, days: int = 90) -> dict[str, Any]:
+def create_token(workspace: Workspace, name: str, scopes: Collection[str], *, days: int = 90) -> NewToken:
     """A new token for the controller `name`, with its secret, which is told here and never again."""
     check_name(name, "controller")
     refuse_names(workspace, name, "the controller's name")
@@ -62,26 +63,26 @@ def create_token(workspace: Workspace, name: str, scopes: Collection[str], *, da
 
 
 @allowed("administer")
-def list_tokens(workspace: Workspace) -> dict[str, Any]:
+def list_tokens(workspace: Workspace) -> Tokens:
     """All tokens by id, oldest first, without a secret."""
     with workspace.engine.connect() as connection:
         rows = connection.execute(select(tokens).order_by(tokens.c.created, tokens.c.id)).all()
-    return {"tokens": [_told(row) for row in rows]}
+    return Tokens(tokens=tuple(map(_details, rows)))
 
 
 @allowed("administer")
-def revoke_token(workspace: Workspace, token: str) -> dict[str, Any]:
+def revoke_token(workspace: Workspace, token: str) -> TokenDetails:
     """Ends a token at once."""
     with writing(workspace.engine) as connection:
         row = _get(connection, token)
         if row.revoked is None:
             connection.execute(tokens.update().where(tokens.c.id == token).values(revoked=journal.now()))
             journal.append(connection, "TOKEN_REVOKED", token=token)
-        return _told(_get(connection, token))
+        return _details(_get(connection, token))
 
 
 @allowed("administer")
-def rotate_token(workspace: Workspace, token: str, *, days: int = 90, grace_hours: int = 24) -> dict[str, Any]:
+def rotate_token(workspace: Workspace, token: str, *, days: int = 90, grace_hours: int = 24) -> RotatedToken:
     """A new token with the same name and scopes; the old one ends after the hours of grace, or earlier where it would."""
     if not 0 <= grace_hours <= 24 * _MAX_DAYS or not 1 <= days <= _MAX_DAYS:
         raise InputError(f"a token is good for 1 to {_MAX_DAYS} days, the grace no more")
@@ -92,7 +93,7 @@ def rotate_token(workspace: Workspace, token: str, *, days: int = 90, grace_hour
         expires = min(row.expires, _in(hours=grace_hours))
         connection.execute(tokens.update().where(tokens.c.id == token).values(expires=expires))
         made = _make(connection, _made_key(workspace), row.name, row.scopes, _in(days=days))
-        return made | {"before": token, "before_expires": expires}
+        return RotatedToken(**vars(made), before=token, before_expires=expires)
 
 
 @open_to_all
@@ -109,12 +110,12 @@ def recognise(workspace: Workspace, secret: str) -> Caller:
     return Caller(token=row.id, name=row.name, scopes=frozenset(row.scopes))
 
 
-def _make(connection: Connection, key: bytes, name: str, scopes: Collection[str], expires: str) -> dict[str, Any]:
+def _make(connection: Connection, key: bytes, name: str, scopes: Collection[str], expires: str) -> NewToken:
     token, secret = f"tk-{secrets.token_hex(6)}", _PREFIX + secrets.token_urlsafe(32)
     values = {"name": name, "scopes": list(scopes), "created": journal.now(), "expires": expires}
     connection.execute(tokens.insert().values(id=token, digest=_digest(key, secret), **values))
     journal.append(connection, "TOKEN_CREATED", token=token, scopes=list(scopes), expires=expires)  # the name can go
-    return _told(_get(connection, token)) | {"secret": secret}
+    return NewToken(**vars(_details(_get(connection, token))), secret=secret)
 
 
 def _made_key(workspace: Workspace) -> bytes:
@@ -140,9 +141,16 @@ def _is_good(row: Any) -> bool:
     return row.revoked is None and row.expires > journal.now()
 
 
-def _told(row: Any) -> dict[str, Any]:
-    fields = ("name", "scopes", "created", "expires", "revoked")
-    return {"token": row.id, **{field: getattr(row, field) for field in fields}, "good": _is_good(row)}
+def _details(row: Any) -> TokenDetails:
+    return TokenDetails(
+        token=row.id,
+        name=row.name,
+        scopes=tuple(row.scopes),
+        created=row.created,
+        expires=row.expires,
+        revoked=row.revoked,
+        good=_is_good(row),
+    )
 
 
 def _in(**duration: int) -> str:

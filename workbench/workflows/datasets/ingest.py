@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -32,6 +31,7 @@ from workbench.state.workspace import Workspace, check_name
 from workbench.tracking import RunRecord, Tracking, log_run, purge_runs
 from workbench.workflows.datasets.append import append_rows
 from workbench.workflows.datasets.refused_ingests import informed_by_refusals, noting_refusals
+from workbench.workflows.datasets.results import AppendResult, IngestResult, RehearsalResult
 from workbench.workflows.datasets.same_people import (
     Joined,
     Tokens,
@@ -57,7 +57,7 @@ def ingest(
     data: Path | None = None,
     same_people: str | None = None,
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> IngestResult:
     """Stores a bundled data set, or the table `data` under the schema file `schema`, as data set `name`.
 
     `same_people` is the reason for which people whom the workspace knows already are taken for the same; see
@@ -99,16 +99,16 @@ def ingest(
         (staging / "out").rename(target)
         tokens = tokens_of(Store(name, target, declared, stored.digests))
         _record(workspace, name, joined, stored, ring, runs, tokens, same_people)
-    return {
-        "dataset": name,
-        "rows": stored.rows,
-        "subjects": stored.subjects,
-        "left_out": stored.left_out,
-        "clipped": stored.clipped,
-        "unreviewed": list(declared.unreviewed),
-        "mlflow_run": runs[0],
-        "seconds": round(time.perf_counter() - started, 3),
-    }
+    return IngestResult(
+        dataset=name,
+        rows=stored.rows,
+        subjects=stored.subjects,
+        left_out=stored.left_out,
+        clipped=stored.clipped,
+        unreviewed=declared.unreviewed,
+        mlflow_run=runs[0],
+        seconds=round(time.perf_counter() - started, 3),
+    )
 
 
 @internal
@@ -120,7 +120,7 @@ def rehearse(
     *,
     confirmed: bool = False,
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> RehearsalResult:
     """What `ingest` would store of a table, in numbers; raises as it does, and keeps nothing."""
     schema = refuse_name(workspace, name, schema, confirmed=confirmed).schema
     with workspace.staging() as staging:
@@ -132,7 +132,7 @@ def rehearse(
         tokens = tokens_of(Store(name, staging / "out", schema, stored.digests))
         with workspace.engine.connect() as connection:
             join_people(connection, workspace, name, Joined(schema), tokens, confirmed=confirmed)
-    return {"rows": stored.rows, "left_out": stored.left_out, "clipped": stored.clipped}
+    return RehearsalResult(rows=stored.rows, left_out=stored.left_out, clipped=stored.clipped)
 
 
 @internal
@@ -160,7 +160,7 @@ def _paths(name: str, schema: Path | None, data: Path | None) -> tuple[Path, Pat
 @allowed("operate")
 def append(
     workspace: Workspace, name: str, *, data: Path, same_people: str | None = None, progress: Progress = silent
-) -> dict[str, Any]:
+) -> AppendResult:
     """Adds the rows of the table `data` to data set `name` under its stored schema, all or nothing, also after a kill.
 
     Rules such as `max_rows_per_subject` hold over old and new rows together. With a holdout file the new rows are trained
@@ -178,15 +178,15 @@ def append(
         split: Split | None = "train" if schema.holdout.file is not None else None
         with noting_refusals(workspace, name, schema):
             stored, stale = append_rows(workspace, name, [(chunks, split)], ring, same_people=same_people)
-    return {
-        "dataset": name,
-        "appended_rows": stored.rows,
-        "new_subjects": stored.subjects,
-        "left_out": stored.left_out,
-        "clipped": stored.clipped,
-        "stale": stale,
-        "seconds": round(time.perf_counter() - started, 3),
-    }
+    return AppendResult(
+        dataset=name,
+        appended_rows=stored.rows,
+        new_subjects=stored.subjects,
+        left_out=stored.left_out,
+        clipped=stored.clipped,
+        stale=tuple(stale),
+        seconds=round(time.perf_counter() - started, 3),
+    )
 
 
 def _refuse_taken(workspace: Workspace, name: str, schema: Schema, *, confirmed: bool) -> Joined:

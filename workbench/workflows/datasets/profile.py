@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,18 +13,17 @@ from workbench.errors import BusyError
 from workbench.schema import Schema
 from workbench.schema.column import Column
 from workbench.state import reading
-from workbench.state.roles import allowed, internal, open_to_all
+from workbench.state.roles import allowed, open_to_all
 from workbench.state.workspace import Workspace
+from workbench.workflows.datasets.results import ColumnProfile, ProfileResult
 from workbench.workflows.outputs import judge_now
 
-# by how many microseconds the shortest cell has
-_PATTERNS = ((86_400_000_000, "%Y-%m-%d"), (60_000_000, "%Y-%m-%d %H:%M"), (0, "%Y-%m-%d %H:%M:%S.%f"))
 _NOTHING = "no profile is made"
 FEWEST = 20  # rows of a cell, or it is not told apart
 
 
 @allowed("operate")
-def profile(workspace: Workspace, dataset: str) -> dict[str, Any]:
+def profile(workspace: Workspace, dataset: str) -> ProfileResult:
     """The share of rows in each cell of each column, of training rows alone; cells with few rows are told together.
 
     Internal: computed from people's rows. Raises BusyError where one of them waits to be erased.
@@ -43,11 +40,11 @@ def profile(workspace: Workspace, dataset: str) -> dict[str, Any]:
     records = store.read("train")
     bins = records.codec.bin(records.values)
     columns = records.schema.encoded.items()
-    found = {
-        "dataset": dataset,
-        "rows": len(records),
-        "columns": [_column(name, column, bins[:, place]) for place, (name, column) in enumerate(columns)],
-    }
+    found = ProfileResult(
+        dataset=dataset,
+        rows=len(records),
+        columns=tuple(_column(name, column, bins[:, place]) for place, (name, column) in enumerate(columns)),
+    )
     judge_now(workspace, judge)
     return found
 
@@ -59,33 +56,10 @@ def schema_of(workspace: Workspace, dataset: str) -> Schema:
         return catalog.entry(connection, dataset).schema
 
 
-def _column(name: str, column: Column, cells: Any) -> dict[str, Any]:
+def _column(name: str, column: Column, cells: Any) -> ColumnProfile:
     counts = np.bincount(cells, minlength=column.cells + 1)
-    labels = [*cell_labels(column), "missing"]
+    labels = [*column.spec.cell_labels(column), "missing"]
     total = max(1, int(counts.sum()))
-    told = [(label, int(n) / total) for label, n in zip(labels, counts, strict=False) if n >= FEWEST]
-    rare = 1.0 - sum(share for _, share in told)
-    return {"column": name, "cells": told + ([("few rows each", rare)] if rare > 1e-9 else [])}
-
-
-@internal
-def cell_labels(column: Column) -> list[str]:
-    """The cells of a column's public domain as texts."""
-    if column.categories is not None:
-        return list(column.categories)
-    if column.kind == "boolean":
-        return ["false", "true"]
-    told = _wording(column)
-    cells = [(told(low), told(high)) for low, high in zip(*column.cell_bounds, strict=True)]
-    return [f"{low} to {high}" if low != high else low for low, high in cells]
-
-
-def _wording(column: Column) -> Callable[[float], str]:
-    """How a bound of a cell is written; a date by its day, or as finely as it takes to tell the cells apart."""
-    if column.kind != "datetime":
-        return lambda value: f"{value:g}"
-    assert column.bounds is not None
-    first = dt.datetime.fromisoformat(str(column.bounds[0]))
-    shortest = min(high - low + 1 for low, high in zip(*column.cell_bounds, strict=True))
-    pattern = next(pattern for least, pattern in _PATTERNS if shortest >= least)
-    return lambda value: f"{first + dt.timedelta(microseconds=value):{pattern}}"
+    shown = [(label, int(n) / total) for label, n in zip(labels, counts, strict=False) if n >= FEWEST]
+    rare = 1.0 - sum(share for _, share in shown)
+    return ColumnProfile(column=name, cells=(*shown, *([("few rows each", rare)] if rare > 1e-9 else [])))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from workbench.data.reader import estimate_rows, header_of, read_chunks, require_table
 from workbench.errors import BudgetError, InputError
@@ -13,6 +12,7 @@ from workbench.schema.infer import annotate, annotate_private, check_names, infe
 from workbench.state.atomic_files import check_output, write_atomic
 from workbench.state.roles import allowed
 from workbench.state.workspace import Workspace
+from workbench.workflows.datasets.results import GuessedSchema, PrivateSchema
 from workbench.workflows.datasets.same_people import refuse_other_case
 from workbench.workflows.outputs import reserved
 
@@ -20,13 +20,15 @@ from workbench.workflows.outputs import reserved
 @allowed("operate")
 def propose_schema(
     file: Path, out: Path, *, target: str | None = None, subject: str | None = None, progress: Progress = silent
-) -> dict[str, Any]:
+) -> GuessedSchema:
     """Writes a draft schema whose every domain was guessed from the data and is marked unreviewed."""
     _check_out(out)
     chunks = watched(read_chunks(file), estimate_rows(file), progress)
     schema = infer_schema(chunks, target=target, subject=subject)
     write_atomic(out, annotate(schema).encode())
-    return _described(schema, out) | {"read_the_data": True}
+    return GuessedSchema(
+        schema=out, columns=len(schema.columns), unreviewed=schema.unreviewed, dropped=_dropped(schema)
+    )
 
 
 @allowed("operate")
@@ -42,7 +44,7 @@ def propose_schema_privately(
     subject: str | None = None,
     max_rows_per_subject: int = 1,
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> PrivateSchema:
     """Writes a draft schema that is differentially private; raises BudgetError, with the file unopened, where it can't pay.
 
     What is known without a row is checked before the charge: the place of the draft, and the names of the columns, which are
@@ -71,7 +73,15 @@ def propose_schema_privately(
         chunks = watched(read_chunks(file, may_be_empty=True), estimate_rows(file), progress)
         schema = search.find(chunks, population=population, target=target, subject=subject)
         place(annotate_private(schema, epsilon=epsilon, delta=delta).encode())
-    return _described(schema, out) | {"private": True, "population": population, "epsilon": epsilon, "delta": delta}
+    return PrivateSchema(
+        schema=out,
+        columns=len(schema.columns),
+        unreviewed=schema.unreviewed,
+        dropped=_dropped(schema),
+        population=population,
+        epsilon=epsilon,
+        delta=delta,
+    )
 
 
 def _check_out(out: Path) -> None:
@@ -80,10 +90,5 @@ def _check_out(out: Path) -> None:
     check_output(out, None)
 
 
-def _described(schema: Schema, out: Path) -> dict[str, Any]:
-    return {
-        "schema": str(out),
-        "columns": len(schema.columns),
-        "unreviewed": list(schema.unreviewed),
-        "dropped": [column for column, c in schema.columns.items() if c.role == "drop"],
-    }
+def _dropped(schema: Schema) -> tuple[str, ...]:
+    return tuple(column for column, c in schema.columns.items() if c.role == "drop")

@@ -15,6 +15,7 @@ from workbench.state import journal, writing
 from workbench.state.roles import allowed, internal
 from workbench.state.tables import requests
 from workbench.state.workspace import Workspace
+from workbench.workflows.erasure.results import AcceptedHit, HeldHit
 
 _MARK = 16  # hexadecimal digits of a mark that are shown
 
@@ -22,7 +23,7 @@ _MARK = 16  # hexadecimal digits of a mark that are shown
 @allowed("decide")
 def accept_hit(
     workspace: Workspace, request: str, *, file: str, offset: int | None = None, reason: str, mark: str = ""
-) -> dict[str, Any]:
+) -> AcceptedHit:
     """Accept what the last byte scan of a held request found in `file` at `offset`, as requests show names it.
 
     `mark` tells hits apart that have the same offset, in different cells or members of the file. Without an offset a file is
@@ -72,17 +73,17 @@ def accept_hit(
         accepted = (*erasure.accepted, *taken)
         saga.save(connection, erasure.model_copy(update={"hits": left, "accepted": accepted, "tried": 0.0}))
         journal.append(connection, "HIT_ACCEPTED", request=request, mark=taken[0]["mark"])
-    return {"request": request, "file": file, "offset": offset, "left": len(left)}
+    return AcceptedHit(request=request, file=file, offset=offset, left=len(left))
 
 
 @internal
-def held_hits(workspace: Workspace, request: str) -> list[dict[str, Any]]:
-    """Return what the last byte scan of a held request found: `file`, `offset`, `mark` where it can be accepted, `place`."""
+def held_hits(workspace: Workspace, request: str) -> tuple[HeldHit, ...]:
+    """Return what the last byte scan of a held request found."""
     with workspace.engine.connect() as connection:
         erasure = next((e for e in saga.unfinished(connection) if e.held and request in e.requests), None)
-    return [_shown(hit) for hit in erasure.hits] if erasure else []
+    return tuple(map(_shown, erasure.hits)) if erasure else ()
 
 
-def _shown(hit: Mapping[str, Any]) -> dict[str, Any]:
-    mark = {"mark": hit["mark"][:_MARK]} if "mark" in hit else {}
-    return {key: hit[key] for key in ("place", "file", "offset") if key in hit} | mark
+def _shown(hit: Mapping[str, Any]) -> HeldHit:
+    mark = hit["mark"][:_MARK] if "mark" in hit else None
+    return HeldHit(place=hit["place"], file=hit.get("file"), offset=hit.get("offset"), mark=mark)

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, select
 
-from workbench.config import TrainConfig
+from workbench.config import TrainConfig, stored_config
 from workbench.data import catalog
 from workbench.erasure import saga
 from workbench.erasure.certificate import sign
 from workbench.erasure.environment import environment
 from workbench.erasure.plan import HANDED_OUT
 from workbench.erasure.saga import DatasetState, EnsembleState, Erasure
+from workbench.metrics.estimate import Estimate
 from workbench.state import compact, journal, writing
 from workbench.state.atomic_files import write_atomic
 from workbench.state.roles import internal
 from workbench.state.tables import requests, suppressions
 from workbench.state.workspace import Workspace
 from workbench.tracking import RunRecord, Tracking, find_runs, log_run, purge_runs
+from workbench.workflows.erasure.results import ErasedRequest, RetrainedEnsemble
 
 EXCLUDED = (
     "copies outside the workspace: backups, exports and releases already handed out",
@@ -31,11 +33,11 @@ _SUPPRESSED = "a keyed token of the person, by which they are refused should the
 
 _TAG = "workbench.erasure.certified"
 
-Result = dict[str, Any]
+Json = Mapping[str, Any]  # of a statement, which is signed as it is, or of an artifact as the erasure's state keeps it
 
 
 @internal
-def certify(workspace: Workspace, erasure: Erasure) -> dict[str, Result]:
+def certify(workspace: Workspace, erasure: Erasure) -> dict[str, ErasedRequest]:
     """Signs a certificate per request; each request completes in one transaction, the last one ends the erasure."""
     compact(workspace.engine)
     seconds = max(0.0, time.time() - erasure.started)  # the clock may have been set back
@@ -68,7 +70,7 @@ def certify(workspace: Workspace, erasure: Erasure) -> dict[str, Result]:
 
 def _predicate(
     workspace: Workspace, row: Any, datasets: Mapping[str, DatasetState], erasure: Erasure, head: str
-) -> dict[str, Any]:
+) -> Json:
     with workspace.engine.connect() as connection:
         bases = [_basis(connection, row.id, name, state) for name, state in datasets.items()]
         token = connection.execute(select(suppressions.c.token).where(suppressions.c.request == row.id)).first()
@@ -94,7 +96,7 @@ def _predicate(
     }
 
 
-def _basis(connection: Connection, request: str, dataset: str, state: DatasetState) -> dict[str, Any]:
+def _basis(connection: Connection, request: str, dataset: str, state: DatasetState) -> Json:
     """What happened in one data set and on what ground each artifact counts as free of the person."""
     schema = catalog.entry(connection, dataset).schema
     return {
@@ -107,12 +109,12 @@ def _basis(connection: Connection, request: str, dataset: str, state: DatasetSta
     }
 
 
-def _model(ensemble: EnsembleState, request: str) -> dict[str, Any]:
+def _model(ensemble: EnsembleState, request: str) -> Json:
     """On what ground a version counts as free of the person, and what shows it.
 
     `constituents_retrained` counts for all requests of the erasure, `constituents_of_person` for this one.
     """
-    config, retrained = TrainConfig.model_validate(ensemble.new.config), set(ensemble.retrain)
+    config, retrained = stored_config(ensemble.new.config, TrainConfig), set(ensemble.retrain)
     told: dict[str, Any] = {
         "artifact": ensemble.new.id,
         "basis": "exact: bit-identical to training from scratch on the remaining records",
@@ -136,7 +138,7 @@ def _model(ensemble: EnsembleState, request: str) -> dict[str, Any]:
     return told
 
 
-def _kept(artifact: Mapping[str, Any]) -> dict[str, Any]:
+def _kept(artifact: Json) -> Json:
     """On what ground a generator, release or export was kept."""
     if artifact["body"]["private"]:
         basis = "kept: differentially private" + (", outside" if artifact["kind"] == "export" else "")
@@ -150,19 +152,19 @@ def _kept(artifact: Mapping[str, Any]) -> dict[str, Any]:
     return {"artifact": artifact["id"], "basis": basis}
 
 
-def _budget(artifact: Mapping[str, Any]) -> dict[str, float]:
+def _budget(artifact: Json) -> Mapping[str, float]:
     body = artifact["body"]
     return {"epsilon": body["epsilon"], "delta": body["delta"]} if body["private"] else {}
 
 
-def _handed_out(state: DatasetState) -> Iterator[dict[str, Any]]:
+def _handed_out(state: DatasetState) -> Iterator[Json]:
     """Releases and exports that somebody may have, whether they were kept or not."""
     return (a for a in (*state.keep, *state.purge) if a["kind"] in HANDED_OUT)
 
 
-def _replaced(state: DatasetState) -> list[dict[str, Any]]:
+def _replaced(state: DatasetState) -> Sequence[Json]:
     """What became of the generators that were not kept."""
-    told: list[dict[str, Any]] = []
+    told: list[Json] = []
     again = {g.old: g for g in state.remeasure}
     for artifact in state.purge:
         if artifact["kind"] != "generator":
@@ -184,16 +186,21 @@ def _replaced(state: DatasetState) -> list[dict[str, Any]]:
     return told
 
 
-def _result(workspace: Workspace, path: str, request: str, datasets: Mapping[str, DatasetState]) -> Result:
+def _result(workspace: Workspace, path: str, request: str, datasets: Mapping[str, DatasetState]) -> ErasedRequest:
     ensembles = [e for state in datasets.values() for e in state.ensembles]
-    return {
-        "status": "completed",
-        "shards": sorted({shard for e in ensembles for shard in e.touched.get(request, ())}),
-        "certificate": str(workspace.root / path),
-        "ensembles": [{"ensemble": e.new.ensemble, "version": e.new.version, "metrics": e.metrics} for e in ensembles],
-        "retrain_seconds": round(sum(e.seconds for e in ensembles), 3),
-        "predicted_seconds": round(sum(e.predicted_seconds for e in ensembles), 3),
-    }
+    return ErasedRequest(
+        request=request,
+        shards=tuple(sorted({shard for e in ensembles for shard in e.touched.get(request, ())})),
+        certificate=str(workspace.root / path),
+        ensembles=tuple(map(_retrained, ensembles)),
+        retrain_seconds=round(sum(e.seconds for e in ensembles), 3),
+        predicted_seconds=round(sum(e.predicted_seconds for e in ensembles), 3),
+    )
+
+
+def _retrained(state: EnsembleState) -> RetrainedEnsemble:
+    metrics = {name: Estimate(**estimate) for name, estimate in state.metrics.items()}  # type: ignore[arg-type]
+    return RetrainedEnsemble(ensemble=state.new.ensemble, version=state.new.version, metrics=metrics)
 
 
 def _erasure_run(dataset: str, state: DatasetState, erasure: Erasure, seconds: float) -> RunRecord:

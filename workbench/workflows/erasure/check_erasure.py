@@ -35,6 +35,7 @@ from workbench.workflows.training.publish_version import live_objects
 from workbench.workflows.training.train_shards import objects_of
 
 _KEPT_HITS = 100  # of a request; one is enough to keep it open
+Json = Mapping[str, Any]  # of a hit, a scan or a box as they are stored with the erasure
 DIGITS = "numbers in differentially private results, for an identifier of digits alone"
 _HELD_BY_TEXT = "the search for what is left of the person found a text that no step removes"
 _HELD_BY_FILE = "the search for what is left of the person met a file that can't be searched"
@@ -144,7 +145,7 @@ def _with_texts(workspace: Workspace, found: BytesFound, common: Set[bytes], sho
     return replace(found, findings=(*map(unsearched, merged.values()), *hits, *texts, *names))
 
 
-def _person(box: Mapping[str, Any]) -> _Person:
+def _person(box: Json) -> _Person:
     places = tuple((dataset, bytes.fromhex(token), int(point)) for dataset, token, point in box["subjects"])
     needles = {bytes.fromhex(needle) for needle in box["needles"]}
     # a box holds each token with its hexadecimal digits, those of data sets that the person was not found in too
@@ -229,7 +230,7 @@ def _aside(
     return alone if erasure.held else alone.model_copy(update={"id": f"erasure-{secrets.token_hex(6)}"})
 
 
-def _kept(marks: Marks, found: BytesFound, finding: Finding) -> dict[str, Any]:
+def _kept(marks: Marks, found: BytesFound, finding: Finding) -> Json:
     """A hit as it is shown and can be accepted: not by the name of a file that is called after the person, nor a token."""
     place: dict[str, Any] = {"place": found.place(finding)}
     if finding.is_strong or finding.hit.where == "name" or found.is_named(finding.file):
@@ -275,7 +276,7 @@ def _put_aside(connection: Connection, aside: Sequence[Erasure], left: Mapping[s
         advance(connection, [request], "failed", reason=_HELD_BY_FILE if unread else _HELD_BY_TEXT)
 
 
-def _for_certificate(workspace: Workspace, judged: Judged, person: _Person, common: Set[bytes]) -> dict[str, Any]:
+def _for_certificate(workspace: Workspace, judged: Judged, person: _Person, common: Set[bytes]) -> Json:
     """What the certificate of a request says of its scan; nothing where there is nothing to say."""
     told: dict[str, Any] = {}
     unsearched = [

@@ -23,19 +23,30 @@ from workbench.state.roles import allowed, may, open_to_all
 from workbench.state.tables import datasets, requests
 from workbench.state.workspace import Workspace
 from workbench.workflows.erasure.accept_hit import held_hits
+from workbench.workflows.erasure.results import (
+    ApprovedRequest,
+    DatasetPolicy,
+    ExpeditedRequest,
+    RequestDetails,
+    Requests,
+    RequestSummary,
+    TimelineEntry,
+    TouchedEnsemble,
+    WithdrawnRequest,
+)
 from workbench.workflows.training.publish_version import current_versions, read_manifest
 
 
 @open_to_all
-def list_requests(workspace: Workspace) -> dict[str, Any]:
+def list_requests(workspace: Workspace) -> Requests:
     """All requests by id, oldest first, with their due dates; they name nobody."""
     with workspace.engine.connect() as connection:
         rows = connection.execute(select(requests).order_by(requests.c.received, requests.c.id)).all()
-    return {"requests": [_describe(workspace, row) for row in rows]}
+    return Requests(requests=tuple(_summary(workspace, row) for row in rows))
 
 
 @open_to_all
-def show_request(workspace: Workspace, request: str) -> dict[str, Any]:
+def show_request(workspace: Workspace, request: str) -> RequestDetails:
     """One request: how it stands, what the journal says of it, and which shards of which ensembles it touches.
 
     It is for operators: a requester is told of no shard. Raises NotFoundError where there is none of that id.
@@ -54,85 +65,85 @@ def show_request(workspace: Workspace, request: str) -> dict[str, Any]:
             ensemble = entry["body"]["ensemble"]
             redone.setdefault(ensemble, set()).update(entry["body"]["retrained"])
             published[ensemble] = entry["body"]["version"]
-    return {
-        **_describe(workspace, row),
-        "datasets": list(row.datasets),
-        "hits": held_hits(workspace, request),
-        "timeline": [{key: entry[key] for key in ("at", "kind", "actor")} for entry in entries],
-        "ensembles": [
+    return RequestDetails(
+        **vars(_summary(workspace, row)),
+        datasets=tuple(row.datasets),
+        hits=held_hits(workspace, request),
+        timeline=tuple(TimelineEntry(at=e["at"], kind=e["kind"], actor=e["actor"]) for e in entries),
+        ensembles=tuple(
             _touched(read_manifest(workspace, artifact), subjects, redone.get(name, set()), published.get(name))
             for name, artifact in versions.items()
             if name in redone or (row.status != "completed" and artifact.dataset in row.datasets)
-        ],
-    }
+        ),
+    )
 
 
 def _touched(
     manifest: Manifest, subjects: Sequence[Subject], redone: Collection[int], published: int | None
-) -> dict[str, Any]:
+) -> TouchedEnsemble:
     """The shards of an ensemble: under quarantine for these subjects, trained again for them, or neither.
 
     `version` is the one that the request's erasure published, or else the current one.
     """
     points = np.array([s.point for s in subjects if s.dataset == manifest.dataset], dtype=np.uint64)
     waiting = {int(shard) for shard in manifest.partition.shard_of(points)} if len(points) else set()
-    return {
-        "ensemble": manifest.ensemble,
-        "version": published or manifest.version,
-        "current_version": manifest.version,
-        "shards": len(manifest.constituents),
-        "waiting": sorted(waiting.difference(redone)),
-        "retrained": sorted(redone),
-    }
+    return TouchedEnsemble(
+        ensemble=manifest.ensemble,
+        version=published or manifest.version,
+        current_version=manifest.version,
+        shards=len(manifest.constituents),
+        waiting=tuple(sorted(waiting.difference(redone))),
+        retrained=tuple(sorted(redone)),
+    )
 
 
-def _describe(workspace: Workspace, row: Any) -> dict[str, Any]:
-    return {
-        "request": row.id,
-        "status": row.status,
-        "approval": row.approval,
-        "received": row.received,
-        "due": row.due,
-        "not_before": row.not_before if row.status == "quarantined" else None,
-        "overdue": row.status in OPEN and row.due < journal.now(),
-        "completed": row.completed,
-        "actor": row.actor,
-        "reason": reason_of(row),
-        "certificate": str(workspace.root / row.certificate) if row.certificate else None,
-    }
+def _summary(workspace: Workspace, row: Any) -> RequestSummary:
+    return RequestSummary(
+        request=row.id,
+        status=row.status,
+        approval=row.approval,
+        received=row.received,
+        due=row.due,
+        not_before=row.not_before if row.status == "quarantined" else None,
+        overdue=row.status in OPEN and row.due < journal.now(),
+        completed=row.completed,
+        actor=row.actor,
+        reason=reason_of(row),
+        certificate=str(workspace.root / row.certificate) if row.certificate else None,
+    )
 
 
 @allowed("decide")
-def approve_request(workspace: Workspace, request: str) -> dict[str, Any]:
+def approve_request(workspace: Workspace, request: str) -> ApprovedRequest:
     """Lets a request that waits for approval be carried out by the next erasure or worker."""
     approve(workspace, request)
-    return {"request": request, "approval": "given"}
+    return ApprovedRequest(request=request)
 
 
 @allowed("decide")
-def release_request(workspace: Workspace, request: str) -> dict[str, Any]:
+def release_request(workspace: Workspace, request: str) -> ExpeditedRequest:
     """Lets a request be carried out by the next erasure or worker, before its window ends."""
     expedite(workspace, request)
-    return {"request": request, "not_before": None}
+    return ExpeditedRequest(request=request)
 
 
 @allowed("decide")
-def deny_request(workspace: Workspace, request: str, reason: str) -> dict[str, Any]:
+def deny_request(workspace: Workspace, request: str, reason: str) -> WithdrawnRequest:
     """Refuses a request that was not begun, and lifts its quarantine; raises InputError where the reason names somebody."""
     refuse_names(workspace, reason, "the reason")
     withdraw(workspace, request, status="denied", reason=reason)
-    return {"request": request, "status": "denied"}
+    return WithdrawnRequest(request=request, status="denied")
 
 
 @allowed("operate")
-def cancel_request(workspace: Workspace, request: str) -> dict[str, Any]:
+def cancel_request(workspace: Workspace, request: str) -> WithdrawnRequest:
     """Takes a request back that was not begun, and lifts its quarantine.
 
     Raises ForbiddenError where another person or system handed it in, and the role decides on no request.
     """
     _refuse_others(workspace, request)
     withdraw(workspace, request, status="cancelled", reason="cancelled")
-    return {"request": request, "status": "cancelled"}
+    return WithdrawnRequest(request=request, status="cancelled")
 
 
 def _refuse_others(workspace: Workspace, request: str) -> None:
@@ -147,11 +158,11 @@ def _refuse_others(workspace: Workspace, request: str) -> None:
 
 
 @allowed("administer")
-def set_policy(workspace: Workspace, dataset: str, config: Path, overrides: list[str]) -> dict[str, Any]:
+def set_policy(workspace: Workspace, dataset: str, config: Path, overrides: list[str]) -> DatasetPolicy:
     """Declares how a data set's erasures are handled; requests already accepted keep what held for them."""
     policy = read_config(config, ErasurePolicy, overrides)
     with writing(workspace.engine) as connection:
         catalog.entry(connection, dataset)
         connection.execute(datasets.update().where(datasets.c.name == dataset).values(policy=policy.model_dump()))
         journal.append(connection, "POLICY", dataset=dataset, policy=policy.model_dump())
-    return {"dataset": dataset, "policy": policy.model_dump()}
+    return DatasetPolicy(dataset=dataset, policy=policy)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 
 from workbench.erasure.intake import Asked, Malformed, by_key
 from workbench.erasure.locate import Pair, Subject, locate
@@ -27,9 +28,33 @@ from workbench.state.tables import requests
 from workbench.state.workspace import Workspace
 from workbench.workflows.erasure.execute import Fault, Outcome, plans_for
 from workbench.workflows.erasure.identities import chosen_datasets, identities_of
+from workbench.workflows.erasure.results import (
+    Answer,
+    DetachedErasure,
+    DetachedJob,
+    ErasedAnswer,
+    ErasureResult,
+    PlannedErasure,
+    RefusedAnswer,
+    RequestAnswer,
+    WaitingAnswer,
+)
 from workbench.workflows.erasure.run_waiting import detach_erasures, erase_waiting
 
-Answer = dict[str, Any]
+Kind = TypeVar("Kind", bound=RequestAnswer)
+
+
+@dataclass(frozen=True)
+class _Submitted:
+    """A request that was recorded, and the open one of the same person that it repeats, if it does."""
+
+    answer: RequestAnswer
+    duplicate_of: str | None
+
+    @property
+    def meant(self) -> str:
+        """The request that stands for the person."""
+        return self.duplicate_of or self.answer.request
 
 
 @allowed("operate")
@@ -41,7 +66,7 @@ def erase(
     malformed: Sequence[Malformed] = (),
     dry_run: bool = False,
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> ErasureResult:
     """Erases the subjects of those keys from `dataset`, or from every data set where there is one identity type only.
 
     What an intake read of a file may stand among the keys; its `malformed` entries are answered as rejected.
@@ -54,16 +79,17 @@ def erase(
     people, refused = _people(workspace, keys, dataset, malformed)
     if dry_run:
         return _dry_run(workspace, people, refused)
-    answers, unaccepted = _submitted(workspace, people)
+    submitted, unaccepted = _submitted(workspace, people)
     outcome, fault = Outcome(done={}, failures=()), None
     try:
-        outcome = erase_waiting(workspace, progress, first=[a["duplicate_of"] or a["request"] for a in answers])
+        outcome = erase_waiting(workspace, progress, first=[one.meant for one in submitted])
     except (WorkbenchError, OSError) as cause:  # cancelled, for example
         fault = cause
     except KeyboardInterrupt:
         fault = BusyError("it was interrupted", hint="workbench resume goes on")
-    answers = _carried_out(workspace, answers, outcome, fault)
-    return {"requests": answers + unaccepted + refused, "seconds": round(time.perf_counter() - started, 3)}
+    answers = _carried_out(workspace, submitted, outcome, fault)
+    seconds = round(time.perf_counter() - started, 3)
+    return ErasureResult(requests=(*answers, *unaccepted, *refused), seconds=seconds)
 
 
 @allowed("operate")
@@ -73,27 +99,27 @@ def erase_detached(
     *,
     dataset: str | None = None,
     malformed: Sequence[Malformed] = (),
-) -> dict[str, Any]:
+) -> DetachedErasure:
     """Accepts requests as `erase` does, with everyone quarantined at once, and has a process of its own carry them out."""
     started = time.perf_counter()
     people, refused = _people(workspace, keys, dataset, malformed)
-    answers, unaccepted = _submitted(workspace, people)
-    job: Answer | None = None
+    submitted, unaccepted = _submitted(workspace, people)
+    job: DetachedJob | None = None
     try:
         job, going = detach_erasures(workspace)
-        rows, _ = _rows(workspace, answers)
+        rows, _ = _rows(workspace, submitted)
     except (WorkbenchError, OSError) as fault:
-        answers = _carried_out(workspace, answers, Outcome(done={}, failures=()), fault)
+        answers = _carried_out(workspace, submitted, Outcome(done={}, failures=()), fault)
     else:
-        answers = [answer | _going(answer, going) for answer in answers]
-        answers = [_standing(answer, rows.get(answer["request"])) for answer in answers]
+        begun = [_going(one, going) for one in submitted]
+        answers = [_standing(answer, rows.get(answer.request)) for answer in begun]
     seconds = round(time.perf_counter() - started, 3)
-    return {"requests": answers + unaccepted + refused, "job": job and job["job"], "seconds": seconds}
+    return DetachedErasure(requests=(*answers, *unaccepted, *refused), job=job.job if job else None, seconds=seconds)
 
 
 def _people(
     workspace: Workspace, keys: Sequence[str | Asked], dataset: str | None, malformed: Sequence[Malformed]
-) -> tuple[dict[Asked, list[Pair]], list[Answer]]:
+) -> tuple[dict[Asked, list[Pair]], list[RefusedAnswer]]:
     """Each request with its person's key in each data set it is about, and the answers to what is none."""
     if dataset is not None:
         chosen_datasets(workspace, dataset)
@@ -112,40 +138,42 @@ def _people(
     return people, refused
 
 
-def _submitted(workspace: Workspace, people: Mapping[Asked, Sequence[Pair]]) -> tuple[list[Answer], list[Answer]]:
+def _submitted(
+    workspace: Workspace, people: Mapping[Asked, Sequence[Pair]]
+) -> tuple[list[_Submitted], list[RefusedAnswer]]:
     """The answers to what was submitted, and to what could not be.
 
     Raises the fault where nobody was accepted before it: who was must be told. A known request id is the fault of its entry
     alone: it never keeps the rest of a file from being accepted.
     """
-    answers: list[Answer] = []
-    unaccepted: list[Answer] = []
+    submitted: list[_Submitted] = []
+    unaccepted: list[RefusedAnswer] = []
     for one, person in people.items():
         try:
-            answer = _answer(workspace, submit_person(workspace, person, request_id=one.request_id))
-            answers.append(answer | _line(one))
+            receipt = submit_person(workspace, person, request_id=one.request_id)
+            submitted.append(_Submitted(_answer(workspace, receipt, one), receipt.duplicate_of))
         except (WorkbenchError, OSError) as fault:
-            if not isinstance(fault, KnownRequestError) and not any(answer["nonce"] for answer in answers):
+            if not isinstance(fault, KnownRequestError) and not any(s.answer.nonce for s in submitted):
                 raise
             unaccepted.append(_rejected(f"line {one.line}: {told(fault)}", exit_code_of(fault)))
-    return answers, unaccepted
+    return submitted, unaccepted
 
 
 def _carried_out(
-    workspace: Workspace, answers: Sequence[Answer], outcome: Outcome, fault: Fault | None
-) -> list[Answer]:
+    workspace: Workspace, submitted: Sequence[_Submitted], outcome: Outcome, fault: Fault | None
+) -> list[RequestAnswer]:
     """The answers once everything that waited was tried; a duplicate gets that of the request it repeats.
 
     `fault` is what kept the rest from being tried.
     """
     due: set[str] = set()
     try:
-        rows, due = _rows(workspace, answers)
+        rows, due = _rows(workspace, submitted)
     except (WorkbenchError, OSError) as unread:
         rows, fault = {}, fault or unread
-    final: list[Answer] = []
-    for answer in answers:
-        request = answer.pop("duplicate_of") or answer["request"]
+    final: list[RequestAnswer] = []
+    for one in submitted:
+        answer, request = one.answer, one.meant
         row = rows.get(request)
         causes = (
             f.fault
@@ -154,66 +182,65 @@ def _carried_out(
         )
         cause = next(causes, fault)
         if request in outcome.done:
-            final.append(answer | {"request": request, "reason": None, "exit": 0} | outcome.done[request])
-        elif row is not None and row.status == "completed" and answer["status"] != "completed":  # by another process
+            final.append(_become(ErasedAnswer, answer, **vars(outcome.done[request]), reason=None, exit=0))
+        elif row is not None and row.status == "completed" and answer.status != "completed":  # by another process
             certificate = str(workspace.root / row.certificate)
             done = {"status": "completed", "certificate": certificate, "reason": None, "exit": 0}
-            final.append(answer | {"request": request} | done)
+            final.append(_become(RequestAnswer, answer, request=request, **done))
         elif cause is not None and _was_tried(answer, row, due):
-            left = {"status": row.status if row else answer["status"], "reason": told(cause)}
-            final.append(answer | {"request": request} | left | {"exit": exit_code_of(cause)})
+            left = {"status": row.status if row else answer.status, "reason": told(cause)}
+            final.append(_become(RequestAnswer, answer, request=request, **left, exit=exit_code_of(cause)))
         else:
             final.append(_standing(answer, row))
     return final
 
 
-def _rows(workspace: Workspace, answers: Sequence[Answer]) -> tuple[dict[str, Any], set[str]]:
-    """The rows of all requests that the answers name, by id, and which requests may be carried out now."""
-    named = {answer.get(name) for answer in answers for name in ("request", "duplicate_of")} - {None}
+def _become(kind: type[Kind], answer: RequestAnswer, **changes: Any) -> Kind:
+    """An answer with what became of its request since."""
+    return kind(**{**vars(answer), **changes})
+
+
+def _rows(workspace: Workspace, submitted: Sequence[_Submitted]) -> tuple[dict[str, Row[Any]], set[str]]:
+    """The rows of all requests that are answered, by id, and which requests may be carried out now."""
+    named = {request for one in submitted for request in (one.answer.request, one.meant)}
     with workspace.engine.connect() as connection:
         found = connection.execute(select(requests).where(requests.c.id.in_(named)))
         return {row.id: row for row in found}, set(waiting(connection))
 
 
-def _was_tried(answer: Answer, row: Any, due: Collection[str]) -> bool:
+def _was_tried(answer: RequestAnswer, row: Any, due: Collection[str]) -> bool:
     """Whether a request is open and waits for nothing but its erasure; without its row, whether it was accepted."""
     if row is None:
-        return answer["status"] in OPEN
+        return answer.status in OPEN
     return row.status in OPEN and (row.status != "quarantined" or row.id in due)
 
 
-def _going(answer: Answer, going: Collection[str]) -> Answer:
-    """What a process of its own will carry out; a duplicate is told the request it repeats."""
-    request = answer.pop("duplicate_of") or answer["request"]
-    if request not in going:
-        return {}
-    return {"request": request, "status": "quarantined", "reason": None, "exit": 0}
+def _going(one: _Submitted, going: Collection[str]) -> RequestAnswer:
+    """The answer, as that of the request it repeats where a process of its own will carry that out."""
+    if one.meant not in going:
+        return one.answer
+    return replace(one.answer, request=one.meant, status="quarantined", reason=None, exit=0)
 
 
-def _standing(answer: Answer, row: Any) -> Answer:
+def _standing(answer: RequestAnswer, row: Any) -> RequestAnswer:
     """The answer with what an accepted request waits for, if for anything: planning may have found that it costs too much."""
-    if answer["status"] != "quarantined" or row is None:
+    if answer.status != "quarantined" or row is None:
         return answer
-    return answer | {"reason": reason_of(row), "not_before": row.not_before}
+    return _become(WaitingAnswer, answer, reason=reason_of(row), not_before=row.not_before)
 
 
-def _answer(workspace: Workspace, receipt: Receipt) -> Answer:
-    return {
-        "request": receipt.id,
-        "status": receipt.status,
-        "shards": [],
-        "certificate": str(workspace.root / receipt.certificate) if receipt.certificate else None,
-        "due": receipt.due,
-        "nonce": receipt.nonce,
-        "reason": receipt.reason,
-        "duplicate_of": receipt.duplicate_of,
-        "exit": exit_of(receipt.status, malformed=receipt.malformed),
-    }
-
-
-def _line(one: Asked) -> Answer:
-    """Where its file names the person, so that whoever has the file can hand the receipt to the right one."""
-    return {"line": one.line} if one.line else {}
+def _answer(workspace: Workspace, receipt: Receipt, one: Asked) -> RequestAnswer:
+    """The answer to a recorded request, with the line of the file, by which the receipt gets to the right person."""
+    return RequestAnswer(
+        request=receipt.id,
+        status=receipt.status,
+        certificate=str(workspace.root / receipt.certificate) if receipt.certificate else None,
+        due=receipt.due,
+        nonce=receipt.nonce,
+        reason=receipt.reason,
+        line=one.line or None,
+        exit=exit_of(receipt.status, malformed=receipt.malformed),
+    )
 
 
 @internal
@@ -228,18 +255,13 @@ def exit_of(status: str, *, malformed: bool = False) -> int:
     return ApprovalRequiredError.exit_code if status == "quarantined" else BusyError.exit_code
 
 
-def _rejected(reason: str, exit_code: int) -> Answer:
-    return {
-        "request": None,
-        "status": "rejected",
-        "shards": [],
-        "certificate": None,
-        "reason": reason,
-        "exit": exit_code,
-    }
+def _rejected(reason: str, exit_code: int) -> RefusedAnswer:
+    return RefusedAnswer(reason=reason, exit=exit_code)
 
 
-def _dry_run(workspace: Workspace, people: Mapping[Asked, Sequence[Pair]], refused: Sequence[Answer]) -> dict[str, Any]:
+def _dry_run(
+    workspace: Workspace, people: Mapping[Asked, Sequence[Pair]], refused: Sequence[RefusedAnswer]
+) -> ErasureResult:
     answers: list[Answer] = []
     subjects: list[Subject] = []
     for one, identities in people.items():
@@ -252,11 +274,11 @@ def _dry_run(workspace: Workspace, people: Mapping[Asked, Sequence[Pair]], refus
             answers.append(_rejected(reason, NotFoundError.exit_code))
     plans, unknown = plans_for(workspace, subjects), len(answers)
     if plans:
-        shards = sorted({shard for p in plans for shard in p.shards})
-        answers.insert(0, {"request": None, "status": "planned", "shards": shards, "certificate": None})
-    return {
-        "requests": [*answers, *refused],
-        "people": len(people) - unknown,
-        "plan": [p.to_json() for p in plans],
-        "seconds": 0.0,
-    }
+        shards = tuple(sorted({shard for p in plans for shard in p.shards}))
+        answers.insert(0, Answer(request=None, status="planned", shards=shards))
+    return ErasureResult(
+        requests=(*answers, *refused),
+        people=len(people) - unknown,
+        plan=tuple(map(PlannedErasure.of, plans)),
+        seconds=0.0,
+    )

@@ -30,8 +30,9 @@ from workbench.state.tables import requests
 from workbench.state.workspace import Workspace
 from workbench.workflows.datasets.append import finish_append, finish_appends
 from workbench.workflows.datasets.uploads import sweep_uploads
-from workbench.workflows.erasure.certify import Result, certify
+from workbench.workflows.erasure.certify import certify
 from workbench.workflows.erasure.check_erasure import held_error
+from workbench.workflows.erasure.results import ErasedRequest
 from workbench.workflows.erasure.steps import STEPS
 from workbench.workflows.synthesis.fit_release import sweep_releases, unrecorded
 from workbench.workflows.synthesis.fit_runs import end_runs_of_the_dead
@@ -61,7 +62,7 @@ class Failure:
 class Outcome:
     """What was carried out, by request id, and what could not be: data sets that share no request don't wait for each other."""
 
-    done: Mapping[str, Result]
+    done: Mapping[str, ErasedRequest]
     failures: tuple[Failure, ...]
 
     @property
@@ -69,7 +70,7 @@ class Outcome:
         """0, or the worst of the failures."""
         return max((exit_code_of(failure.fault) for failure in self.failures), default=0)
 
-    def results(self) -> dict[str, Result]:
+    def results(self) -> dict[str, ErasedRequest]:
         """What was done; raises the first fault where there is one, which says how many more there are."""
         if self.failures:
             raise _told(self.failures[0].fault, others=len(self.failures) - 1)
@@ -77,7 +78,7 @@ class Outcome:
 
 
 @internal
-def carry_out_waiting(workspace: Workspace, progress: Progress = silent) -> dict[str, Result]:
+def carry_out_waiting(workspace: Workspace, progress: Progress = silent) -> dict[str, ErasedRequest]:
     """Carries out all that is interrupted or waits; raises the first fault once everything was tried, see `carry_out`."""
     return carry_out(workspace, progress).results()
 
@@ -115,7 +116,7 @@ def carry_out(
 
 
 @internal
-def resume(workspace: Workspace, progress: Progress = silent) -> dict[str, Result]:
+def resume(workspace: Workspace, progress: Progress = silent) -> dict[str, ErasedRequest]:
     """Finishes what was interrupted: appends, and erasures from their last finished step; returns those by request id.
 
     Raises the first fault once everything was tried.
@@ -158,7 +159,7 @@ def _resume(workspace: Workspace, progress: Progress) -> Outcome:
         failures.append(Failure(fault=fault, datasets=frozenset()))
     for name, unfinished in finish_appends(workspace).items():
         failures.append(Failure(fault=unfinished, datasets=frozenset([name])))
-    done: dict[str, Result] = {}
+    done: dict[str, ErasedRequest] = {}
     with workspace.engine.connect() as connection:
         begun = saga.in_the_way(connection)
     for erasure in begun:

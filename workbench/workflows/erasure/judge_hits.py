@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from workbench.config import TrainConfig
+from workbench.config import TrainConfig, stored_config
 from workbench.data import catalog
 from workbench.data.identity import identify
 from workbench.data.store import Store
@@ -112,7 +112,7 @@ class _Private:
         for version in versions:
             with suppress(WorkbenchError, OSError):
                 manifest = read_manifest(workspace, version)
-                if TrainConfig.model_validate(manifest.config).private:
+                if stored_config(manifest.config, TrainConfig).private:
                     objects = objects_of(workspace, manifest.dataset)
                     digests |= {str(objects.path(d).relative_to(workspace.root)): d for d in manifest.objects()}
         folders = {str(a.path) for a in recorded if a.kind == "generator"} | private_fits(workspace)
@@ -184,7 +184,7 @@ class _Replays:
 
 
 def _trained_again(store: Store, manifest: Manifest, constituent: Constituent, digest: str) -> bool:
-    config = TrainConfig.model_validate(manifest.config)
+    config = stored_config(manifest.config, TrainConfig)
     if config.private:
         return False
     records = store.read("train", manifest.partition.interval(constituent.shard))

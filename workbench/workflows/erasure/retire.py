@@ -14,12 +14,13 @@ from workbench.state.lineage import Artifact
 from workbench.state.roles import allowed
 from workbench.state.workspace import Workspace
 from workbench.tracking import Tracking, purge_runs
+from workbench.workflows.erasure.results import NamedArtifact, Retirement
 from workbench.workflows.training.publish_version import live_objects
 from workbench.workflows.training.train_shards import objects_of
 
 
 @allowed("administer")
-def retire(workspace: Workspace, name: str) -> dict[str, Any]:
+def retire(workspace: Workspace, name: str) -> Retirement:
     """Removes an ensemble (by its name) or a generator with all that was derived from it; exports stay, to be notified.
 
     Nothing of theirs is read, so damage doesn't matter. Files and MLflow entries go first, what names them last: killed in
@@ -41,7 +42,8 @@ def retire(workspace: Workspace, name: str) -> dict[str, Any]:
                 saga.save(connection, erasure.without(dataset, name))
             journal.append(connection, "RETIRED", artifact=name, dataset=dataset)
         compact(workspace.engine)
-    return {"retired": name, "dataset": dataset, "removed": [{"id": a.id, "kind": a.kind} for a in family]}
+    removed = tuple(NamedArtifact(id=a.id, kind=a.kind) for a in family)
+    return Retirement(retired=name, dataset=dataset, removed=removed)
 
 
 def _family(workspace: Workspace, name: str) -> list[Artifact]:

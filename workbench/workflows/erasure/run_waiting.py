@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
 
 from workbench.erasure import saga
 from workbench.erasure.request import waiting
 from workbench.errors import LockedError, WorkbenchError
 from workbench.jobs.detached import detach
 from workbench.jobs.job import Job, claim, reopen
-from workbench.jobs.worker import new_worker, work_claimed
+from workbench.jobs.worker import Work, new_worker, work_claimed
 from workbench.progress import Progress, silent
 from workbench.state import writing
 from workbench.state.roles import allowed, internal
 from workbench.state.workspace import Workspace
-from workbench.workflows.erasure.certify import Result
 from workbench.workflows.erasure.execute import Held, Outcome, carry_out, held_to_try
+from workbench.workflows.erasure.results import DetachedJob, ErasedRequest, ErasedRequests
 
 
 @allowed("operate", "decide")
@@ -34,7 +33,7 @@ def erase_waiting(
         return carry_out(workspace, progress, first=first, held=held)
     outcomes: list[Outcome] = []
 
-    def work(tell: Progress) -> dict[str, Any]:
+    def work(tell: Progress) -> ErasedRequests:
         outcomes.append(carry_out(workspace, tell, first=first, held=held))
         return _listed(outcomes[0].results())  # a failure is the job's, too
 
@@ -47,10 +46,13 @@ def erase_waiting(
 
 
 @allowed("operate", "decide")
-def detach_erasures(workspace: Workspace) -> tuple[dict[str, Any] | None, list[str]]:
+def detach_erasures(workspace: Workspace) -> tuple[DetachedJob | None, list[str]]:
     """Hand what waits to a process of its own: the job, if there is anything to do, and the requests it will carry out."""
     job = job_of_waiting(workspace, patient=True)
-    return (None, []) if job is None else (detach(workspace.root, job), list(job.config["requests"]))
+    if job is None:
+        return None, []
+    detach(workspace.root, job)
+    return DetachedJob.of(job), list(job.config["requests"])
 
 
 @internal
@@ -70,11 +72,11 @@ def job_of_waiting(workspace: Workspace, *, patient: bool, worker: str | None = 
 
 
 @internal
-def work_of(workspace: Workspace, *, patient: bool) -> Callable[[Progress], dict[str, Any]]:
+def work_of(workspace: Workspace, *, patient: bool) -> Work:
     """Return the work of such a job; a patient one waits until the locks of the data sets are free."""
 
-    def work(progress: Progress) -> dict[str, Any]:
-        done: dict[str, Result] = {}
+    def work(progress: Progress) -> ErasedRequests:
+        done: dict[str, ErasedRequest] = {}
         while True:
             outcome = carry_out(workspace, progress)
             done |= outcome.done
@@ -86,5 +88,5 @@ def work_of(workspace: Workspace, *, patient: bool) -> Callable[[Progress], dict
     return work
 
 
-def _listed(done: Mapping[str, Result]) -> dict[str, Any]:
-    return {"requests": [{"request": request, **result} for request, result in done.items()]}
+def _listed(done: Mapping[str, ErasedRequest]) -> ErasedRequests:
+    return ErasedRequests(requests=tuple(done.values()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -20,19 +19,21 @@ from workbench.state import journal, writing
 from workbench.state.roles import allowed, internal, open_to_all
 from workbench.state.tables import journal as entries
 from workbench.state.workspace import SECRET_KEYS, Workspace
+from workbench.workflows.erasure.results import RotatedKey, SigningKey, SigningKeys
 
 
 @open_to_all
-def list_keys(workspace: Workspace) -> dict[str, Any]:
+def list_keys(workspace: Workspace) -> SigningKeys:
     """The signing key of today and all before it, by id and public file."""
     folder = settled(workspace)
     current, *earlier = (key.keyid for key in trusted_keys(folder))
-    keys = [{"key": current, "current": True, "public_key": str(public_key_path(folder))}]
-    return {"keys": keys + [{"key": k, "current": False, "public_key": str(trusted_path(folder, k))} for k in earlier]}
+    keys = [SigningKey(key=current, current=True, public_key=str(public_key_path(folder)))]
+    keys += [SigningKey(key=k, current=False, public_key=str(trusted_path(folder, k))) for k in earlier]
+    return SigningKeys(keys=tuple(keys))
 
 
 @allowed("administer")
-def rotate_key(workspace: Workspace, name: str = "signing") -> dict[str, Any]:
+def rotate_key(workspace: Workspace, name: str = "signing") -> RotatedKey:
     """Puts a new signing key in the place of the old: its private half goes, its public half stays trusted.
 
     The journal's entry is the moment it happens: killed before, nothing changed; killed after, the next look finishes it.
@@ -50,7 +51,7 @@ def rotate_key(workspace: Workspace, name: str = "signing") -> dict[str, Any]:
         old, new = begin_rotation(folder)
         journal.append(connection, "KEY_ROTATED", old=old, new=new)
     settled(workspace)
-    return {"key": new, "before": old, "public_key": str(public_key_path(folder))}
+    return RotatedKey(key=new, before=old, public_key=str(public_key_path(folder)))
 
 
 @internal

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
-from workbench.config import SynthesizeConfig, TrainConfig
+from workbench.config import SynthesizeConfig, TrainConfig, stored_config
 from workbench.data import catalog
 from workbench.data.store import Store
 from workbench.erasure import saga, vault
@@ -44,6 +44,7 @@ ERASURE_TAG = (
 )
 
 Commit = Callable[[Connection], None]
+Json = Mapping[str, Any]  # of an artifact, as the erasure's state keeps it
 
 
 @internal
@@ -96,7 +97,7 @@ def _measured_again(
         progress(0.7 + 0.1 * fraction, what)
 
     try:
-        config = SynthesizeConfig.model_validate(generator.config)
+        config = stored_config(generator.config, SynthesizeConfig)
         make = partial(remake_release, old=generator.old, shards=generator.shards) if generator.shards else make_release
         release = make(workspace, store, config, tags={ERASURE_TAG: erasure_id}, progress=tell)
     except (BudgetError, ValidationError, InputError):
@@ -113,7 +114,7 @@ def _successor(
     progress: Progress,
 ) -> EnsembleState:
     before = ensemble.old
-    config = TrainConfig.model_validate(before.config)
+    config = stored_config(before.config, TrainConfig)
 
     def tell(fraction: float, what: str) -> None:
         progress(0.1 + 0.6 * fraction, f"retraining {what}")
@@ -159,7 +160,7 @@ def _learnt_elsewhere(live: Mapping[str, Artifact], manifest: Manifest, shard: i
 
 def _superseded_too(
     state: DatasetState, ensembles: Sequence[EnsembleState], live: Mapping[str, Artifact]
-) -> list[dict[str, Any]]:
+) -> Sequence[Json]:
     """Constituents that were not planned to be retrained but could not be mended."""
     return [
         artifact_to_json(live[constituent_id(after.old.ensemble, c)])
@@ -231,7 +232,7 @@ def publish(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasur
     return erasure, commit
 
 
-def _evaluated_since(connection: Connection, dataset: str, state: DatasetState) -> list[dict[str, Any]]:
+def _evaluated_since(connection: Connection, dataset: str, state: DatasetState) -> Sequence[Json]:
     """Evaluations that were made after the plan, beside the open requests, of what is purged now."""
     gone = {artifact["id"] for artifact in state.purge}
     found = [a for a in lineage.find(connection, dataset=dataset, kind="evaluation") if a.id not in gone]

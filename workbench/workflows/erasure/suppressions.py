@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -32,11 +31,17 @@ from workbench.state.tables import holds as holds_table
 from workbench.state.workspace import Workspace
 from workbench.workflows.datasets.same_people import populations
 from workbench.workflows.erasure.execute import Outcome, carry_out
+from workbench.workflows.erasure.results import (
+    BudgetStatement,
+    ExportedSuppressions,
+    HeldBudgets,
+    ImportedSuppressions,
+)
 from workbench.workflows.erasure.signing_keys import settled
 
 
 @allowed("administer")
-def export_suppressions(workspace: Workspace, file: Path) -> dict[str, Any]:
+def export_suppressions(workspace: Workspace, file: Path) -> ExportedSuppressions:
     """Write who was erased, or is about to be, and what was charged, to a signed JSON file of mode 0600; it names nobody."""
     check_output(file, (".json",))
     folder = settled(workspace)
@@ -44,11 +49,11 @@ def export_suppressions(workspace: Workspace, file: Path) -> dict[str, Any]:
         mine = current_list(connection)
     write_atomic(file, write_list(workspace, folder, mine), mode=0o600)
     people = sum(map(len, mine.tokens.values()))
-    return {"path": str(file), "people": people, "charges": len(mine.ledger.charges)}
+    return ExportedSuppressions(path=str(file), people=people, charges=len(mine.ledger.charges))
 
 
 @allowed("administer")
-def import_suppressions(workspace: Workspace, file: Path, *, progress: Progress = silent) -> dict[str, Any]:
+def import_suppressions(workspace: Workspace, file: Path, *, progress: Progress = silent) -> ImportedSuppressions:
     """Take in a list of another copy of this workspace: its charges count here, and its erased people are erased here.
 
     A hold on the budgets is lifted where the list was written after the restore, by the workspace that was in use.
@@ -60,13 +65,13 @@ def import_suppressions(workspace: Workspace, file: Path, *, progress: Progress 
         journal.append(connection, "LIST_TAKEN", charges=merged.charges, lifted=len(lifted))
         left = holds.unlifted(connection)
     found = erase_listed(workspace, listed.tokens, progress)
-    return {
-        "suppressed": found,
-        "charges": merged.charges,
-        "budgets": list(merged.budgets),
-        "lifted": bool(lifted),
-        "held": holds.held_note(left),
-    }
+    return ImportedSuppressions(
+        suppressed=found,
+        charges=merged.charges,
+        budgets=merged.budgets,
+        lifted=bool(lifted),
+        held=HeldBudgets.of(left),
+    )
 
 
 @internal
@@ -88,7 +93,7 @@ def take_ledger(connection: Connection, listed: ForeignList) -> tuple[Merged, li
 
 
 @allowed("administer")
-def vouch(workspace: Workspace, population: str | None, reason: str) -> dict[str, Any]:
+def vouch(workspace: Workspace, population: str | None, reason: str) -> BudgetStatement:
     """State that nothing was charged to a population, or to any, after what is known here; its budget is free again.
 
     Raises InputError where no budget is held, or where the reason names a person.
@@ -100,7 +105,7 @@ def vouch(workspace: Workspace, population: str | None, reason: str) -> dict[str
         if population is not None and population not in (known := populations(connection)):
             raise NotFoundError(f"no population {population!r} in this workspace; it has {sorted(known) or 'none'}")
         made = holds.vouch(connection, population or holds.EVERYONE, reason.strip())
-    return {"population": population, "stated": [one.text for one in made], "reason": reason.strip()}
+    return BudgetStatement(population=population, stated=tuple(one.text for one in made), reason=reason.strip())
 
 
 @internal

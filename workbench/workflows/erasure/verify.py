@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 
-from workbench.config import TrainConfig
+from workbench.config import TrainConfig, stored_config
 from workbench.data import catalog
 from workbench.erasure.certificate import MOST_BYTES, open_signed
 from workbench.erasure.environment import environment
@@ -26,10 +26,12 @@ from workbench.state.atomic_files import sha256
 from workbench.state.roles import internal, open_to_all
 from workbench.state.tables import journal as entries
 from workbench.state.workspace import Workspace
+from workbench.workflows.erasure.results import Level, Verification
 from workbench.workflows.erasure.signing_keys import settled
 from workbench.workflows.training.publish_version import current_versions, read_manifest
 from workbench.workflows.training.train_shards import objects_of
 
+Statement = Mapping[str, Any]  # of a certificate, as it was signed
 JOURNAL = "journal"
 _VERSION = re.compile("(.*)@([0-9]{1,18})")
 
@@ -42,7 +44,7 @@ def verify(
     key: Path | None = None,
     replay: bool = False,
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> Verification:
     """What holds of a certificate, and at which level it was checked: `signature`, `workspace` or `replay`.
 
     The key is `key` alone, or else the workspace's own, of today or earlier; never one the certificate brings. Without a
@@ -50,7 +52,8 @@ def verify(
     the certificate's.
     """
     checks: list[Check] = []
-    level, superseded = "signature", None
+    level: Level = "signature"
+    superseded: int | None = None
     try:
         statement, signer = opened(workspace, certificate, key)
         checks.append(Check(name="signature", ok=True, detail=f"signed by {signer}"))
@@ -67,7 +70,7 @@ def verify(
 
 
 @internal
-def opened(workspace: Workspace | None, certificate: Path, key: Path | None) -> tuple[dict[str, Any], str]:
+def opened(workspace: Workspace | None, certificate: Path, key: Path | None) -> tuple[Statement, str]:
     """The statement of a certificate and who signed it: by `key` alone, or else by a key of the workspace, today's or not.
 
     Raises CheckFailedError where none of them did.
@@ -85,17 +88,13 @@ def opened(workspace: Workspace | None, certificate: Path, key: Path | None) -> 
     return statement, f"{'the current key' if signer == current.keyid else 'an earlier key,'} {signer}"
 
 
-def _report(checks: list[Check], level: str, superseded: int | None) -> dict[str, Any]:
-    return {
-        "valid": all(check.ok for check in checks),
-        "level": level,
-        "superseded_by": superseded,
-        "checks": [check.to_json() for check in checks],
-    }
+def _report(checks: list[Check], level: Level, superseded: int | None) -> Verification:
+    is_valid = all(check.ok for check in checks)
+    return Verification(valid=is_valid, level=level, superseded_by=superseded, checks=tuple(checks))
 
 
 def _against_workspace(
-    workspace: Workspace, statement: dict[str, Any]
+    workspace: Workspace, statement: Statement
 ) -> tuple[list[Check], int | None, dict[str, Manifest]]:
     """Checks of the statement against journal, manifests and checkpoints; the superseding version; current manifests."""
     request = statement["predicate"]["request"]
@@ -160,7 +159,7 @@ def _against_workspace(
 
 
 def _replay(
-    workspace: Workspace, statement: dict[str, Any], current: dict[str, Manifest], progress: Progress
+    workspace: Workspace, statement: Statement, current: dict[str, Manifest], progress: Progress
 ) -> list[Check]:
     """Trains the shards that the request touched again from nothing, on what the store holds now, and compares digests."""
     request, signed = statement["predicate"]["request"], statement["predicate"]["environment"]
@@ -178,7 +177,7 @@ def _replay(
             if body["ensemble"] == ensemble and request in body["requests"]
             for s in body["retrained"]
         }
-        if TrainConfig.model_validate(manifest.config).private:
+        if stored_config(manifest.config, TrainConfig).private:
             checks.append(_by_lineage(ensemble, manifest, shards))
             continue
         stale = {shard: first for shard, first in pending[ensemble].items() if shard in shards}
@@ -210,7 +209,7 @@ def _same(workspace: Workspace, manifest: Manifest, shard: int, upto: int | None
         store = catalog.store(connection, workspace, manifest.dataset)
     records = store.read("train", manifest.partition.interval(shard))
     digests = []
-    for model in train_shard(records, TrainConfig.model_validate(manifest.config), shard=shard):
+    for model in train_shard(records, stored_config(manifest.config, TrainConfig), shard=shard):
         digests.append(None if model is None else sha256(model))
         progress(len(digests) / manifest.partition.n_slices, f"shard {shard}")
     constituent = next(c for c in manifest.constituents if c.shard == shard)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +16,10 @@ from workbench.data.dataset import Dataset
 from workbench.data.partition import Partition
 from workbench.errors import InputError
 from workbench.generators.generator import FittedGenerator, Generator
-from workbench.generators.kinds import check_size, generator_of
 from workbench.generators.marginals.table import FittedTable
+from workbench.generators.registry import check_size, generator_of
 from workbench.jobs.worker import as_job
-from workbench.metrics.attacks.placed import placed
+from workbench.metrics.attacks._tools.mixed_distance import placed
 from workbench.metrics.canaries import Codes, Coins, Counted, count_scores, distance_scores, epsilon_bound, rare_rows
 from workbench.metrics.estimate import Estimate
 from workbench.privacy.ledger import Ledger
@@ -26,6 +27,7 @@ from workbench.progress import Progress, silent
 from workbench.schema.codec import Codec, Values
 from workbench.state.roles import allowed, internal
 from workbench.state.workspace import Workspace
+from workbench.workflows.evaluation.results import CanaryAudit, Claim
 from workbench.workflows.exclusive import exclusive
 from workbench.workflows.internal_results import keep
 
@@ -42,7 +44,7 @@ def audit(
     canaries: int,
     public: bool = False,
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> CanaryAudit:
     """A lower bound of the epsilon of one fit, next to the claim; internal, as every evaluation that reads rows.
 
     The fit reads everybody's rows, so a private generator's is charged like any other and BudgetError raised before reading;
@@ -52,15 +54,14 @@ def audit(
     low, high = CANARIES
     if not low <= canaries <= high:
         raise InputError(f"asked for {canaries} canaries; an audit takes from {low} to {high:,}", hint="--canaries 500")
-    return dict(
-        as_job(
-            workspace.engine,
-            "audit",
-            {},
-            lambda tell: _audited(workspace, config, canaries, public, started, tell),
-            progress,
-        )
-    )
+    done: list[CanaryAudit] = []
+
+    def work(tell: Progress) -> Mapping[str, str]:
+        done.append(_audited(workspace, config, canaries, public, started, tell))
+        return {"dataset": config.dataset, "generator": config.generator}
+
+    as_job(workspace.engine, "audit", {}, work, progress)
+    return done[0]
 
 
 def _audited(
@@ -70,7 +71,7 @@ def _audited(
     public: bool,
     started: float,
     progress: Progress,
-) -> dict[str, Any]:
+) -> CanaryAudit:
     generator, rng = generator_of(config), np.random.default_rng()
     with workspace.engine.connect() as connection:
         codec = Codec(catalog.entry(connection, config.dataset).schema)
@@ -88,18 +89,19 @@ def _audited(
         found = audit_fit(
             generator, store.read("train"), planted, delta=config.delta or 0.0, rng=rng, progress=progress
         )
-        result = {
-            "generator": config.generator,
-            "dataset": config.dataset,
-            "private": config.private,
-            "claim": {"epsilon": config.epsilon, "delta": config.delta} if config.private else None,
-            "canaries": canaries,
-            "epsilon": found.to_json(),
-            "refuted": config.epsilon is not None and found.low > config.epsilon,
-            "charged": charged,
-            "seconds": round(time.perf_counter() - started, 3),
-        }
-        keep(workspace, "audit", config.dataset, config.generator, result)
+        epsilon, delta = config.budget if config.private else (math.inf, 0.0)
+        result = CanaryAudit(
+            generator=config.generator,
+            dataset=config.dataset,
+            private=config.private,
+            claim=Claim(epsilon=epsilon, delta=delta) if config.private else None,
+            canaries=canaries,
+            epsilon=found,
+            refuted=found.low > epsilon,
+            charged=charged,
+            seconds=round(time.perf_counter() - started, 3),
+        )
+        keep(workspace, "audit", config.dataset, config.generator, result.to_json())
     return result
 
 

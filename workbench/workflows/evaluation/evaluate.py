@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from workbench.erasure.left_out import LeftOut, left_out, refuse_newcomers
 from workbench.erasure.request import refuse_open_request
 from workbench.errors import BusyError, InputError
 from workbench.jobs.worker import as_job
 from workbench.progress import Progress, silent
+from workbench.reports.evaluation_document import Evaluation
 from workbench.reports.verdict import VerdictRules, verdicts
 from workbench.state import journal, lineage, writing
 from workbench.state.atomic_files import finite, remove, sha256, write_atomic
@@ -29,9 +29,10 @@ from workbench.tracking import RunRecord, Tracking, log_run, purge_runs
 from workbench.workflows.evaluation.evaluate_ensemble import evaluate_ensemble
 from workbench.workflows.evaluation.evaluate_erasure import evaluate_erasure
 from workbench.workflows.evaluation.evaluate_release import evaluate_release
-from workbench.workflows.evaluation.stored_evaluations import Document, read_rules
+from workbench.workflows.evaluation.stored_evaluations import read_rules
 from workbench.workflows.evaluation.subject import DEFAULTS, ROWS, Found, Settings, Thing, find_thing
 from workbench.workflows.exclusive import exclusive
+from workbench.workflows.result import plain
 from workbench.workflows.synthesis.measure_release import has_figures, record_figures
 
 _MAKERS: Mapping[str, Callable[[Workspace, Thing, Settings, Progress], Found]] = {
@@ -55,7 +56,7 @@ def evaluate(
     settings: Settings = DEFAULTS,
     rules: Path | VerdictRules | None = None,
     progress: Progress = silent,
-) -> Document:
+) -> Evaluation:
     """The evaluation of a release, an ensemble's current version or an erasure request, in the place of an older one.
 
     It is made as a job. Of each table at most about `rows` rows are looked at, drawn by subject. Equal seeds give equal
@@ -73,11 +74,14 @@ def evaluate(
     judged_by = rules if isinstance(rules, VerdictRules) else read_rules(rules)
     config = {"name": name, "dataset": dataset, "rules": judged_by.model_dump(mode="json"), **asdict(settings)}
 
-    def work(tell: Progress) -> Mapping[str, Any]:
-        document = _evaluated(workspace, name, dataset, settings, judged_by, tell)
-        return {"dataset": document["dataset"], "evaluation": document["id"], "document": document}
+    done: list[Evaluation] = []
 
-    return dict(as_job(workspace.engine, "evaluate", config, work, progress)["document"])
+    def work(tell: Progress) -> Mapping[str, str]:
+        done.append(_evaluated(workspace, name, dataset, settings, judged_by, tell))
+        return {"dataset": done[0].dataset, "evaluation": done[0].id}
+
+    as_job(workspace.engine, "evaluate", config, work, progress)
+    return done[0]
 
 
 def _evaluated(
@@ -87,7 +91,7 @@ def _evaluated(
     settings: Settings,
     judged_by: VerdictRules,
     progress: Progress,
-) -> Document:
+) -> Evaluation:
     thing = find_thing(workspace, name, dataset)
     with exclusive(workspace, thing.dataset, beside_erasures=True):
         thing = find_thing(workspace, name, thing.dataset)  # as it is now that no other process writes
@@ -96,11 +100,11 @@ def _evaluated(
                 refuse_open_request(connection, thing.dataset, _NOTHING)
             thing = replace(thing, left_out=left_out(connection, thing.dataset))
         found = _MAKERS[thing.kind](workspace, thing, settings, _abortable(workspace, thing.left_out, progress))
-        document = _document(thing, found, settings, judged_by)
-        _publish(workspace, thing, document)
+        evaluation = _document(thing, found, settings, judged_by)
+        _publish(workspace, thing, evaluation)
         if thing.kind == "release":
             _restore_figures(workspace, thing)
-    return document
+    return evaluation
 
 
 def _restore_figures(workspace: Workspace, thing: Thing) -> None:
@@ -125,8 +129,8 @@ def _abortable(workspace: Workspace, absent: LeftOut, progress: Progress) -> Pro
     return tell
 
 
-def _document(thing: Thing, found: Found, settings: Settings, rules: VerdictRules) -> Document:
-    document: Document = {
+def _document(thing: Thing, found: Found, settings: Settings, rules: VerdictRules) -> Evaluation:
+    document = {
         "id": thing.evaluation,
         "of": thing.name,
         "kind": thing.kind,
@@ -134,7 +138,7 @@ def _document(thing: Thing, found: Found, settings: Settings, rules: VerdictRule
         "made": journal.now(),
         "facts": dict(found.facts),
         "measures": [measure.to_json() for measure in found.measures],
-        "pictures": dict(found.pictures),
+        "pictures": plain(found.pictures),
         "sampled": dict(found.sampled) or None,
         "left_out": {"people": len(thing.left_out.points), **found.left_out} if thing.left_out.points else None,
         "settings": asdict(settings) | {"rules": sha256(rules.model_dump_json().encode())},
@@ -142,30 +146,29 @@ def _document(thing: Thing, found: Found, settings: Settings, rules: VerdictRule
         "limits": list(_LIMITS),
     }
     document = finite(document)
-    return document | {"verdicts": [verdict.to_json() for verdict in verdicts(document, rules)]}
+    judged = [verdict.to_json() for verdict in verdicts(document, rules)]
+    return Evaluation.read(document | {"verdicts": judged})
 
 
-def _publish(workspace: Workspace, thing: Thing, document: Document) -> None:
+def _publish(workspace: Workspace, thing: Thing, evaluation: Evaluation) -> None:
     """Writes the document, logs its measures and records it; what an older evaluation left is removed."""
     with workspace.engine.connect() as connection:
-        older = [
-            a for a in lineage.find(connection, dataset=thing.dataset, kind="evaluation") if a.id == document["id"]
-        ]
-    content = json.dumps(document, allow_nan=False).encode()
+        older = [a for a in lineage.find(connection, dataset=thing.dataset, kind="evaluation") if a.id == evaluation.id]
+    content = json.dumps(evaluation.to_json(), allow_nan=False).encode()
     without = sorted(thing.left_out.requests)
-    path = Path("evaluations") / thing.dataset / f"{document['id']}.{secrets.token_hex(3)}.json"
+    path = Path("evaluations") / thing.dataset / f"{evaluation.id}.{secrets.token_hex(3)}.json"
     tracking = Tracking(workspace.root)
-    run = log_run(tracking, _run(thing, document))
+    run = log_run(tracking, _run(thing, evaluation))
     try:
         write_atomic(workspace.root / path, content, mode=0o600)
         artifact = Artifact(
-            id=document["id"],
+            id=evaluation.id,
             kind="evaluation",
             dataset=thing.dataset,
             derived_from=[*(a.id for a in thing.artifacts), thing.dataset],
             digest=sha256(content),
             path=str(path),
-            body={"of": thing.name, "metrics": _estimates(document), "mlflow_run": run, "without": without},
+            body={"of": thing.name, "metrics": _estimates(evaluation), "mlflow_run": run, "without": without},
         )
         with writing(workspace.engine) as connection:
             refuse_newcomers(connection, thing.left_out, _NOTHING)
@@ -186,23 +189,25 @@ def _plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_./-]", "_", name)[:240]
 
 
-def _estimates(document: Document) -> dict[str, Any]:
-    return {m["name"]: m["estimate"] for m in document["measures"] if m["estimate"] is not None}
+def _estimates(evaluation: Evaluation) -> dict[str, dict[str, float | None]]:
+    """The estimates by name, as the document has them: an end that is no finite number is None."""
+    measures = evaluation.document["measures"]
+    return {m["name"]: m["estimate"] for m in measures if m["estimate"] is not None}
 
 
-def _run(thing: Thing, document: Document) -> RunRecord:
+def _run(thing: Thing, evaluation: Evaluation) -> RunRecord:
     metrics: dict[str, float] = {}
-    for name, estimate in _estimates(document).items():
+    for name, estimate in _estimates(evaluation).items():
         flat = {name if key == "value" else f"{name}_{key}": value for key, value in estimate.items()}
         metrics |= {_plain(key): float(value) for key, value in flat.items() if value is not None}
     return RunRecord(
         experiment=thing.dataset,
         name=f"evaluate {thing.name}",
         kind="evaluation",
-        params={key: str(value) for key, value in document["facts"].items()},
+        params={key: str(value) for key, value in evaluation.document["facts"].items()},
         metrics=metrics,
         tags={
             "workbench.of": thing.name,
-            **{_plain(f"workbench.fit_for.{v['use']}"): str(v["holds"]) for v in document["verdicts"]},
+            **{_plain(f"workbench.fit_for.{v.use}"): str(v.holds) for v in evaluation.verdicts},
         },
     )

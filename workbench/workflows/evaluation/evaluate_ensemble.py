@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from typing import Any
 
 import numpy as np
 
-from workbench.config import TrainConfig
+from workbench.config import TrainConfig, stored_config
 from workbench.data import catalog
 from workbench.data.dataset import Dataset
 from workbench.erasure.plan import pending_of
 from workbench.errors import QuarantinedError
-from workbench.metrics.attacks import ON_ENSEMBLE
-from workbench.metrics.attacks.answers import Answers, Asked
+from workbench.metrics.attacks._tools.answers import Answers, Asked
 from workbench.metrics.cost import cost
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError, lacking, measured
+from workbench.metrics.registry import attacks_on_ensemble
 from workbench.metrics.subsample import subsample, subsampled
 from workbench.metrics.tables import Tables
 from workbench.metrics.utility.scores import CLASSIFICATION, REGRESSION, Score, estimated
 from workbench.progress import Progress
+from workbench.reports.evaluation_document import Fact
 from workbench.sisa.ensemble import Constituent, Manifest, aggregate, usable
 from workbench.sisa.shard import Floats, fit_whole
 from workbench.sisa.task import Task, task_of
@@ -28,6 +28,7 @@ from workbench.state import lineage
 from workbench.state.lineage import Artifact
 from workbench.state.roles import internal
 from workbench.state.workspace import Workspace
+from workbench.workflows.evaluation.results import DrawnShard
 from workbench.workflows.evaluation.subject import Found, Settings, Thing, sampled
 from workbench.workflows.training.holdout_predictions import votes_of
 from workbench.workflows.training.publish_version import read_manifest
@@ -72,15 +73,15 @@ def evaluate_ensemble(workspace: Workspace, thing: Thing, settings: Settings, pr
     taught = len(np.unique(training.points))
     try:
         measures += measured(
-            ON_ENSEMBLE, _answers(workspace, manifest, tables, taught, pending_of(version)), progress=then
+            attacks_on_ensemble(), _answers(workspace, manifest, tables, taught, pending_of(version)), progress=then
         )
     except NotComputableError as why:
-        measures += lacking(ON_ENSEMBLE, str(why))
+        measures += lacking(attacks_on_ensemble(), str(why))
     shards = shards_drawn(workspace, version, published)
-    seconds = sum(shard["seconds"] for shard in shards)
+    seconds = sum(shard.seconds for shard in shards)
     objects = objects_of(workspace, thing.dataset)
     stored = sum(objects.path(digest).stat().st_size for digest in published.objects())
-    config = TrainConfig.model_validate(manifest.config)
+    config = stored_config(manifest.config, TrainConfig)
     return Found(
         facts=_facts(manifest, config),
         measures=[
@@ -109,8 +110,8 @@ def evaluate_ensemble(workspace: Workspace, thing: Thing, settings: Settings, pr
     )
 
 
-def _facts(manifest: Manifest, config: TrainConfig) -> dict[str, Any]:
-    told = {
+def _facts(manifest: Manifest, config: TrainConfig) -> dict[str, Fact]:
+    told: dict[str, Fact] = {
         "learner": config.learner,
         "version": manifest.version,
         "shards": config.shards,
@@ -119,12 +120,12 @@ def _facts(manifest: Manifest, config: TrainConfig) -> dict[str, Any]:
         "answers": config.answers,
         "private": config.private,
     }
-    budget = {"epsilon": config.epsilon, "delta": config.delta} if config.private else {}
+    budget = {key: value for key, value in (("epsilon", config.epsilon), ("delta", config.delta)) if value is not None}
     return told | budget | ({"informed by": config.informed_by} if config.informed_by else {})
 
 
 @internal
-def shards_drawn(workspace: Workspace, version: Artifact, manifest: Manifest) -> list[dict[str, Any]]:
+def shards_drawn(workspace: Workspace, version: Artifact, manifest: Manifest) -> list[DrawnShard]:
     """What the shard map shows of a version."""
     with workspace.engine.connect() as connection:
         bodies = [lineage.get(connection, parent).body for parent in version.derived_from]
@@ -132,16 +133,16 @@ def shards_drawn(workspace: Workspace, version: Artifact, manifest: Manifest) ->
     return [_shard(constituent, seconds[constituent.shard]) for constituent in manifest.constituents]
 
 
-def _shard(constituent: Constituent, seconds: Sequence[float]) -> dict[str, Any]:
+def _shard(constituent: Constituent, seconds: Sequence[float]) -> DrawnShard:
     again = "retrained" if constituent.generation > 1 else "trained"
-    return {
-        "shard": constituent.shard,
-        "state": "empty" if constituent.digest is None else again,
-        "generation": constituent.generation,
-        "slices": len(constituent.checkpoints),
-        "first_redone": next((number for number, took in enumerate(seconds) if took > 0), 0),
-        "seconds": round(sum(seconds), 3),
-    }
+    return DrawnShard(
+        shard=constituent.shard,
+        state="empty" if constituent.digest is None else again,
+        generation=constituent.generation,
+        slices=len(constituent.checkpoints),
+        first_redone=next((number for number, took in enumerate(seconds) if took > 0), 0),
+        seconds=round(sum(seconds), 3),
+    )
 
 
 def _utility(workspace: Workspace, manifest: Manifest, tables: Tables) -> list[Metric[Tables]]:
@@ -189,7 +190,7 @@ def _scored(
 
 def _whole(manifest: Manifest, of: Tables, task: Task) -> Floats | None:
     """What one model says; of a private learner none is trained, since nothing was charged for it."""
-    config = TrainConfig.model_validate(manifest.config)
+    config = stored_config(manifest.config, TrainConfig)
     if config.private or not len(of.training):
         return None
     learner = learner_of(config.partitioned(1, 1))

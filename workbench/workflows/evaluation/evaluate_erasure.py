@@ -13,15 +13,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from workbench.config import TrainConfig
+from workbench.config import TrainConfig, stored_config
 from workbench.data.dataset import Dataset
 from workbench.errors import InputError
-from workbench.metrics.attacks import ON_ERASURE
 from workbench.metrics.attacks.erasure import Versions
 from workbench.metrics.attacks.reconstruction import RECONSTRUCTION, Erased, Erasures
 from workbench.metrics.estimate import Estimate
 from workbench.metrics.forgetting import BASELINE
 from workbench.metrics.measure import Definition, Measure, Metric, NotComputableError, measured
+from workbench.metrics.registry import attacks_on_erasure
 from workbench.progress import Progress
 from workbench.sisa.ensemble import Manifest, aggregate
 from workbench.sisa.learners.ridge import Ridge
@@ -33,6 +33,7 @@ from workbench.state.workspace import Workspace
 from workbench.workflows.erasure.verify import verify
 from workbench.workflows.evaluation.evaluate_ensemble import shards_drawn
 from workbench.workflows.evaluation.forgetting_audit import audited_of, try_erasures
+from workbench.workflows.evaluation.results import DrawnShard
 from workbench.workflows.evaluation.subject import Found, Settings, Thing
 from workbench.workflows.evaluation.trial_erasures import AFTER, BEFORE, SCRATCH, Audited
 from workbench.workflows.training.publish_version import read_manifest
@@ -59,19 +60,19 @@ def evaluate_erasure(workspace: Workspace, thing: Thing, settings: Settings, pro
         raise InputError(f"erasure {thing.name} has no certificate", hint="workbench requests list")
     report = verify(workspace, path, replay=True, progress=lambda fraction, text: progress(0.1 * fraction, text))
     measures: list[Measure] = []
-    shards: list[dict[str, Any]] = []
+    shards: list[DrawnShard] = []
     for number, version in enumerate(thing.artifacts, start=1):
         manifest = read_manifest(workspace, version)
-        if TrainConfig.model_validate(manifest.config).private:
+        if stored_config(manifest.config, TrainConfig).private:
             measures.append(_absent(number, "it is differentially private: no training can be repeated"))
             continue
         measures += _attacked(workspace, version, manifest, number, settings, progress)
         shards += shards_drawn(workspace, version, manifest)
-    held = [check["ok"] for check in report["checks"]]
+    held = [check.ok for check in report.checks]
     return Found(
         facts={
             "request": thing.name,
-            "exact": bool(report["valid"]),
+            "exact": bool(report.valid),
             "checks": f"{sum(held)} of {len(held)} hold",
             "ensembles": len(thing.artifacts),
         },
@@ -92,7 +93,7 @@ def _attacked(
     except InputError as fault:
         return [_absent(number, str(fault))]
     versions = cache(lambda: _versions(audited, rng))
-    metrics = [_on(metric, versions) for metric in ON_ERASURE]
+    metrics = [_on(metric, versions) for metric in attacks_on_erasure()]
     learner = learner_of(audited.config)
     if isinstance(learner, Ridge):
         metrics.append(_on(RECONSTRUCTION, lambda: _erasures(audited, learner, rng)))
@@ -123,13 +124,13 @@ def _tried(workspace: Workspace, ensemble: str, number: int, seed: int, progress
     guess = Estimate(value=BASELINE, low=BASELINE, high=BASELINE, n=1)
     measures = [
         Measure(
-            definition=_definition(number, row["erasure"], row["of"], row["attack"]),
-            estimate=Estimate(**row["auc"]),
+            definition=_definition(number, row.erasure, row.of, row.attack),
+            estimate=row.auc,
             baseline=guess,
         )
-        for row in found["attacks"]
+        for row in found.attacks
     ]
-    return [*measures, _equal(number, found["equal"], found["compared"])]
+    return [*measures, _equal(number, found.equal, found.compared)]
 
 
 def _equal(number: int, equal: int, compared: int) -> Measure:

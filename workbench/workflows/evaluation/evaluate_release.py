@@ -10,25 +10,25 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from workbench.config import SynthesizeConfig
+from workbench.config import SynthesizeConfig, stored_config
 from workbench.data import catalog
 from workbench.data.dataset import Dataset
 from workbench.data.store import Store
 from workbench.erasure.request import refuse_quarantined
 from workbench.errors import BudgetError, InputError
-from workbench.generators.kinds import generator_of
-from workbench.metrics.attacks import BY_NEIGHBOURS, ON_WHOLE, on_release
+from workbench.generators.registry import generator_of
 from workbench.metrics.attacks.shadow import RELEASES as SHADOWS
 from workbench.metrics.attacks.shadow import Refit, shadow
 from workbench.metrics.cost import cost
-from workbench.metrics.fidelity import FIDELITY
 from workbench.metrics.measure import Measure, Metric, NotComputableError, lacking, measured
 from workbench.metrics.overlays import associations, overlays
+from workbench.metrics.registry import attacks_on_release, fidelity_metrics
 from workbench.metrics.subsample import subsample, subsampled
 from workbench.metrics.tables import Tables
 from workbench.metrics.utility import Fit, Predict, utility_metrics
 from workbench.privacy.ledger import Ledger
 from workbench.progress import Progress
+from workbench.reports.evaluation_document import Fact
 from workbench.schema import Schema
 from workbench.schema.codec import Values
 from workbench.sisa.learners.logistic_regression import LogisticRegression
@@ -41,6 +41,7 @@ from workbench.state.atomic_files import file_sha256
 from workbench.state.lineage import Artifact
 from workbench.state.roles import internal
 from workbench.state.workspace import Workspace
+from workbench.workflows.evaluation.results import TradeoffPoint
 from workbench.workflows.evaluation.subject import Found, Settings, Thing, sampled
 from workbench.workflows.synthesis.release_figures import JUDGE, prediction_task
 
@@ -70,26 +71,24 @@ def evaluate_release(workspace: Workspace, thing: Thing, settings: Settings, pro
         added = [at for at, body in journal.entries(connection, "APPENDED") if body["dataset"] == thing.dataset]
     appended = any(at > generator.created for at in added)
     schema = store.schema
-    attacks = on_release(schema)
+    at_once = attacks_on_release(schema, "large release")
+    guesses, of_all = attacks_on_release(schema, "release"), attacks_on_release(schema, "whole tables")
     if settings.shadow:
-        attacks += (shadow(_refitted(workspace, store, generator)),)  # before a row is read
+        guesses += (shadow(_refitted(workspace, store, generator)),)  # before a row is read
     training = thing.left_out.rest(store.read("train"))
     synthetic: Values = training.codec.encode(_read(workspace, release)).values
     holdout = thing.left_out.rest(store.read("holdout"))
     whole = Tables(training=training, holdout=holdout, synthetic=synthetic, seed=settings.seed)
     looked_at = subsampled(whole, settings.rows)
     tables = looked_at.part
-    metrics: tuple[Metric[Tables], ...] = (*FIDELITY, *utility_metrics(schema, _learners(schema)))
+    metrics: tuple[Metric[Tables], ...] = (*fidelity_metrics(schema), *utility_metrics(schema, _learners(schema)))
     measures = measured(metrics, tables, progress=lambda fraction, text: progress(0.4 * fraction, text))
     if appended:
-        measures += lacking((*attacks, *ON_WHOLE), _APPENDED)
+        measures += lacking((*at_once, *guesses, *of_all), _APPENDED)
     else:
-        guesses = [metric for metric in attacks if metric not in BY_NEIGHBOURS]
-        measures += measured(
-            BY_NEIGHBOURS, _attacked(whole, tables), progress=lambda f, text: progress(0.4 + 0.3 * f, text)
-        )
+        measures += measured(at_once, _attacked(whole, tables), progress=lambda f, text: progress(0.4 + 0.3 * f, text))
         measures += measured(guesses, tables, progress=lambda f, text: progress(0.7 + 0.3 * f, text))
-        measures += measured(ON_WHOLE, whole)
+        measures += measured(of_all, whole)
     return Found(
         facts=_facts(release, generator),
         measures=[*measures, *_cost(generator, others)],
@@ -119,7 +118,7 @@ def _read(workspace: Workspace, release: Artifact) -> Any:
 
 def _refitted(workspace: Workspace, store: Store, generator: Artifact) -> Refit:
     """Makes shadow releases of rows, each charged where the generator is private; BudgetError where not all can be."""
-    config = SynthesizeConfig.model_validate(generator.body["config"])
+    config = stored_config(generator.body["config"], SynthesizeConfig)
     made, ledger, population = generator_of(config), Ledger(workspace.engine), store.schema.population
     if config.private and not ledger.admits(population, [made.event] * SHADOWS):
         raise BudgetError(
@@ -155,7 +154,7 @@ def _fitted(learner: Learner, task: Task, features: Floats, target: Floats) -> P
     return lambda rows: learner.predict(model, rows, task=task)
 
 
-def _facts(release: Artifact, generator: Artifact) -> dict[str, Any]:
+def _facts(release: Artifact, generator: Artifact) -> dict[str, Fact]:
     body = generator.body
     told = {"generator": body["generator"], "private": release.body["private"], "rows": body["rows"]}
     budget = {key: body[key] for key in ("epsilon", "delta") if key in body}
@@ -182,8 +181,8 @@ def _cost(generator: Artifact, others: list[Artifact]) -> list[Measure]:
     ]
 
 
-def _pictures(tables: Tables, generator: Artifact, others: list[Artifact]) -> dict[str, Any]:
-    pictures: dict[str, Any] = {"tradeoff": _tradeoff(generator, others)}
+def _pictures(tables: Tables, generator: Artifact, others: list[Artifact]) -> Mapping[str, object]:
+    pictures: dict[str, object] = {"tradeoff": _tradeoff(generator, others)}
     try:
         drawn = overlays(tables, threshold=SUPPRESSED_BELOW)
         strengths = associations(tables)
@@ -202,7 +201,7 @@ def _pictures(tables: Tables, generator: Artifact, others: list[Artifact]) -> di
     return pictures | {"columns": columns, "associations": {"names": strengths.columns, **matrices}}
 
 
-def _tradeoff(generator: Artifact, others: list[Artifact]) -> list[dict[str, Any]]:
+def _tradeoff(generator: Artifact, others: list[Artifact]) -> list[TradeoffPoint]:
     """Every release of the data set whose utility was measured when it was made."""
     generators = {a.id: a for a in others if a.kind == "generator"}
     points = []
@@ -212,13 +211,13 @@ def _tradeoff(generator: Artifact, others: list[Artifact]) -> list[dict[str, Any
         if made is None or utility is None or "of" in evaluation.body:
             continue
         points.append(
-            {
-                "id": made.id,
-                "generator": made.body["generator"],
-                "epsilon": made.body.get("epsilon"),
-                "utility": utility,
-                "this": made.id == generator.id,
-            }
+            TradeoffPoint(
+                id=made.id,
+                generator=made.body["generator"],
+                epsilon=made.body.get("epsilon"),
+                utility=utility,
+                this=made.id == generator.id,
+            )
         )
     return points
 

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
-from workbench.config import TrainConfig
+from workbench.config import TrainConfig, stored_config
 from workbench.data import catalog
 from workbench.data.dataset import Dataset
 from workbench.erasure.environment import learnt_elsewhere
 from workbench.erasure.plan import pending_of
 from workbench.erasure.request import refuse_open_request
 from workbench.errors import InputError, NotFoundError
-from workbench.metrics.estimate import Estimate
 from workbench.metrics.forgetting import (
     BASELINE,
     FALSE_ALARMS,
@@ -33,12 +32,12 @@ from workbench.metrics.forgetting import (
 )
 from workbench.progress import Progress, silent
 from workbench.sisa.ensemble import Manifest
-from workbench.sisa.training import learner_of
 from workbench.state import lineage
 from workbench.state.lineage import Artifact
 from workbench.state.roles import allowed, internal
 from workbench.state.workspace import Workspace
 from workbench.workflows.evaluation.canary_audit import plant
+from workbench.workflows.evaluation.results import Forgetting, MembershipRow
 from workbench.workflows.evaluation.trial_erasures import (
     AFTER,
     BEFORE,
@@ -72,7 +71,7 @@ def forgetting(
     controls: int = 20,
     seed: int = 0,
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> Forgetting:
     """How well erased subjects are told from those a constituent never saw; internal, as every evaluation that reads rows.
 
     Guarantees:
@@ -87,7 +86,7 @@ def forgetting(
     with exclusive(workspace, dataset):
         asked = {"subjects": subjects, "canaries": canaries, "controls": controls}
         found = try_erasures(workspace, ensemble, **asked, rng=np.random.default_rng(seed), progress=progress)
-    return found | {"note": _NOTE, "seconds": round(time.perf_counter() - started, 3)}
+    return replace(found, seconds=round(time.perf_counter() - started, 3))
 
 
 @internal
@@ -100,7 +99,7 @@ def try_erasures(
     controls: int,
     rng: np.random.Generator,
     progress: Progress,
-) -> dict[str, Any]:
+) -> Forgetting:
     """The same, for who holds the data set's lock."""
     version, manifest = _current(workspace, ensemble)
     _refuse_open(workspace, manifest)
@@ -138,7 +137,7 @@ def _current(workspace: Workspace, ensemble: str) -> tuple[Artifact, Manifest]:
 @internal
 def audited_of(workspace: Workspace, version: Artifact, manifest: Manifest, rng: np.random.Generator) -> Audited:
     """Reads all that an audit needs; raises InputError where the ensemble can't be audited."""
-    if learner_of(TrainConfig.model_validate(manifest.config)).private:
+    if stored_config(manifest.config, TrainConfig).private:
         raise InputError(
             f"{manifest.ensemble} is differentially private: its noise is drawn anew, so no training can be repeated",
             hint="its epsilon bounds what it tells of anyone",
@@ -249,7 +248,7 @@ def _controls(people: Sequence[Subject], n: int) -> list[int]:
     return [place for living in _GROUPS for place in [p for p in order if people[p].living == living][:n]]
 
 
-def _report(audited: Audited, done: Sequence[Trial]) -> dict[str, Any]:
+def _report(audited: Audited, done: Sequence[Trial]) -> Forgetting:
     share = sum(trial.living for trial in done) / len(np.unique(audited.records.points))
     scores = {
         (living, attack, moment): together(found, share=share if living else 0.0)
@@ -273,31 +272,28 @@ def _report(audited: Audited, done: Sequence[Trial]) -> dict[str, Any]:
     lacking = {
         _hits(share): f"where fewer than {fewest_for(share)} subjects were erased"
         for share in FALSE_ALARMS
-        if any(row[_hits(share)] is None for row in rows)
+        if any(row.hits[_hits(share)] is None for row in rows)
     }
-    return {
-        "ensemble": audited.manifest.ensemble,
-        "version": audited.manifest.version,
-        "finding": finding,
-        "verdict": sentence,
-        "compared": len(compared),
-        "equal": sum(compared),
-        "erased": {group: sum(trial.living == living for trial in done) for living, group in _GROUPS.items()},
-        "siblings": next(iter(scores.values())).members.shape[1],
-        "guessing": {"auc": BASELINE} | {_hits(share): share for share in FALSE_ALARMS},
-        "attacks": rows,
-        "not_computable": lacking | ({"RMIA": audited.no_rmia} if audited.no_rmia else {}),
-    }
+    return Forgetting(
+        ensemble=audited.manifest.ensemble,
+        version=audited.manifest.version,
+        finding=finding,
+        verdict=sentence,
+        compared=len(compared),
+        equal=sum(compared),
+        erased={group: sum(trial.living == living for trial in done) for living, group in _GROUPS.items()},
+        siblings=next(iter(scores.values())).members.shape[1],
+        guessing={"auc": BASELINE} | {_hits(share): share for share in FALSE_ALARMS},
+        attacks=tuple(rows),
+        not_computable=lacking | ({"RMIA": audited.no_rmia} if audited.no_rmia else {}),
+        note=_NOTE,
+    )
 
 
-def _row(living: bool, attack: str, moment: str, scores: Scores) -> dict[str, Any]:
+def _row(living: bool, attack: str, moment: str, scores: Scores) -> MembershipRow:
     found = membership(scores)
-    hits = {_hits(share): _told(estimate) for share, estimate in found.hits.items()}
-    return {"of": _GROUPS[living], "attack": attack, "erasure": moment, "auc": _told(found.auc), **hits}
-
-
-def _told(estimate: Estimate | None) -> dict[str, float] | None:
-    return None if estimate is None else estimate.to_json()
+    hits = {_hits(share): estimate for share, estimate in found.hits.items()}
+    return MembershipRow(of=_GROUPS[living], attack=attack, erasure=moment, auc=found.auc, hits=hits)
 
 
 def _hits(share: float) -> str:

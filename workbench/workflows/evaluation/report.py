@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -16,6 +15,7 @@ from workbench.privacy.ledger import Ledger
 from workbench.reports.cards import data_card, model_card
 from workbench.reports.certificate_page import certificate_page
 from workbench.reports.comparison_page import comparison_page
+from workbench.reports.evaluation_document import Evaluation
 from workbench.reports.evaluation_page import evaluation_page
 from workbench.state import lineage
 from workbench.state.atomic_files import check_output, file_sha256, write_atomic
@@ -23,6 +23,7 @@ from workbench.state.lineage import Artifact
 from workbench.state.roles import internal, open_to_all
 from workbench.state.workspace import Workspace
 from workbench.workflows.erasure.verify import opened
+from workbench.workflows.evaluation.results import CardFile, CertificateFile, ComparedFigure, Comparison, ReportFile
 from workbench.workflows.evaluation.stored_evaluations import stored_evaluation
 from workbench.workflows.outputs import Judge, judge_now, place_bytes
 
@@ -30,12 +31,12 @@ from workbench.workflows.outputs import Judge, judge_now, place_bytes
 @open_to_all
 def report_certificate(
     workspace: Workspace | None, certificate: Path, html: Path, *, key: Path | None = None
-) -> dict[str, Any]:
+) -> CertificateFile:
     """Writes a certificate as a page, once its signature is verified; raises CheckFailedError and writes nothing otherwise."""
     check_output(html, (".html",))
     content, signer, digest = certificate_html(workspace, certificate, key=key)
     write_atomic(html, content.encode())
-    return {"certificate": str(certificate), "html": str(html), "signed_by": signer, "sha256": digest}
+    return CertificateFile(certificate=certificate, html=html, signed_by=signer, sha256=digest)
 
 
 @open_to_all
@@ -51,8 +52,8 @@ def certificate_html(
 @open_to_all
 def evaluation_html(workspace: Workspace, name: str, *, dataset: str | None = None) -> str:
     """An evaluation's page, which is as internal as it is; raises NotFoundError where there is none, else as `_judge`."""
-    document, artifact = stored_evaluation(workspace, name, dataset)
-    page = evaluation_page(document)
+    evaluation, artifact = stored_evaluation(workspace, name, dataset)
+    page = evaluation_page(evaluation.to_json())
     judge_now(workspace, _judge(artifact))
     return page
 
@@ -61,7 +62,7 @@ def evaluation_html(workspace: Workspace, name: str, *, dataset: str | None = No
 def comparison_html(workspace: Workspace, names: Sequence[str]) -> str:
     """The page of several evaluations beside each other; raises InputError where there are fewer than two."""
     documents, judge = _evaluations(workspace, names)
-    page = comparison_page(documents)
+    page = comparison_page([one.to_json() for one in documents])
     judge_now(workspace, judge)
     return page
 
@@ -94,39 +95,40 @@ def check_page(workspace: Workspace, path: Path, endings: tuple[str, ...] = (".h
 
 
 @open_to_all
-def report_evaluation(workspace: Workspace, name: str, html: Path, *, dataset: str | None = None) -> dict[str, Any]:
+def report_evaluation(workspace: Workspace, name: str, html: Path, *, dataset: str | None = None) -> ReportFile:
     """Writes an evaluation as a page, which is as internal as it is; raises NotFoundError where there is none.
 
     Raises BusyError where a subject of its data set has an open request when the page would appear.
     """
     check_page(workspace, html)
-    document, artifact = stored_evaluation(workspace, name, dataset)
-    place_bytes(workspace, html, evaluation_page(document).encode(), _judge(artifact), private=True)
-    return {"evaluation": document["id"], "html": str(html), "fit_for": _fit_for(document)}
+    evaluation, artifact = stored_evaluation(workspace, name, dataset)
+    place_bytes(workspace, html, evaluation_page(evaluation.to_json()).encode(), _judge(artifact), private=True)
+    fit_for = {verdict.use: verdict.holds for verdict in evaluation.verdicts}
+    return ReportFile(evaluation=evaluation.id, html=html, fit_for=fit_for)
 
 
 @open_to_all
-def report_card(workspace: Workspace, name: str, markdown: Path, *, internal: bool = False) -> dict[str, Any]:
+def report_card(workspace: Workspace, name: str, markdown: Path, *, internal: bool = False) -> CardFile:
     """Writes the card of a release or an ensemble; one that is not `internal` tells no figure computed from people's records.
 
     It names the uses that were judged, and no verdict: that is a function of those figures. Raises as `report_evaluation`.
     """
     check_page(workspace, markdown, (".md",))
-    document, artifact = stored_evaluation(workspace, name)
-    if document["kind"] == "erasure":
+    evaluation, artifact = stored_evaluation(workspace, name)
+    if evaluation.kind == "erasure":
         raise InputError("an erasure has no card", hint="workbench certificate FILE --html PAGE.html")
     with workspace.engine.connect() as connection:
-        schema = catalog.entry(connection, document["dataset"]).schema
+        schema = catalog.entry(connection, evaluation.dataset).schema
         remarks = [one.sentence for one in stated(connection, schema.population) if one.kind == "nothing_charged"]
     remarks += [one.sentence for one in Ledger(workspace.engine).raises(schema.population)]
-    make = data_card if document["kind"] == "release" else model_card
-    card = make(document, schema, internal=internal, remarks=remarks).encode()
+    make = data_card if evaluation.kind == "release" else model_card
+    card = make(evaluation.to_json(), schema, internal=internal, remarks=remarks).encode()
     place_bytes(workspace, markdown, card, _judge(artifact), private=internal)
-    return {"evaluation": document["id"], "card": str(markdown), "internal": internal}
+    return CardFile(evaluation=evaluation.id, card=markdown, internal=internal)
 
 
 @open_to_all
-def compare(workspace: Workspace, names: Sequence[str], html: Path | None = None) -> dict[str, Any]:
+def compare(workspace: Workspace, names: Sequence[str], html: Path | None = None) -> Comparison:
     """The figures of several evaluations beside each other, also as a page; raises NotFoundError where one is lacking.
 
     Raises BusyError where a subject of a data set has an open request when they would be seen.
@@ -134,29 +136,29 @@ def compare(workspace: Workspace, names: Sequence[str], html: Path | None = None
     if html is not None:
         check_page(workspace, html)
     documents, judge = _evaluations(workspace, names)
-    figures: dict[str, dict[str, Any]] = {}
+    better: dict[str, str] = {}
+    values: dict[str, dict[str, float | None]] = {}
     for document in documents:
-        for measure in document["measures"]:
-            row = figures.setdefault(measure["name"], {"figure": measure["name"], "better": measure["better"]})
-            row[document["of"]] = measure["estimate"] and measure["estimate"]["value"]
-    found = {
-        "compared": [document["of"] for document in documents],
-        "figures": list(figures.values()),
-        **({"html": str(html)} if html is not None else {}),
-    }
+        for measure in document.measures:
+            name, estimate = measure.definition.name, measure.estimate
+            better.setdefault(name, measure.definition.better)
+            values.setdefault(name, {})[document.of] = estimate.value if estimate else None
+    found = Comparison(
+        compared=tuple(document.of for document in documents),
+        figures=tuple(ComparedFigure(figure=name, better=better[name], values=of) for name, of in values.items()),
+        html=html,
+    )
     if html is not None:
-        place_bytes(workspace, html, comparison_page(documents).encode(), judge, private=True)
+        place_bytes(
+            workspace, html, comparison_page([one.to_json() for one in documents]).encode(), judge, private=True
+        )
     judge_now(workspace, judge)
     return found
 
 
-def _evaluations(workspace: Workspace, names: Sequence[str]) -> tuple[list[dict[str, Any]], Judge]:
+def _evaluations(workspace: Workspace, names: Sequence[str]) -> tuple[list[Evaluation], Judge]:
     """The documents of several evaluations, and what judges all of them."""
     stored = [stored_evaluation(workspace, name) for name in dict.fromkeys(names)]
     if len(stored) < 2:
         raise InputError("a comparison takes two evaluations or more", hint="workbench compare ID ID")
     return [document for document, _ in stored], _judge(*(artifact for _, artifact in stored))
-
-
-def _fit_for(document: dict[str, Any]) -> dict[str, bool | None]:
-    return {verdict["use"]: verdict["holds"] for verdict in document["verdicts"]}

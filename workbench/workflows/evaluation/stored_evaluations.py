@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from workbench.config import CONFIGS, read_config
 from workbench.errors import InputError, NotFoundError
+from workbench.reports.evaluation_document import Evaluation
 from workbench.reports.verdict import VerdictRules
 from workbench.state import lineage
 from workbench.state.atomic_files import sha256
 from workbench.state.lineage import Artifact
 from workbench.state.roles import internal, open_to_all
 from workbench.state.workspace import Workspace
+from workbench.workflows.evaluation.results import EvaluationEntry
 from workbench.workflows.evaluation.subject import find_thing
-
-Document = dict[str, Any]
 
 
 @open_to_all
@@ -26,13 +25,13 @@ def read_rules(path: Path | None) -> VerdictRules:
 
 
 @open_to_all
-def evaluation_of(workspace: Workspace, name: str, dataset: str | None = None) -> Document:
-    """The document of an evaluation, or of what was evaluated; raises NotFoundError where there is none."""
+def evaluation_of(workspace: Workspace, name: str, dataset: str | None = None) -> Evaluation:
+    """The evaluation of that name, or of what was evaluated; raises NotFoundError where there is none."""
     return stored_evaluation(workspace, name, dataset)[0]
 
 
 @internal
-def stored_evaluation(workspace: Workspace, name: str, dataset: str | None = None) -> tuple[Document, Artifact]:
+def stored_evaluation(workspace: Workspace, name: str, dataset: str | None = None) -> tuple[Evaluation, Artifact]:
     """As `evaluation_of`, with the artifact that it is."""
     with workspace.engine.connect() as connection:
         known = [a for a in lineage.find(connection, kind="evaluation") if a.path is not None]
@@ -50,12 +49,12 @@ def stored_evaluation(workspace: Workspace, name: str, dataset: str | None = Non
     content = path.read_bytes() if path.is_file() else b""
     if sha256(content) != named[0].digest:
         raise InputError(f"the evaluation of {name} is damaged or missing", hint=f"workbench evaluate {name}")
-    return dict(json.loads(content)), named[0]
+    return Evaluation.read(json.loads(content)), named[0]
 
 
 @open_to_all
-def evaluations(workspace: Workspace) -> list[Document]:
+def evaluations(workspace: Workspace) -> list[EvaluationEntry]:
     """The evaluations that are kept, newest first, by id and what they are of."""
     with workspace.engine.connect() as connection:
         found = [a for a in lineage.find(connection, kind="evaluation") if a.path is not None]
-    return [{"id": a.id, "of": a.body["of"], "dataset": a.dataset, "made": a.created} for a in reversed(found)]
+    return [EvaluationEntry(id=a.id, of=a.body["of"], dataset=a.dataset, made=a.created) for a in reversed(found)]

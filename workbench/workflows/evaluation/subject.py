@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from workbench.erasure.left_out import NO_ONE, LeftOut
 from workbench.errors import InputError, NotFoundError
 from workbench.metrics.measure import Measure
+from workbench.reports.evaluation_document import Fact
 from workbench.state import journal, lineage
 from workbench.state.lineage import Artifact
 from workbench.state.roles import internal
@@ -38,10 +39,10 @@ class Found:
     `left_out` counts what was not used, because people wait for their erasure.
     """
 
-    facts: Mapping[str, Any]
+    facts: Mapping[str, Fact]
     measures: list[Measure]
     pictures: Mapping[str, Any] = field(default_factory=dict)
-    sampled: Mapping[str, Any] = field(default_factory=dict)
+    sampled: Mapping[str, Fact] = field(default_factory=dict)
     method: tuple[str, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
 
@@ -66,7 +67,7 @@ class Thing:
 
 
 @internal
-def sampled(factor: float) -> dict[str, Any]:
+def sampled(factor: float) -> dict[str, Fact]:
     """What is said of tables of which a part was looked at; nothing where that was the whole."""
     return {"one row in": round(factor, 2), "drawn by": "subject, stratified by the target"} if factor > 1 else {}
 

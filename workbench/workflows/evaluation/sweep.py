@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from workbench.config import SynthesizeConfig, read_config
 from workbench.data import catalog
 from workbench.errors import BudgetError, BusyError, InputError
-from workbench.generators.kinds import generator_of
+from workbench.generators.registry import generator_of
 from workbench.jobs.worker import as_job
 from workbench.privacy.ledger import Ledger, spent, unrecorded
 from workbench.progress import Progress, silent
 from workbench.reports.comparison_page import comparison_page
+from workbench.reports.evaluation_document import Evaluation
 from workbench.state import lineage
 from workbench.state.lineage import Artifact
 from workbench.state.roles import allowed, open_to_all
@@ -24,6 +24,7 @@ from workbench.state.workspace import Workspace
 from workbench.tracking import RunRecord, Tracking, log_run, log_text, purge_runs
 from workbench.workflows.evaluation.evaluate import evaluate
 from workbench.workflows.evaluation.report import check_page
+from workbench.workflows.evaluation.results import Claim, PlannedFit, Sweep, SweepCost, SweepPlan, SweptRelease
 from workbench.workflows.exclusive import exclusive
 from workbench.workflows.outputs import place_bytes
 from workbench.workflows.synthesis.preflight import expected
@@ -54,7 +55,7 @@ def configs_of(path: Path, over: Sequence[str], overrides: Sequence[str] = ()) -
 @allowed("operate")
 def sweep(
     workspace: Workspace, configs: Sequence[SynthesizeConfig], *, out: Path | None = None, progress: Progress = silent
-) -> dict[str, Any]:
+) -> Sweep:
     """Fits, releases and evaluates each config, and compares them; raises BudgetError first where not all can be paid.
 
     To choose among the releases by what was measured is to look at people's records: the choice itself is not private.
@@ -62,18 +63,24 @@ def sweep(
     if out is not None:
         check_page(workspace, out)
     planned = plan_sweep(workspace, configs)
-    if not planned["allowed"]:
+    if not planned.allowed:
+        spent_after = planned.cost.spent_after if planned.cost else 0.0
         raise BudgetError(
-            f"all {len(configs)} fits together would spend epsilon {planned['spent_after']:.4g}; nothing was read",
+            f"all {len(configs)} fits together would spend epsilon {spent_after:.4g}; nothing was read",
             hint="try fewer values, or set a larger budget: workbench ledger budget",
         )
-    return dict(as_job(workspace.engine, "sweep", {}, lambda tell: _swept(workspace, configs, out, tell), progress))
+    done: list[Sweep] = []
+
+    def work(tell: Progress) -> Mapping[str, str]:
+        done.append(_swept(workspace, configs, out, tell))
+        return {"dataset": configs[0].dataset}
+
+    as_job(workspace.engine, "sweep", {}, work, progress)
+    return done[0]
 
 
-def _swept(
-    workspace: Workspace, configs: Sequence[SynthesizeConfig], out: Path | None, progress: Progress
-) -> dict[str, Any]:
-    documents = []
+def _swept(workspace: Workspace, configs: Sequence[SynthesizeConfig], out: Path | None, progress: Progress) -> Sweep:
+    documents: list[Evaluation] = []
     for number, config in enumerate(configs):
 
         def tell(fraction: float, text: str, number: int = number) -> None:
@@ -81,70 +88,70 @@ def _swept(
 
         made = synthesize(workspace, config, progress=lambda f, t, tell=tell: tell(0.5 * f, t))  # type: ignore[misc]
         documents.append(
-            evaluate(workspace, made["release"], progress=lambda f, t, tell=tell: tell(0.5 + 0.5 * f, t))  # type: ignore[misc]
+            evaluate(workspace, made.release, progress=lambda f, t, tell=tell: tell(0.5 + 0.5 * f, t))  # type: ignore[misc]
         )
     run = _publish(workspace, documents, out)
-    return {
-        "releases": [_told(document) for document in documents],
-        "mlflow_run": run,
-        "note": "a choice among them by these figures looks at people's records: it is not private",
-        **({"html": str(out)} if out is not None else {}),
-    }
+    return Sweep(
+        releases=tuple(map(_swept_release, documents)),
+        mlflow_run=run,
+        note="a choice among them by these figures looks at people's records: it is not private",
+        html=out,
+    )
 
 
 @open_to_all
-def plan_sweep(workspace: Workspace, configs: Sequence[SynthesizeConfig]) -> dict[str, Any]:
+def plan_sweep(workspace: Workspace, configs: Sequence[SynthesizeConfig]) -> SweepPlan:
     """What all fits together would cost; nothing is read but schema and ledger."""
     with workspace.engine.connect() as connection:
         schema = catalog.entry(connection, configs[0].dataset).schema
     private = [config for config in configs if config.private]
-    told = {
-        "fits": [
-            {"generator": c.generator, "epsilon": c.epsilon, "seconds": expected(c, schema).get("seconds")}
-            for c in configs
-        ]
-    }
+    forecasts = [expected(config, schema) for config in configs]
+    fits = tuple(
+        PlannedFit(generator=c.generator, epsilon=c.epsilon, seconds=None if forecast is None else forecast.seconds)
+        for c, forecast in zip(configs, forecasts, strict=True)
+    )
     if not private:
-        return told | {"allowed": True}
+        return SweepPlan(fits=fits, cost=None, allowed=True)
     ledger, population = Ledger(workspace.engine), schema.population
     budget, entries = ledger.budget(population), ledger.entries(population)
     events = [generator_of(config).event for config in private]
     at = budget.delta if budget else private[0].budget[1]
-    return told | {
-        "spent_before": spent(entries, at),
-        "spent_after": spent([*entries, *(unrecorded(population, event) for event in events)], at),
-        "budget": {"epsilon": budget.epsilon, "delta": budget.delta} if budget else None,
-        "allowed": ledger.admits(population, events),
-    }
+    cost = SweepCost(
+        spent_before=spent(entries, at),
+        spent_after=spent([*entries, *(unrecorded(population, event) for event in events)], at),
+        budget=Claim(epsilon=budget.epsilon, delta=budget.delta) if budget else None,
+    )
+    return SweepPlan(fits=fits, cost=cost, allowed=ledger.admits(population, events))
 
 
-def _told(document: dict[str, Any]) -> dict[str, Any]:
-    facts = document["facts"]
-    figures = {m["name"]: m["estimate"]["value"] for m in document["measures"] if m["estimate"] is not None}
+def _swept_release(evaluation: Evaluation) -> SweptRelease:
+    facts = evaluation.facts
+    figures = {m.definition.name: m.estimate.value for m in evaluation.measures if m.estimate is not None}
     shown = ("fidelity/tvd2", "utility/tstr_auc_gradient_boosting", "utility/tstr_r2_gradient_boosting")
-    return {
-        "release": document["of"],
-        "generator": facts["generator"],
-        "epsilon": facts.get("epsilon"),
-        **{name: round(figures[name], 4) for name in shown if name in figures},
-        **{verdict["use"]: verdict["holds"] for verdict in document["verdicts"]},
-    }
+    epsilon = facts.get("epsilon")
+    return SweptRelease(
+        release=evaluation.of,
+        generator=str(facts["generator"]),
+        epsilon=None if epsilon is None else float(epsilon),
+        figures={name: round(figures[name], 4) for name in shown if name in figures},
+        uses={verdict.use: verdict.holds for verdict in evaluation.verdicts},
+    )
 
 
-def _publish(workspace: Workspace, documents: Sequence[dict[str, Any]], out: Path | None) -> str:
+def _publish(workspace: Workspace, documents: Sequence[Evaluation], out: Path | None) -> str:
     """Writes the comparison and logs it, as an evaluation like those it is made of; returns its run.
 
     Raises BusyError where one of them is there no more, since an erasure purged it: then nothing is written.
     """
-    dataset = documents[0]["dataset"]
+    dataset = documents[0].dataset
     with exclusive(workspace, dataset, refused=_NOTHING) as held:
         with workspace.engine.connect() as connection:
             known = {artifact.id for artifact in lineage.find(connection, dataset=dataset, kind="evaluation")}
-        if not known.issuperset(document["id"] for document in documents):
+        if not known.issuperset(document.id for document in documents):
             raise BusyError(
                 "an erasure purged what was to be compared", hint="evaluate the releases that are left again"
             )
-        page, tracking = comparison_page(documents), Tracking(workspace.root)
+        page, tracking = comparison_page([one.to_json() for one in documents]), Tracking(workspace.root)
         run = log_run(tracking, _run(dataset, documents))
         held.on_failure(partial(purge_runs, tracking, run_ids=[run]))
         log_text(tracking, run, "comparison.html", page)
@@ -152,7 +159,7 @@ def _publish(workspace: Workspace, documents: Sequence[dict[str, Any]], out: Pat
             id=f"sweep-{secrets.token_hex(3)}-evaluation",
             kind="evaluation",
             dataset=dataset,
-            derived_from=[*(document["id"] for document in documents), dataset],
+            derived_from=[*(document.id for document in documents), dataset],
             body={"metrics": {}, "mlflow_run": run},
         )
         with held.publishing() as connection:
@@ -162,12 +169,12 @@ def _publish(workspace: Workspace, documents: Sequence[dict[str, Any]], out: Pat
     return run
 
 
-def _run(dataset: str, documents: Sequence[dict[str, Any]]) -> RunRecord:
+def _run(dataset: str, documents: Sequence[Evaluation]) -> RunRecord:
     return RunRecord(
         experiment=dataset,
         name=f"sweep of {len(documents)} releases",
         kind="evaluation",
-        params={f"release_{number}": document["of"] for number, document in enumerate(documents, start=1)},
+        params={f"release_{number}": document.of for number, document in enumerate(documents, start=1)},
         metrics={},
         tags={"workbench.audience": "internal"},
     )

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from workbench.config import TrainConfig
+from workbench.config import TrainConfig, stored_config
 from workbench.data.dataset import Dataset
 from workbench.data.objects import Objects
 from workbench.metrics.forgetting import Scores, lira, minus_squared_error, rmia, scaled_confidence, true_probability
@@ -93,7 +93,7 @@ class Audited:
     @cached_property
     def config(self) -> TrainConfig:
         """What the constituents were trained by."""
-        return TrainConfig.model_validate(self.manifest.config)
+        return stored_config(self.manifest.config, TrainConfig)
 
     @cached_property
     def task(self) -> Task:

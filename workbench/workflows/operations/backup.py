@@ -26,6 +26,7 @@ from workbench.state.workspace import Workspace
 from workbench.tracking import Tracking
 from workbench.workflows.datasets.append import finish_append
 from workbench.workflows.erasure.execute import recover_interrupted
+from workbench.workflows.operations.results import BackupResult
 
 CONTENTS = "contents.json"  # the last member: a backup that was cut off has none
 FORMAT = "workbench-backup/1"
@@ -47,7 +48,7 @@ _OPEN = "; it names the people of open requests, sealed beside the key: replace 
 
 
 @allowed("administer")
-def backup(workspace: Workspace, file: Path, *, progress: Progress = silent) -> dict[str, Any]:
+def backup(workspace: Workspace, file: Path, *, progress: Progress = silent) -> BackupResult:
     """Writes the workspace as it is at one moment to a new file of mode 0600; it is there whole or not at all.
 
     - Consistent: no data set can be written while its lock is held here; the databases are snapshots without free pages.
@@ -75,15 +76,15 @@ def backup(workspace: Workspace, file: Path, *, progress: Progress = silent) -> 
     with writing(workspace.engine) as connection:
         journal.append(connection, "BACKED_UP", digest=digest)
         open_ = count_open(connection)
-    return {
-        "path": str(file),
-        "files": len(members),
-        "bytes": file.stat().st_size,
-        "sha256": digest,
-        "open_requests": open_,
-        "notice": _NOTICE + (_OPEN if open_ else ""),
-        "seconds": round(time.perf_counter() - started, 3),
-    }
+    return BackupResult(
+        path=str(file),
+        files=len(members),
+        bytes=file.stat().st_size,
+        sha256=digest,
+        open_requests=open_,
+        notice=_NOTICE + (_OPEN if open_ else ""),
+        seconds=round(time.perf_counter() - started, 3),
+    )
 
 
 def _check(workspace: Workspace, file: Path) -> str:

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -32,11 +31,14 @@ from workbench.state.roles import allowed, open_to_all
 from workbench.state.workspace import Workspace
 from workbench.workflows.datasets.ingest import refuse_name, rehearse
 from workbench.workflows.datasets.propose_schema import propose_schema
+from workbench.workflows.datasets.results import RehearsalResult
 from workbench.workflows.datasets.same_people import check_reason
 from workbench.workflows.datasets.uploads import UPLOADS, sweep_uploads
+from workbench.workflows.erasure.results import DetachedJob, Verification
 from workbench.workflows.erasure.verify import verify
 from workbench.workflows.evaluation.report import certificate_html
 from workbench.workflows.operations.jobs import detach_job
+from workbench.workflows.operations.results import BrokenRule
 from workbench.workflows.outputs import Judge, judge_now
 from workbench.workflows.synthesis.sample import draw, without_formulas
 from workbench.workflows.training.predict import Voters, judged
@@ -72,7 +74,7 @@ def column_names(workspace: Workspace, name: str, content: bytes) -> list[str]:
 @allowed("operate")
 def check_table(
     workspace: Workspace, name: str, content: bytes, schema: Schema, *, progress: Progress = silent
-) -> list[dict[str, Any]]:
+) -> tuple[BrokenRule, ...]:
     """The rules of a schema that an uploaded table breaks: column, rule and in how many rows. Nothing is stored."""
     codec, columns = Codec(schema), list(schema.encoded)
     broken: dict[tuple[str, str], int] = {}
@@ -81,7 +83,7 @@ def check_table(
             for violation in codec.encode(chunk).violations:
                 about = (violation.column, violation.rule)
                 broken[about] = broken.get(about, 0) + len(violation.rows)
-    return [{"column": column, "rule": rule, "rows": rows} for (column, rule), rows in broken.items()]
+    return tuple(BrokenRule(column=column, rule=rule, rows=rows) for (column, rule), rows in broken.items())
 
 
 @allowed("operate")
@@ -94,16 +96,16 @@ def rehearse_upload(
     *,
     same_people: str | None = None,
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> RehearsalResult | None:
     """What taking in an uploaded table would store, in numbers; raises as that would, and nothing is stored.
 
-    Of a table larger than MOST_REHEARSED only the name and the schema are looked at, and no number is told.
+    None of a table larger than MOST_REHEARSED, of which only the name and the schema are looked at.
     """
     check_reason(workspace, same_people)
     confirmed = same_people is not None
     if len(content) > MOST_REHEARSED:
         refuse_name(workspace, dataset, schema, confirmed=confirmed)
-        return {}
+        return None
     with _staged(workspace, name, content) as (_, table):
         return rehearse(workspace, dataset, schema, table, confirmed=confirmed, progress=progress)
 
@@ -111,7 +113,7 @@ def rehearse_upload(
 @allowed("operate")
 def ingest_upload(
     workspace: Workspace, dataset: str, name: str, content: bytes, schema: Schema, *, same_people: str | None = None
-) -> dict[str, Any]:
+) -> DetachedJob:
     """Hands an uploaded table to a job of its own, which removes it when it is over, however it ends."""
     sweep_uploads(workspace)
     folder = workspace.root / UPLOADS / secrets.token_hex(8)
@@ -207,13 +209,13 @@ def release_rows(workspace: Workspace, release: str, n: int = 20) -> pd.DataFram
 
 
 @open_to_all
-def verify_upload(workspace: Workspace, content: bytes, *, replay: bool = False) -> tuple[dict[str, Any], str | None]:
+def verify_upload(workspace: Workspace, content: bytes, *, replay: bool = False) -> tuple[Verification, str | None]:
     """What holds of an uploaded certificate, and its page where the signature does."""
     with workspace.staging() as folder:
         certificate = folder / "certificate.json"
         certificate.write_bytes(content)
         result = verify(workspace, certificate, replay=replay)
-        signed = all(check["ok"] for check in result["checks"] if check["name"] == "signature")
+        signed = all(check.ok for check in result.checks if check.name == "signature")
         return result, certificate_html(workspace, certificate)[0] if signed else None
 
 

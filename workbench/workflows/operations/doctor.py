@@ -16,6 +16,7 @@ from workbench.state import journal
 from workbench.state.roles import ROLES_FILE, open_to_all
 from workbench.state.tables import requests
 from workbench.state.workspace import FOLDERS, SECRET_KEYS, Workspace
+from workbench.workflows.operations.results import Health
 from workbench.workflows.synthesis.fit_release import unrecorded
 from workbench.workflows.training.publish_version import current_versions, is_whole, read_manifest
 from workbench.workflows.training.train_shards import objects_of
@@ -25,14 +26,14 @@ _FILES = {"README.md", ".gitignore", ROLES_FILE, "mlflow.lock", "mlartifacts", *
 
 
 @open_to_all
-def glance(workspace: Workspace) -> dict[str, Any]:
+def glance(workspace: Workspace) -> Health:
     """The checks that take no time, whatever the workspace holds: database, journal and keys."""
     checks = [_database(workspace), _journal(workspace), _keys(workspace)]
-    return {"healthy": all(check.ok for check in checks), "checks": [check.to_json() for check in checks]}
+    return Health(healthy=all(check.ok for check in checks), checks=tuple(checks))
 
 
 @open_to_all
-def doctor(workspace: Workspace) -> dict[str, Any]:
+def doctor(workspace: Workspace) -> Health:
     """Checks database, journal, keys, records, manifests, checkpoints, open requests and foreign files."""
     checks = [
         _database(workspace),
@@ -43,7 +44,7 @@ def doctor(workspace: Workspace) -> dict[str, Any]:
         _requests(workspace),
         _foreign(workspace),
     ]
-    return {"healthy": all(check.ok for check in checks), "checks": [check.to_json() for check in checks]}
+    return Health(healthy=all(check.ok for check in checks), checks=tuple(checks))
 
 
 def _database(workspace: Workspace) -> Check:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.config import SynthesizeConfig, TrainConfig, parse_config
 from workbench.errors import InputError
 from workbench.jobs.detached import detach
 from workbench.jobs.job import OVER, Job, cancel, enqueue, find, get
-from workbench.jobs.worker import Work, work_on
+from workbench.jobs.worker import JobResult, Work, json_of, work_on
 from workbench.progress import Progress, silent
 from workbench.reports.verdict import VerdictRules
 from workbench.state import journal, writing
@@ -18,22 +18,29 @@ from workbench.state.atomic_files import remove
 from workbench.state.roles import allowed, open_to_all
 from workbench.state.workspace import Workspace
 from workbench.workflows.erasure.execute import recover_interrupted
+from workbench.workflows.erasure.results import DetachedJob
+from workbench.workflows.operations.results import JobDetails, Jobs, KeptEvaluation
+
+if TYPE_CHECKING:
+    from workbench.workflows.datasets.results import IngestResult
 
 
 @allowed("operate")
-def run_job(workspace: Workspace, kind: str, config: Mapping[str, Any], progress: Progress = silent) -> dict[str, Any]:
+def run_job(workspace: Workspace, kind: str, config: Mapping[str, Any], progress: Progress = silent) -> JobResult:
     """Does a piece of long work in this process, as a job that others can watch and cancel."""
     return take_job(workspace, _enqueue(workspace, kind, config).id, progress)
 
 
 @allowed("operate")
-def detach_job(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
+def detach_job(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> DetachedJob:
     """Hands a piece of long work to a process of its own, which goes on when this one ends."""
-    return detach(workspace.root, _enqueue(workspace, kind, config))
+    job = _enqueue(workspace, kind, config)
+    detach(workspace.root, job)
+    return DetachedJob.of(job)
 
 
 @allowed("operate")
-def take_job(workspace: Workspace, job_id: str, progress: Progress = silent) -> dict[str, Any]:
+def take_job(workspace: Workspace, job_id: str, progress: Progress = silent) -> JobResult:
     """Works on a job that waits or whose worker died, in the name of whoever asked for it."""
     with workspace.engine.connect() as connection:
         job = get(connection, job_id)
@@ -41,30 +48,30 @@ def take_job(workspace: Workspace, job_id: str, progress: Progress = silent) -> 
         if job.kind != "erase":  # an erasure's job finishes by itself what was interrupted
             recover_interrupted(workspace)
         # made once the job is ours: of one that is over there is no config left
-        done = dict(work_on(workspace.engine, job.id, lambda p: _work(workspace, job.kind, job.config)(p), progress))
+        done = work_on(workspace.engine, job.id, lambda p: _work(workspace, job.kind, job.config)(p), progress)
         if job.kind == "erase":
             from workbench.workflows.synthesis.measure_again import measure_again  # start-up
 
-            measure_again(workspace, [one["request"] for one in done["requests"]])
+            measure_again(workspace, [one["request"] for one in json_of(done)["requests"]])
         return done
 
 
 @allowed("operate")
-def cancel_job(workspace: Workspace, job_id: str) -> dict[str, Any]:
+def cancel_job(workspace: Workspace, job_id: str) -> JobDetails:
     """Asks a job to stop."""
     with writing(workspace.engine) as connection:
         before = get(connection, job_id)
         after = cancel(connection, job_id)
     if after.status in OVER:  # nobody was at it, so nobody else takes its upload away
         _forget_upload(before.config)
-    return _describe(after)
+    return JobDetails.of(after)
 
 
 @open_to_all
-def list_jobs(workspace: Workspace) -> dict[str, Any]:
+def list_jobs(workspace: Workspace) -> Jobs:
     """All jobs, oldest first."""
     with workspace.engine.connect() as connection:
-        return {"jobs": [_describe(job) for job in find(connection)]}
+        return Jobs(jobs=tuple(map(JobDetails.of, find(connection))))
 
 
 def _enqueue(workspace: Workspace, kind: str, config: Mapping[str, Any]) -> Job:
@@ -95,8 +102,9 @@ def _advise(workspace: Workspace, config: Mapping[str, Any]) -> Work:
 
     parsed = parse_config(dict(config), TrainConfig, source="the job")
 
-    def work(progress: Progress) -> dict[str, Any]:
-        return {"dataset": parsed.dataset, "evaluation": advise_and_keep(workspace, parsed, progress=progress)}
+    def work(progress: Progress) -> KeptEvaluation:
+        kept = advise_and_keep(workspace, parsed, progress=progress)
+        return KeptEvaluation(dataset=parsed.dataset, evaluation=kept)
 
     return work
 
@@ -117,7 +125,7 @@ def _ingest(workspace: Workspace, config: Mapping[str, Any]) -> Work:
         return lambda progress: append(workspace, name, data=data, same_people=reason, progress=progress)
     schema = config["schema"] and Path(config["schema"])
 
-    def work(progress: Progress) -> dict[str, Any]:
+    def work(progress: Progress) -> IngestResult:
         try:
             return ingest(workspace, name, schema=schema, data=data, same_people=reason, progress=progress)
         finally:
@@ -142,9 +150,9 @@ def _evaluate(workspace: Workspace, config: Mapping[str, Any]) -> Work:
     )
     rules = None if given is None else VerdictRules.model_validate(given)
 
-    def work(progress: Progress) -> dict[str, Any]:
+    def work(progress: Progress) -> KeptEvaluation:
         found = evaluate(workspace, name, dataset=dataset, settings=settings, rules=rules, progress=progress)
-        return {"dataset": found["dataset"], "evaluation": found["id"]}
+        return KeptEvaluation(dataset=found.dataset, evaluation=found.id)
 
     return work
 
@@ -164,9 +172,10 @@ def _forget_upload(config: Mapping[str, Any]) -> None:
 
 
 def _synthesize(workspace: Workspace, config: Mapping[str, Any]) -> Work:
-    from workbench.workflows.synthesis.synthesize import synthesize
+    from workbench.workflows.synthesis.synthesize import refuse_words, synthesize
 
     parsed = parse_config(dict(config), SynthesizeConfig, source="the job")
+    refuse_words(workspace, parsed)  # before there is a row
     return lambda progress: synthesize(workspace, parsed, progress=progress)
 
 
@@ -176,10 +185,3 @@ def _train(workspace: Workspace, config: Mapping[str, Any]) -> Work:
     parsed = parse_config(dict(config), TrainConfig, source="the job")
     refuse_words(workspace, parsed)  # before there is a row
     return lambda progress: train(workspace, parsed, progress=progress)
-
-
-def _describe(job: Job) -> dict[str, Any]:
-    fields = ("kind", "status", "actor", "progress", "text", "created", "updated")
-    shown = {key: getattr(job, key) for key in fields}
-    told = {"detail": dict(job.detail), "result": dict(job.result)}
-    return {"job": job.id, **shown, "lost": job.lost, "cancel": job.cancel, **told}

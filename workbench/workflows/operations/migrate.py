@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 from workbench.errors import NotFoundError
 from workbench.state import HEAD, has_tables, journal, upgrading
@@ -13,10 +12,11 @@ from workbench.state.roles import allowed
 from workbench.state.workspace import Workspace, refuse_maimed
 from workbench.tracking import Tracking, upgrade
 from workbench.workflows.operations.initialise import initialise
+from workbench.workflows.operations.results import Migration, Revisions
 
 
 @allowed("administer")
-def migrate(root: Path) -> dict[str, Any]:
+def migrate(root: Path) -> Migration:
     """Upgrades the database of the workspace at `root` and its tracking store; says from which revision to which.
 
     - Each of the two changes wholly or not at all, and the same again changes nothing: killed in between, it is given again.
@@ -35,12 +35,12 @@ def migrate(root: Path) -> dict[str, Any]:
                 journal.append(connection, "MIGRATED", before=before, after=HEAD)
         initialise(workspace.root)  # folders, and a tracking store, that an older release did not have
         was, now = upgrade(Tracking(workspace.root))
-    return {
-        "workspace": str(workspace.root),
-        "database": {"before": before, "after": HEAD},
-        "tracking": {"before": was, "after": now},
-        "changed": (before, was) != (HEAD, now),
-    }
+    return Migration(
+        workspace=str(workspace.root),
+        database=Revisions(before=before, after=HEAD),
+        tracking=Revisions(before=was, after=now),
+        changed=(before, was) != (HEAD, now),
+    )
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import shutil
 import tarfile
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
@@ -31,10 +31,13 @@ from workbench.state.roles import allowed
 from workbench.state.tables import journal as entries
 from workbench.state.workspace import Workspace
 from workbench.tracking import Tracking, move_models
+from workbench.workflows.erasure.results import HeldBudgets
 from workbench.workflows.erasure.suppressions import erase_listed, take_ledger
 from workbench.workflows.operations.backup import CONTENTS, DATABASES, ENDINGS, FOLDERS, FORMAT
 from workbench.workflows.operations.migrate import migrate
+from workbench.workflows.operations.results import RestoreResult
 
+Contents = Mapping[str, Any]  # the last member of a backup: JSON that another program may have written
 _CHUNK = 1 << 20
 _MOST_CONTENTS = 1 << 28  # bytes: about a million files
 _MOST_HEADER = 1 << 16  # bytes
@@ -50,7 +53,7 @@ def restore(
     without: bool = False,
     live: Path | None = None,
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> RestoreResult:
     """Unpacks a backup into the new or empty folder `root`; returns how many people of the suppression list were erased.
 
     - There is no workspace at `root` before they are: all is done in a folder beside it, which then takes its name. What a
@@ -97,15 +100,15 @@ def restore(
         workspace.engine.dispose()
         move_models(Tracking(draft), root.resolve())
         _place(draft, root.resolve())
-    return {
-        "workspace": str(root.resolve()),
-        "files": len(contents["sha256"]),
-        "suppressed": found,
-        "charges": charges,
-        "held": holds.held_note(left),
-        "open_requests": open_,
-        "seconds": round(time.perf_counter() - started, 3),
-    }
+    return RestoreResult(
+        workspace=str(root.resolve()),
+        files=len(contents["sha256"]),
+        suppressed=found,
+        charges=charges,
+        held=HeldBudgets.of(left),
+        open_requests=open_,
+        seconds=round(time.perf_counter() - started, 3),
+    )
 
 
 def _in_use(workspace: Workspace, live: Path) -> ForeignList:
@@ -126,7 +129,7 @@ def _in_use(workspace: Workspace, live: Path) -> ForeignList:
     return found
 
 
-def _where_it_was(workspace: Workspace, contents: dict[str, Any], root: Path) -> ForeignList | None:
+def _where_it_was(workspace: Workspace, contents: Contents, root: Path) -> ForeignList | None:
     """The same for the folder that the backup was made of, where it still holds that workspace; else None."""
     recorded = contents.get("workspace")
     if not isinstance(recorded, str) or not Path(recorded).is_absolute() or Path(recorded) == root.resolve():
@@ -200,7 +203,7 @@ def _place(draft: Path, root: Path) -> None:
     sync(root.parent)
 
 
-def _unpack(file: Path, target: Path) -> dict[str, Any]:
+def _unpack(file: Path, target: Path) -> Contents:
     """Unpacks and checks a backup; returns its list of contents."""
     codec = next((codec for ending, codec in ENDINGS.items() if file.name.endswith(ending)), None)
     if codec is None:

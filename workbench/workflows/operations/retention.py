@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection, Table, func, select
 
@@ -11,6 +10,7 @@ from workbench.state import lineage, tables
 from workbench.state.roles import open_to_all
 from workbench.state.workspace import Workspace
 from workbench.workflows.datasets.uploads import UPLOADS
+from workbench.workflows.operations.results import RetainedData
 
 _ERASURE = "rows of its data set are erased or added"
 # what is kept, whom it may tell of, until when; and the table that it lies in
@@ -50,12 +50,12 @@ _TABLES: tuple[tuple[str, str, str, Table], ...] = (
 
 
 @open_to_all
-def retention(workspace: Workspace) -> list[dict[str, Any]]:
-    """What is kept: `what`, `tells` (whom it may tell of), `until`, and how many there are `now`."""
+def retention(workspace: Workspace) -> tuple[RetainedData, ...]:
+    """What is kept: of whom it may tell, until when, and how many there are now."""
     with workspace.engine.connect() as connection:
         rows = [_row(what, tells, until, _count(connection, table)) for what, tells, until, table in _TABLES]
         evaluations = len(lineage.find(connection, kind="evaluation"))
-    return [
+    return (
         *rows,
         _row("Evaluations, advice and audits", "everybody, as figures", _ERASURE, evaluations),
         _row("Uploads", "everybody in them", "their job is over", _files(workspace.root / UPLOADS)),
@@ -63,11 +63,11 @@ def retention(workspace: Workspace) -> list[dict[str, Any]]:
         _row(
             "Log of the api", "nobody", "newer lines push it out: five files of 5 MB", _files(workspace.root / "logs")
         ),
-    ]
+    )
 
 
-def _row(what: str, tells: str, until: str, now: int) -> dict[str, Any]:
-    return {"what": what, "tells": tells, "until": until, "now": now}
+def _row(what: str, tells: str, until: str, now: int) -> RetainedData:
+    return RetainedData(what=what, tells=tells, until=until, now=now)
 
 
 def _count(connection: Connection, table: Table) -> int:

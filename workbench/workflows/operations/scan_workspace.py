@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from workbench.bytescan.folders import DEPTH, scan_folder, spellings
 from workbench.data.identity import canonical
 from workbench.errors import InputError
 from workbench.state.roles import allowed
 from workbench.state.workspace import Workspace
+from workbench.workflows.operations.results import Excluded, ScanResult
 
 EXCLUDED = {
     "what is encrypted": "the boxes of open requests are sealed on purpose",
@@ -21,7 +21,7 @@ EXCLUDED = {
 
 
 @allowed("operate")
-def scan(workspace: Workspace, texts: Sequence[str]) -> dict[str, Any]:
+def scan(workspace: Workspace, texts: Sequence[str]) -> ScanResult:
     """Where any of the texts is, in whatever spelling, in files, logs and database pages of workspace and MLflow store.
 
     A place whose name holds one is told by its folder alone. `clean` only where everything could be read to its end.
@@ -34,16 +34,16 @@ def scan(workspace: Workspace, texts: Sequence[str]) -> dict[str, Any]:
         )
     started = time.perf_counter()
     found = scan_folder(workspace.root, {spelling for needle in needles for spelling in spellings(needle)})
-    return {
-        "summary": f"{len(found.hits)} hits in {found.files} files, {found.pages} pages",
-        "clean": not found.hits and not found.unread,
-        "hits": [_told(place, needles) for place in found.hits],
-        "unread": [_told(place, needles) for place in found.unread],
-        "files": found.files,
-        "pages": found.pages,
-        "excluded": [{"what": what, "why": why} for what, why in (EXCLUDED | _depth()).items()],
-        "seconds": round(time.perf_counter() - started, 3),
-    }
+    return ScanResult(
+        summary=f"{len(found.hits)} hits in {found.files} files, {found.pages} pages",
+        clean=not found.hits and not found.unread,
+        hits=tuple(_told(place, needles) for place in found.hits),
+        unread=tuple(_told(place, needles) for place in found.unread),
+        files=found.files,
+        pages=found.pages,
+        excluded=tuple(Excluded(what=what, why=why) for what, why in (EXCLUDED | _depth()).items()),
+        seconds=round(time.perf_counter() - started, 3),
+    )
 
 
 def _depth() -> dict[str, str]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from workbench.state import lineage
-from workbench.state.lineage import Artifact
 from workbench.state.roles import open_to_all
 from workbench.state.workspace import Workspace
+from workbench.workflows.operations.results import ArtifactSummary, LineageResult
 
 
 @open_to_all
-def show_lineage(workspace: Workspace, artifact_id: str) -> dict[str, Any]:
-    """The artifact with its ancestors and descendants, as JSON; raises NotFoundError where there is no such artifact."""
+def show_lineage(workspace: Workspace, artifact_id: str) -> LineageResult:
+    """The artifact with its ancestors and descendants; raises NotFoundError where there is no such artifact."""
     with workspace.engine.connect() as connection:
         artifact = lineage.get(connection, artifact_id)
         family = {a.id: a for a in lineage.find(connection, dataset=artifact.dataset)}
@@ -21,11 +19,11 @@ def show_lineage(workspace: Workspace, artifact_id: str) -> dict[str, Any]:
     for child, its_parents in parents.items():
         for parent in its_parents:
             children[parent].append(child)
-    return {
-        **_describe(artifact),
-        "derived_from": [_describe(family[i]) for i in _reachable(artifact_id, parents)],
-        "derivatives": [_describe(family[i]) for i in _reachable(artifact_id, children)],
-    }
+    return LineageResult(
+        **vars(ArtifactSummary.of_artifact(artifact)),
+        derived_from=tuple(ArtifactSummary.of_artifact(family[i]) for i in _reachable(artifact_id, parents)),
+        derivatives=tuple(ArtifactSummary.of_artifact(family[i]) for i in _reachable(artifact_id, children)),
+    )
 
 
 def _reachable(start: str, edges: dict[str, list[str]]) -> list[str]:
@@ -36,31 +34,3 @@ def _reachable(start: str, edges: dict[str, list[str]]) -> list[str]:
         found |= dict.fromkeys(front)
         front = [after for node in front for after in edges[node] if after not in found]
     return list(found)
-
-
-def _describe(artifact: Artifact) -> dict[str, Any]:
-    return {
-        "id": artifact.id,
-        "kind": artifact.kind,
-        "dataset": artifact.dataset,
-        "digest": artifact.digest,
-        "path": artifact.path,
-        "created": artifact.created,
-        **{
-            key: artifact.body[key]
-            for key in (
-                "shard",
-                "version",
-                "private",
-                "epsilon",
-                "delta",
-                "rows",
-                "recipient",
-                "of",
-                "mlflow_run",
-                "stale",
-                "pending",
-            )
-            if key in artifact.body
-        },
-    }

@@ -18,14 +18,25 @@ from workbench.state.roles import open_to_all
 from workbench.state.tables import requests
 from workbench.state.workspace import Workspace
 from workbench.tracking import Tracking, experiment_of
+from workbench.workflows.operations.results import (
+    FedShard,
+    FeedingBucket,
+    MlflowPlace,
+    TracedBucket,
+    TracedCheckpoint,
+    TracedConstituent,
+    TracedEnsemble,
+    TracedRequest,
+    TracedShard,
+    TracedTraining,
+    TracedVersion,
+)
 from workbench.workflows.training.publish_version import current_versions, read_manifest
 from workbench.workflows.training.train_shards import objects_of
 
-Row = dict[str, Any]
-
 
 @open_to_all
-def trace_request(workspace: Workspace, request: str) -> Row:
+def trace_request(workspace: Workspace, request: str) -> TracedRequest:
     """What came of an erasure request: the versions that were published because of it, with the shards that were trained again.
 
     Raises NotFoundError where there is none of that id.
@@ -36,29 +47,29 @@ def trace_request(workspace: Workspace, request: str) -> Row:
             raise NotFoundError(f"no request {request!r} here", hint="workbench requests list")
         current = current_versions(connection)
         entries = [entry for entry in journal.about(connection, request) if entry["kind"] == "PUBLISHED"]
-    return {
-        "request": request,
-        "status": row.status,
-        "datasets": list(row.datasets),
-        "certificate": row.certificate is not None,
-        "versions": [_version(entry["body"], entry["at"], current) for entry in entries],
-    }
+    return TracedRequest(
+        request=request,
+        status=row.status,
+        datasets=tuple(row.datasets),
+        certificate=row.certificate is not None,
+        versions=tuple(_version(entry["body"], entry["at"], current) for entry in entries),
+    )
 
 
-def _version(body: Mapping[str, Any], at: str, current: Mapping[str, Artifact]) -> Row:
+def _version(body: Mapping[str, Any], at: str, current: Mapping[str, Artifact]) -> TracedVersion:
     """A published version; `now` is the version that stands for it today, if one does."""
     now = current.get(body["ensemble"])
-    return {
-        "ensemble": body["ensemble"],
-        "version": body["version"],
-        "shards": body["retrained"],
-        "at": at,
-        "now": now.id if now else None,
-    }
+    return TracedVersion(
+        ensemble=body["ensemble"],
+        version=body["version"],
+        shards=tuple(body["retrained"]),
+        at=at,
+        now=now.id if now else None,
+    )
 
 
 @open_to_all
-def trace_bucket(workspace: Workspace, dataset: str, bucket: int) -> Row:
+def trace_bucket(workspace: Workspace, dataset: str, bucket: int) -> TracedBucket:
     """A file of records by its stretch of the hash line: digests by split, and the shards of each ensemble that it feeds."""
     if not 0 <= bucket < BUCKETS:
         raise NotFoundError("no such bucket here", hint=f"they are numbered from 0 to {BUCKETS - 1}")
@@ -66,46 +77,46 @@ def trace_bucket(workspace: Workspace, dataset: str, bucket: int) -> Row:
     with workspace.engine.connect() as connection:
         digests = catalog.store(connection, workspace, dataset).digests
         versions = current_versions(connection, dataset).values()
-    return {
-        "dataset": dataset,
-        "bucket": bucket,
-        "stretch": [low / LINE, high / LINE],
-        "digests": {split: digests.get((split, bucket)) for split in SPLITS},
-        "shards": [fed for version in versions for fed in _fed(read_manifest(workspace, version), low, high)],
-    }
+    return TracedBucket(
+        dataset=dataset,
+        bucket=bucket,
+        stretch=(low / LINE, high / LINE),
+        digests={split: digests.get((split, bucket)) for split in SPLITS},
+        shards=tuple(fed for version in versions for fed in _fed(read_manifest(workspace, version), low, high)),
+    )
 
 
-def _fed(manifest: Manifest, low: int, high: int) -> list[Row]:
+def _fed(manifest: Manifest, low: int, high: int) -> tuple[FedShard, ...]:
     intervals = ((c.shard, manifest.partition.interval(c.shard)) for c in manifest.constituents)
-    return [
-        {"id": manifest.id, "ensemble": manifest.ensemble, "shard": shard, "stretch": [left / LINE, right / LINE]}
+    return tuple(
+        FedShard(id=manifest.id, ensemble=manifest.ensemble, shard=shard, stretch=(left / LINE, right / LINE))
         for shard, (left, right) in intervals
         if left < high and low < right
-    ]
+    )
 
 
 @open_to_all
-def trace_ensemble(workspace: Workspace, version: str) -> Row:
+def trace_ensemble(workspace: Workspace, version: str) -> TracedEnsemble:
     """The shards of an ensemble's version, each with its constituent; raises NotFoundError where there is none of that id."""
     manifest, _ = _read(workspace, version)
-    return {
-        "id": version,
-        "ensemble": manifest.ensemble,
-        "slices": manifest.partition.n_slices,
-        "shards": [
-            {
-                "shard": one.shard,
-                "generation": one.generation,
-                "digest": one.digest,
-                "constituent": constituent_id(manifest.ensemble, one),
-            }
+    return TracedEnsemble(
+        id=version,
+        ensemble=manifest.ensemble,
+        slices=manifest.partition.n_slices,
+        shards=tuple(
+            TracedConstituent(
+                shard=one.shard,
+                generation=one.generation,
+                digest=one.digest,
+                constituent=constituent_id(manifest.ensemble, one),
+            )
             for one in manifest.constituents
-        ],
-    }
+        ),
+    )
 
 
 @open_to_all
-def trace_shard(workspace: Workspace, version: str, shard: int) -> Row:
+def trace_shard(workspace: Workspace, version: str, shard: int) -> TracedShard:
     """One shard: its stretch of the hash line, the files of records that feed it, its checkpoints, and when it was trained.
 
     Raises NotFoundError where the version or the shard is not there.
@@ -119,56 +130,61 @@ def trace_shard(workspace: Workspace, version: str, shard: int) -> Row:
         digests = catalog.store(connection, workspace, dataset).digests
         made = _made(connection, manifest.ensemble, shard)
     buckets = range(low * BUCKETS // LINE, (high - 1) * BUCKETS // LINE + 1)
-    return {
-        "id": version,
-        "ensemble": manifest.ensemble,
-        "dataset": dataset,
-        "shard": shard,
-        "generation": constituent.generation,
-        "constituent": constituent_id(manifest.ensemble, constituent),
-        "stretch": [low / LINE, high / LINE],
-        "buckets": [
-            {"bucket": b, "stretch": [x / LINE for x in _interval_of(b)], "digest": digests[SPLITS[0], b]}
-            for b in buckets
-            if (SPLITS[0], b) in digests
-        ],
-        "checkpoints": _checkpoints(workspace, manifest, constituent),
-        "trained": made,
-    }
+    return TracedShard(
+        id=version,
+        ensemble=manifest.ensemble,
+        dataset=dataset,
+        shard=shard,
+        generation=constituent.generation,
+        constituent=constituent_id(manifest.ensemble, constituent),
+        stretch=(low / LINE, high / LINE),
+        buckets=tuple(_feeding(b, digests[SPLITS[0], b]) for b in buckets if (SPLITS[0], b) in digests),
+        checkpoints=_checkpoints(workspace, manifest, constituent),
+        trained=made,
+    )
 
 
-def _checkpoints(workspace: Workspace, manifest: Manifest, constituent: Constituent) -> list[Row]:
+def _feeding(bucket: int, digest: str) -> FeedingBucket:
+    low, high = _interval_of(bucket)
+    return FeedingBucket(bucket=bucket, stretch=(low / LINE, high / LINE), digest=digest)
+
+
+def _checkpoints(workspace: Workspace, manifest: Manifest, constituent: Constituent) -> tuple[TracedCheckpoint, ...]:
     """The checkpoint after each slice, and whether it is stored: by itself, or as the beginning of the last."""
     objects, stored = objects_of(workspace, manifest.dataset), manifest.files(constituent)
     grows = bool(constituent.sizes)
     there = constituent.digest is not None and objects.path(constituent.digest).is_file()
-    return [
-        {
-            "slice": number,
-            "digest": digest,
-            "stored": digest is not None and (there if grows else digest in stored and objects.path(digest).is_file()),
-        }
+    return tuple(
+        TracedCheckpoint(
+            slice=number,
+            digest=digest,
+            stored=digest is not None and (there if grows else digest in stored and objects.path(digest).is_file()),
+        )
         for number, digest in enumerate(constituent.checkpoints)
-    ]
+    )
 
 
-def _made(connection: Connection, ensemble: str, shard: int) -> list[Row]:
+def _made(connection: Connection, ensemble: str, shard: int) -> tuple[TracedTraining, ...]:
     """The versions for which the shard was trained, and because of which requests."""
     published = [body for _, body in journal.entries(connection, "PUBLISHED") if body["ensemble"] == ensemble]
-    return [{"version": b["version"], "requests": b["requests"]} for b in published if shard in b["retrained"]]
+    return tuple(
+        TracedTraining(version=b["version"], requests=tuple(b["requests"]))
+        for b in published
+        if shard in b["retrained"]
+    )
 
 
 @open_to_all
-def in_mlflow(workspace: Workspace, artifact_id: str) -> Row:
+def in_mlflow(workspace: Workspace, artifact_id: str) -> MlflowPlace:
     """Where MLflow shows an artifact: its run with the experiment, and name and version of its registered model; else None."""
     with workspace.engine.connect() as connection:
         body = lineage.get(connection, artifact_id).body
-    run = body.get("mlflow_run")
-    return {
-        "run": run,
-        "experiment": experiment_of(Tracking(workspace.root), run) if run else None,
-        "registered": body.get("registered"),
-    }
+    run, registered = body.get("mlflow_run"), body.get("registered")
+    return MlflowPlace(
+        run=run,
+        experiment=experiment_of(Tracking(workspace.root), run) if run else None,
+        registered=tuple(registered) if registered else None,
+    )
 
 
 @open_to_all

@@ -27,9 +27,9 @@ from workbench.data.partition import Partition
 from workbench.data.store import Store
 from workbench.errors import BudgetError, InputError
 from workbench.generators.generator import FittedGenerator, Generator
-from workbench.generators.kinds import check_size, generator_of, load_generator
-from workbench.generators.marginals.rows import UnusableNotesError
+from workbench.generators.marginals.measurement_log import UnusableNotesError
 from workbench.generators.marginals.table import FittedTable
+from workbench.generators.registry import check_size, generator_of, load_generator
 from workbench.privacy.events import event_to_json
 from workbench.privacy.ledger import Ledger
 from workbench.progress import Progress, silent
@@ -41,7 +41,8 @@ from workbench.state.roles import internal
 from workbench.state.workspace import Workspace
 from workbench.tracking import Tracking
 from workbench.workflows.synthesis.fit_runs import begin_runs, budget_of, end_runs, fail_runs, live
-from workbench.workflows.synthesis.release_figures import Figures, figures_of
+from workbench.workflows.synthesis.release_figures import figures_of
+from workbench.workflows.synthesis.results import Figures
 from workbench.workflows.synthesis.sample import write_rows
 
 
@@ -297,7 +298,7 @@ def _begin(workspace: Workspace, store: Store, config: SynthesizeConfig, generat
     for folder in _fits(workspace, config.dataset):
         if folder.name not in over and _folder(workspace, folder.name).exists():
             continue  # it came to its end and is not recorded yet: an erasure fits several generators
-        is_same = config.private and folder.name not in over and _described(folder) == about
+        is_same = config.private and folder.name not in over and _is_about(folder, about)
         charged = paid.get(f"fit {folder.name}")
         if is_same and (charged is None or event_to_json(charged) == event_to_json(generator.event)):
             return _Fit(name=folder.name, folder=folder, charged=charged is not None)
@@ -309,12 +310,12 @@ def _begin(workspace: Workspace, store: Store, config: SynthesizeConfig, generat
     return _Fit(name=name, folder=folder, charged=False)
 
 
-def _described(folder: Path) -> dict[str, Any]:
-    """What the notes of a fit are about; those of earlier versions also say how many rows were asked for."""
+def _is_about(folder: Path, about: Mapping[str, Any]) -> bool:
+    """Return whether the notes of a fit are about this; those of earlier versions also say how many rows were asked for."""
     path = folder / "about.json"
-    about: dict[str, Any] = json.loads(path.read_bytes()) if path.is_file() else {}
-    about.get("config", {}).pop("rows", None)
-    return about
+    noted: dict[str, Any] = json.loads(path.read_bytes()) if path.is_file() else {}
+    noted.get("config", {}).pop("rows", None)
+    return noted == about
 
 
 def _new_name(workspace: Workspace, config: SynthesizeConfig) -> str:

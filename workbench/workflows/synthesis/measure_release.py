@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -22,13 +21,14 @@ from workbench.state.workspace import Workspace
 from workbench.tracking import RunRecord, Tracking, estimate_metrics, find_runs, log_run, purge_runs
 from workbench.workflows.exclusive import exclusive
 from workbench.workflows.synthesis.release_figures import figures_of
+from workbench.workflows.synthesis.results import Figures, MeasureResult
 
 _NOTHING = "nothing is measured"
 _TAG = "workbench.figures_of"
 
 
 @allowed("operate")
-def measure_release(workspace: Workspace, name: str, progress: Progress = silent) -> dict[str, Any]:
+def measure_release(workspace: Workspace, name: str, progress: Progress = silent) -> MeasureResult:
     """Measure a release on the records as they are now, in the place of older figures; they are internal.
 
     People who wait for their erasure are left out. Raises NotFoundError for what is no release, QuarantinedError where it may
@@ -42,12 +42,12 @@ def measure_release(workspace: Workspace, name: str, progress: Progress = silent
             refuse_quarantined(connection, release)
             absent = left_out(connection, release.dataset)
         progress(0.1, "reading")
-        artifact = record_figures(workspace, release, absent)
-    return {"dataset": release.dataset, "release": release.id, "figures": artifact.body["metrics"]}
+        figures = record_figures(workspace, release, absent)
+    return MeasureResult(dataset=release.dataset, release=release.id, figures=figures.metrics)
 
 
 @internal
-def record_figures(workspace: Workspace, release: Artifact, absent: LeftOut) -> Artifact:
+def record_figures(workspace: Workspace, release: Artifact, absent: LeftOut) -> Figures:
     """Measure and record the figures of a release; the caller holds the data set's lock."""
     path = workspace.root / str(release.path)
     if not path.is_file() or file_sha256(path) != release.digest:
@@ -88,7 +88,7 @@ def record_figures(workspace: Workspace, release: Artifact, absent: LeftOut) -> 
         purge_runs(tracking, run_ids=[run])
         raise
     purge_runs(tracking, run_ids=[a.body["mlflow_run"] for a in older])
-    return artifact
+    return measured
 
 
 @internal

@@ -4,33 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
-from workbench.config import MARGINAL, SynthesizeConfig
+from workbench.config import SynthesizeConfig
 from workbench.data import catalog
 from workbench.errors import InputError
-from workbench.generators.kinds import check_size, generator_of
-from workbench.generators.marginals.forecast import forecast
+from workbench.generators.outlook import Forecast
+from workbench.generators.registry import check_size, forecast, generator_of
 from workbench.privacy.events import Event
 from workbench.privacy.ledger import Ledger, price, spent, unrecorded
 from workbench.schema import Codec, Schema
 from workbench.state.roles import internal, open_to_all
 from workbench.state.workspace import Workspace
+from workbench.workflows.datasets.results import EpsilonDelta
+from workbench.workflows.synthesis.results import (
+    JointFit,
+    JointPreflightResult,
+    PreflightPrivacy,
+    PreflightResult,
+)
 
 
 @open_to_all
-def preflight(workspace: Workspace, config: SynthesizeConfig) -> dict[str, Any]:
-    """Epsilon before and after, whether the ledger would take it; noise, memory and seconds of a marginal generator."""
+def preflight(workspace: Workspace, config: SynthesizeConfig) -> PreflightResult:
+    """Epsilon before and after, whether the ledger would take it; what the generator says of noise, memory and seconds."""
     with workspace.engine.connect() as connection:
         schema = catalog.entry(connection, config.dataset).schema
-    told: dict[str, Any] = {"generator": config.generator, "dataset": config.dataset, "private": config.private}
-    if config.private:
-        told["privacy"] = _privacy(workspace, config, schema.population)
-    return told | expected(config, schema)
+    return PreflightResult(
+        generator=config.generator,
+        dataset=config.dataset,
+        private=config.private,
+        privacy=_privacy(workspace, config, schema.population) if config.private else None,
+        forecast=expected(config, schema),
+    )
 
 
 @open_to_all
-def preflight_together(workspace: Workspace, configs: Sequence[SynthesizeConfig]) -> dict[str, Any]:
+def preflight_together(workspace: Workspace, configs: Sequence[SynthesizeConfig]) -> JointPreflightResult:
     """What the population would have spent after several fits, made one after another; nothing is read or charged.
 
     For each whether the ledger would take it after those before it, and the spend then; one that it would refuse costs nothing.
@@ -54,18 +63,16 @@ def preflight_together(workspace: Workspace, configs: Sequence[SynthesizeConfig]
         if allowed:
             taken.append(event)
             after = spent([*entries, *(unrecorded(population, one) for one in taken)], budget.delta)
-        runs.append({"allowed": allowed, "spent_after": after})
-    return {"population": population, "spent_before": before, "spent_after": after, "runs": runs}
+        runs.append(JointFit(allowed=allowed, spent_after=after))
+    return JointPreflightResult(population=population, spent_before=before, spent_after=after, runs=tuple(runs))
 
 
 @internal
-def expected(config: SynthesizeConfig, schema: Schema) -> dict[str, Any]:
-    """Noise, memory and seconds of a marginal generator; raises InputError where the fit would be too large."""
+def expected(config: SynthesizeConfig, schema: Schema) -> Forecast | None:
+    """What a fit will take, None where its generator does not say; raises InputError where it would be too large."""
     codec = Codec(schema)
     check_size(config, codec)
-    if config.generator not in MARGINAL:
-        return {}
-    return dict(forecast(config, codec.free_names, codec.free_sizes, per_subject=schema.max_rows_per_subject))
+    return forecast(config, codec, per_subject=schema.max_rows_per_subject)
 
 
 def _event_of(config: SynthesizeConfig) -> Event:
@@ -78,19 +85,19 @@ def _event(asked: str) -> Event:
     return generator_of(SynthesizeConfig.model_validate_json(asked)).event
 
 
-def _privacy(workspace: Workspace, config: SynthesizeConfig, population: str) -> dict[str, Any]:
+def _privacy(workspace: Workspace, config: SynthesizeConfig, population: str) -> PreflightPrivacy:
     ledger = Ledger(workspace.engine)
     budget, entries = ledger.budget(population), ledger.entries(population)
     event = _event_of(config)
     epsilon, delta = config.budget
     at = budget.delta if budget else delta
     after = spent([*entries, unrecorded(population, event)], at)
-    return {
-        "epsilon": epsilon,
-        "delta": delta,
-        "epsilon_of_this_run": price(event, at),
-        "spent_before": spent(entries, at),
-        "spent_after": after,
-        "budget": {"epsilon": budget.epsilon, "delta": budget.delta} if budget else None,
-        "allowed": ledger.admits(population, [event]),
-    }
+    return PreflightPrivacy(
+        epsilon=epsilon,
+        delta=delta,
+        epsilon_of_this_run=price(event, at),
+        spent_before=spent(entries, at),
+        spent_after=after,
+        budget=EpsilonDelta(epsilon=budget.epsilon, delta=budget.delta) if budget else None,
+        allowed=ledger.admits(population, [event]),
+    )

@@ -8,10 +8,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,28 +25,14 @@ from workbench.schema.codec import Values
 from workbench.sisa.learners.gradient_boosting import GradientBoosting
 from workbench.sisa.shard import fit_whole
 from workbench.sisa.task import Task, task_of
-from workbench.state.atomic_files import finite
 from workbench.state.roles import internal
+from workbench.workflows.synthesis.results import Figure, Figures
 
 JUDGE = GradientBoosting(rounds=100, learning_rate=0.1, leaves=31, min_rows_per_leaf=20, category_smoothing=10.0)
-Figure = float | Estimate
 _CLASSES, _NUMBERS = ("accuracy", "auc"), ("rmse", "r2")
 _LOST = {"auc": "the holdout lacks a class of the target", "r2": "the target is constant in the holdout"}
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figures:
-    """Figures by name, and the reason of each that was not measured; no reason tells a value of a row."""
-
-    metrics: Mapping[str, Figure]
-    not_measured: Mapping[str, str]
-
-    def to_json(self) -> dict[str, Any]:
-        """The figures as JSON; a number that JSON lacks is None."""
-        numbers = {name: f.to_json() if isinstance(f, Estimate) else f for name, f in self.metrics.items()}
-        return {"metrics": finite(numbers), "not_measured": dict(self.not_measured)}
 
 
 @internal

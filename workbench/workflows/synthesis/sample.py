@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from workbench.erasure.free_text import refuse_names
 from workbench.erasure.request import refuse_quarantined
 from workbench.errors import InputError, NotFoundError, QuarantinedError
 from workbench.generators.generator import FittedGenerator
-from workbench.generators.kinds import load_generator
+from workbench.generators.registry import load_generator
 from workbench.progress import Progress, silent
 from workbench.schema import Codec
 from workbench.schema.conditions import Within, parse_where
@@ -31,6 +31,7 @@ from workbench.state.lineage import Artifact
 from workbench.state.roles import allowed, internal
 from workbench.state.workspace import Workspace
 from workbench.workflows.outputs import Judge, judge_now, output
+from workbench.workflows.synthesis.results import Drawn, SampleResult
 
 _BATCH = 1 << 18
 _FORMULA = r"\A([=+\-@\t\r])"  # OWASP, "CSV Injection"
@@ -50,7 +51,7 @@ def sample(
     where: Sequence[str] = (),
     recipient: str | None = None,
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> SampleResult:
     """Writes `n` synthetic rows to a Parquet or CSV file; equal seeds give equal rows.
 
     `where` are conditions such as `sex=Female`, `age=30..39` or `sector=a|b`, which all rows meet; a marginal generator draws
@@ -74,7 +75,7 @@ def sample(
             recipient=recipient,
             progress=progress,
         )
-    return drawn | {"path": str(out), "seconds": round(time.perf_counter() - started, 3)}
+    return SampleResult(**drawn.__dict__, path=out, seconds=round(time.perf_counter() - started, 3))
 
 
 @internal
@@ -89,7 +90,7 @@ def draw(
     where: Sequence[str] = (),
     recipient: str | None = None,
     progress: Progress = silent,
-) -> tuple[dict[str, Any], Finished]:
+) -> tuple[Drawn, Finished]:
     """Draws `n` rows to `staged` and puts them on record as an export; then `finish` has them judged in its last moment.
 
     Returns what is to be said of them, and what `finish` returns.
@@ -99,7 +100,7 @@ def draw(
         artifact = _generator(connection, generator)
         codec = Codec(catalog.entry(connection, artifact.dataset).schema)
     fitted = load_generator(artifact.body["generator"], workspace.root / str(artifact.path), codec)
-    private = {key: artifact.body[key] for key in ("private", "epsilon", "delta") if key in artifact.body}
+    kept = ("private", "epsilon", "delta")
 
     def judge(connection: Connection) -> None:
         _generator(connection, generator)  # again: it may be gone, or under quarantine, since
@@ -116,7 +117,9 @@ def draw(
         dataset=artifact.dataset,
         derived_from=[generator, artifact.dataset],
         digest=file_sha256(staged),
-        body=private | {"rows": n} | ({"recipient": recipient} if recipient else {}),
+        body={key: artifact.body[key] for key in kept if key in artifact.body}
+        | {"rows": n}
+        | ({"recipient": recipient} if recipient else {}),
     )
     with writing(workspace.engine) as connection:
         judge(connection)
@@ -129,7 +132,8 @@ def draw(
             lineage.remove(connection, [export.id])
             journal.append(connection, "EXPORT_WITHDRAWN", export=export.id)
         raise
-    return {"generator": generator, "export": export.id, "rows": n, **private}, finished
+    drawn = Drawn(generator=generator, export=export.id, rows=n, **{key: artifact.body.get(key) for key in kept})
+    return drawn, finished
 
 
 def _check(n: int, out: Path) -> None:

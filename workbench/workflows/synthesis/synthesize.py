@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from workbench.config import SynthesizeConfig
 from workbench.data import catalog
+from workbench.erasure.free_text import refuse_names
 from workbench.jobs.worker import as_job
 from workbench.progress import Progress, silent
-from workbench.state.roles import allowed
+from workbench.state.roles import allowed, internal
 from workbench.state.workspace import Workspace
 from workbench.workflows.exclusive import Exclusive, exclusive
 from workbench.workflows.synthesis.fit_release import (
@@ -20,31 +20,31 @@ from workbench.workflows.synthesis.fit_release import (
     sweep_releases,
 )
 from workbench.workflows.synthesis.fit_runs import end_runs
+from workbench.workflows.synthesis.results import SynthesizeResult
 
 _UNPROTECTED = "no generator that is not private is fitted or published"
 
 
 @allowed("operate")
-def synthesize(workspace: Workspace, config: SynthesizeConfig, *, progress: Progress = silent) -> dict[str, Any]:
+def synthesize(workspace: Workspace, config: SynthesizeConfig, *, progress: Progress = silent) -> SynthesizeResult:
     """Charges the ledger, fits the generator, writes a release and how good it is, as a job; BudgetError before reading.
 
     Release and generator are private with the stated epsilon, or say that they are not. The evaluation reads real rows, so it
     is internal. Raises BusyError where the generator is not private and a subject asked to be erased, also meanwhile; then
     nothing of it is left.
     """
-    return dict(
-        as_job(
-            workspace.engine,
-            "synthesize",
-            config.model_dump(mode="json"),
-            lambda tell: _synthesized(workspace, config, tell),
-            progress,
-        )
+    return as_job(
+        workspace.engine,
+        "synthesize",
+        config.model_dump(mode="json"),
+        lambda tell: _synthesized(workspace, config, tell),
+        progress,
     )
 
 
-def _synthesized(workspace: Workspace, config: SynthesizeConfig, progress: Progress) -> dict[str, Any]:
+def _synthesized(workspace: Workspace, config: SynthesizeConfig, progress: Progress) -> SynthesizeResult:
     started = time.perf_counter()
+    refuse_words(workspace, config)
     with workspace.engine.connect() as connection:
         catalog.entry(connection, config.dataset)
     refused = None if config.private else _UNPROTECTED
@@ -58,17 +58,26 @@ def _synthesized(workspace: Workspace, config: SynthesizeConfig, progress: Progr
             record_release(connection, release.artifacts)
         forget_fit(workspace, release.generator)
         end_runs(workspace, config.dataset)
-    return {
-        "generator": release.generator,
-        "release": f"{release.generator}-release",
-        "path": str(release.path),
-        "rows": release.rows,
-        "private": config.private,
-        **({"epsilon": config.epsilon, "delta": config.delta} if config.private else {}),
-        **release.figures.to_json(),
-        "mlflow_run": release.runs[0],
-        "seconds": round(time.perf_counter() - started, 3),
-    }
+    return SynthesizeResult(
+        generator=release.generator,
+        release=f"{release.generator}-release",
+        path=release.path,
+        rows=release.rows,
+        private=config.private,
+        epsilon=config.epsilon if config.private else None,
+        delta=config.delta if config.private else None,
+        metrics=release.figures.metrics,
+        not_measured=release.figures.not_measured,
+        mlflow_run=release.runs[0],
+        seconds=round(time.perf_counter() - started, 3),
+    )
+
+
+@internal
+def refuse_words(workspace: Workspace, config: SynthesizeConfig) -> None:
+    """Raise NamingError where a config that the lineage and MLflow will keep names somebody who is in the data."""
+    for text in config.settings.texts:
+        refuse_names(workspace, text, "the config of the generator")
 
 
 def _abortable(held: Exclusive, progress: Progress) -> Progress:

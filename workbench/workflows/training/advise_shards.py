@@ -6,11 +6,10 @@ that was chosen by them says so (`informed_by`), unless the data set is public.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,15 +27,16 @@ from workbench.metrics.utility import predictive
 from workbench.progress import Progress, silent
 from workbench.reports.frontier import draw
 from workbench.sisa.ensemble import aggregate
-from workbench.sisa.part import Part, Start, train_part
 from workbench.sisa.task import task_of
+from workbench.sisa.train_task import Part, Start, train_part
 from workbench.sisa.training import learner_of
 from workbench.state.atomic_files import check_output
-from workbench.state.roles import allowed, internal
+from workbench.state.roles import allowed, internal, open_to_all
 from workbench.state.workspace import Workspace
 from workbench.workflows.exclusive import exclusive
-from workbench.workflows.internal_results import keep
+from workbench.workflows.internal_results import findings, keep
 from workbench.workflows.outputs import place_bytes
+from workbench.workflows.training.results import AdviceResult, PartitionFigures, RecommendedPartition
 from workbench.workflows.training.train_shards import executor_of, parts_of
 
 SHARDS = (1, 2, 5, 10, 20, 50, 100)
@@ -96,7 +96,7 @@ def advise(
     out: Path | None = None,
     plot: Path | None = None,
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> AdviceResult:
     """Measures each partition on the config's data set and recommends the cheapest that loses at most `most_lost`.
 
     The loss is that of the metric against one shard of one slice; cost is seconds of retraining a day, with the day's
@@ -108,7 +108,7 @@ def advise(
         if path is not None:
             check_output(path, endings)  # before minutes of measuring
 
-    def work(report: Progress) -> Mapping[str, Any]:
+    def work(report: Progress) -> AdviceResult:
         with exclusive(workspace, config.dataset):
             found = _advised(
                 workspace,
@@ -118,15 +118,15 @@ def advise(
                 public=public,
                 progress=report,
             )
-            judge = partial(refuse_open_request, dataset=config.dataset, refused=_NOTHING)
+            judge, shown = partial(refuse_open_request, dataset=config.dataset, refused=_NOTHING), found.to_json()
             if out is not None:
-                place_bytes(workspace, out, yaml.safe_dump(found["config"], sort_keys=False).encode(), judge)
+                place_bytes(workspace, out, yaml.safe_dump(shown["config"], sort_keys=False).encode(), judge)
             if plot is not None:
-                place_bytes(workspace, plot, draw(found["choices"], found["recommended"], found["metric"]), judge)
+                place_bytes(workspace, plot, draw(shown["choices"], shown["recommended"], found.metric), judge)
             _refuse(workspace, config.dataset)
         return found
 
-    return dict(as_job(workspace.engine, "advise", config.model_dump(mode="json"), work, progress))
+    return as_job(workspace.engine, "advise", config.model_dump(mode="json"), work, progress)
 
 
 @internal
@@ -137,7 +137,13 @@ def advise_and_keep(workspace: Workspace, config: TrainConfig, *, progress: Prog
     """
     with exclusive(workspace, config.dataset):
         found = _advised(workspace, config, requests_a_day=1.0, most_lost=0.01, public=False, progress=progress)
-        return keep(workspace, "advice", config.dataset, config.learner, found)
+        return keep(workspace, "advice", config.dataset, config.learner, found.to_json())
+
+
+@open_to_all
+def kept_advice(workspace: Workspace) -> list[AdviceResult]:
+    """Return the advice that is kept, newest first."""
+    return [AdviceResult.from_json(one.content, made=one.made) for one in findings(workspace, "advice")]
 
 
 def _advised(
@@ -148,7 +154,7 @@ def _advised(
     most_lost: float,
     public: bool,
     progress: Progress,
-) -> dict[str, Any]:
+) -> AdviceResult:
     if not (0 < requests_a_day < 1e6 and 0 <= most_lost < 1):
         raise InputError("requests a day must lie between 0 and a million, what may be lost between 0 and 1")
     if config.private:
@@ -172,19 +178,19 @@ def _advised(
     best = recommended(choices, requests_a_day=requests_a_day, most_lost=most_lost)
     informed = {} if public else {"informed_by": config.dataset}
     chosen = config.partitioned(best.shards, best.slices).model_copy(update=informed)
-    return {
-        "dataset": config.dataset,
-        "learner": config.learner,
-        "metric": best.metric,
-        "requests_a_day": requests_a_day,
-        "most_lost": most_lost,
-        "choices": [_told(choice, choices[0], requests_a_day) for choice in choices],
-        "recommended": {"shards": best.shards, "slices": best.slices},
-        "config": chosen.model_dump(mode="json", exclude_none=True),
-        "note": "measured on people's rows: internal, and the config is marked as informed by them"
+    return AdviceResult(
+        dataset=config.dataset,
+        learner=config.learner,
+        metric=best.metric,
+        requests_a_day=requests_a_day,
+        most_lost=most_lost,
+        choices=tuple(_figures(choice, choices[0], requests_a_day) for choice in choices),
+        recommended=RecommendedPartition(shards=best.shards, slices=best.slices),
+        config=chosen,
+        note="measured on people's rows: internal, and the config is marked as informed by them"
         if informed
         else "measured on public rows",
-    }
+    )
 
 
 def _watch(workspace: Workspace, dataset: str, report: Callable[[], None]) -> None:
@@ -214,7 +220,7 @@ def daily_cost(choice: Choice, requests_a_day: float) -> float:
 
 def _partitions(config: TrainConfig, subjects: int) -> Iterator[TrainConfig]:
     """The configs to compare, settings that follow from the declared rows of a shard included."""
-    resumes = learner_of(config).resumes
+    resumes = config.spec.resumes
     for shards in (s for s in SHARDS if s == 1 or subjects // s >= _LEAST_SUBJECTS):
         for slices in SLICES if resumes and shards > 1 else SLICES[:1]:
             yield config.partitioned(shards, slices)
@@ -230,11 +236,11 @@ def _measure(store: Store, holdout: Dataset, config: TrainConfig, watch: Callabl
     steps = executor_of(store, config, starts).run(train_part, parts_of(store, config, starts), watch=watch)
     for (shard, _, model), took in steps:
         watch()
-        stored += len(model or b"") - (len(models.get(shard) or b"") if learner.grows else 0)
+        stored += len(model or b"") - (len(models.get(shard) or b"") if config.spec.grows else 0)
         models[shard] = model
         seconds[shard].append(took)
     training = sum(map(sum, seconds.values()))
-    if learner.together:  # an erasure mostly trains one shard, which by itself takes longer than its part of all
+    if config.spec.together:  # an erasure mostly trains one shard, which by itself takes longer than its part of all
         alone = [took for _, took in train_part(Part(store=store, config=config, starts=(starts[0],)))]
         seconds = dict.fromkeys(seconds, alone)
     votes = [learner.predict(model, holdout.features, task=task) for model in models.values() if model is not None]
@@ -251,18 +257,19 @@ def _measure(store: Store, holdout: Dataset, config: TrainConfig, watch: Callabl
     )
 
 
-def _told(choice: Choice, whole: Choice, requests_a_day: float) -> Mapping[str, Any]:
+def _figures(choice: Choice, whole: Choice, requests_a_day: float) -> PartitionFigures:
     one = choice.cost(1)
-    return {
-        "shards": choice.shards,
-        "slices": choice.slices,
-        choice.metric: round(choice.achieved.value, 4),
-        "low": round(choice.achieved.low, 4),
-        "high": round(choice.achieved.high, 4),
-        "lost": round(whole.achieved.value - choice.achieved.value, 4),
-        "training_s": round(choice.training, 2),
-        "one_request_s": round(one, 3),
-        "cheaper": round(whole.cost(1) / one, 1) if one else None,
-        "a_day_s": round(daily_cost(choice, requests_a_day), 2),
-        "stored_mb": round(choice.stored_bytes / 2**20, 1),
-    }
+    return PartitionFigures(
+        shards=choice.shards,
+        slices=choice.slices,
+        metric=choice.metric,
+        achieved=round(choice.achieved.value, 4),
+        low=round(choice.achieved.low, 4),
+        high=round(choice.achieved.high, 4),
+        lost=round(whole.achieved.value - choice.achieved.value, 4),
+        training_s=round(choice.training, 2),
+        one_request_s=round(one, 3),
+        cheaper=round(whole.cost(1) / one, 1) if one else None,
+        a_day_s=round(daily_cost(choice, requests_a_day), 2),
+        stored_mb=round(choice.stored_bytes / 2**20, 1),
+    )

@@ -11,7 +11,7 @@ from collections import OrderedDict
 import numpy as np
 import numpy.typing as npt
 
-from workbench.config import TrainConfig
+from workbench.config import TrainConfig, stored_config
 from workbench.data.dataset import Dataset
 from workbench.data.objects import Objects
 from workbench.sisa.ensemble import Manifest, usable
@@ -35,7 +35,7 @@ def votes_of(manifest: Manifest, objects: Objects, records: Dataset, *, remember
     Not to `remember` them is for people that the ensemble learnt from.
     """
     content = sha256(np.ascontiguousarray(records.features).tobytes())
-    task, learner = task_of(records.schema), learner_of(TrainConfig.model_validate(manifest.config))
+    task, learner = task_of(records.schema), learner_of(stored_config(manifest.config, TrainConfig))
     votes = []
     for constituent in usable(manifest, ()):
         digest = str(constituent.digest)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import Connection
 
-from workbench.config import TrainConfig
+from workbench.config import TrainConfig, stored_config
 from workbench.data import catalog
 from workbench.data.reader import read_chunks
 from workbench.erasure.request import quarantined_points, quarantined_shards
@@ -32,13 +32,14 @@ from workbench.state.roles import allowed, internal
 from workbench.state.workspace import Workspace
 from workbench.workflows.outputs import Judge, judge_now, output
 from workbench.workflows.training.publish_version import current_versions, read_manifest
+from workbench.workflows.training.results import PredictedRows, PredictResult
 from workbench.workflows.training.train_shards import objects_of
 
 Made = TypeVar("Made")
 
 
 @allowed("operate")
-def predict(workspace: Workspace, ensemble: str, data: Path, out: Path) -> dict[str, Any]:
+def predict(workspace: Workspace, ensemble: str, data: Path, out: Path) -> PredictResult:
     """Writes one row of predictions per row of the table `data` to a Parquet file, in chunks.
 
     All of them are by the same constituents. The file is judged as a whole in the moment that it appears: where one of these
@@ -48,12 +49,7 @@ def predict(workspace: Workspace, ensemble: str, data: Path, out: Path) -> dict[
     started = time.perf_counter()
     with output(workspace, out) as result:
         rows = judged(workspace, ensemble, lambda voters: voters.predict_table(data, result.staged), result.place)
-    return {
-        "ensemble": ensemble,
-        "path": str(out),
-        "rows": rows,
-        "seconds": round(time.perf_counter() - started, 3),
-    }
+    return PredictResult(ensemble=ensemble, path=out, rows=rows, seconds=round(time.perf_counter() - started, 3))
 
 
 @allowed("operate")
@@ -69,12 +65,12 @@ def predict_frame(root: Path, ensemble: str, frame: pd.DataFrame) -> pd.DataFram
 @allowed("operate")
 def predict_rows(
     workspace: Workspace, ensemble: str, rows: Sequence[Mapping[str, str | float | bool | None]]
-) -> list[dict[str, Any]]:
+) -> PredictedRows:
     """A record of predictions per record of features, as `predict_frame` gives them; what is no feature is not looked at.
 
     Raises NotFoundError, which quotes nothing, where there is no such ensemble.
     """
-    return predict_rows_as(workspace, ensemble, rows, lambda records: records)
+    return predict_rows_as(workspace, ensemble, rows, lambda predicted: predicted)
 
 
 @allowed("operate")
@@ -82,9 +78,9 @@ def predict_rows_as(
     workspace: Workspace,
     ensemble: str,
     rows: Sequence[Mapping[str, str | float | bool | None]],
-    write: Callable[[list[dict[str, Any]]], Made],
+    write: Callable[[PredictedRows], Made],
 ) -> Made:
-    """What `write` makes of the records of `predict_rows`, judged once it is made."""
+    """What `write` makes of what `predict_rows` returns, judged once it is made."""
 
     def make(voters: Voters) -> Made:
         names = [name for name in features_schema(voters.schema).encoded if any(name in row for row in rows)]
@@ -92,7 +88,8 @@ def predict_rows_as(
         frame = pd.DataFrame(cells, index=range(len(rows)))
         predictions = voters.predict(frame)
         columns = [predictions[name].tolist() for name in predictions]
-        return write([dict(zip(predictions.columns, values, strict=True)) for values in zip(*columns, strict=True)])
+        records = (dict(zip(predictions.columns, values, strict=True)) for values in zip(*columns, strict=True))
+        return write(PredictedRows(ensemble=ensemble, predictions=tuple(records)))
 
     try:
         return judged(workspace, ensemble, make)
@@ -135,7 +132,7 @@ class Voters:
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """One row of predictions per row of features; raises InputError for rows outside the schema's domain."""
         features, task = _encode(self.schema, frame), task_of(self.schema)
-        config = TrainConfig.model_validate(self.manifest.config)
+        config = stored_config(self.manifest.config, TrainConfig)
         learner, objects = learner_of(config), objects_of(self.workspace, self.manifest.dataset)
         votes = [learner.predict(objects.get(str(c.digest)), features, task=task) for c in self.constituents]
         return _told(task, config, aggregate(votes, self.manifest.aggregation))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from workbench.config import TrainConfig
+from workbench.config import TrainConfig, stored_config
 from workbench.data.store import Store
 from workbench.erasure.environment import learnt_with
 from workbench.errors import DamagedError, InputError
@@ -207,7 +207,7 @@ def write_version(
             version=manifest.version,
             tags={"workbench.digest": manifest.digest},
             schema=schema,
-            answers=task_of(schema).answer_columns(TrainConfig.model_validate(manifest.config).answers),
+            answers=task_of(schema).answer_columns(stored_config(manifest.config, TrainConfig).answers),
         )
     path = manifest_path(manifest.ensemble, manifest.version)
     write_atomic(workspace.root / path, manifest.to_bytes())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Any
 
 from workbench.config import TrainConfig
 from workbench.data import catalog
@@ -15,7 +14,7 @@ from workbench.jobs.worker import as_job
 from workbench.progress import Progress, silent
 from workbench.sisa.ensemble import Manifest
 from workbench.sisa.task import task_of
-from workbench.sisa.training import DOUBTED, partition_of, refuse_unsuited, train_shard
+from workbench.sisa.training import partition_of, refuse_unsuited, train_shard
 from workbench.state.atomic_files import sha256
 from workbench.state.roles import allowed, internal
 from workbench.state.workspace import Workspace
@@ -30,6 +29,7 @@ from workbench.workflows.training.publish_version import (
     sweep,
     write_version,
 )
+from workbench.workflows.training.results import TrainedShard, TrainResult
 from workbench.workflows.training.train_shards import Trained, train_shards
 
 _NOTHING = "nothing that read its rows is published"
@@ -39,25 +39,23 @@ _NOTE = (
 
 
 @allowed("operate")
-def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = silent) -> dict[str, Any]:
+def train(workspace: Workspace, config: TrainConfig, *, progress: Progress = silent) -> TrainResult:
     """Trains every shard slice by slice, publishes version 1 and evaluates it on the holdout, as a job.
 
     A private learner's training is charged before a row is read: BudgetError where that is refused. Raises InputError where
     there are more shards than subjects, BusyError where a subject asked to be erased meanwhile; then nothing of the training
     is left but a charge.
     """
-    return dict(
-        as_job(
-            workspace.engine,
-            "train",
-            config.model_dump(mode="json"),
-            lambda tell: _trained(workspace, config, tell),
-            progress,
-        )
+    return as_job(
+        workspace.engine,
+        "train",
+        config.model_dump(mode="json"),
+        lambda tell: _trained(workspace, config, tell),
+        progress,
     )
 
 
-def _trained(workspace: Workspace, config: TrainConfig, progress: Progress) -> dict[str, Any]:
+def _trained(workspace: Workspace, config: TrainConfig, progress: Progress) -> TrainResult:
     started = time.perf_counter()
     refuse_words(workspace, config)
     with workspace.engine.connect() as connection:
@@ -85,23 +83,22 @@ def _trained(workspace: Workspace, config: TrainConfig, progress: Progress) -> d
         )
         version = _publish(held, store, manifest, trained, runs, progress)
     seconds = round(time.perf_counter() - started, 3)
-    return {
-        "ensemble": ensemble,
-        "version": 1,
-        "constituents": [{"shard": c.shard, "digest": c.digest} for c in manifest.constituents],
-        "metrics": {name: estimate.to_json() for name, estimate in version.metrics.items()},
-        "mlflow_run": runs[0],
-        "training_seconds": round(sum(sum(t.seconds) for t in trained.values()), 3),
-        "seconds": seconds,
-    }
+    return TrainResult(
+        ensemble=ensemble,
+        version=1,
+        constituents=tuple(TrainedShard(shard=c.shard, digest=c.digest) for c in manifest.constituents),
+        metrics=version.metrics,
+        mlflow_run=runs[0],
+        training_seconds=round(sum(sum(t.seconds) for t in trained.values()), 3),
+        seconds=seconds,
+    )
 
 
 @internal
 def refuse_words(workspace: Workspace, config: TrainConfig) -> None:
     """Raises NamingError where a config that manifests and MLflow will keep names somebody who is in the data."""
-    words = [value for value in (config.parameters or {}).values() if isinstance(value, str)]
-    for text in (config.informed_by, config.estimator, *words):
-        refuse_names(workspace, text or "", "the training config")
+    for text in (config.informed_by or "", *config.spec.settings.of(config).texts):
+        refuse_names(workspace, text, "the training config")
 
 
 def _publish(
@@ -148,7 +145,7 @@ def _refuse_too_many_shards(store: Store, config: TrainConfig) -> None:
 def _require_deterministic(store: Store, config: TrainConfig, trained: dict[int, Trained]) -> None:
     """Trains a shard once more where the learner is another library's: without the same bytes, no erasure can be proved."""
     constituents = [t.constituent for t in trained.values() if t.constituent.digest]
-    if config.learner not in DOUBTED or not constituents:
+    if not config.spec.doubted or not constituents:
         return
     shard, checkpoints = constituents[0].shard, constituents[0].checkpoints
     records = store.read("train", partition_of(config).interval(shard))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from workbench.config import TrainConfig
 from workbench.data.objects import Objects
@@ -13,11 +12,11 @@ from workbench.jobs.detail import MOST_SHARDS, NEW, tell
 from workbench.jobs.executor import Executor, local
 from workbench.progress import Progress, silent
 from workbench.sisa.ensemble import Constituent, Manifest
-from workbench.sisa.part import Part, Start, train_part
-from workbench.sisa.training import learner_of
+from workbench.sisa.train_task import Part, Start, train_part
 from workbench.state.atomic_files import sha256
 from workbench.state.roles import internal
 from workbench.state.workspace import Workspace
+from workbench.workflows.training.results import ShardProgress
 
 # Bucket files of shards to be trained, from which on starting processes takes less time than it saves: some 500,000 rows.
 _WORTH_PROCESSES = 10 * 2**20
@@ -76,7 +75,7 @@ def _train_shards(
     """Trains each shard; every checkpoint that was not there before is added to `stored`."""
     objects = objects_of(workspace, store.name)
     before = {c.shard: c for c in previous.constituents} if previous else {}
-    grows = learner_of(config).grows
+    grows = config.spec.grows
     # of before checkpoints lay in one file: where they end in it is known once the shard was trained from its start
     firsts = {shard: 0 if grows and first and not before[shard].sizes else first for shard, first in firsts.items()}
     starts = [
@@ -94,7 +93,8 @@ def _train_shards(
     watch()
     keeps = (lambda number: number == config.slices - 1) if grows else config.keeps
     executor, parts = executor_of(store, config, starts), parts_of(store, config, starts)
-    tell(previous.ensemble if previous else NEW, lambda: progress_by_shard(config, parts, executor, firsts, seconds))
+    name = previous.ensemble if previous else NEW
+    tell(name, lambda: progress_by_shard(config, parts, executor, firsts, seconds).to_json())
     for (shard, _, model), took in executor.run(train_part, parts, watch=watch):
         digest = None if model is None else sha256(model)
         if model is not None and digest is not None and keeps(len(checkpoints[shard])):
@@ -128,23 +128,21 @@ def progress_by_shard(
     executor: Executor,
     firsts: Mapping[int, int],
     seconds: Mapping[int, Sequence[float]],
-) -> dict[str, Any]:
+) -> ShardProgress:
     """Of each shard how many of the slices that it is to learn it has learnt, and which shards are being trained.
 
     `seconds` has an entry for each slice that is done or was kept. Shards beyond `MOST_SHARDS` are in `total` alone.
     """
     left = [part for part in parts if any(len(seconds[start.shard]) < config.slices for start in part.starts)]
     at_work = {start.shard for part in left[: executor.at_once(len(left))] for start in part.starts}
-    told = sorted(firsts)[:MOST_SHARDS]
-    return {
-        "shards": config.shards,
-        "slices": {s: [len(seconds[s]) - firsts[s], config.slices - firsts[s]] for s in told},
-        "total": [
-            sum(len(seconds[s]) - firsts[s] for s in firsts),
-            sum(config.slices - first for first in firsts.values()),
-        ],
-        "at_work": [s for s in told if s in at_work],
-    }
+    shown = sorted(firsts)[:MOST_SHARDS]
+    done = sum(len(seconds[s]) - firsts[s] for s in firsts)
+    return ShardProgress(
+        shards=config.shards,
+        slices={s: (len(seconds[s]) - firsts[s], config.slices - firsts[s]) for s in shown},
+        total=(done, sum(config.slices - first for first in firsts.values())),
+        at_work=tuple(s for s in shown if s in at_work),
+    )
 
 
 @internal
@@ -159,7 +157,7 @@ def executor_of(store: Store, config: TrainConfig, starts: Sequence[Start]) -> E
 @internal
 def parts_of(store: Store, config: TrainConfig, starts: Sequence[Start]) -> list[Part]:
     """What is trained in one call: shards that gain by being trained together, or one."""
-    groups = [tuple(starts)] if learner_of(config).together else [(start,) for start in starts]
+    groups = [tuple(starts)] if config.spec.together else [(start,) for start in starts]
     return [Part(store=store, config=config, starts=group) for group in groups if group]
 
 

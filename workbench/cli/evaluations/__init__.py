@@ -1,0 +1,1 @@
+"""How good and how private a thing is: evaluations, reports, comparisons, sweeps."""

@@ -1,0 +1,1 @@
+"""Evidence: certificates and their keys, lineage, searches, the state of the workspace."""

@@ -1,0 +1,1 @@
+"""Generators and ensembles: fit, sample, train, predict; long work as jobs."""

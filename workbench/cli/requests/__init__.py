@@ -1,0 +1,1 @@
+"""Erasure requests: who is to be forgotten, and what became of it."""

@@ -1,0 +1,1 @@
+"""Requests over HTTP: the server, and the tokens of those who ask."""

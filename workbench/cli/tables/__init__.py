@@ -1,0 +1,1 @@
+"""Tables: workspaces, schemas, ingest, budgets."""

@@ -1,0 +1,1 @@
+"""Upkeep: backups, restores, and the demo."""
