@@ -32,6 +32,7 @@ from workbench.workflows.erasure.signing_keys import rotate_key
 from workbench.workflows.erasure.verify import verify
 from workbench.workflows.training.predict import predict_frame
 from workbench.workflows.training.publish_version import current_versions, read_manifest
+from workbench.workflows.training.results import PredictedRows
 
 KEY = "3f0a4a2e-0d9a-4b53-9a55-51a9e58a3d10"
 
@@ -291,7 +292,7 @@ def test_predictions_that_take_long_keep_no_request_waiting(
     def slow(*arguments: Any) -> Any:
         begun.release()
         go_on.wait(60)
-        return arguments[-1]([])
+        return arguments[-1](PredictedRows(ensemble="x", predictions=()))
 
     monkeypatch.setattr(routes, "predict_rows_as", slow)
     with client(trained) as asking:

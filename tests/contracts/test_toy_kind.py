@@ -44,8 +44,8 @@ CLONE = Path(__file__).parents[2]
 class PercentSettings(KindSettings):
     """How percentages are written."""
 
-    places: int = Field(ge=0, le=6)
-    """How many decimal places a percentage has."""
+    places: int = Field(ge=0, le=6, description="How many decimal places a percentage has.")
+    zero: str = Field(default="0", description="How nothing is written.")
 
 
 def spelt(text: str) -> float:
@@ -175,7 +175,7 @@ def test_a_kind_whose_field_is_declared_already_is_refused_and_not_known_afterwa
 
     with pytest.raises(InputError, match="other declares the field 'bins'"):
         KINDS.register(Other())
-    assert "other" not in KINDS
+    assert KINDS.get("other") is None
     assert Column(kind="integer", bounds=(0, 9)).bins == 32
 
 
@@ -225,13 +225,13 @@ def test_a_kind_is_taken_in_profiled_fitted_and_drawn(workspace: Workspace, tmp_
     schema = tmp_path / "schema.yaml"
     schema.write_text(json.dumps(DECLARED))
     ingest(workspace, "shares", schema=schema, data=tmp_path / "table.csv")
-    cells = dict(profile(workspace, "shares")["columns"][0]["cells"])
+    cells = dict(profile(workspace, "shares").columns[0].cells)
     assert list(cells) == ["0 to 100", "101 to 200", "201 to 300", "301 to 400"]
     Ledger(workspace.engine).set_budget("shares", epsilon=10, delta=1e-5)
     made = synthesize(
         workspace, SynthesizeConfig(generator="independent", dataset="shares", epsilon=8, delta=1e-5, rows=200)
     )
-    sample(workspace, made["generator"], 50, tmp_path / "out.csv", where=["share=10 %..20 %"])
+    sample(workspace, made.generator, 50, tmp_path / "out.csv", where=["share=10 %..20 %"])
     drawn = pd.read_csv(tmp_path / "out.csv")["share"]
     assert len(drawn) == 50
     assert drawn.str.fullmatch(r"\d+\.\d %").all()

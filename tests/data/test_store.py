@@ -8,15 +8,17 @@ from conftest import pupils
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from workbench.data.bucket_file import seal_key
+from workbench.data.files import LocalFiles
 from workbench.data.identity import canonical, identify
 from workbench.data.ingest_table import KeyRing, ingest_table
 from workbench.data.objects import Objects
 from workbench.data.partition import LINE
-from workbench.data.store import BUCKET_BITS, BUCKETS, Store, bucket_of, bucket_path
+from workbench.data.store import BUCKET_BITS, Store, bucket_of
 from workbench.errors import InputError
 from workbench.schema import read_schema
-from workbench.state.atomic_files import sha256
 
+KEY = seal_key(b"p" * 32)
 RING = KeyRing(b"t" * 32, b"p" * 32, "pupil-number", "i")
 
 
@@ -28,13 +30,13 @@ def written(tmp_path_factory, pupils_files):
     stored = ingest_table(
         "pupils", schema, [([pupils(200)], None)], RING, staging=folder / "raw", target=folder / "data"
     )
-    return Store("pupils", folder / "data", schema, stored.digests)
+    return Store("pupils", LocalFiles(folder / "data"), schema, stored.digests)
 
 
 @pytest.fixture
 def store(written, tmp_path):
-    shutil.copytree(written.folder, tmp_path / "data")
-    return Store("pupils", tmp_path / "data", written.schema, written.digests)
+    shutil.copytree(written.files.folder, tmp_path / "data")
+    return Store("pupils", LocalFiles(tmp_path / "data"), written.schema, written.digests)
 
 
 def place(key):
@@ -46,7 +48,7 @@ def keys_of(store, split):
     return [k for k in (f"pupil-{i}" for i in range(1000, 1200)) if split in store.splits_of(*place(k))]
 
 
-edges = st.integers(0, LINE) | st.integers(0, BUCKETS).map(lambda b: b << (64 - BUCKET_BITS))
+edges = st.integers(0, LINE) | st.integers(0, 1 << BUCKET_BITS).map(lambda b: b << (64 - BUCKET_BITS))
 
 
 @given(edges, edges, st.sampled_from(["train", "holdout"]))
@@ -78,10 +80,15 @@ def test_the_splits_hold_every_row_once(written):
 
 
 def drop(store, split, bucket, tokens):
-    """Takes subjects out of a bucket file; returns its new digest, None where it is gone."""
-    content = store.without(split, bucket, tokens)
-    store.replace(split, bucket, content)
-    return None if content is None else sha256(content)
+    """Takes subjects out of a bucket; returns the digest of its new file, None where nothing is left."""
+    table = store.without(split, bucket, tokens)
+    return None if table is None else store.put(table, KEY)
+
+
+def swept(store):
+    """Deletes what is not read."""
+    for stray in store.strays():
+        store.files.delete(stray)
 
 
 def test_drop_removes_the_named_and_nobody_else(store):
@@ -91,21 +98,29 @@ def test_drop_removes_the_named_and_nobody_else(store):
     before = store.read("train")
     digest = drop(store, "train", bucket, [token])
     after_digests = {k: v for k, v in store.digests.items() if k != ("train", bucket)}
-    after = Store("pupils", store.folder, store.schema, after_digests | ({("train", bucket): digest} if digest else {}))
+    after = Store("pupils", store.files, store.schema, after_digests | ({("train", bucket): digest} if digest else {}))
     expected = before.rows(before.points != np.uint64(point))
     assert len(expected) == len(before) - (pupils(200)["pupil"] == key).sum()
     np.testing.assert_array_equal(after.read("train").values, expected.values)
     assert after.splits_of(token, point) == ()
     assert drop(after, "train", bucket, [token]) == digest, "dropping who is gone changes nothing"
-    assert token not in b"".join(p.read_bytes() for p in store.folder.rglob("*") if p.is_file())
+    swept(after)
+    assert token not in b"".join(p.read_bytes() for p in store.files.folder.rglob("*") if p.is_file())
+    assert len(after.read("train")) == len(expected)
 
 
 def test_an_emptied_bucket_has_no_file(store):
     bucket = next(b for s, b in store.digests if s == "train")
     tokens = [place(k)[0] for k in keys_of(store, "train")]
     assert drop(store, "train", bucket, tokens) is None
-    assert not bucket_path(store.folder, "train", bucket).exists()
-    store.replace("train", bucket, None)  # also when it is gone already
+    gone = store.file_of("train", bucket)
+    after = Store(
+        "pupils", store.files, store.schema, {k: d for k, d in store.digests.items() if k != ("train", bucket)}
+    )
+    assert after.strays() == [gone]
+    swept(after)
+    assert not store.files.exists(gone)
+    store.files.delete(gone)  # also when it is gone already
 
 
 def test_dropping_needs_tokens_not_luck(store):
@@ -116,7 +131,7 @@ def test_dropping_needs_tokens_not_luck(store):
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "flipped", "swapped", "folder"])
 def test_a_bucket_that_is_not_what_was_written_is_refused(store, damage):
-    (one, two) = [bucket_path(store.folder, *place) for place in list(store.digests)[:2]]
+    (one, two) = [store.files.path(store.file_of(*place)) for place in list(store.digests)[:2]]
     content = bytearray(one.read_bytes())
     one.unlink()
     if damage == "empty":
@@ -134,7 +149,7 @@ def test_a_bucket_that_is_not_what_was_written_is_refused(store, damage):
 
 def test_dropping_from_a_file_that_is_no_bucket_is_refused(store):
     split, bucket = next(iter(store.digests))
-    path = bucket_path(store.folder, split, bucket)
+    path = store.files.path(store.file_of(split, bucket))
     for content in (b"", b"x" * 100, path.read_bytes()[:-9], path.read_bytes()[:-60] + b"\xff" * 60):
         path.write_bytes(content)
         with pytest.raises(InputError, match="damaged or missing"):

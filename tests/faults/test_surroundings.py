@@ -21,7 +21,6 @@ from stored import placed
 
 from workbench.config import TrainConfig
 from workbench.data import catalog
-from workbench.data.store import bucket_path
 from workbench.erasure.request import OPEN, quarantined_shards, submit
 from workbench.errors import BusyError, InputError
 from workbench.sisa.ensemble import Manifest
@@ -178,7 +177,7 @@ def test_a_damaged_bucket_file_is_told_and_the_erasure_waits_for_its_repair(lab:
         drops = execute.plans_for(workspace, execute.subjects_of(connection, execute.waiting(connection)))[0].drops
     mine = next(iter(drops))[1]
     others = [b for split, b in store.digests if split == "train" and b // 16 == mine // 16 and b != mine]
-    path = bucket_path(store.folder, "train", mine if whose == "the person's" else others[0])
+    path = store.files.path(store.file_of("train", mine if whose == "the person's" else others[0]))
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     outcome = lab.run(carry_out_waiting)

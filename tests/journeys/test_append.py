@@ -17,6 +17,8 @@ from test_queue import POLICY
 from workbench.bytescan.folders import scan_folder
 from workbench.config import TrainConfig
 from workbench.data import catalog
+from workbench.data.bucket_file import seal_key
+from workbench.data.files import LocalFiles
 from workbench.data.identity import identify
 from workbench.data.ingest_table import KeyRing, ingest_table
 from workbench.data.store import BUCKET_BITS, Store
@@ -141,13 +143,10 @@ def test_erasing_from_a_stale_ensemble_is_exact_and_touches_one_shard(trained: W
 def test_an_append_killed_once_it_was_announced_is_carried_through(
     trained: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int | str
 ) -> None:
-    data, replace, calls = csv(MORE, tmp_path), Store.replace, []
+    data = csv(MORE, tmp_path)
 
-    def killed(*arguments: Any, **_: Any) -> None:
-        if len(calls) == at or isinstance(at, str):
-            raise Killed
-        calls.append(1)
-        replace(*arguments)
+    def killed(*_: Any, **__: Any) -> None:
+        raise Killed
 
     rows = len(store_of(trained).read("train"))
     with monkeypatch.context() as patch:
@@ -156,16 +155,30 @@ def test_an_append_killed_once_it_was_announced_is_carried_through(
         elif at == "record":
             patch.setattr(lineage, "amend", killed)
         else:
-            patch.setattr(Store, "replace", killed)
+            patch.setattr(LocalFiles, "write", killed_among_the_data(int(at)))
         with pytest.raises(Killed):
             append(trained, "pupils", data=data)
-    store_of(trained).read("train")  # every bucket is old or new
+    assert len(store_of(trained).read("train")) == rows, "every bucket is old until all are new"
     assert resume(trained) == {}
     added = MORE["pupil"].isin([k for k in MORE["pupil"].unique() if in_split(trained, k, "train")]).sum()
     assert len(store_of(trained).read("train")) == rows + added
     assert version_of(trained).body["stale"]
     assert not any((trained.root / "appends").iterdir())
     assert doctor(trained).healthy
+
+
+def killed_among_the_data(at: int) -> Any:
+    """What writes a file, and dies at this one of those that are put among the data."""
+    write, calls = LocalFiles.write, []
+
+    def killed(files: LocalFiles, name: str, content: bytes) -> None:
+        if files.folder.parent.name == "data":
+            if len(calls) == at:
+                raise Killed
+            calls.append(name)
+        write(files, name, content)
+
+    return killed
 
 
 def in_split(workspace: Workspace, key: str, split: str) -> bool:
@@ -199,12 +212,9 @@ def test_an_append_killed_before_it_was_announced_never_was(
 def test_an_erasure_that_meets_an_interrupted_append_finishes_it_first(
     trained: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(*_: Any) -> None:
-        raise Killed
-
     key = placed(trained, "train")[0]
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "replace", killed)
+        patch.setattr(LocalFiles, "write", killed_among_the_data(1))
         with pytest.raises(Killed):
             append(trained, "pupils", data=csv(MORE, tmp_path))
     monkeypatch.setattr(execute, "finish_appends", lambda _: {})  # as while the append still held its lock
@@ -344,7 +354,7 @@ def test_random_appends_and_erasures_end_where_training_from_scratch_does(
         min_rows_per_leaf=2,
     )
     workspace, everything = Workspace(tmp_path), [rows_of(rng, 40)]
-    store = Store("tiny", tmp_path / "data" / "tiny", TINY, {})
+    store = Store("tiny", LocalFiles(tmp_path / "data" / "tiny"), TINY, {})
     store, _ = added(store, everything[0], tmp_path)
     from_scratch = dict.fromkeys(range(config.shards), 0)
     manifest = Manifest(
@@ -374,7 +384,7 @@ def test_random_appends_and_erasures_end_where_training_from_scratch_does(
             assert c.checkpoints[:upto] == fresh_ones[c.shard].constituent.checkpoints[:upto], "P2"
     kept = pd.concat(everything)
     kept = kept[~kept["who"].isin(gone)]
-    whole, _ = added(Store("tiny", tmp_path / "other" / "tiny", TINY, {}), kept, tmp_path)
+    whole, _ = added(Store("tiny", LocalFiles(tmp_path / "other" / "tiny"), TINY, {}), kept, tmp_path)
     assert whole.digests == store.digests, "the order in which rows came and went does not show"
 
 
@@ -384,9 +394,9 @@ def added(store: Store, frame: pd.DataFrame, folder: Path) -> tuple[Store, Any]:
 
     with tempfile.TemporaryDirectory(dir=folder) as raw:
         stored = ingest_table(
-            "tiny", TINY, [([frame], "train")], RING, staging=Path(raw), target=store.folder, onto=store
+            "tiny", TINY, [([frame], "train")], RING, staging=Path(raw), target=store.files.folder, onto=store
         )
-    return Store("tiny", store.folder, TINY, {**store.digests, **stored.digests}), stored.places
+    return Store("tiny", store.files, TINY, {**store.digests, **stored.digests}), stored.places
 
 
 def without(
@@ -402,12 +412,11 @@ def without(
     version = Artifact(id=manifest.id, kind="ensemble", dataset="tiny", derived_from=[], body=body)
     (planned,) = plan("tiny", [subject], [manifest], [version]).ensembles
     bucket, digests = point >> (64 - BUCKET_BITS), dict(store.digests)
-    content = store.without("train", bucket, ids.tokens)
-    store.replace("train", bucket, content)
+    table = store.without("train", bucket, ids.tokens)
     digests.pop(("train", bucket), None)
-    if content is not None:
-        digests["train", bucket] = sha256(content)
-    store = Store("tiny", store.folder, TINY, digests)
+    if table is not None:
+        digests["train", bucket] = store.put(table, seal_key(RING.placement))
+    store = Store("tiny", store.files, TINY, digests)
     trained = train_shards(workspace, store, config, planned.retrain, manifest)
     after = manifest.successor({shard: t.constituent for shard, t in trained.items()})
     return store, after, {shard: first for shard, first in pending.items() if shard not in trained}

@@ -337,7 +337,7 @@ def test_shadow_releases_are_charged_like_fits(command, workspace, tmp_path, mon
     charged = len(ledger.entries("pupils"))
     ledger.set_budget("pupils", epsilon=1.5, delta=1e-5)
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "read", lambda *_: pytest.fail("a row was read before the ledger was asked"))
+        patched.setattr(Store, "_bucket", lambda *_, **__: pytest.fail("a row was read before the ledger was asked"))
         refused = command("--workspace", workspace.root, *words)
     assert (refused.code, len(ledger.entries("pupils"))) == (3, charged), "there is no room for four more fits"
     ledger.set_budget("pupils", epsilon=20, delta=1e-5, reason="a test")

@@ -68,7 +68,7 @@ def test_a_restore_reads_the_ledger_of_the_workspace_that_is_still_there(
     live, file = backed_up
     charge(live, 2)
     again, told = restored(file, tmp_path)
-    assert (told["charges"], told["held"]) == (2, None)
+    assert (told.charges, told.held) == (2, None)
     assert cost(again) == pytest.approx(1, rel=1e-6)
     with pytest.raises(BudgetError, match="exceed"):
         charge(again)
@@ -80,7 +80,7 @@ def test_without_it_every_population_is_held_until_a_newer_list_comes(
     live, file = backed_up
     moved = live.root.rename(tmp_path / "moved")
     again, told = restored(file, tmp_path)
-    assert told["held"] is not None
+    assert told.held is not None
     live = Workspace.open(moved)
     charge(live)
     Ledger(again.engine).set_budget("other", epsilon=1, delta=DELTA)
@@ -112,8 +112,8 @@ def test_a_charge_after_the_export_is_not_lost_silently(backed_up: tuple[Workspa
     charge(live)  # no list and no backup knows it
     shutil.rmtree(live.root)
     again, told = restored(file, tmp_path, suppressions=tmp_path / "list.json")
-    assert told["charges"] == 1
-    assert told["held"]["journal_entry"] == payload(tmp_path / "list.json")["journal"]["sequence"]
+    assert told.charges == 1
+    assert told.held.journal_entry == payload(tmp_path / "list.json")["journal"]["sequence"]
     with pytest.raises(BudgetError, match="counts as wholly spent"):
         charge(again)
     with pytest.raises(InputError, match="a reason is needed"):
@@ -187,7 +187,7 @@ def test_a_restored_copy_is_not_the_workspace_that_was_in_use(
     drill = Workspace.open(tmp_path / "drill")
     charge(drill)
     again, told = restored(file, tmp_path, live=drill.root)
-    assert (told["charges"], told["held"] is not None) == (1, True)
+    assert (told.charges, told.held is not None) == (1, True)
     with pytest.raises(BudgetError, match="counts as wholly spent"):
         charge(again)
 
@@ -197,7 +197,7 @@ def test_the_workspace_in_use_can_be_named(backed_up: tuple[Workspace, Path], tm
     charge(live)
     moved = live.root.rename(tmp_path / "moved")
     again, told = restored(file, tmp_path, live=moved)
-    assert (told["charges"], told["held"]) == (1, None)
+    assert (told.charges, told.held) == (1, None)
     charge(again)
     with pytest.raises(NotFoundError):
         restore(tmp_path / "x", file, live=tmp_path / "nowhere")
@@ -219,7 +219,7 @@ def test_a_list_of_the_first_format_gives_people_only(backed_up: tuple[Workspace
     (tmp_path / "plain.json").write_text(json.dumps(plain))
     shutil.rmtree(live.root)
     again, told = restored(file, tmp_path, suppressions=tmp_path / "plain.json")
-    assert (told["charges"], told["held"] is not None) == (0, True)
+    assert (told.charges, told.held is not None) == (0, True)
     assert cost(again) == 0
 
 
@@ -235,7 +235,7 @@ def test_a_list_is_signed_also_by_a_key_that_is_younger_than_the_backup(
     assert [one["population"] for one in payload(listing)["ledger"]["charges"]] == ["mini"]
     shutil.rmtree(live.root)
     again, told = restored(file, tmp_path, suppressions=listing)
-    assert told["charges"] == 1
+    assert told.charges == 1
     # nobody without the workspace's keys can make one
     create_signing_key(tmp_path / "theirs")
     forged = payload(listing)

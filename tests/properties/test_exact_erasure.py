@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from workbench.config import TrainConfig
+from workbench.data.files import LocalFiles
 from workbench.data.identity import identify
 from workbench.data.ingest_table import KeyRing, ingest_table
 from workbench.data.store import BUCKET_BITS, Store
@@ -21,7 +22,6 @@ from workbench.erasure.plan import plan
 from workbench.schema import Schema
 from workbench.schema.schema import parse_schema
 from workbench.sisa.ensemble import Manifest
-from workbench.state.atomic_files import sha256
 from workbench.state.workspace import Workspace
 from workbench.workflows.training.train_shards import Trained, train_shards
 
@@ -80,7 +80,7 @@ def make_world(folder: Path, seed: int) -> World:
     for name in ("raw", "objects"):
         (folder / name).mkdir(parents=True)
     stored = ingest_table("tiny", SCHEMA, [([frame], "train")], ring, staging=folder / "raw", target=folder / "data")
-    store = Store("tiny", folder / "data", SCHEMA, stored.digests)
+    store = Store("tiny", LocalFiles(folder / "data"), SCHEMA, stored.digests)
     config = TrainConfig(
         learner="gradient_boosting",
         dataset="tiny",
@@ -106,10 +106,9 @@ def subjects(names: list[str], ring: KeyRing) -> list[Subject]:
 
 
 def drop(store: Store, bucket: int, tokens: Sequence[bytes]) -> str | None:
-    """Takes subjects out of a bucket file; returns its new digest."""
-    content = store.without("train", bucket, tokens)
-    store.replace("train", bucket, content)
-    return None if content is None else sha256(content)
+    """Takes subjects out of a bucket; returns the digest of its new file."""
+    table = store.without("train", bucket, tokens)
+    return None if table is None else store.put(table, b"k" * 32)
 
 
 def erase(world: World, folder: Path, store: Store, manifest: Manifest, group: list[Subject]) -> tuple[Store, Manifest]:
@@ -121,7 +120,7 @@ def erase(world: World, folder: Path, store: Store, manifest: Manifest, group: l
         digests.pop((split, bucket))
         if replaced is not None:
             digests[split, bucket] = replaced
-    store = Store("tiny", folder, SCHEMA, digests)
+    store = Store("tiny", LocalFiles(folder), SCHEMA, digests)
     retrain = planned.ensembles[0].retrain
     trained = train_shards(world.workspace, store, world.config, retrain, manifest)
     after = manifest.successor({shard: t.constituent for shard, t in trained.items()})
@@ -143,8 +142,8 @@ def test_sequences_end_where_training_from_scratch_does(
     world = make_world(tmp_path / "world", chunk)
     for sequence in range(sequences):
         folder = tmp_path / f"data{sequence}"
-        shutil.copytree(world.store.folder, folder)
-        store, manifest = Store("tiny", folder, SCHEMA, world.store.digests), world.manifest
+        shutil.copytree(tmp_path / "world" / "data", folder)
+        store, manifest = Store("tiny", LocalFiles(folder), SCHEMA, world.store.digests), world.manifest
         waiting = list(rng.permutation(np.array(world.people, dtype=object)))
         for _ in range(rng.integers(1, 4)):
             size = min(len(waiting), int(rng.choice([1, 1, 1, 2, 5, 20])))
@@ -166,7 +165,7 @@ def test_the_digest_tells_whether_a_subject_was_trained_on(tmp_path: Path) -> No
     digests.pop(place)
     if digest:
         digests[place] = digest
-    store = Store("tiny", world.store.folder, SCHEMA, digests)
+    store = Store("tiny", world.store.files, SCHEMA, digests)
     scratch = train_shards(world.workspace, store, world.config, dict.fromkeys(range(world.config.shards), 0))
     assert manifest_of(world.config, scratch).objects() != world.manifest.objects()
 

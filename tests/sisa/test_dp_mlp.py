@@ -211,8 +211,7 @@ def test_nothing_is_read_before_the_charge(ready, monkeypatch):
     def read(*_, **__):
         raise AssertionError("rows were read")
 
-    monkeypatch.setattr(Store, "read", read)
-    monkeypatch.setattr(Store, "count_subjects", read)
+    monkeypatch.setattr(Store, "_bucket", read)
     with pytest.raises(BudgetError, match="no privacy budget"):
         train(ready, config())
     Ledger(ready.engine).set_budget("pupils", epsilon=0.5, delta=1e-5)

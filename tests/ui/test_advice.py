@@ -135,7 +135,17 @@ def test_a_job_that_went_well_beside_another_does_not_hide_its_failure(
 
 
 def test_what_is_damaged_is_called_so() -> None:
-    assert "doctor" in told_fault({"lost": False, "status": "failed", "result": {"error": "damaged"}})
+    made = {
+        "job": "job-1",
+        "kind": "train",
+        "actor": "local:x",
+        "progress": 1.0,
+        "text": "",
+        "created": "",
+        "updated": "",
+    }
+    job = JobDetails(**made, status="failed", lost=False, cancel=False, detail={}, result={"error": "damaged"})
+    assert "doctor" in told_fault(job)
 
 
 def test_a_viewer_asks_for_no_advice(browse: Open, trained: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

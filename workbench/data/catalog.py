@@ -5,29 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, String, select, type_coerce
 
-from workbench.data.store import Store, bucket_path
+from workbench.data.files import LocalFiles
+from workbench.data.store import BUCKET_BITS, Store, first_format_name
 from workbench.errors import NotFoundError
 from workbench.schema import Schema
 from workbench.state import journal
-from workbench.state.atomic_files import file_sha256
+from workbench.state.atomic_files import sha256
 from workbench.state.tables import buckets, datasets, requests
 from workbench.state.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A data set's row in the catalog. `ingest` binds row numbers to the ingest that counted them."""
+    """A data set's row in the catalog. `ingest` binds row numbers to the ingest that counted them.
+
+    `bits` are those of a shard point that say which bucket file holds a record.
+    """
 
     name: str
     schema: Schema
     ingest: str
     mlflow_run: str
     policy: Mapping[str, Any]
+    bits: int
 
 
 # The schema as it lies there: reading its JSON took longer than all else here
@@ -56,6 +60,7 @@ def entry(connection: Connection, name: str) -> Entry:
         ingest=row.ingest,
         mlflow_run=row.mlflow_run,
         policy=row.policy,
+        bits=row.bucket_bits or BUCKET_BITS,
     )
 
 
@@ -78,38 +83,41 @@ def _schema(document: str) -> Schema:
 def store(connection: Connection, workspace: Workspace, name: str) -> Store:
     """The store of a data set as the database knows it now.
 
-    Where a bucket file's replacement was interrupted, either content is right: the file says which one it is.
+    Where an earlier release was interrupted as it replaced a bucket file, either content is right: the file says which it is.
     """
-    folder = workspace.data_folder(name)
+    found, files = entry(connection, name), LocalFiles(workspace.data_folder(name))
     digests: dict[tuple[str, int], str] = {}
+    first_format = set()
     for row in connection.execute(select(buckets).where(buckets.c.dataset == name)):
-        digest = row.digest if row.next_digest is None else _settled(row, bucket_path(folder, row.split, row.bucket))
+        digest = row.digest if row.next_digest is None else _settled(row, files)
         if digest:
             digests[row.split, row.bucket] = digest
-    return Store(name, folder, entry(connection, name).schema, digests)
-
-
-def announce_bucket(connection: Connection, dataset: str, split: str, bucket: int, digest: str | None) -> None:
-    """Says what a bucket file is about to become (None: it goes), in the caller's write transaction."""
-    new = buckets.insert().prefix_with("OR IGNORE")
-    connection.execute(new.values(dataset=dataset, split=split, bucket=bucket, digest=""))
-    connection.execute(buckets.update().where(_place(dataset, split, bucket)).values(next_digest=digest or ""))
+            if row.format is None:
+                first_format.add((row.split, row.bucket))
+    return Store(name, files, found.schema, digests, found.bits, frozenset(first_format))
 
 
 def record_bucket(connection: Connection, dataset: str, split: str, bucket: int, digest: str | None) -> None:
-    """Sets what a bucket file must hash to (None: there is no such file), in the caller's write transaction."""
+    """Switch a bucket to the file of that digest (None: there is none), in the caller's write transaction."""
     connection.execute(buckets.delete().where(_place(dataset, split, bucket)))
     if digest is not None:
-        connection.execute(buckets.insert().values(dataset=dataset, split=split, bucket=bucket, digest=digest))
+        row = {"dataset": dataset, "split": split, "bucket": bucket, "digest": digest, "format": 2}
+        connection.execute(buckets.insert().values(**row))
+
+
+def sweep_strays(connection: Connection, workspace: Workspace, name: str) -> None:
+    """Delete the files of a data set that no bucket is read from. The caller holds its lock, and nobody writes one now."""
+    found = store(connection, workspace, name)
+    for stray in found.strays():
+        found.files.delete(stray)
 
 
 def _place(dataset: str, split: str, bucket: int) -> ColumnElement[bool]:
     return (buckets.c.dataset == dataset) & (buckets.c.split == split) & (buckets.c.bucket == bucket)
 
 
-def _settled(row: Any, path: Path) -> str:
-    try:
-        found = file_sha256(path)
-    except FileNotFoundError:
+def _settled(row: Any, files: LocalFiles) -> str:
+    content = files.read(first_format_name(row.split, row.bucket))
+    if not content:
         return str(row.next_digest and row.digest)  # gone as announced, or not there yet
-    return str(row.next_digest if found == row.next_digest else row.digest)
+    return str(row.next_digest if sha256(content) == row.next_digest else row.digest)

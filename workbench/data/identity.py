@@ -5,6 +5,7 @@ A token (token key) names a subject in the store; a placement (placement key, ne
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import unicodedata
 from collections.abc import Sequence
@@ -42,12 +43,25 @@ class Identities:
 def identify(identifiers: Sequence[str], *, identity_type: str, token_key: bytes, placement_key: bytes) -> Identities:
     """HMAC-SHA256 of each canonical identifier under both keys; the identity type separates kinds of numbers."""
     prefix = identity_type.encode() + b"\x00"
-    messages = [prefix + identifier.encode() for identifier in identifiers]
-    digest = hmac.digest
-    tokens = [digest(token_key, message, "sha256")[:TOKEN_BYTES] for message in messages]
-    places = b"".join(digest(placement_key, message, "sha256")[:24] for message in messages)
-    points = np.frombuffer(places, dtype=">u8").reshape(-1, 3).astype(np.uint64)
+    messages = [identifier.encode() for identifier in identifiers]
+    tokens = [digest[:TOKEN_BYTES] for digest in _hmacs(token_key, prefix, messages)]
+    places = b"".join(_hmacs(placement_key, prefix, messages))
+    points = np.frombuffer(places, dtype=">u8").reshape(-1, 4).astype(np.uint64)
     return Identities(tokens, points[:, 0].copy(), points[:, 1].copy(), points[:, 2].copy())
+
+
+def _hmacs(key: bytes, prefix: bytes, messages: Sequence[bytes]) -> list[bytes]:
+    """HMAC-SHA256 (RFC 2104) of each message behind a prefix; what all share is hashed once."""
+    block = key.ljust(64, b"\x00") if len(key) <= 64 else hashlib.sha256(key).digest().ljust(64, b"\x00")
+    inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block) + prefix)
+    outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+    digests = []
+    for message in messages:
+        within, around = inner.copy(), outer.copy()
+        within.update(message)
+        around.update(within.digest())
+        digests.append(around.digest())
+    return digests
 
 
 def suppression_token(key: bytes, token: bytes) -> bytes:

@@ -75,10 +75,12 @@ def plan(
     manifests: Sequence[Manifest],
     artifacts: Sequence[Artifact],
     policy: ErasurePolicy = DEFAULT_POLICY,
+    bits: int = BUCKET_BITS,
 ) -> ErasurePlan:
     """The plan for all waiting subjects of a data set at once: one retraining per shard, however many they are.
 
-    `manifests` are the current version of every ensemble of the data set, `artifacts` its live lineage. Superseded models
+    `manifests` are the current version of every ensemble of the data set, `artifacts` its live lineage, `bits` those of its
+    buckets. Superseded models
     and every evaluation (they read the subject's rows) are purged; differentially private generators and releases stay,
     unless the policy retires them or has them measured again. One whose config is unknown can't be, and is retired. Those
     that are not private are purged, or fitted again, unless all subjects are in the holdout, which no generator reads.
@@ -99,7 +101,7 @@ def plan(
     return ErasurePlan(
         dataset=dataset,
         requests=tuple(sorted({subject.request for subject in subjects})),
-        drops=_drops(subjects),
+        drops=_drops(subjects, bits),
         ensembles=ensembles,
         purge=tuple(a for a in artifacts if a.id in gone or a.kind == "evaluation"),
         keep=(*keep, *(a for a in artifacts if a.kind == "export")),
@@ -108,12 +110,12 @@ def plan(
     )
 
 
-def _drops(subjects: Sequence[Subject]) -> dict[tuple[str, int], tuple[bytes, ...]]:
+def _drops(subjects: Sequence[Subject], bits: int) -> dict[tuple[str, int], tuple[bytes, ...]]:
     """Return the tokens to drop, by split and bucket file; of people who are erased already there are none."""
     drops: dict[tuple[str, int], tuple[bytes, ...]] = {}
     for subject in subjects:
         if subject.split != ERASED:
-            place = (subject.split, subject.point >> (64 - BUCKET_BITS))
+            place = (subject.split, subject.point >> (64 - bits))
             drops[place] = (*drops.get(place, ()), subject.token)
     return drops
 

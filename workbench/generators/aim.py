@@ -110,6 +110,7 @@ def _rounds(
     """Chooses and measures until the budget is spent; each measurement with the model after it."""
     rows, total = begun.rows, begun.total
     candidates = candidates_of(rows.domain)
+    rows.expect(candidates)
     tables: dict[Clique, Codes] = {}  # counted when they are first scored, and never where all is noted
     model = begun.estimate((), total=total)
     measured: list[tuple[Measurement, GraphicalModel]] = []

@@ -120,8 +120,9 @@ class DpCtgan:
 
     def _measure(self, dataset: Dataset, notes: Notebook) -> _Known:
         codec, most = dataset.codec, dataset.schema.max_rows_per_subject
-        rows = Rows(Domain(codec.free_names, codec.free_sizes), (codec.bin_free(dataset.values),), most)
-        rows.domain.check(rows.shards[0])
+        codes = codec.bin_free(dataset.values)
+        rows = Rows(Domain(codec.free_names, codec.free_sizes), (codes,), most)
+        rows.domain.check(codes)
         ones = measure_all(rows, [(name,) for name in codec.free_names], notes, rho=self._rho * _ONE_WAY)
         everyone = np.zeros((len(np.unique(dataset.points)), 1), dtype=np.int64)
         counted = notes.measure(

@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -138,9 +139,10 @@ def _first_rows(subjects: pd.Series, taken: Counter[str], most: int) -> npt.NDAr
     return np.array(kept, dtype=bool)
 
 
-def kind_of(text: str) -> str:
-    """The first kind in turn whose form one cell has; it depends on no other cell."""
-    return next((name for name, kind in kinds_with_a_form().items() if kind.is_of(text)), _REST)
+def kinds_of(texts: Iterable[str]) -> dict[str, str]:
+    """The first kind in turn whose form each cell has; it depends on no other cell."""
+    kinds = kinds_with_a_form()
+    return {text: next((name for name, kind in kinds.items() if kind.is_of(text)), _REST) for text in texts}
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,10 @@ class _Look:
     rho: float
     delta: float
     per_subject: int
+
+    @cached_property
+    def _forms(self) -> dict[str, str]:
+        return kinds_of(self.seen.rows)
 
     def column(self) -> Column:
         """What the column seems to be; a text that is left out where nothing is common enough."""
@@ -190,7 +196,7 @@ class _Look:
         """The kind nearly all cells are of, None where there are hardly any, and whether cells are missing."""
         rows = Counter[str]()
         for text, times in self.seen.rows.items():
-            rows[kind_of(text)] += times
+            rows[self._forms[text]] += times
         kinds = [*kinds_with_a_form(), _REST]
         *counts, missing = self._noisy([*(rows[kind] for kind in kinds), self.seen.missing], rho)
         sure = 3 * gaussian_sigma(rho=rho, sensitivity=self.per_subject)
@@ -222,7 +228,7 @@ class _Look:
         """The ends of the first and the last range between `edges` that surely holds cells of these forms."""
         numbers = Counter[float]()  # added up: one number may be spelt in several ways
         for text, times in self.seen.rows.items():
-            if kind_of(text) in forms:
+            if self._forms[text] in forms:
                 numbers[axis.read(text)] += times
         return self._filled(numbers, edges, rho)
 

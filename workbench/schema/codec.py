@@ -160,6 +160,12 @@ class Codec:
                 cells[:] = np.where(np.isnan(encoded), column.cells, column.spec.cell_of(encoded, column))
         return bins.T
 
+    def cells(self, name: str, values: Values) -> npt.NDArray[np.int64]:
+        """The cells of encoded values of one column, none of them missing."""
+        column = self.schema.encoded[name]
+        known: Values | Bins = values if column.is_coded else np.searchsorted(column.cuts, values, side="right")
+        return known.astype(np.int64)
+
     def unbin(self, bins: Bins, *, rng: np.random.Generator) -> Values:
         """Encoded values drawn uniformly in each cell: integers among the cell's integers, numbers in its interval."""
         columns = self.schema.encoded.values()

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
-from copy import copy
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
-from pydantic.fields import FieldInfo
 
 from workbench.described import Described
-from workbench.errors import InputError
 from workbench.schema.kinds.kind import ColumnKind
 from workbench.schema.kinds.numeric import EXACT_INTEGER as EXACT_INTEGER
 from workbench.schema.kinds.registry import KINDS
+from workbench.specs import SpecFields
 
 Role = Literal["feature", "target", "sensitive", "quasi_identifier", "subject_id", "drop"]
-if TYPE_CHECKING:
-    Kind = str
-else:
-    Kind = Literal[KINDS.names()]
 
 
 class Column(Described):
     """A column's kind, role and public domain. Every field is public information and enters releases and digests."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)  # built when its kinds are known
 
-    kind: Kind
+    kind: str
     """What a value is. `text` and `identifier` can't be modelled: their role is drop or subject_id."""
     role: Role = "feature"
     """What the column is for. One column at most is the target. `sensitive` and `quasi_identifier` columns are
@@ -75,10 +69,9 @@ class Column(Described):
 
     def _check_settings(self) -> None:
         own = self.spec.settings.model_fields
-        for name in _shown_settings():
+        for name, takers in _FIELDS.takers().items():
             if name not in own and getattr(self, name) is not None:
-                takers = " and ".join(kind.name for kind in KINDS if name in kind.settings.model_fields)
-                raise ValueError(f"{name} is for {takers} columns, found kind {self.kind}")
+                raise ValueError(f"{name} is for {' and '.join(takers)} columns, found kind {self.kind}")
         lacking = [name for name, field in own.items() if field.is_required() and getattr(self, name) is None]
         if lacking:
             raise ValueError(f"a {self.kind} column needs {', '.join(lacking)}")
@@ -141,44 +134,4 @@ class Column(Described):
         return self.spec.level == "nominal"
 
 
-_SHARED = dict(Column.model_fields)
-
-
-def _shown_settings() -> list[str]:
-    return [name for name in Column.model_fields if name not in _SHARED]
-
-
-def _compose() -> None:
-    """Give `Column` the names of all kinds, and the fields that single kinds have; raise InputError where these clash."""
-    fields = dict(_SHARED)
-    fields["kind"] = copy(_SHARED["kind"])
-    fields["kind"].annotation = Literal.__getitem__(KINDS.names())  # type: ignore[assignment]
-    for kind in KINDS:
-        for name, declared in kind.settings.model_fields.items():
-            field = _optional(declared)
-            if name in _SHARED or (name in fields and fields[name].annotation != field.annotation):
-                raise InputError(
-                    f"{kind.name} declares the field {name!r}, which is declared otherwise already",
-                    hint="choose another name for the field",
-                )
-            fields.setdefault(name, field)
-    Column.model_fields.clear()
-    Column.model_fields.update(fields)
-    Column.model_rebuild(force=True)
-
-
-def _optional(declared: FieldInfo) -> FieldInfo:
-    """The same field, which may be left out and is then no part of a document: digests of other columns stay."""
-    kind: Any = declared.annotation
-    if declared.metadata:
-        kind = Annotated.__class_getitem__((kind, *declared.metadata))  # type: ignore[attr-defined]
-    return FieldInfo(annotation=kind | None, default=None, description=declared.description, exclude_if=_is_unset)
-
-
-def _is_unset(value: object) -> bool:
-    return value is None
-
-
-if any(kind.settings.model_fields for kind in KINDS):
-    _compose()
-KINDS.listen(_compose)
+_FIELDS = SpecFields(Column, "kind", KINDS, shared=frozenset(), optional=True)

@@ -44,7 +44,7 @@ def _column(before: Column, row: Mapping[str, Any]) -> Row:
     changed = ("bins", "out_of_domain", *before.spec.settings.model_fields) if unlike else ()
     for name in ("categories", "other", "bounds", *changed):
         column.pop(name, None)
-    if row["role"] in ("drop", "subject_id") or row["kind"] not in KINDS:
+    if row["role"] in ("drop", "subject_id") or KINDS.get(row["kind"]) is None:
         return column
     text = str(row["domain"] or "").strip()
     return column | KINDS[row["kind"]].read_domain(str(row["column"]), text, before)

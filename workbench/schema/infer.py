@@ -24,7 +24,7 @@ from workbench.schema.encode import distinct_texts
 from workbench.schema.kinds.coded import MAX_CATEGORIES as MAX_CATEGORIES
 from workbench.schema.kinds.kind import Axis, ColumnKind, Ends, Fields
 from workbench.schema.kinds.numeric import series_125
-from workbench.schema.kinds.registry import KINDS
+from workbench.schema.kinds.registry import KINDS, guessed
 from workbench.schema.schema import ROW_SUBJECT, Schema
 
 MAX_DISTINCT = 50_000  # beyond it a column's values are no longer counted, so that memory stays bounded
@@ -152,7 +152,7 @@ class _Extremes:
 
 def kinds_with_a_form() -> dict[str, ColumnKind]:
     """Return the kinds that a text can have the form of, in the order of their turns."""
-    return {kind.name: kind for kind in KINDS.guessed() if type(kind).is_of is not ColumnKind.is_of}
+    return {kind.name: kind for kind in guessed() if type(kind).is_of is not ColumnKind.is_of}
 
 
 @dataclass
@@ -260,7 +260,7 @@ def _subjects(chunk: pd.DataFrame, subject: str | None, *, start: int) -> _Subje
 def _guess(seen: _Evidence, name: str, *, is_target: bool) -> Column:
     if is_target:
         return _guess_target(seen, name)
-    guesses = (kind.guess(seen, missing=seen.nulls > 0) for kind in KINDS.guessed())
+    guesses = (kind.guess(seen, missing=seen.nulls > 0) for kind in guessed())
     found = next((guess for guess in guesses if guess is not None), {"kind": "text", "role": "drop"})
     return Column(**found, reviewed=False)
 
@@ -268,7 +268,7 @@ def _guess(seen: _Evidence, name: str, *, is_target: bool) -> Column:
 def _guess_target(seen: _Evidence, name: str) -> Column:
     if not seen.filled:
         raise InputError(f"the target column {name!r} is empty")
-    numbers = (kind.guess(seen, missing=False) for kind in KINDS.guessed() if kind.level == "ratio")
+    numbers = (kind.guess(seen, missing=False) for kind in guessed() if kind.level == "ratio")
     found = next((guess for guess in numbers if guess is not None), None)
     if len(seen.rows) <= MAX_CLASSES:
         found = KINDS["categorical"].guess(seen, missing=False) or _ALL_RARE

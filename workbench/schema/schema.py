@@ -49,7 +49,7 @@ class Holdout(Described):
 class Schema(Described):
     """Everything public about a table; frozen, and never silently read from the data."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     population: str = Field(default="", pattern=POPULATION)
     """Whose people these are. The population owns the privacy budget: two tables of the same people share one. Left out, it

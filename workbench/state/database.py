@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool, Pool, QueuePool
 
 from workbench.errors import BusyError, DamagedError, InputError, NotFoundError
 
-HEAD = "0011"
+HEAD = "0012"
 _COMPACT_TRIES = 25
 _THREADS = 64  # connections that a server keeps at most
 _LEAST_SPACE = 65536  # bytes: what SQLite needs to open a database with a write-ahead log

@@ -17,6 +17,7 @@ datasets = Table(
     Column("mlflow_run", String, nullable=False),
     Column("created", String, nullable=False),
     Column("policy", JSON, nullable=False),
+    Column("bucket_bits", Integer),  # empty: 6, as in format 1
 )
 
 buckets = Table(
@@ -26,7 +27,8 @@ buckets = Table(
     Column("split", String, primary_key=True),
     Column("bucket", Integer, primary_key=True),
     Column("digest", String, nullable=False),
-    Column("next_digest", String),  # while the file is being replaced; empty: while it is being removed
+    Column("next_digest", String),  # while an earlier release replaced the file; empty: while it removed it
+    Column("format", Integer),  # 2: the file is named by its digest; empty: by its place
 )
 
 # Rows being added to a data set: what its bucket files are about to become; a row goes when they are all in place.

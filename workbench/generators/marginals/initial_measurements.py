@@ -43,8 +43,7 @@ class Start:
 def start(rows: Rows, notebook: Notebook, *, rho: float, forbidden: Sequence[Forbidden] = ()) -> Start:
     """Measures every single column, for `rho` in all; columns of a `forbidden` marginal keep all their cells."""
     domain = rows.domain
-    for codes in rows.shards:
-        domain.check(codes)
+    rows.check()
     ones = measure_all(rows, [(name,) for name in domain.names], notebook, rho=rho)
     kept = {name for f in forbidden for name in f.clique}
     groups = whole_groups(ones, kept)
@@ -77,6 +76,7 @@ def measure_all(rows: Rows, cliques: Sequence[Clique], notebook: Notebook, *, rh
     """
     weights = np.array([rows.domain.cells(clique) ** (2 / 3) for clique in cliques])
     shares = weights / weights.sum()
+    rows.expect(cliques)
     return [
         notebook.measure(rows, clique, rho=rho * float(share)) for clique, share in zip(cliques, shares, strict=True)
     ]

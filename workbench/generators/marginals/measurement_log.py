@@ -8,8 +8,9 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from workbench.errors import InputError
 from workbench.generators.marginals.domain import Clique, Domain
 from workbench.generators.marginals.estimate import Measurement
+from workbench.generators.marginals.joint_counts import count_blocks
 from workbench.privacy.mechanisms import choose, gaussian_counts, gaussian_sigma, selection_epsilon
 from workbench.state.atomic_files import write_atomic
 
@@ -27,8 +29,17 @@ Weights = dict[str, npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True, eq=False)
+class Blocks:
+    """Codes of one shard that are read block by block, each time they are counted: their memory does not grow with the rows."""
+
+    read: Callable[[], Iterator[Codes]]
+
+
+@dataclass(frozen=True, eq=False)
 class Rows:
     """Codes [n, d] of `domain`, by shard (one, where the generator is not sharded).
+
+    Of shards that are read by blocks, counts are kept, and all that are expected are taken when the first of them is asked for.
 
     The caller guarantees that all rows of a subject are in one shard, at most `per_subject` of them; nothing here can see
     subjects. Adding or removing a subject changes any marginal of its shard by non-negative counts that sum to at most
@@ -36,36 +47,61 @@ class Rows:
     """
 
     domain: Domain
-    shards: tuple[Codes, ...]
+    shards: tuple[Codes | Blocks, ...]
     per_subject: int
+    _kept: dict[tuple[int, Clique], Codes] = field(default_factory=dict, init=False, repr=False)
+    _expected: dict[Clique, None] = field(default_factory=dict, init=False, repr=False)
+
+    def check(self) -> None:
+        """Raise InputError where codes in memory lie outside the domain; those of blocks are checked as they are counted."""
+        for shard in self.shards:
+            if not isinstance(shard, Blocks):
+                self.domain.check(shard)
+
+    def expect(self, cliques: Sequence[Clique]) -> None:
+        """Say which marginals may be asked for."""
+        self._expected.update(dict.fromkeys(cliques))
 
     def count(self, clique: Sequence[str]) -> npt.NDArray[np.int64]:
         """Rows in each cell of the marginal of `clique`, by shard: int64 [shards, *shape]."""
-        return np.stack([self.domain.count(codes, clique) for codes in self.shards])
+        return np.stack([self._of_shard(shard, [tuple(clique)])[0] for shard in range(len(self.shards))])
 
     def counts(self, cliques: Sequence[Clique]) -> list[Codes]:
         """The marginal of each clique, of all shards together."""
-        by_shard = [self.domain.counts(codes, cliques) for codes in self.shards]
+        by_shard = [self._of_shard(shard, cliques) for shard in range(len(self.shards))]
         return [np.sum(tables, axis=0) for tables in zip(*by_shard, strict=True)]
 
     def noisy(self, clique: Clique, *, sigma: float, shards: Sequence[int]) -> dict[int, list[Any]]:
         """Noisy counts of some shards; they cost each subject there per_subject^2 / (2 sigma^2)."""
-        counts = self.count(clique)
-        return {shard: gaussian_counts(counts[shard], sigma=sigma).tolist() for shard in shards}
+        return {shard: gaussian_counts(self._of_shard(shard, [clique])[0], sigma=sigma).tolist() for shard in shards}
+
+    def _of_shard(self, shard: int, cliques: Sequence[Clique]) -> list[Codes]:
+        """The marginals of one shard."""
+        codes = self.shards[shard]
+        if not isinstance(codes, Blocks):
+            return list(self.domain.counts(codes, cliques))
+        if any((shard, clique) not in self._kept for clique in cliques):
+            asked = [c for c in dict.fromkeys([*self._expected, *cliques]) if (shard, c) not in self._kept]
+            tables = count_blocks(self.domain, codes.read(), asked)
+            self._kept.update({(shard, clique): table for clique, table in zip(asked, tables, strict=True)})
+        return [self._kept[shard, clique] for clique in cliques]
 
     def grouped(self, groups: Sequence[Codes], domain: Domain) -> Rows:
         """The same rows in a smaller domain: `groups[i]` maps the cells of column i."""
-        return Rows(
-            domain,
-            tuple(
-                # columns one after another in memory: they are counted one at a time
-                np.stack([group[codes] for group, codes in zip(groups, shard.T, strict=True)]).T
-                if len(shard)
-                else shard
-                for shard in self.shards
-            ),
-            self.per_subject,
+        shards = (
+            Blocks(partial(_grouped_blocks, groups, shard)) if isinstance(shard, Blocks) else _grouped(groups, shard)
+            for shard in self.shards
         )
+        return Rows(domain, tuple(shards), self.per_subject)
+
+
+def _grouped(groups: Sequence[Codes], codes: Codes) -> Codes:
+    # columns one after another in memory: they are counted one at a time
+    return np.stack([group[column] for group, column in zip(groups, codes.T, strict=True)]).T if len(codes) else codes
+
+
+def _grouped_blocks(groups: Sequence[Codes], shard: Blocks) -> Iterator[Codes]:
+    return (_grouped(groups, block) for block in shard.read())
 
 
 class UnusableNotesError(InputError):

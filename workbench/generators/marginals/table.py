@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from workbench.data.bucket_file import Binner
 from workbench.data.dataset import Dataset
 from workbench.data.partition import Partition
+from workbench.data.store import Store
 from workbench.errors import InputError
 from workbench.generators.marginals.domain import Domain
 from workbench.generators.marginals.estimate import Forbidden, estimate
 from workbench.generators.marginals.fitted import FittedMarginals, load_marginals, merged, shares_of
 from workbench.generators.marginals.forecast import Outlook, forecast
-from workbench.generators.marginals.measurement_log import Notebook, Rows, measurement_of, read_measurements
+from workbench.generators.marginals.measurement_log import (
+    Blocks,
+    Codes,
+    Notebook,
+    Rows,
+    measurement_of,
+    read_measurements,
+)
 from workbench.generators.outlook import Forecast
 from workbench.privacy.accounting import dpa
 from workbench.progress import FitProgress, Progress, silent
@@ -25,6 +35,7 @@ from workbench.schema.codec import Values
 from workbench.schema.conditions import Within
 
 NOTES = "measurements.jsonl"
+_BLOCK_ROWS = 1 << 16  # that are counted at a time, where files hold fewer
 
 
 class Method(Protocol):
@@ -71,13 +82,17 @@ class MarginalGenerator:
             per_subject=per_subject,
         )
 
-    def fit(self, dataset: Dataset, *, notebook: Path | None = None, progress: FitProgress = silent) -> FittedTable:
-        """Fits the training records; with `notebook`, a fit that was cut off goes on and costs nothing more."""
-        notes = Notebook(notebook)
-        fitted = self.method.fit(
-            _rows(dataset, self.shards), notes, forbidden=_forbidden(dataset.codec), progress=progress
-        )
-        return FittedTable(fitted=fitted, codec=dataset.codec, notes=tuple(notes.measurements))
+    def fit(
+        self, dataset: Dataset | Store, *, notebook: Path | None = None, progress: FitProgress = silent
+    ) -> FittedTable:
+        """Fits the training records; with `notebook`, a fit that was cut off goes on and costs nothing more.
+
+        Those of a store are counted file by file: memory does not grow with the table.
+        """
+        notes, codec = Notebook(notebook), Codec(dataset.schema)
+        rows = _rows(dataset, self.shards)
+        fitted = self.method.fit(rows, notes, forbidden=_forbidden(codec), progress=progress)
+        return FittedTable(fitted=fitted, codec=codec, notes=tuple(notes.measurements))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,14 +119,19 @@ class FittedTable:
         self.fitted.save(folder)
         Notebook.write(folder / NOTES, self.notes)
 
-    def remeasured(self, dataset: Dataset, shards: Sequence[int], *, progress: Progress = silent) -> FittedTable:
+    def remeasured(
+        self, dataset: Dataset | Store, shards: Sequence[int], *, progress: Progress = silent
+    ) -> FittedTable:
         """The same measurements with those of `shards` taken anew from `dataset`; for `remeasure_event`.
 
         What was chosen stays chosen: it is differentially private as it is. The model is fitted again from where it was.
         """
         n_shards = len(self.notes[0]["values"]) if self.notes else 0
         rows = _rows(dataset, n_shards)
-        notes = [_again(note, rows, self.fitted, shards) for note in self.notes]
+        small = rows.grouped(self.fitted.groups, self.fitted.model.domain)
+        for note in self.notes:
+            (rows if len(note["clique"]) == 1 else small).expect([tuple(note["clique"])])
+        notes = [_again(note, rows if len(note["clique"]) == 1 else small, shards) for note in self.notes]
         progress(0.5, f"{len(notes)} measurements of {len(shards)} of {n_shards} shards taken again")
         measured = [measurement_of(note) for note in notes]
         full, groups = self.fitted.domain, self.fitted.groups
@@ -140,24 +160,36 @@ def load_table(folder: Path, codec: Codec) -> FittedTable:
     return FittedTable(fitted=fitted, codec=codec, notes=read_measurements(folder / NOTES))
 
 
-def _rows(dataset: Dataset, shards: int) -> Rows:
-    codec = dataset.codec
+def _rows(dataset: Dataset | Store, shards: int) -> Rows:
+    codec, partition = Codec(dataset.schema), Partition(n_shards=shards, n_slices=1)
+    domain, most = Domain(codec.free_names, codec.free_sizes), dataset.schema.max_rows_per_subject
+    if isinstance(dataset, Store):
+        read = (partial(_blocks, dataset, codec, partition.interval(shard)) for shard in range(shards))
+        return Rows(domain, tuple(map(Blocks, read)), most)
     codes = codec.bin_free(dataset.values)
-    place = Partition(n_shards=shards, n_slices=1).shard_of(dataset.points)
-    return Rows(
-        Domain(codec.free_names, codec.free_sizes),
-        tuple(codes[place == shard] for shard in range(shards)) if shards > 1 else (codes,),
-        dataset.schema.max_rows_per_subject,
-    )
+    place = partition.shard_of(dataset.points)
+    return Rows(domain, tuple(codes[place == shard] for shard in range(shards)) if shards > 1 else (codes,), most)
+
+
+def _blocks(store: Store, codec: Codec, interval: tuple[int, int]) -> Iterator[Codes]:
+    """Yield the codes of an interval's training records, those of several small files together."""
+    held: list[Codes] = []
+    binner = Binner(codec)
+    for table in store.tables("train", interval):
+        held.append(binner.bins(table).T)
+        if sum(columns.shape[1] for columns in held) >= _BLOCK_ROWS:
+            yield np.concatenate(held, axis=1).T
+            held = []
+    if held:
+        yield np.concatenate(held, axis=1).T
 
 
 def _forbidden(codec: Codec) -> tuple[Forbidden, ...]:
     return tuple(Forbidden(names, cells) for names, cells in codec.forbidden())
 
 
-def _again(note: dict[str, Any], rows: Rows, fitted: FittedMarginals, shards: Sequence[int]) -> dict[str, Any]:
+def _again(note: dict[str, Any], rows: Rows, shards: Sequence[int]) -> dict[str, Any]:
     """A note with the values of some shards taken anew, at its own noise."""
-    counted = rows if len(note["clique"]) == 1 else rows.grouped(fitted.groups, fitted.model.domain)
-    fresh = counted.noisy(tuple(note["clique"]), sigma=note["sigma"], shards=shards)
+    fresh = rows.noisy(tuple(note["clique"]), sigma=note["sigma"], shards=shards)
     values = [fresh.get(shard, old) for shard, old in enumerate(note["values"])]
     return {**note, "values": values}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
+
+from workbench.specs import Settings
 
 if TYPE_CHECKING:  # a column asks its kind, never the other way round
     import datetime as dt
@@ -36,16 +38,26 @@ class Axis:
     read: Callable[[str], float]
 
 
-class KindSettings(BaseModel):
-    """The fields of a column that one kind has and others have not; each becomes a field of `Column`."""
+class KindSettings(Settings):
+    """The fields of a column that one kind has and others have not; each becomes a field of `Column`.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    One that is unset is no part of a document: digests of other columns stay.
+    """
 
     @classmethod
-    def of(cls, column: BaseModel) -> Self:
-        """Return a column's values of these fields."""
-        given = {name: getattr(column, name) for name in cls.model_fields}
+    def of(cls, config: BaseModel) -> Self:
+        """Return a column's values of these fields; one that is unset has its default."""
+        given = {name: getattr(config, name) for name in cls.model_fields}
         return cls.model_validate({name: value for name, value in given.items() if value is not None})
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        for field in cls.model_fields.values():
+            field.exclude_if = _is_unset
+
+
+def _is_unset(value: object) -> bool:
+    return value is None
 
 
 class Evidence(Protocol):

@@ -1,8 +1,8 @@
 """Adding rows to a data set, all or nothing.
 
-The new content of every bucket file that changes is written beside the data first; then one transaction says what each is
-about to become, and from that moment on the append is carried through: whatever kills it, the next command that writes puts
-the files that are missing in place. Killed before that moment, it never was.
+The new file of every bucket that changes is written beside the data first; then one transaction announces the append, and
+from that moment on it is carried through: whatever kills it, the next command that writes puts the files among the data and
+switches all buckets to them at once. Killed before that moment, it never was.
 
 What was learnt from the data set is older than the new rows from then on. Evaluations are purged: they no longer describe
 the data. Ensembles stay in use and become stale: their lineage says, for each shard that new records fall into, the first
@@ -13,6 +13,7 @@ once more what training from scratch on the records in the store gives.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,18 @@ import numpy.typing as npt
 from sqlalchemy import Connection, select
 
 from workbench.data import catalog
+from workbench.data.bucket_file import seal_key
+from workbench.data.files import LocalFiles
 from workbench.data.ingest_table import Ingested, KeyRing, ingest_table
 from workbench.data.partition import Partition
-from workbench.data.store import Split, Store, bucket_path
+from workbench.data.store import Split, Store, file_name, first_format_name
 from workbench.erasure.plan import pending_of
 from workbench.erasure.request import refuse_open_request
 from workbench.erasure.suppression import refuse_erased_meanwhile
 from workbench.errors import BusyError, InputError, WorkbenchError
 from workbench.schema.schema import ROW_SUBJECT
 from workbench.state import journal, lineage, writing
-from workbench.state.atomic_files import file_sha256, remove, sync
+from workbench.state.atomic_files import remove, sync
 from workbench.state.lineage import Artifact
 from workbench.state.roles import internal
 from workbench.state.tables import appends
@@ -69,7 +72,7 @@ def append_rows(
         )
         if not stored.digests:
             return stored, []
-        tokens = tokens_of(Store(dataset, staging / "out", store.schema, stored.digests), before=store)
+        tokens = tokens_of(_taken(store, staging / "out", stored), before=store)
         refuse_names_in(ring, tokens, same_people)
         with workspace.engine.connect() as connection:
             joined = join_people(
@@ -104,21 +107,19 @@ def finish_appends(workspace: Workspace) -> dict[str, WorkbenchError | OSError]:
 def finish_append(workspace: Workspace, dataset: str) -> list[str]:
     """Carries through the append of a data set whose lock the caller holds; returns the ensembles that became stale.
 
-    Without one, files left by an append that was killed before it was announced are removed.
+    Files that a killed writer left are removed, without an append too.
     """
     folder = _folder(workspace, dataset)
     with workspace.engine.connect() as connection:
         row = connection.execute(select(appends).where(appends.c.dataset == dataset)).one_or_none()
         if row is None:
             remove(folder)
+            catalog.sweep_strays(connection, workspace, dataset)
             return []
         store = catalog.store(connection, workspace, dataset)
         evaluations = lineage.find(connection, dataset=dataset, kind="evaluation")
-    digests = {_place(name): digest for name, digest in row.digests.items()}
-    for (split, bucket), digest in digests.items():
-        target = bucket_path(store.folder, split, bucket)
-        if not target.exists() or file_sha256(target) != digest:
-            store.replace(split, bucket, bucket_path(folder, split, bucket).read_bytes())
+    announced = {_place(name): digest for name, digest in row.digests.items()}
+    digests = _put(store, LocalFiles(folder), announced, seal_key(workspace.key("placement")))
     runs = [artifact.body["mlflow_run"] for artifact in evaluations if "mlflow_run" in artifact.body]
     purge_runs(Tracking(workspace.root), run_ids=runs)
     for path in (artifact.path for artifact in evaluations):
@@ -134,7 +135,27 @@ def finish_append(workspace: Workspace, dataset: str) -> list[str]:
         connection.execute(appends.delete().where(appends.c.dataset == dataset))
         journal.append(connection, "APPENDED", dataset=dataset, stale=stale)
     remove(folder)
+    with workspace.engine.connect() as connection:
+        catalog.sweep_strays(connection, workspace, dataset)
     return stale
+
+
+def _put(store: Store, staged: LocalFiles, announced: Mapping[Place, str], key: bytes) -> dict[Place, str]:
+    """Put the files of an append among the data, whatever of them is there; return what each bucket is read from next.
+
+    An earlier release staged files by their place, in the first format.
+    """
+    first_format = frozenset(place for place in announced if staged.exists(first_format_name(*place)))
+    written: dict[tuple[str, int], str] = {(split, bucket): d for (split, bucket), d in announced.items()}
+    before = Store(store.name, staged, store.schema, written, store.bits, first_format)
+    digests = dict(announced)
+    for place, digest in announced.items():
+        table = before.bucket(*place)  # raises where it is damaged
+        if table is not None and place in first_format:
+            digests[place] = store.put(table, key)
+        else:
+            store.files.write(file_name(digest), staged.read(file_name(digest)))
+    return digests
 
 
 @internal
@@ -167,12 +188,10 @@ def _announce(
         with writing(workspace.engine) as connection:
             refuse_open_request(connection, dataset, "no row is added")
             refuse_erased_meanwhile(connection, ring)
-            tokens = tokens_of(Store(dataset, folder, store.schema, stored.digests), before=store)
+            tokens = tokens_of(_taken(store, folder, stored), before=store)
             # once more, for what was written since
             joined = join_people(connection, workspace, dataset, joined, tokens, confirmed=same_people is not None)
             record_people(connection, dataset, joined, same_people)
-            for (split, bucket), digest in stored.digests.items():
-                catalog.announce_bucket(connection, dataset, split, bucket, digest)
             names = {f"{split}/{bucket}": digest for (split, bucket), digest in stored.digests.items()}
             connection.execute(appends.insert().values(dataset=dataset, digests=names))
     except BaseException:
@@ -180,12 +199,15 @@ def _announce(
         raise
 
 
+def _taken(store: Store, folder: Path, stored: Ingested) -> Store:
+    """The buckets of a store that an append changes, as they are staged."""
+    return Store(store.name, LocalFiles(folder), store.schema, stored.digests, store.bits)
+
+
 def _sync(folder: Path) -> None:
     """Makes what is named in the folders durable; the bucket files themselves already are."""
     sync(folder / _PLACES)
-    for path in (folder, *folder.iterdir()):
-        if path.is_dir():
-            sync(path)
+    sync(folder)
 
 
 def _mark_stale(connection: Connection, version: Artifact, partition: Partition, places: npt.NDArray[np.uint64]) -> str:

@@ -14,6 +14,7 @@ import pandas as pd
 from workbench.config import CONFIGS
 from workbench.data import catalog
 from workbench.data.bundled import BUNDLED, BUNDLED_FILES, bundled_path
+from workbench.data.files import LocalFiles
 from workbench.data.ingest_table import Ingested, KeyRing, ingest_table
 from workbench.data.reader import estimate_rows, read_chunks
 from workbench.data.store import Split, Store
@@ -85,7 +86,7 @@ def ingest(
         (staging / "raw").mkdir()
         with noting_refusals(workspace, name, declared):
             stored = ingest_table(name, declared, sources, ring, staging=staging / "raw", target=staging / "out")
-        taken = Store(name, staging / "out", declared, stored.digests)
+        taken = Store(name, LocalFiles(staging / "out"), declared, stored.digests, stored.bits)
         refuse_table_of(workspace, taken, [name, declared.population, declared.identity_type])
         tokens = tokens_of(taken)
         refuse_names_in(ring, tokens, same_people)
@@ -97,7 +98,7 @@ def ingest(
         held.on_failure(partial(purge_runs, Tracking(workspace.root), run_ids=runs))
         held.on_failure(partial(shutil.rmtree, target, ignore_errors=True))
         (staging / "out").rename(target)
-        tokens = tokens_of(Store(name, target, declared, stored.digests))
+        tokens = tokens_of(Store(name, LocalFiles(target), declared, stored.digests, stored.bits))
         _record(workspace, name, joined, stored, ring, runs, tokens, same_people)
     return IngestResult(
         dataset=name,
@@ -129,7 +130,7 @@ def rehearse(
         sources = _sources(schema, data, data.parent, progress)
         with noting_refusals(workspace, name, schema):
             stored = ingest_table(name, schema, sources, ring, staging=staging / "raw", target=staging / "out")
-        tokens = tokens_of(Store(name, staging / "out", schema, stored.digests))
+        tokens = tokens_of(Store(name, LocalFiles(staging / "out"), schema, stored.digests, stored.bits))
         with workspace.engine.connect() as connection:
             join_people(connection, workspace, name, Joined(schema), tokens, confirmed=confirmed)
     return RehearsalResult(rows=stored.rows, left_out=stored.left_out, clipped=stored.clipped)
@@ -268,6 +269,7 @@ def _record(
                 mlflow_run=runs[0],
                 created=journal.now(),
                 policy={},
+                bucket_bits=stored.bits,
             )
         )
         for (split, bucket), digest in stored.digests.items():

@@ -10,16 +10,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from sqlalchemy import Connection, select
 
 from workbench.data import catalog
+from workbench.data.bucket_file import TOKEN
 from workbench.data.identity import canonical, identify
 from workbench.data.ingest_table import KeyRing
-from workbench.data.store import SPLITS, Store, bucket_of
+from workbench.data.store import SPLITS, Store
 from workbench.erasure.free_text import NAMES_SOMEBODY, parts_of, refuse_names
 from workbench.errors import DamagedError, InputError
 from workbench.privacy.holds import state
@@ -30,7 +31,7 @@ from workbench.state.tables import budgets, charges, datasets
 from workbench.state.workspace import Workspace
 
 Place = tuple[str, str, int]  # a data set, a split and a bucket
-Tokens = Callable[[int], frozenset[bytes]]
+Tokens = Callable[[int, int], Set[bytes]]  # of the subjects around an interval of shard points [low, high)
 _WAY = "or, where they are the same people, --same-people --reason TEXT"
 
 
@@ -107,7 +108,7 @@ def _alike(name: str, known: Collection[str]) -> list[str]:
 def join_people(
     connection: Connection, workspace: Workspace, dataset: str, joined: Joined, tokens: Tokens, *, confirmed: bool
 ) -> Joined:
-    """Return the schema in the population that the people of the table have already, if any; `tokens` are theirs by bucket.
+    """Return the schema in the population that the people of the table have already, if any; `tokens` are theirs.
 
     Places that `joined.checked` has seen are skipped, so that a transaction can look again at what was written since.
     Raises InputError where they are known under another population and no person confirmed it, or where the population of the
@@ -181,8 +182,8 @@ def refuse_names_in(ring: KeyRing, tokens: Tokens, reason: str | None) -> None:
     if not parts:
         return
     found = identify(parts, identity_type=ring.identity_type, token_key=ring.token, placement_key=ring.placement)
-    pairs = zip(found.tokens, bucket_of(found.points).tolist(), strict=True)
-    if any(token in tokens(bucket) for token, bucket in pairs):
+    pairs = zip(found.tokens, found.points.tolist(), strict=True)
+    if any(token in tokens(point, point + 1) for token, point in pairs):
         raise InputError(f"the reason {NAMES_SOMEBODY}", hint="say it without identifiers")
 
 
@@ -195,18 +196,22 @@ def populations(connection: Connection, *, of_rows: bool = False) -> set[str]:
 
 @internal
 def tokens_of(store: Store, *, before: Store | None = None) -> Tokens:
-    """Return the tokens of a store by bucket, without those that it had `before`."""
+    """Return the tokens of a store by interval of shard points, without those that it had `before`, of as many buckets.
 
-    @lru_cache(maxsize=1)  # buckets are looked at in order
-    def tokens(bucket: int) -> frozenset[bytes]:
-        return _tokens(store, bucket) - (_tokens(before, bucket) if before else frozenset())
+    Those of whole buckets are returned: a few more than the interval has.
+    """
 
-    return tokens
+    @lru_cache(maxsize=1)  # intervals are looked at in order
+    def of_buckets(first: int, last: int) -> frozenset[bytes]:
+        found = (_tokens(store, b) - (_tokens(before, b) if before else frozenset()) for b in range(first, last + 1))
+        return frozenset().union(*found)
+
+    return lambda low, high: of_buckets(store.bucket_at(low), store.bucket_at(high - 1))
 
 
 def _tokens(store: Store, bucket: int) -> frozenset[bytes]:
     tables = [store.bucket(split, bucket) for split in SPLITS]
-    return frozenset(token for table in tables if table is not None for token in table["__token"].to_pylist())
+    return frozenset(token for table in tables if table is not None for token in table[TOKEN].to_pylist())
 
 
 def _shares(connection: Connection, workspace: Workspace, name: str, tokens: Tokens, checked: dict[Place, str]) -> bool:
@@ -222,7 +227,7 @@ def _shares(connection: Connection, workspace: Workspace, name: str, tokens: Tok
                 before, store = store, catalog.store(connection, workspace, name)
                 if store.digests == before.digests:
                     raise
-        if table is not None and not tokens(bucket).isdisjoint(table["__token"].to_pylist()):
+        if table is not None and not tokens(*store.interval_of(bucket)).isdisjoint(table[TOKEN].to_pylist()):
             return True
         checked[name, split, bucket] = digest
     return False

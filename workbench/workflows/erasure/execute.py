@@ -167,6 +167,7 @@ def _resume(workspace: Workspace, progress: Progress) -> Outcome:
         done |= outcome.done
         failures += outcome.failures
     _sweep_fits(workspace)
+    _sweep_records(workspace)
     return Outcome(done=done, failures=tuple(failures))
 
 
@@ -232,6 +233,17 @@ def _sweep_fits(workspace: Workspace) -> None:
         end_runs_of_the_dead(workspace, name)
 
 
+def _sweep_records(workspace: Workspace) -> None:
+    """Delete bucket files that killed writers left: no bucket is read from them, yet a person who is gone may be in one."""
+    with workspace.engine.connect() as connection:
+        names = catalog.names(connection)
+        left = [name for name in names if catalog.store(connection, workspace, name).strays()]
+    for name in left:
+        # whoever writes files holds the lock; what an append has put there, it puts there again
+        with suppress(LockedError), workspace.lock(name), workspace.engine.connect() as connection:
+            catalog.sweep_strays(connection, workspace, name)
+
+
 def _without_erasure(workspace: Workspace) -> list[str]:
     """Return the data sets that no unfinished erasure concerns."""
     with workspace.engine.connect() as connection:
@@ -282,8 +294,10 @@ def plans_for(workspace: Workspace, subjects: Sequence[Subject]) -> list[Erasure
         with workspace.engine.connect() as connection:
             artifacts = lineage.find(connection, dataset=dataset)
             manifests = [read_manifest(workspace, a) for a in current_versions(connection, dataset).values()]
-            policy = ErasurePolicy.model_validate(catalog.entry(connection, dataset).policy)
-        plans.append(plan(dataset, [s for s in subjects if s.dataset == dataset], manifests, artifacts, policy))
+            entry = catalog.entry(connection, dataset)
+        policy = ErasurePolicy.model_validate(entry.policy)
+        mine = [subject for subject in subjects if subject.dataset == dataset]
+        plans.append(plan(dataset, mine, manifests, artifacts, policy, entry.bits))
     return plans
 
 

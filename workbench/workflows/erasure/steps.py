@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from workbench.config import SynthesizeConfig, TrainConfig, stored_config
 from workbench.data import catalog
+from workbench.data.bucket_file import seal_key
 from workbench.data.store import Store
 from workbench.erasure import saga, vault
 from workbench.erasure.environment import learnt_elsewhere
@@ -49,7 +50,12 @@ Json = Mapping[str, Any]  # of an artifact, as the erasure's state keeps it
 
 @internal
 def drop_rows(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Erasure, Commit]:
-    """Rewrites each bucket file the subjects are in. What it is about to become is recorded before it changes."""
+    """Switches each bucket that the subjects are in to a file without them, then deletes the files that held them.
+
+    It ends when no file is left of the data set but those that its buckets are read from: one that a killed writer left may
+    hold the subjects too.
+    """
+    key = seal_key(workspace.key("placement"))
     with writing(workspace.engine) as connection:
         advance(connection, erasure.requests, "executing")
         subjects = subjects_of(connection, erasure.requests)
@@ -58,13 +64,12 @@ def drop_rows(workspace: Workspace, erasure: Erasure, _: Progress) -> tuple[Eras
         with workspace.engine.connect() as connection:
             store = catalog.store(connection, workspace, dataset)
         for split, bucket in state.drops:
-            content = store.without(split, bucket, tokens)
-            digest = None if content is None else sha256(content)
-            with writing(workspace.engine) as connection:
-                catalog.announce_bucket(connection, dataset, split, bucket, digest)
-            store.replace(split, bucket, content)
+            table = store.without(split, bucket, tokens)
+            digest = None if table is None else store.put(table, key)
             with writing(workspace.engine) as connection:
                 catalog.record_bucket(connection, dataset, split, bucket, digest)
+        with workspace.engine.connect() as connection:
+            catalog.sweep_strays(connection, workspace, dataset)
     return erasure, lambda connection: _journal(connection, "DROPPED", erasure)
 
 

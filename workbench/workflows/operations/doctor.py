@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import select, text
 
 from workbench.data import catalog
-from workbench.data.store import SPLITS
 from workbench.erasure.request import OPEN
 from workbench.erasure.verify import Check, check_objects
 from workbench.errors import InputError, LockedError, WorkbenchError
@@ -75,8 +74,8 @@ def _records(workspace: Workspace) -> list[Check]:
         for name in catalog.names(connection):
             store = catalog.store(connection, workspace, name)
             try:
-                for split in SPLITS:
-                    store.read(split)
+                for place in store.digests:
+                    store.bucket(*place)
                 checks.append(Check(name=f"records of {name}", ok=True, detail="every bucket hashes as recorded"))
             except WorkbenchError as fault:
                 checks.append(Check(name=f"records of {name}", ok=False, detail=str(fault)))
@@ -131,9 +130,10 @@ def _strays(workspace: Workspace, dataset: str) -> list[str]:
     """A data set's records, checkpoints, generators, releases and evaluations that are recorded nowhere."""
     with workspace.engine.connect() as connection:
         is_known = dataset in catalog.names(connection)
+        records = catalog.store(connection, workspace, dataset).strays() if is_known else []
         live = {d for a in current_versions(connection).values() for d in _objects(workspace, a)}
     data, objects = (workspace.root / folder / dataset for folder in ("data", "objects"))
-    strays = [data] if data.exists() and not is_known else []
+    strays = [data / name for name in records] if is_known else [data] if data.exists() else []
     strays += [p for p in (objects, *objects.rglob("*")) if p.is_file() and p.name not in live]
     strays += unrecorded(workspace, dataset)
     return [str(path.relative_to(workspace.root)) for path in strays]

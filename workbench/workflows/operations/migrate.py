@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from workbench.data import catalog
 from workbench.errors import NotFoundError
 from workbench.state import HEAD, has_tables, journal, upgrading
 from workbench.state.roles import allowed
@@ -13,13 +14,15 @@ from workbench.state.workspace import Workspace, refuse_maimed
 from workbench.tracking import Tracking, upgrade
 from workbench.workflows.operations.initialise import initialise
 from workbench.workflows.operations.results import Migration, Revisions
+from workbench.workflows.operations.rewrite_records import REWRITTEN, rewrite_records
 
 
 @allowed("administer")
 def migrate(root: Path) -> Migration:
-    """Upgrades the database of the workspace at `root` and its tracking store; says from which revision to which.
+    """Upgrades the database of the workspace at `root`, its tracking store and its records; says from which revision to which.
 
-    - Each of the two changes wholly or not at all, and the same again changes nothing: killed in between, it is given again.
+    - Each of them changes wholly or not at all, data set by data set, and the same again changes nothing: killed in between,
+      it is given again.
     - Nobody writes meanwhile: it holds the lock of every data set, and the database's own.
     Raises NotFoundError where there is no workspace; InputError for one of a newer release, one that lost a key, or a database
     of somebody else; BusyError while another writes.
@@ -35,11 +38,15 @@ def migrate(root: Path) -> Migration:
                 journal.append(connection, "MIGRATED", before=before, after=HEAD)
         initialise(workspace.root)  # folders, and a tracking store, that an older release did not have
         was, now = upgrade(Tracking(workspace.root))
+        with workspace.engine.connect() as connection:
+            names = catalog.names(connection)
+        records = {name: rewrite_records(workspace, name) for name in names}
     return Migration(
         workspace=str(workspace.root),
         database=Revisions(before=before, after=HEAD),
         tracking=Revisions(before=was, after=now),
-        changed=(before, was) != (HEAD, now),
+        records={name: state for name, state in records.items() if state is not None},
+        changed=(before, was) != (HEAD, now) or REWRITTEN in records.values(),
     )
 
 

@@ -121,11 +121,12 @@ class Revisions(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class Migration(Result):
-    """From which revisions to which the two databases of a workspace were brought."""
+    """From which revisions to which two databases were brought; by data set, what became of its records."""
 
     workspace: str
     database: Revisions
     tracking: Revisions
+    records: Mapping[str, str]
     changed: bool
 
 

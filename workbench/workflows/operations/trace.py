@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 
 from workbench.data import catalog
 from workbench.data.partition import LINE
-from workbench.data.store import BUCKET_BITS, BUCKETS, SPLITS
+from workbench.data.store import SPLITS, Store
 from workbench.errors import NotFoundError
 from workbench.sisa.ensemble import Constituent, Manifest, constituent_id
 from workbench.state import journal, lineage
@@ -71,17 +71,17 @@ def _version(body: Mapping[str, Any], at: str, current: Mapping[str, Artifact]) 
 @open_to_all
 def trace_bucket(workspace: Workspace, dataset: str, bucket: int) -> TracedBucket:
     """A file of records by its stretch of the hash line: digests by split, and the shards of each ensemble that it feeds."""
-    if not 0 <= bucket < BUCKETS:
-        raise NotFoundError("no such bucket here", hint=f"they are numbered from 0 to {BUCKETS - 1}")
-    low, high = _interval_of(bucket)
     with workspace.engine.connect() as connection:
-        digests = catalog.store(connection, workspace, dataset).digests
+        store = catalog.store(connection, workspace, dataset)
         versions = current_versions(connection, dataset).values()
+    if not 0 <= bucket < 1 << store.bits:
+        raise NotFoundError("no such bucket here", hint=f"they are numbered from 0 to {(1 << store.bits) - 1}")
+    low, high = store.interval_of(bucket)
     return TracedBucket(
         dataset=dataset,
         bucket=bucket,
         stretch=(low / LINE, high / LINE),
-        digests={split: digests.get((split, bucket)) for split in SPLITS},
+        digests={split: store.digests.get((split, bucket)) for split in SPLITS},
         shards=tuple(fed for version in versions for fed in _fed(read_manifest(workspace, version), low, high)),
     )
 
@@ -127,9 +127,9 @@ def trace_shard(workspace: Workspace, version: str, shard: int) -> TracedShard:
         raise NotFoundError(f"{version} has no such shard", hint=f"workbench lineage {version}")
     low, high = manifest.partition.interval(shard)
     with workspace.engine.connect() as connection:
-        digests = catalog.store(connection, workspace, dataset).digests
+        store = catalog.store(connection, workspace, dataset)
         made = _made(connection, manifest.ensemble, shard)
-    buckets = range(low * BUCKETS // LINE, (high - 1) * BUCKETS // LINE + 1)
+    buckets = range(store.bucket_at(low), store.bucket_at(high - 1) + 1)
     return TracedShard(
         id=version,
         ensemble=manifest.ensemble,
@@ -138,15 +138,15 @@ def trace_shard(workspace: Workspace, version: str, shard: int) -> TracedShard:
         generation=constituent.generation,
         constituent=constituent_id(manifest.ensemble, constituent),
         stretch=(low / LINE, high / LINE),
-        buckets=tuple(_feeding(b, digests[SPLITS[0], b]) for b in buckets if (SPLITS[0], b) in digests),
+        buckets=tuple(_feeding(store, b) for b in buckets if (SPLITS[0], b) in store.digests),
         checkpoints=_checkpoints(workspace, manifest, constituent),
         trained=made,
     )
 
 
-def _feeding(bucket: int, digest: str) -> FeedingBucket:
-    low, high = _interval_of(bucket)
-    return FeedingBucket(bucket=bucket, stretch=(low / LINE, high / LINE), digest=digest)
+def _feeding(store: Store, bucket: int) -> FeedingBucket:
+    low, high = store.interval_of(bucket)
+    return FeedingBucket(bucket=bucket, stretch=(low / LINE, high / LINE), digest=store.digests[SPLITS[0], bucket])
 
 
 def _checkpoints(workspace: Workspace, manifest: Manifest, constituent: Constituent) -> tuple[TracedCheckpoint, ...]:
@@ -193,10 +193,6 @@ def buckets_of(workspace: Workspace, dataset: str) -> Sequence[int]:
     with workspace.engine.connect() as connection:
         digests = catalog.store(connection, workspace, dataset).digests
     return sorted(bucket for split, bucket in digests if split == SPLITS[0])
-
-
-def _interval_of(bucket: int) -> tuple[int, int]:
-    return bucket << (64 - BUCKET_BITS), (bucket + 1) << (64 - BUCKET_BITS)
 
 
 def _read(workspace: Workspace, version: str) -> tuple[Manifest, str]:

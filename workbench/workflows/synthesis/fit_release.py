@@ -28,11 +28,11 @@ from workbench.data.store import Store
 from workbench.errors import BudgetError, InputError
 from workbench.generators.generator import FittedGenerator, Generator
 from workbench.generators.marginals.measurement_log import UnusableNotesError
-from workbench.generators.marginals.table import FittedTable
+from workbench.generators.marginals.table import FittedTable, MarginalGenerator
 from workbench.generators.registry import check_size, generator_of, load_generator
 from workbench.privacy.events import event_to_json
 from workbench.privacy.ledger import Ledger
-from workbench.progress import Progress, silent
+from workbench.progress import FitProgress, Progress, silent
 from workbench.schema import Codec
 from workbench.state import journal, lineage
 from workbench.state.atomic_files import file_sha256, remove, sha256, sync, write_atomic
@@ -89,8 +89,8 @@ def make_release(
         progress(0.8 * fraction, text)
 
     try:
+        fitted = _fitted(generator, store, fit.folder / "notes.jsonl", live(workspace, runs[0], tell))
         records = store.read("train")
-        fitted = generator.fit(records, notebook=fit.folder / "notes.jsonl", progress=live(workspace, runs[0], tell))
         return finish_release(
             workspace, store, config, fit.name, fitted, records, runs=runs, began=began, progress=progress
         )
@@ -101,6 +101,13 @@ def make_release(
     except BaseException:
         discard_release(workspace, config, fit.name, runs)
         raise
+
+
+def _fitted(generator: Generator, store: Store, notes: Path, progress: FitProgress) -> FittedGenerator:
+    """Fit a generator: one of marginals counts the records file by file, any other has them all in memory."""
+    if isinstance(generator, MarginalGenerator):
+        return generator.fit(store, notebook=notes, progress=progress)
+    return generator.fit(store.read("train"), notebook=notes, progress=progress)
 
 
 def _charge(workspace: Workspace, store: Store, generator: Generator, fit: _Fit) -> None:
@@ -144,8 +151,8 @@ def remake_release(
     )
     began, runs = time.perf_counter(), begin_runs(workspace, config, name, tags or {})
     try:
+        fresh = fitted.remeasured(store, shards, progress=progress)
         records = store.read("train")
-        fresh = fitted.remeasured(records, shards, progress=progress)
         return finish_release(workspace, store, config, name, fresh, records, runs=runs, began=began, progress=progress)
     except BaseException:
         discard_release(workspace, config, name, runs)
@@ -339,6 +346,13 @@ def private_fits(workspace: Workspace) -> set[str]:
             if SynthesizeConfig.model_validate(about["config"]).private:
                 found.add(str(folder.relative_to(workspace.root)))
     return found
+
+
+@internal
+def has_private_fit(workspace: Workspace, dataset: str) -> bool:
+    """Return whether a private fit of a data set was cut off, and would go on from the records as they are."""
+    paid = private_fits(workspace)
+    return any(str(folder.relative_to(workspace.root)) in paid for folder in _fits(workspace, dataset))
 
 
 def _fits(workspace: Workspace, dataset: str) -> list[Path]:

@@ -134,8 +134,7 @@ def _publish(
 def _refuse_too_many_shards(store: Store, config: TrainConfig) -> None:
     if config.private:  # how many there are is private; the config compares with a declared number
         return
-    subjects = store.count_subjects("train")
-    if config.shards > subjects:
+    if not store.has_subjects("train", config.shards):
         raise InputError(
             f"asked for {config.shards} shards, but data set {config.dataset} has fewer subjects to train on",
             hint="lower shards",

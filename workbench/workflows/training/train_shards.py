@@ -19,9 +19,9 @@ from workbench.state.workspace import Workspace
 from workbench.workflows.training.results import ShardProgress
 
 # Bucket files of shards to be trained, from which on starting processes takes less time than it saves: some 500,000 rows.
-_WORTH_PROCESSES = 10 * 2**20
+_WORTH_PROCESSES = 8 * 2**20
 # Bytes of memory that training takes per byte of bucket files, at most: columns are compressed there to about a tenth.
-_MEMORY_FACTOR = 46
+_MEMORY_FACTOR = 58
 
 
 @dataclass(frozen=True, kw_only=True)
