@@ -17,16 +17,16 @@ TEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
-	touch $@
+$(STAMP): pyproject.toml constraints.txt install.py
+	@$(PYTHON) install.py $(VENV) dev
+	@touch $@
 
 ui: install
 	$(BIN)/workbench ui
 
 demo: install
-	$(BIN)/workbench demo
+	@echo "Running the whole job on the bundled Adult table: import, generator, models, erasure, proof. Half a minute."
+	@$(BIN)/workbench demo
 
 # WORKBENCH_TEST_SEED=7 make test: in another order.
 test: install
@@ -55,7 +55,7 @@ slow: install
 
 # The inference engine against mbi, which nothing else here needs.
 oracle: install
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,oracle]"
+	$(PYTHON) install.py $(VENV) dev oracle
 	$(BIN)/python -m pytest tests/generators/against_mbi.py
 
 # Kills and errors at every system call of an erasure, an append, a restore and a key rotation; `make faults STRIDE=20` takes

@@ -22,6 +22,7 @@ from conftest import Answer, pupils
 from until import until
 
 from workbench.cli.render import show_result
+from workbench.cli.upkeep import demo
 from workbench.data.store import SPLITS
 from workbench.erasure.request import submit
 from workbench.state.workspace import Workspace
@@ -358,3 +359,10 @@ def test_the_version_is_told(command: Command) -> None:
 def test_an_interval_without_ends_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     show_result({"figure": {"value": 0.5, "low": None, "high": None, "n": 3}})
     assert "0.5000 [-, -] n=3" in capsys.readouterr().out
+
+
+def test_the_demo_says_each_step_once_as_it_begins(capsys: pytest.CaptureFixture[str]) -> None:
+    report = demo._steps()
+    for fraction, text in [(0.0, "importing the table"), (0.05, "importing the table: 2,000 rows"), (0.1, "training")]:
+        report(fraction, text)
+    assert capsys.readouterr().err.splitlines() == ["  importing the table", "  training"]

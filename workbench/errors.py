@@ -67,6 +67,12 @@ class InputError(WorkbenchError):
     code = "bad_input"
 
 
+class MissingExtraError(InputError):
+    """The command wants libraries that this installation was made without."""
+
+    code = "missing_extra"
+
+
 class DamagedError(InputError):
     """A file or row of the workspace is missing or not what was written: no fault of whoever asked."""
 

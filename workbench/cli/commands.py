@@ -11,6 +11,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from workbench.extras import require_extra
+
 # By words: the module of workbench.cli; its function has the name of the module
 COMMANDS = {
     "init": "tables.init",
@@ -65,6 +67,7 @@ COMMANDS = {
     "suppressions import": "upkeep.suppressions_import",
     "ui": "ui",
 }
+WANTED = {"api": "api", "ui": "app"}  # the extra that a command needs
 GROUPS = {
     "schema": "Schemas: the public description of a table.",
     "ledger": "Privacy budgets and what was spent.",
@@ -95,6 +98,8 @@ class Commands(TyperGroup):
         words = f"{self.words}{name}"
         if words in GROUPS:
             return group_of(words)
+        if words in WANTED:
+            require_extra(WANTED[words])
         return command_of(words) if words in COMMANDS else None
 
     def format_commands(self, context: Any, formatter: Any) -> None:

@@ -70,18 +70,21 @@ def _clear(home: Path, *, keep_folder: bool) -> None:
 def fill_with_demo(workspace: Workspace, progress: Progress = silent) -> DemoRun:
     """Gives a workspace Adult, a budget, a release and an ensemble, erases one person from it and checks the evidence."""
 
-    def step(start: float, end: float) -> Progress:
-        return lambda fraction, text: progress(start + fraction * (end - start), text)
+    def step(name: str, start: float, end: float) -> Progress:
+        progress(start, name)
+        return lambda fraction, text: progress(start + fraction * (end - start), f"{name}: {text}")
 
-    ingested = ingest(workspace, "adult", progress=step(0.0, 0.1))
+    ingested = ingest(workspace, "adult", progress=step("importing the table", 0.0, 0.1))
     ledger = Ledger(workspace.engine)
     ledger.set_budget(POPULATION, epsilon=BUDGET, delta=DELTA)
     release = synthesize(
-        workspace, read_config(CONFIGS / "generators" / "aim.yaml", SynthesizeConfig), progress=step(0.1, 0.5)
+        workspace,
+        read_config(CONFIGS / "generators" / "aim.yaml", SynthesizeConfig),
+        progress=step("fitting a private generator", 0.1, 0.5),
     )
     config = read_config(CONFIGS / "models" / "trees.yaml", TrainConfig)
-    trained = train(workspace, config, progress=step(0.5, 0.7))
-    erased = erase(workspace, [SUBJECT], dataset="adult", progress=step(0.7, 0.85))
+    trained = train(workspace, config, progress=step("training an ensemble", 0.5, 0.7))
+    erased = erase(workspace, [SUBJECT], dataset="adult", progress=step("erasing a person", 0.7, 0.85))
     request = erased.requests[0]
     if not isinstance(request, ErasedAnswer) or request.certificate is None:
         raise CheckFailedError(f"the erasure could not be carried out: {getattr(request, 'reason', None)}")
