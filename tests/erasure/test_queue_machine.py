@@ -23,7 +23,7 @@ from workbench.data import catalog
 from workbench.data.identity import identify
 from workbench.data.store import SPLITS
 from workbench.erasure.locate import locate
-from workbench.erasure.request import OPEN, approve, release, submit_person, withdraw
+from workbench.erasure.request import OPEN, approve, expedite, submit_person, withdraw
 from workbench.errors import InputError, KnownRequestError, NotFoundError
 from workbench.state import journal
 from workbench.state.tables import erasures, quarantine, requests, vault
@@ -145,7 +145,7 @@ class Queue(RuleBasedStateMachine):
     def let_out(self, pick: int) -> None:
         request = self.picked(pick)
         row = self.rows().get(request)
-        self.expect(row is not None and row.status == "quarantined" and row.not_before is not None, release, request)
+        self.expect(row is not None and row.status == "quarantined" and row.not_before is not None, expedite, request)
 
     @rule(setting=st.sampled_from(["approval=required", "window_hours=24", "max_per_day=2", "due_days=28"]))
     def declare(self, setting: str) -> None:

@@ -329,7 +329,7 @@ def test_notes_that_outlived_their_release_are_not_used_again(pupils_alone: Work
         third = synthesize(pupils_alone, config("independent"))
     assert (pupils_alone.root / "fits" / third.generator).is_dir()
     fourth = synthesize(pupils_alone, config("independent"))
-    assert len({r["generator"] for r in (made, again, third, fourth)}) == 4
+    assert len({r.generator for r in (made, again, third, fourth)}) == 4
     assert len(Ledger(pupils_alone.engine).entries("pupils")) == 4
     assert not folder.exists()
 

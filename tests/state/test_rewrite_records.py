@@ -80,13 +80,13 @@ def test_what_an_earlier_release_stored_is_seen_as_it_was_and_trains_the_same_mo
 ) -> None:
     workspace, made = golden
     answer = migrate(workspace.root)
-    assert (answer["database"], answer["records"]) == ({"before": "0011", "after": HEAD}, {"pupils": "rewritten"})
+    assert (answer.database.to_json(), answer.records) == ({"before": "0011", "after": HEAD}, {"pupils": "rewritten"})
     assert seen(workspace) == {"records": made["records"], "halves": made["halves"]}
     assert not list((workspace.root / "data" / "pupils").glob("*/*/records.parquet"))
     again = train(workspace, TrainConfig(learner="naive_bayes", dataset="pupils", shards=2, slices=2))
-    assert again["constituents"] == made["constituents"]
-    assert migrate(workspace.root)["changed"] is False
-    assert doctor(workspace)["healthy"]
+    assert again.to_json()["constituents"] == made["constituents"]
+    assert migrate(workspace.root).changed is False
+    assert doctor(workspace).healthy
 
 
 def test_records_of_the_first_format_are_erased_from_and_added_to_as_they_are(older: Workspace, tmp_path: Path) -> None:
@@ -94,14 +94,14 @@ def test_records_of_the_first_format_are_erased_from_and_added_to_as_they_are(ol
     pupils(2, first=5000).to_csv(tmp_path / "more.csv", index=False)
     append(older, "pupils", data=tmp_path / "more.csv")
     assert seen(older) != before
-    result = erase(older, [key])["requests"][0]
-    assert result["status"] == "completed"
-    assert verify(older, Path(result["certificate"]), replay=True)["valid"]
+    result = erase(older, [key]).requests[0]
+    assert result.status == "completed"
+    assert verify(older, Path(result.certificate), replay=True).valid
     assert 0 < len(store_of(older).first_format) < len(store_of(older).digests), (
         "what is written is of the newest format"
     )
     left = seen(older)
-    assert migrate(older.root)["records"] == {"pupils": "rewritten"}
+    assert migrate(older.root).records == {"pupils": "rewritten"}
     assert (seen(older), store_of(older).first_format) == (left, frozenset())
     assert scan_folder(older.root, [key.encode()]).hits == ()
 
@@ -112,8 +112,8 @@ def test_larger_tables_get_more_buckets_and_the_same_rows(older: Workspace, monk
     migrate(older.root)
     assert (store_of(older).bits, seen(older)) == (8, before)
     key = placed(older, "train")[0]
-    result = erase(older, [key])["requests"][0]
-    assert verify(older, Path(result["certificate"]), replay=True)["valid"]
+    result = erase(older, [key]).requests[0]
+    assert verify(older, Path(result.certificate), replay=True).valid
 
 
 def kills() -> Iterator[tuple[str, object, str, int]]:
@@ -159,7 +159,7 @@ def test_what_a_killed_rewriting_left_does_not_outlive_an_erasure(
         with pytest.raises(Killed):
             migrate(older.root)
     assert len(store_of(older).strays()) == len(store_of(older).digests)
-    assert erase(older, [key])["requests"][0]["status"] == "completed"
+    assert erase(older, [key]).requests[0].status == "completed"
     assert store_of(older).strays() == []
 
 
@@ -168,6 +168,6 @@ def test_while_a_paid_fit_would_go_on_from_them_the_files_stay(older: Workspace)
     folder.mkdir()
     config = {"generator": "mst", "dataset": "pupils", "epsilon": 1.0, "delta": 1e-5}
     (folder / "about.json").write_text(json.dumps({"config": config, "records": ""}))
-    assert migrate(older.root)["records"]["pupils"].startswith("kept as it is: a fit")
+    assert migrate(older.root).records["pupils"].startswith("kept as it is: a fit")
     shutil.rmtree(folder)
-    assert migrate(older.root)["records"] == {"pupils": "rewritten"}
+    assert migrate(older.root).records == {"pupils": "rewritten"}
