@@ -24,11 +24,11 @@ from workbench.data.files import LocalFiles
 from workbench.data.store import Store
 from workbench.state import HEAD
 from workbench.state.workspace import Workspace
+from workbench.workflows.datasets import rewrite_records
 from workbench.workflows.datasets.ingest import append
 from workbench.workflows.erasure.erase import erase
 from workbench.workflows.erasure.execute import carry_out_waiting
 from workbench.workflows.erasure.verify import verify
-from workbench.workflows.operations import rewrite_records
 from workbench.workflows.operations.doctor import doctor
 from workbench.workflows.operations.migrate import migrate
 from workbench.workflows.training.train import train

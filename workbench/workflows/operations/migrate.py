@@ -6,15 +6,20 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from sqlalchemy import select
+
 from workbench.data import catalog
+from workbench.erasure import saga
 from workbench.errors import NotFoundError
 from workbench.state import HEAD, has_tables, journal, upgrading
 from workbench.state.roles import allowed
+from workbench.state.tables import appends
 from workbench.state.workspace import Workspace, refuse_maimed
 from workbench.tracking import Tracking, upgrade
+from workbench.workflows.datasets.rewrite_records import REWRITTEN, rewrite_records
 from workbench.workflows.operations.initialise import initialise
 from workbench.workflows.operations.results import Migration, Revisions
-from workbench.workflows.operations.rewrite_records import REWRITTEN, rewrite_records
+from workbench.workflows.synthesis.release_files import has_private_fit
 
 
 @allowed("administer")
@@ -40,7 +45,7 @@ def migrate(root: Path) -> Migration:
         was, now = upgrade(Tracking(workspace.root))
         with workspace.engine.connect() as connection:
             names = catalog.names(connection)
-        records = {name: rewrite_records(workspace, name) for name in names}
+        records = {name: rewrite_records(workspace, name, obstacle=_obstacle(workspace, name)) for name in names}
     return Migration(
         workspace=str(workspace.root),
         database=Revisions(before=before, after=HEAD),
@@ -57,3 +62,17 @@ def _unwritten(workspace: Workspace) -> Iterator[None]:
         for path in sorted((workspace.root / "locks").glob("*.lock")):
             held.enter_context(workspace.lock(path.stem))
         yield
+
+
+def _obstacle(workspace: Workspace, name: str) -> str | None:
+    """Return what names buckets by their old numbers or records by their old digests still; None where nothing does."""
+    with workspace.engine.connect() as connection:
+        append = connection.execute(select(appends.c.dataset).where(appends.c.dataset == name)).one_or_none()
+        erasures = [erasure for erasure in saga.in_the_way(connection) if name in erasure.datasets]
+    if append is not None:
+        return "kept as it is: an append is not finished; workbench resume, then migrate again"
+    if erasures:
+        return "kept as it is: an erasure is not finished; workbench resume, then migrate again"
+    if has_private_fit(workspace, name):
+        return "kept as it is: a fit that was cut off and is paid for goes on from these files; migrate after it"
+    return None

@@ -11,27 +11,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pyarrow as pa
-from sqlalchemy import Connection, select
 
 from workbench.data import catalog
 from workbench.data.bucket_file import POINT, seal_key
 from workbench.data.store import Store, bits_for, bucket_of, runs_of
-from workbench.erasure import saga
 from workbench.state import writing
 from workbench.state.roles import internal
-from workbench.state.tables import appends, buckets, datasets
+from workbench.state.tables import buckets, datasets
 from workbench.state.workspace import Workspace
-from workbench.workflows.synthesis.release_files import has_private_fit
 
 REWRITTEN = "rewritten"
 
 
 @internal
-def rewrite_records(workspace: Workspace, name: str) -> str | None:
-    """Rewrite the records of a data set whose lock the caller holds; return what was done, or why not; None: nothing to do."""
+def rewrite_records(workspace: Workspace, name: str, *, obstacle: str | None) -> str | None:
+    """Rewrite the records of a data set whose lock the caller holds, unless there is an obstacle.
+
+    Return what was done, or the obstacle; None where nothing is to be done.
+    """
     with workspace.engine.connect() as connection:
         store = catalog.store(connection, workspace, name)
-        obstacle = _obstacle(connection, workspace, name)
     if not store.first_format:
         return None
     if obstacle:
@@ -57,14 +56,3 @@ def _children(store: Store, split: str, bucket: int, bits: int) -> Iterator[tupl
     assert table is not None
     for child, first, last in runs_of(bucket_of(table[POINT].to_numpy(), bits)):
         yield child, table.slice(first, last - first)
-
-
-def _obstacle(connection: Connection, workspace: Workspace, name: str) -> str | None:
-    """Return what names buckets by their old numbers or records by their old digests still; None where nothing does."""
-    if connection.execute(select(appends.c.dataset).where(appends.c.dataset == name)).one_or_none() is not None:
-        return "kept as it is: an append is not finished; workbench resume, then migrate again"
-    if any(name in erasure.datasets for erasure in saga.in_the_way(connection)):
-        return "kept as it is: an erasure is not finished; workbench resume, then migrate again"
-    if has_private_fit(workspace, name):
-        return "kept as it is: a fit that was cut off and is paid for goes on from these files; migrate after it"
-    return None
