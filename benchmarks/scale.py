@@ -66,7 +66,7 @@ def take_in(folder: Path) -> Row:
     initialise(folder / "workspace")
     started = time.process_time()
     stored = ingest(workspace_of(folder), "people", schema=folder / "people.yaml", data=folder / "people.parquet")
-    took, rows = time.process_time() - started, sum(stored["rows"].values())
+    took, rows = time.process_time() - started, sum(stored.rows.values())
     store = store_of(folder)
     return {
         "rows": rows,
@@ -91,7 +91,7 @@ def count(folder: Path) -> Row:
 
 
 def fit(folder: Path) -> Row:
-    from workbench.generators.kinds import generator_of
+    from workbench.generators.registry import generator_of
 
     config = SynthesizeConfig(generator="aim", dataset="people", epsilon=1.0, delta=1e-9)
     started = time.process_time()
@@ -104,21 +104,19 @@ def shards(folder: Path) -> Row:
 
     config = TrainConfig(learner="gradient_boosting", dataset="people", shards=SHARDS, slices=2, rounds=10, leaves=15)
     answer = train(workspace_of(folder), config)
-    return {"metrics": {name: round(estimate["value"], 4) for name, estimate in answer["metrics"].items()}}
+    return {"metrics": {name: round(estimate.value, 4) for name, estimate in answer.metrics.items()}}
 
 
 def erase_one(folder: Path) -> Row:
     from workbench.workflows.erasure.erase import erase
 
     before, person = {path: path.stat().st_mtime_ns for path in files_of(folder)}, 1
-    while (answer := erase(workspace_of(folder), [str(person)], dataset="people")["requests"][0])[
-        "status"
-    ] != "completed":
+    while (answer := erase(workspace_of(folder), [str(person)], dataset="people").requests[0]).status != "completed":
         person += 1
     new = [path for path in files_of(folder) if before.get(path) != path.stat().st_mtime_ns]
-    (folder / "certificate").write_text(answer["certificate"])
+    (folder / "certificate").write_text(str(answer.certificate))
     return {
-        "shards": answer["shards"],
+        "shards": answer.shards,
         "record_files_rewritten": len(new),
         "record_kb_rewritten": round(sum(path.stat().st_size for path in new) / 1024),
     }
@@ -132,7 +130,7 @@ def verify_it(folder: Path) -> Row:
     from workbench.workflows.erasure.verify import verify
 
     report = verify(workspace_of(folder), Path((folder / "certificate").read_text()), replay=True)
-    return {"valid": report["valid"]}
+    return {"valid": report.valid}
 
 
 STEPS: dict[str, Callable[[Path], Row]] = {

@@ -160,7 +160,7 @@ def test_what_may_be_measured_depends_on_the_domain_alone():
 
 
 def test_a_model_keeps_to_its_size(monkeypatch):
-    monkeypatch.setattr("workbench.generators.aim.MOST_CELLS", 40)
+    monkeypatch.setattr("workbench.generators.aim.MODEL_CELLS", 40)
     fitted = fit(epsilon=10.0)
     tree = junction_tree(fitted.model.domain, fitted.model.cliques)
     assert sum(fitted.model.domain.cells(bag.columns) for bag in tree.bags) <= 40
