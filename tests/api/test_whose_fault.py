@@ -39,6 +39,7 @@ ANSWERED: dict[str, tuple[int, str]] = {
     "ReusedKeyError": (422, "reused_key"),
     "UnknownCallerError": (401, "unknown_caller"),
     "ScopeError": (403, "scope"),
+    "MissingExtraError": (400, "missing_extra"),
     "BudgetError": (403, "budget"),
     "ForbiddenError": (403, "forbidden"),
     "NotFoundError": (404, "not_found"),
@@ -103,7 +104,7 @@ CALLS: dict[str, tuple[str, str, Any]] = {
 }
 DAMAGE = [
     ("predict", damage("objects/*/*/*"), "a checkpoint"),
-    ("submit", damage("data/*/*/*/*.parquet"), "the records"),
+    ("submit", damage("data/*/*.parquet"), "the records"),
     ("submit", damage("keys/token.key"), "the token key"),
     ("submit", damage("keys/signing.pem"), "the signing key"),
     ("submit", damage("keys/api.key"), "the api's key"),

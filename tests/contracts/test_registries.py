@@ -501,12 +501,12 @@ def test_a_private_generator_is_charged_before_it_reads_and_is_on_record(trained
     made = synthesize(trained, asked)
     (entry,) = ledger.entries("pupils")[before:]
     assert entry.event == Dice(settings=DiceSettings(epsilon=0.5, delta=DELTA)).event
-    assert entry.purpose == f"fit {made['generator']}"
-    generator, release = described(trained, made["generator"]), described(trained, made["release"])
+    assert entry.purpose == f"fit {made.generator}"
+    generator, release = described(trained, made.generator), described(trained, made.release)
     assert (generator.body["generator"], generator.body["private"]) == ("dice", True)
     assert generator.body["config"]["throws"] == 2
-    assert release.derived_from == [made["generator"]]
-    assert sample(trained, made["generator"], 7, trained.root.parent / "out.csv")["rows"] == 7
+    assert release.derived_from == [made.generator]
+    assert sample(trained, made.generator, 7, trained.root.parent / "out.csv").rows == 7
     with pytest.raises(NamingError):
         synthesize(trained, synthesis("dice", epsilon=0.5, delta=DELTA, motto="of pupil-1001"))
 
@@ -528,18 +528,18 @@ def test_a_private_learner_is_charged_for_its_shards_and_is_on_record(trained: W
     asked = training("noisy_tally", epsilon=0.5, delta=DELTA, rows=400)
     made = train(trained, asked)
     (entry,) = Ledger(trained.engine).entries("pupils")[before:]
-    assert entry.purpose == f"train {made['ensemble']}"
+    assert entry.purpose == f"train {made.ensemble}"
     assert entry.event == NoisyTally(epsilon=0.5, delta=DELTA, subjects=200).event
     with trained.engine.connect() as connection:
-        version = current_versions(connection, "pupils")[made["ensemble"]]
+        version = current_versions(connection, "pupils")[made.ensemble]
     config = read_manifest(trained, version).config
     assert (config["learner"], config["epsilon"], config["leaves"]) == ("noisy_tally", 0.5, None)
     assert len(version.derived_from) >= 2
-    assert predict_frame(trained.root, made["ensemble"], pupils(5)).shape[0] == len(pupils(5))
+    assert predict_frame(trained.root, made.ensemble, pupils(5)).shape[0] == len(pupils(5))
     LEARNERS.withdraw("noisy_tally")  # as in a process that does not know it
     try:
         with pytest.raises(InputError, match="not valid here"):
-            predict_frame(trained.root, made["ensemble"], pupils(5))
+            predict_frame(trained.root, made.ensemble, pupils(5))
     finally:
         LEARNERS.register(NOISY)
 

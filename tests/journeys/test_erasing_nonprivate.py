@@ -75,7 +75,7 @@ def test_it_is_labelled_not_private_and_charges_nothing(unprotected: Workspace, 
         assert not {"epsilon", "delta"} & set(artifact.body)
     told = sample(unprotected, the_generator(unprotected).id, 10, tmp_path / "rows.csv")
     assert told.private is False
-    assert "epsilon" not in told
+    assert "epsilon" not in told.to_json()
     assert charges(unprotected) == 1, "that of the private generator which was retired"
     assert doctor(unprotected).healthy
 

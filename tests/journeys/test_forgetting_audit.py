@@ -189,7 +189,7 @@ def test_an_unknown_ensemble_is_not_found(command, overfitted):
 
 def test_a_private_learner_is_refused(command, overfitted, monkeypatch):
     private = type("Private", (), {"private": True})
-    monkeypatch.setattr(forgetting_module, "learner_of", lambda _: private)
+    monkeypatch.setattr(forgetting_module, "stored_config", lambda *_: private)
     answer = command("--workspace", overfitted[0], "forgetting", overfitted[1], "--json")
     assert answer.code == 2
     assert "differentially private" in answer.error["message"]

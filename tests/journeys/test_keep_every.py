@@ -1,5 +1,6 @@
 """Where space is short, every k-th checkpoint is stored: erasures begin earlier, and end the same."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from stored import placed
 
 from workbench.config import TrainConfig
 from workbench.data.identity import identify
-from workbench.sisa.learners.gradient_boosting import GradientBoosting
+from workbench.sisa.learners.registry import LEARNERS
 from workbench.workflows.erasure.erase import erase
 from workbench.workflows.erasure.verify import verify
 from workbench.workflows.evaluation.forgetting_audit import forgetting
@@ -68,7 +69,7 @@ def test_trial_erasures_begin_there_too(trained):
 
 def test_an_ensemble_of_before_trees_lay_in_one_file_is_erased_from(trained, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(GradientBoosting, "grows", False)
+        patched.setitem(LEARNERS._specs, "gradient_boosting", replace(LEARNERS["gradient_boosting"], grows=False))
         ensemble = train(trained, TrainConfig(**TREES, keep_every=2)).ensemble
     before = manifest_named(trained, ensemble)
     assert not any(c.sizes for c in before.constituents)

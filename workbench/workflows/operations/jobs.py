@@ -17,7 +17,6 @@ from workbench.state import journal, writing
 from workbench.state.atomic_files import remove
 from workbench.state.roles import allowed, open_to_all
 from workbench.state.workspace import Workspace
-from workbench.workflows.erasure.execute import recover_interrupted
 from workbench.workflows.erasure.results import DetachedJob
 from workbench.workflows.operations.results import JobDetails, Jobs, KeptEvaluation
 
@@ -46,6 +45,8 @@ def take_job(workspace: Workspace, job_id: str, progress: Progress = silent) -> 
         job = get(connection, job_id)
     with journal.acting(job.actor):  # whoever asked for it, whatever process does it
         if job.kind != "erase":  # an erasure's job finishes by itself what was interrupted
+            from workbench.workflows.erasure.execute import recover_interrupted  # start-up
+
             recover_interrupted(workspace)
         # made once the job is ours: of one that is over there is no config left
         done = work_on(workspace.engine, job.id, lambda p: _work(workspace, job.kind, job.config)(p), progress)
