@@ -24,7 +24,7 @@ from workbench.errors import InputError, NotFoundError
 from workbench.progress import Progress, silent, watched
 from workbench.schema import Schema, read_schema
 from workbench.schema.schema import ROW_SUBJECT
-from workbench.state import journal, lineage, writing
+from workbench.state import journal, lineage
 from workbench.state.lineage import Artifact
 from workbench.state.roles import allowed, internal
 from workbench.state.tables import datasets
@@ -44,7 +44,7 @@ from workbench.workflows.datasets.same_people import (
     refuse_unknown,
     tokens_of,
 )
-from workbench.workflows.exclusive import exclusive
+from workbench.workflows.exclusive import Exclusive, exclusive
 
 Sources = list[tuple[Iterable[pd.DataFrame], Split | None]]
 
@@ -99,7 +99,7 @@ def ingest(
         held.on_failure(partial(shutil.rmtree, target, ignore_errors=True))
         (staging / "out").rename(target)
         tokens = tokens_of(Store(name, LocalFiles(target), declared, stored.digests, stored.bits))
-        _record(workspace, name, joined, stored, ring, runs, tokens, same_people)
+        _record(held, joined, stored, ring, runs, tokens, same_people)
     return IngestResult(
         dataset=name,
         rows=stored.rows,
@@ -244,8 +244,7 @@ def _log(workspace: Workspace, name: str, schema: Schema, stored: Ingested) -> l
 
 
 def _record(
-    workspace: Workspace,
-    name: str,
+    held: Exclusive,
     joined: Joined,
     stored: Ingested,
     ring: KeyRing,
@@ -253,7 +252,8 @@ def _record(
     tokens: Tokens,
     same_people: str | None,
 ) -> None:
-    with writing(workspace.engine) as connection:
+    workspace, name = held.workspace, held.dataset
+    with held.publishing() as connection:
         refuse_erased_meanwhile(connection, ring)
         # once more, for what was written since
         joined = join_people(connection, workspace, name, joined, tokens, confirmed=same_people is not None)

@@ -9,16 +9,18 @@ command that writes deletes the old ones.
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from workbench.data import catalog
-from workbench.data.bucket_file import POINT, seal_key
+from workbench.data.bucket_file import POINT, numbers_of, seal_key
 from workbench.data.store import Store, bits_for, bucket_of, runs_of
 from workbench.state import writing
 from workbench.state.roles import internal
 from workbench.state.tables import buckets, datasets
 from workbench.state.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 REWRITTEN = "rewritten"
 
@@ -54,5 +56,5 @@ def _children(store: Store, split: str, bucket: int, bits: int) -> Iterator[tupl
     """Yield the records of a bucket by those that it becomes."""
     table = store.bucket(split, bucket)
     assert table is not None
-    for child, first, last in runs_of(bucket_of(table[POINT].to_numpy(), bits)):
+    for child, first, last in runs_of(bucket_of(numbers_of(table[POINT]), bits)):
         yield child, table.slice(first, last - first)
