@@ -264,3 +264,9 @@ def test_a_key_is_made_once_and_is_its_owners_alone(tmp_path):
     create_signing_key(tmp_path)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
     assert (tmp_path / "signing.pem").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_type_that_is_no_text_fails(certificate, trusted):
+    """JSON can hold half of a character, which no bytes stand for, so no signature can cover it."""
+    document = json.loads(certificate) | {"payloadType": "\ud800"}
+    fails(json.dumps(document, indent=1).encode(), trusted)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from conftest import Answer
 from sqlalchemy import text
+from stored import ensemble_of
 from until import until
 
 from workbench.errors import BusyError, InputError, NotFoundError
@@ -188,3 +189,15 @@ def test_a_lease_of_before_a_restart_of_the_machine_has_ended(
         monkeypatch.setattr(time, "monotonic", lambda: uptime)
         assert get(connection, job).lost
         assert claim(connection, job, "second").worker == "second"
+
+
+def test_a_fault_of_recovery_is_the_jobs_and_leaves_none_waiting(
+    trained: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise InputError("the catalog can't be read")
+
+    monkeypatch.setattr("workbench.workflows.erasure.execute.recover_interrupted", broken)
+    with pytest.raises(InputError, match="catalog"):
+        run_job(trained, "evaluate", {"name": ensemble_of(trained)})
+    assert [job.status for job in list_jobs(trained).jobs][-1] == "failed"

@@ -43,13 +43,17 @@ def take_job(workspace: Workspace, job_id: str, progress: Progress = silent) -> 
     """Works on a job that waits or whose worker died, in the name of whoever asked for it."""
     with workspace.engine.connect() as connection:
         job = get(connection, job_id)
-    with journal.acting(job.actor):  # whoever asked for it, whatever process does it
+
+    def work(tell: Progress) -> JobResult:
+        """Made once the job is ours: of one that is over there is no config left."""
         if job.kind != "erase":  # an erasure's job finishes by itself what was interrupted
             from workbench.workflows.erasure.execute import recover_interrupted  # start-up
 
             recover_interrupted(workspace)
-        # made once the job is ours: of one that is over there is no config left
-        done = work_on(workspace.engine, job.id, lambda p: _work(workspace, job.kind, job.config)(p), progress)
+        return _work(workspace, job.kind, job.config)(tell)
+
+    with journal.acting(job.actor):  # whoever asked for it, whatever process does it
+        done = work_on(workspace.engine, job.id, work, progress)
         if job.kind == "erase":
             from workbench.workflows.synthesis.measure_again import measure_again  # start-up
 
