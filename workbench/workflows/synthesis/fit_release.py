@@ -88,8 +88,7 @@ def make_release(
         progress(0.8 * fraction, text)
 
     try:
-        fitted = _fitted(generator, store, fit.folder / "notes.jsonl", live(workspace, runs[0], tell))
-        records = store.read("train")
+        fitted, records = _fitted(generator, store, fit.folder / "notes.jsonl", live(workspace, runs[0], tell))
         return finish_release(
             workspace, store, config, fit.name, fitted, records, runs=runs, began=began, progress=progress
         )
@@ -102,11 +101,12 @@ def make_release(
         raise
 
 
-def _fitted(generator: Generator, store: Store, notes: Path, progress: FitProgress) -> FittedGenerator:
-    """Fit a generator: one of marginals counts the records file by file, any other has them all in memory."""
+def _fitted(generator: Generator, store: Store, notes: Path, progress: FitProgress) -> tuple[FittedGenerator, Dataset]:
+    """Fit a generator and return it with the records: one of marginals counts them file by file, before they are read."""
     if isinstance(generator, MarginalGenerator):
-        return generator.fit(store, notebook=notes, progress=progress)
-    return generator.fit(store.read("train"), notebook=notes, progress=progress)
+        return generator.fit(store, notebook=notes, progress=progress), store.read("train")
+    records = store.read("train")
+    return generator.fit(records, notebook=notes, progress=progress), records
 
 
 def _charge(workspace: Workspace, store: Store, generator: Generator, fit: _Fit) -> None:
